@@ -1,0 +1,29 @@
+#ifndef SOLO_COMMON_ACCESS_DAEMON_METHODS_H
+#define SOLO_COMMON_ACCESS_DAEMON_METHODS_H
+
+#include "common/access/access.h"
+#include "common/rpc/server.h"
+
+/* The daemon.* methods, the same for all. A program calls daemon_methods_setup once at start; the
+ * routes find it there. */
+struct daemon_self {
+    const char *name;
+    struct access *access;
+    /* Writes the program's counters as one map. May be NULL. */
+    void (*write_counters)(void *context, struct buffer *buffer);
+    void *context;
+};
+
+void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route *routes);
+/* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. */
+void daemon_health_set(const char *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+const char *daemon_health_state(void);
+
+enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request, void *reply);
+enum status daemon_health_route(void *context, struct rpc_call *call, const void *request, void *reply);
+enum status daemon_describe_route(void *context, struct rpc_call *call, const void *request,
+                                  void *reply);
+enum status daemon_stats_route(void *context, struct rpc_call *call, const void *request, void *reply);
+
+#endif

@@ -1,0 +1,31 @@
+#ifndef SOLO_COMMON_API_RECORDS_SCHEMAS_H
+#define SOLO_COMMON_API_RECORDS_SCHEMAS_H
+
+#include "common/db/db.h"
+
+/* The stores that more than one program opens, and their tables. */
+
+enum events_table {
+    EVENTS_EVENTS,   /* number -> event record (event_record.h); proves itself by its chain hash */
+    EVENTS_HEADS,    /* 't', 'y' or 's' and a tenant, type or subject -> newest number, 8 bytes */
+    EVENTS_REQUESTS, /* request_id, 16 bytes, time first -> request_row */
+    EVENTS_SOURCES,  /* see eventd/sources.h */
+    EVENTS_LIVE,     /* TENANT/NAME -> live_row */
+    EVENTS_TENANTS,  /* tenant -> tenant_row */
+};
+extern const struct db_schema events_schema;
+
+enum registry_table {
+    REGISTRY_SERVICES, /* TENANT/NAME -> service_row */
+    REGISTRY_TENANTS,  /* tenant -> supervisor's pid and boot id */
+};
+extern const struct db_schema registry_schema;
+
+/* The store of a name ("events", "registry"), for --probe-store; NULL for none. */
+const struct db_schema *schema_find(const char *name);
+
+/* What every program that opens a store calls first in main: when argv asks for --probe-store NAME DIR
+ * it runs the probe (for events: with the last 1,000 records and their chain) and exits. */
+void schema_probe_if_asked(int argc, char **argv);
+
+#endif

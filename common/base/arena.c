@@ -1,0 +1,67 @@
+/* A list of chunks, newest first; each allocation comes from the newest one or from a new one. */
+#include "common/base/arena.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+
+enum { CHUNK_BYTES = 8192 };
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size, used;
+    alignas(max_align_t) char data[];
+};
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    if (size > arena->limit - arena->used)
+        return NULL;
+    struct arena_chunk *chunk = arena->chunks;
+    if (chunk == NULL || chunk->size - chunk->used < size) {
+        size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + room);
+        if (chunk == NULL)
+            return NULL;
+        *chunk = (struct arena_chunk){ .next = arena->chunks, .size = room };
+        arena->chunks = chunk;
+    }
+    void *memory = chunk->data + chunk->used;
+    chunk->used += size;
+    arena->used += size;
+    memset(memory, 0, size);
+    return memory;
+}
+
+char *arena_text(struct arena *arena, struct span text)
+{
+    char *copy = arena_alloc(arena, text.size + 1);
+    if (copy != NULL && text.size > 0)
+        memcpy(copy, text.data, text.size);
+    return copy;
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct arena_chunk *kept = NULL;
+    for (struct arena_chunk *chunk = arena->chunks, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        if (kept == NULL && chunk->size == CHUNK_BYTES)
+            kept = chunk;
+        else
+            free(chunk);
+    }
+    if (kept != NULL) {
+        kept->next = NULL;
+        kept->used = 0;
+    }
+    arena->chunks = kept;
+    arena->used = 0;
+}
+
+void arena_close(struct arena *arena)
+{
+    arena_reset(arena);
+    free(arena->chunks);
+    *arena = (struct arena){ .limit = arena->limit };
+}

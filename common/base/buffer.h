@@ -1,0 +1,45 @@
+#ifndef SOLO_COMMON_BASE_BUFFER_H
+#define SOLO_COMMON_BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/span.h"
+#include "common/base/status.h"
+
+/* Bytes that grow up to a bound. An append past the bound changes nothing and is remembered in
+ * `is_exhausted`, so that a writer checks once at its end. A buffer starts as
+ * { .limit = BYTES } and owns its memory until buffer_close. */
+struct buffer {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+    size_t limit;
+    bool is_exhausted;
+};
+
+/* Room for `size` more bytes at data + size; NULL (and is_exhausted) when the bound forbids it. */
+uint8_t *buffer_reserve(struct buffer *buffer, size_t size);
+
+enum status buffer_append(struct buffer *buffer, const void *data, size_t size);
+enum status buffer_append_text(struct buffer *buffer, const char *text);
+enum status buffer_append_format(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Drops the first `size` bytes. */
+void buffer_consume(struct buffer *buffer, size_t size);
+
+/* Empties it; keeps the memory. */
+void buffer_clear(struct buffer *buffer);
+
+/* Gives memory beyond `keep` bytes back, when the content allows. */
+void buffer_shrink(struct buffer *buffer, size_t keep);
+void buffer_close(struct buffer *buffer);
+
+static inline struct span buffer_span(const struct buffer *buffer)
+{
+    return (struct span){ buffer->data, buffer->size };
+}
+
+#endif

@@ -1,0 +1,14 @@
+#ifndef SOLO_COMMON_BASE_FAULT_H
+#define SOLO_COMMON_BASE_FAULT_H
+
+/* A named place where a test may kill the process. Compiled in with SOLO_FAULTS only; there the
+ * environment SOLO_FAULT=name[:n] makes the n-th arrival at `name` (the first by default) end the
+ * process with SIGKILL, as a power cut would. */
+#ifdef SOLO_FAULTS
+void fault_point_reached(const char *name);
+#define fault_point(name) fault_point_reached(name)
+#else
+#define fault_point(name) ((void)0)
+#endif
+
+#endif

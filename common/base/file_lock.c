@@ -1,0 +1,60 @@
+/* Open-file-description locks: they belong to the descriptor, not to the process, so closing some
+ * other descriptor of the same file does not drop them. */
+#include "common/base/file_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+enum status file_lock_take(struct file_lock *lock, const char *path, uint64_t wait_ms)
+{
+    AUTO(fd_close) int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return log_failure(status_from_errno(errno), "open lock", "path", path, "reason",
+                           strerror(errno));
+    uint64_t deadline = clock_boottime_ns() + wait_ms * 1000000u;
+    for (;;) {
+        struct flock request = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        if (fcntl(fd, F_OFD_SETLK, &request) == 0)
+            break;
+        if (errno != EAGAIN && errno != EACCES)
+            return log_failure(status_from_errno(errno), "lock", "path", path, "reason",
+                               strerror(errno));
+        if (clock_boottime_ns() >= deadline)
+            return STATUS_LOCKED;
+        /* At start only, before there is a loop; the kernel has no timed form of F_OFD_SETLKW. */
+        nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000000 }, NULL);
+    }
+    lock->fd = fd;
+    fd = -1;
+    return STATUS_OK;
+}
+
+void file_lock_release(struct file_lock *lock)
+{
+    if (lock->fd > 0)
+        close(lock->fd);
+    lock->fd = -1;
+}
+
+enum status file_lock_is_held(const char *path, bool *is_held)
+{
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        *is_held = false;
+        return STATUS_OK;
+    }
+    struct flock request = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    if (fd < 0 || fcntl(fd, F_OFD_GETLK, &request) < 0)
+        return log_failure(status_from_errno(errno), "ask for lock", "path", path, "reason",
+                           strerror(errno));
+    *is_held = request.l_type != F_UNLCK;
+    return STATUS_OK;
+}

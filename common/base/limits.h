@@ -1,0 +1,69 @@
+#ifndef SOLO_COMMON_BASE_LIMITS_H
+#define SOLO_COMMON_BASE_LIMITS_H
+
+/* Every bound in one place; those that depend on one another are tied together below. Sizes in bytes. */
+enum {
+    /* frames and messages */
+    FRAME_BYTES_SMALL = 64 * 1024, /* what a method takes unless its row says BIG */
+    FRAME_BYTES_MAX = 1024 * 1024,
+    FRAME_DEPTH_MAX = 16,
+    MESSAGE_OVERHEAD_BYTES = 4 * 1024, /* header, names and small fields around one big field */
+    METHOD_NAME_BYTES_MAX = 64,
+    LIST_COUNT_MAX = 4096,
+
+    /* events */
+    EVENT_TYPE_BYTES_MAX = 64,
+    EVENT_SUBJECT_BYTES_MAX = 160,
+    EVENT_SOURCE_BYTES_MAX = 80,
+    EVENT_PAYLOAD_BYTES_MAX = 768 * 1024,
+    EVENT_RECORD_BYTES_MAX = 800 * 1024,
+    EVENT_BATCH_MAX = 1024,
+    QUERY_LIMIT_MAX = 1000,
+    QUERY_SCAN_MAX = 20000, /* records looked at by one request or one turn of a watch */
+
+    /* requests that can be repeated */
+    REQUESTS_KEPT_MAX = 1 << 20,
+    REQUESTS_KEPT_MS = 24 * 60 * 60 * 1000,
+    SOURCE_WINDOW = 1024, /* newest numbers of a source whose bodies can be compared */
+    SOURCES_MAX = 4096,
+
+    /* specs */
+    SPEC_CODE_BYTES_MAX = 512 * 1024,
+    SPEC_BYTES_MAX = 704 * 1024,
+    SPEC_LIST_MAX = 256, /* elements of argv, env, secrets, interpreter, build */
+    SPEC_TEXT_BYTES_MAX = 16 * 1024,
+    PATH_TEXT_BYTES_MAX = 4096,
+
+    /* services */
+    TENANTS_MAX = 1024,
+    SERVICES_MAX = 16384,
+    SERVICES_PER_TENANT_MAX = 10000,
+    EXITS_KEPT = 5,
+    EXIT_OUTPUT_BYTES_MAX = 512,
+    REASON_BYTES_MAX = 256,
+    OPERATIONS_QUEUED_MAX = 64,   /* requests waiting for one service */
+    REPORTS_UNACKNOWLEDGED_MAX = 16384,
+    LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
+
+    /* connections */
+    CONNECTIONS_MAX = 1024,
+    CONNECTIONS_RESERVED = 32, /* of these, for operators and daemons */
+    CONNECTIONS_PER_UID_MAX = 512,
+    CALLS_PER_CONNECTION_MAX = 256,
+    CALLS_MAX = 32768,
+    FRAME_COMPLETE_MS_MAX = 10 * 1000,
+    CONNECTION_IDLE_MS_MAX = 10 * 60 * 1000,
+    UNREAD_BYTES_MAX = 4 * 1024 * 1024,
+    CLIENT_PENDING_MAX = 16384,
+};
+
+_Static_assert(FRAME_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
+               "an event's payload must fit into a frame");
+_Static_assert(EVENT_RECORD_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
+               "an event's payload must fit into a record");
+_Static_assert(EVENT_PAYLOAD_BYTES_MAX >= SPEC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
+               "the payload of service_deployed holds the complete spec");
+_Static_assert(SPEC_BYTES_MAX >= SPEC_CODE_BYTES_MAX + 64 * 1024, "a spec holds its code");
+_Static_assert(UNREAD_BYTES_MAX > 2 * FRAME_BYTES_MAX, "a client may be one big answer behind");
+
+#endif

@@ -1,0 +1,132 @@
+/* One line per call, built in a fixed buffer and written with one write(2), so that lines of several
+ * processes do not mix. A value is quoted when it has blanks, quotes or control characters. */
+#include "common/base/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_BYTES_MAX = 2048 };
+
+static const char *program_name = "solo";
+static enum log_level least_level = LOG_LEVEL_INFO;
+static const char *const level_names[] = { "debug", "info", "warning", "error" };
+
+struct line {
+    char text[LINE_BYTES_MAX];
+    size_t size;
+};
+
+static void put(struct line *line, char c)
+{
+    if (line->size < sizeof line->text - 1)
+        line->text[line->size++] = c;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    for (; *text != '\0'; text++)
+        put(line, *text);
+}
+
+static void put_value(struct line *line, const char *value)
+{
+    bool is_plain = *value != '\0';
+    for (const char *p = value; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || *p == '"' || *p == '=' || *p == 0x7f)
+            is_plain = false;
+    if (is_plain) {
+        put_text(line, value);
+        return;
+    }
+    put(line, '"');
+    for (const char *p = value; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\')
+            put(line, '\\');
+        put(line, (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
+    }
+    put(line, '"');
+}
+
+static void put_pair(struct line *line, const char *key, const char *value)
+{
+    put(line, ' ');
+    put_text(line, key);
+    put(line, '=');
+    put_value(line, value == NULL ? "" : value);
+}
+
+static void write_line(enum log_level level, const char *what, const char *status, va_list pairs)
+{
+    struct line line = { .size = 0 };
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    char stamp[40];
+    size_t length = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(stamp + length, sizeof stamp - length, ".%03ldZ", now.tv_nsec / 1000000);
+    put_text(&line, stamp);
+    put_pair(&line, "level", level_names[level]);
+    put_pair(&line, "program", program_name);
+    put_pair(&line, "pid", NUMBER(getpid()));
+    put_pair(&line, "msg", what);
+    if (status != NULL)
+        put_pair(&line, "status", status);
+    for (const char *key; (key = va_arg(pairs, const char *)) != NULL;)
+        put_pair(&line, key, va_arg(pairs, const char *));
+    line.text[line.size++] = '\n';
+    /* Diagnostics that cannot be written have nobody left to tell. */
+    ssize_t written = write(STDERR_FILENO, line.text, line.size);
+    (void)written;
+}
+
+void log_setup(const char *program, enum log_level level)
+{
+    program_name = program;
+    least_level = level;
+}
+
+void log_set_level(enum log_level level)
+{
+    least_level = level;
+}
+
+enum status log_level_parse(const char *text, enum log_level *level)
+{
+    for (int i = 0; i <= LOG_LEVEL_ERROR; i++)
+        if (strcmp(text, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return STATUS_OK;
+        }
+    return STATUS_INVALID_ARGUMENT;
+}
+
+void log_write(enum log_level level, const char *what, ...)
+{
+    if (level < least_level)
+        return;
+    va_list pairs;
+    va_start(pairs, what);
+    write_line(level, what, NULL, pairs);
+    va_end(pairs);
+}
+
+enum status log_write_failure(enum status status, const char *what, ...)
+{
+    va_list pairs;
+    va_start(pairs, what);
+    write_line(LOG_LEVEL_ERROR, what, status_name(status), pairs);
+    va_end(pairs);
+    return status;
+}
+
+char *number_text(char buffer[24], int64_t value)
+{
+    snprintf(buffer, 24, "%" PRId64, value);
+    return buffer;
+}

@@ -1,0 +1,64 @@
+/* Time first, then randomness, so that keys made of these sort by age. */
+#include "common/base/uuid.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+
+struct uuid uuid_draw(void)
+{
+    struct uuid uuid;
+    random_fill(uuid.bytes, sizeof uuid.bytes);
+    uint64_t milliseconds = clock_wall_ns() / 1000000u;
+    for (int i = 0; i < 6; i++)
+        uuid.bytes[i] = (uint8_t)(milliseconds >> (40 - 8 * i));
+    uuid.bytes[6] = (uint8_t)((uuid.bytes[6] & 0x0f) | 0x70);
+    uuid.bytes[8] = (uint8_t)((uuid.bytes[8] & 0x3f) | 0x80);
+    return uuid;
+}
+
+uint64_t uuid_milliseconds(const struct uuid *uuid)
+{
+    uint64_t milliseconds = 0;
+    for (int i = 0; i < 6; i++)
+        milliseconds = milliseconds << 8 | uuid->bytes[i];
+    return milliseconds;
+}
+
+char *uuid_text(char text[UUID_TEXT_BYTES], const struct uuid *uuid)
+{
+    char hex[2 * UUID_BYTES + 1];
+    hex_text(hex, uuid->bytes, sizeof uuid->bytes);
+    char *out = text;
+    for (int i = 0; i < 2 * UUID_BYTES; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            *out++ = '-';
+        *out++ = hex[i];
+    }
+    *out = '\0';
+    return text;
+}
+
+enum status uuid_parse(const char *text, struct uuid *uuid)
+{
+    char hex[2 * UUID_BYTES + 1];
+    if (strlen(text) != UUID_TEXT_BYTES - 1)
+        return STATUS_INVALID_ARGUMENT;
+    int size = 0;
+    for (int i = 0; i < UUID_TEXT_BYTES - 1; i++) {
+        bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (is_dash != (text[i] == '-'))
+            return STATUS_INVALID_ARGUMENT;
+        if (!is_dash)
+            hex[size++] = text[i];
+    }
+    hex[size] = '\0';
+    struct uuid parsed;
+    if (!hex_parse(hex, parsed.bytes, sizeof parsed.bytes))
+        return STATUS_INVALID_ARGUMENT;
+    if (parsed.bytes[6] >> 4 != 7 || parsed.bytes[8] >> 6 != 2)
+        return STATUS_INVALID_ARGUMENT;
+    *uuid = parsed;
+    return STATUS_OK;
+}

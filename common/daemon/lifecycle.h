@@ -1,0 +1,52 @@
+#ifndef SOLO_COMMON_DAEMON_LIFECYCLE_H
+#define SOLO_COMMON_DAEMON_LIFECYCLE_H
+
+#include <ev.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+/* A daemon's life between main and exit: the loop, the signals, and what is said to the parent (solod
+ * or systemd; both speak LISTEN_FDS and NOTIFY_SOCKET). SIGTERM and SIGINT begin the stop, once;
+ * SIGPIPE is ignored. */
+struct lifecycle {
+    struct ev_loop *loop;
+    struct ev_signal on_term, on_int;
+    struct ev_timer watchdog;
+    /* Called once when the stop begins. It drains, then calls lifecycle_end. NULL: ends at once. */
+    void (*on_stop)(void *context);
+    void *context;
+    enum status result;
+    bool is_stopping;
+};
+
+enum status lifecycle_open(struct lifecycle *lifecycle);
+void lifecycle_close(struct lifecycle *lifecycle);
+
+/* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no parent,
+ * a new one at RUN/NAME.sock (mode 0666). */
+enum status lifecycle_listener(const char *run_dir, const char *name, int *fd);
+
+/* The run's 32-byte key, read once from the descriptor that the parent passed (environment
+ * SOLO_KEY_FD) and closed; `has_key` false when there is none. */
+enum { RUN_KEY_BYTES = 32 };
+enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key);
+
+/* READY=1, STATUS=..., STOPPING=1 to the parent; nothing happens without one. */
+void lifecycle_ready(void);
+void lifecycle_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Runs the loop until lifecycle_end; returns its result. */
+enum status lifecycle_run(struct lifecycle *lifecycle);
+void lifecycle_end(struct lifecycle *lifecycle, enum status result);
+void lifecycle_stop(struct lifecycle *lifecycle); /* as if SIGTERM had come */
+
+/* For every daemon, first thing: no core dumps of what holds state in memory, umask 077, a session of
+ * its own if it is not a leader yet, descriptors 0 to 2 open, NOFILE raised to the hard limit. */
+enum status harden_process(void);
+
+/* Die with the parent (PR_SET_PDEATHSIG, SIGKILL); for the daemons that solod starts
+ * (SOLO_DIE_WITH_PARENT=1 in the environment), not for supervisors. */
+enum status die_with_parent(void);
+
+#endif

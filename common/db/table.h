@@ -1,0 +1,48 @@
+#ifndef SOLO_COMMON_DB_TABLE_H
+#define SOLO_COMMON_DB_TABLE_H
+
+#include "common/db/db.h"
+
+/* Rows of one table of an open transaction. Values are sealed on the way in and checked on the way
+ * out: BLAKE2b-256 over key, value and store id behind each value. A row whose seal is broken is
+ * data_loss, never "not found". `table` is the index in the schema. */
+
+/* not_found is not logged. The value is without its seal. */
+enum status table_get(struct db_txn *txn, unsigned table, struct span key, struct span *value);
+enum status table_put(struct db_txn *txn, unsigned table, struct span key, struct span value);
+/* As put, for a key greater than all before it (MDB_APPEND). */
+enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value);
+/* not_found when there is no such row. */
+enum status table_delete(struct db_txn *txn, unsigned table, struct span key);
+
+/* Rows of a TABLE_DIGEST table by its digest, of others by LMDB's count. */
+enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count);
+/* Walks a TABLE_DIGEST table and compares with its digest: data_loss when a row is missing, extra or
+ * broken. */
+enum status table_verify(struct db_txn *txn, unsigned table);
+
+struct table_cursor {
+    struct db_txn *txn;
+    unsigned table;
+    MDB_cursor *cursor;
+};
+
+enum status table_cursor_open(struct db_txn *txn, unsigned table, struct table_cursor *cursor);
+void table_cursor_close(struct table_cursor *cursor);
+/* The first row at or after `key`; an empty key is the first row. not_found past the end. */
+enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struct span *key,
+                              struct span *value);
+enum status table_cursor_last(struct table_cursor *cursor, struct span *key, struct span *value);
+enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value);
+enum status table_cursor_previous(struct table_cursor *cursor, struct span *key, struct span *value);
+
+/* A number as a key that sorts: 8 bytes, big-endian. */
+struct table_number { uint8_t bytes[8]; };
+struct table_number table_number(uint64_t value);
+uint64_t table_number_value(struct span key);
+static inline struct span table_number_key(const struct table_number *number)
+{
+    return span_of(number->bytes, sizeof number->bytes);
+}
+
+#endif

@@ -1,0 +1,115 @@
+#ifndef SOLO_COMMON_RPC_SERVER_H
+#define SOLO_COMMON_RPC_SERVER_H
+
+#include <ev.h>
+#include <sys/types.h>
+
+#include "common/base/arena.h"
+#include "common/base/hash.h"
+#include "common/base/limits.h"
+#include "common/base/name.h"
+#include "common/base/problem.h"
+#include "common/base/uuid.h"
+#include "common/rpc/method.h"
+
+/* MessagePack-RPC over a Unix stream socket. The normal path of a request: bytes are read, the
+ * scanner finds a frame, the method is looked up, the caller is authorised, the fields are checked,
+ * the handler runs. Methods that write run inside one transaction per turn of the loop: begun with
+ * the first of them, committed before the loop sleeps, and only then answered.
+ *
+ * Everything is bounded (common/base/limits.h); a connection that breaks the protocol gets an error
+ * with msgid 0 where that is possible and is closed. */
+
+enum caller_kind { CALLER_NOBODY, CALLER_OPERATOR, CALLER_DAEMON, CALLER_TOKEN };
+
+struct caller {
+    enum caller_kind kind;
+    uid_t uid;
+    pid_t pid;
+    char daemon[16];                 /* "deployd", for CALLER_DAEMON */
+    char tenant[NAME_BYTES_MAX + 1]; /* for CALLER_TOKEN: the one whose things it may touch */
+    uint32_t permissions;            /* for CALLER_TOKEN: 1 << enum permission */
+    char accessor[32];               /* for CALLER_TOKEN */
+};
+
+/* One call, from its request until its answer. Belongs to the server; a deferred call stays valid
+ * until it is answered, also when its connection has gone. */
+struct rpc_call {
+    const struct method *method;
+    struct caller caller;
+    struct uuid request_id; /* as sent, or drawn here: then !has_request_id */
+    bool has_request_id;
+    struct hash body_hash; /* method and params without request_id and token; METHOD_MUTATES only */
+    struct problem problem; /* filled by a handler that refuses */
+    struct arena *arena;    /* for the reply's strings; lives until the handler returns */
+    void *user;             /* free for the handler of a deferred call */
+    /* Called once if the connection goes before the answer; may be NULL. The call must still be
+     * answered (which then sends nothing) or dropped with rpc_call_drop. */
+    void (*on_gone)(struct rpc_call *call);
+    struct rpc_connection *connection;
+    uint64_t msgid;
+};
+
+/* Returns STATUS_OK with `reply` filled, or a status with call->problem filled (rpc fills in a plain
+ * one otherwise), or STATUS_OK after rpc_call_defer. Request strings live until it returns. */
+typedef enum status (*rpc_handler)(void *context, struct rpc_call *call, const void *request,
+                                   void *reply);
+
+struct rpc_route {
+    const struct method *method;
+    rpc_handler handle;
+};
+
+struct rpc_service {
+    const struct rpc_route *routes; /* ended by a NULL method */
+    void *context;
+    /* Who is calling, and may they? Fills call->caller or refuses; runs for every request. `token`
+     * is what was sent, empty if none. */
+    enum status (*authorise)(void *access, struct rpc_call *call, struct span token);
+    void *access;
+    /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
+     * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing happened. */
+    enum status (*begin)(void *context);
+    enum status (*commit)(void *context);
+    void (*abort)(void *context);
+    /* Runs after a commit's answers were queued: the place to wake watches. May be NULL. */
+    void (*committed)(void *context);
+};
+
+struct rpc_server;
+
+/* Listens on `listener` (owned by the server from now on). The service must outlive the server. */
+enum status rpc_server_open(struct rpc_server **server, struct ev_loop *loop,
+                            const struct rpc_service *service, int listener);
+/* Closes connections and listener; deferred calls become orphans that may still be answered. */
+void rpc_server_close(struct rpc_server **server);
+
+/* Stops accepting and reading; answers still go out. For the drain at shutdown. */
+void rpc_server_stop_intake(struct rpc_server *server);
+/* Calls that have a request but no answer yet, and bytes not yet sent. */
+size_t rpc_server_owed(const struct rpc_server *server);
+size_t rpc_server_connections(const struct rpc_server *server);
+
+/* Inside a handler: the answer comes by way of rpc_call_reply or rpc_call_fail. Copy what is needed
+ * of the request. */
+void rpc_call_defer(struct rpc_call *call);
+void rpc_call_reply(struct rpc_call *call, const void *reply);
+void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem);
+/* Forgets a call whose connection has gone, without an answer. */
+void rpc_call_drop(struct rpc_call *call);
+
+/* METHOD_STREAMS, while the call is deferred: sends [2, method, [msgid, params]] with `params` one
+ * packed map. resource_exhausted when the client is more than UNREAD_BYTES_MAX behind: end the call. */
+enum status rpc_call_notify(struct rpc_call *call, const char *method, struct span params);
+/* Bytes that wait for this client to read. */
+size_t rpc_call_unread(const struct rpc_call *call);
+/* Runs `on_drained` once, when all that waits has been sent. */
+void rpc_call_on_drained(struct rpc_call *call, void (*on_drained)(struct rpc_call *call));
+
+/* Marks the connection's peer as a daemon (daemon.hello). */
+void rpc_call_set_daemon(struct rpc_call *call, const char *daemon);
+
+/* SO_PEERCRED of the connection; and whether the peer is in `group` (SO_PEERGROUPS). */
+bool rpc_call_peer_in_group(const struct rpc_call *call, gid_t group);
+
+#endif
