@@ -4,6 +4,7 @@
 #include "common/api/api.h"
 #include "common/base/buffer.h"
 #include "common/base/hash.h"
+#include "common/base/uuid.h"
 
 /* One event as it lies in the store. Fixed header, little-endian, that a raw scan of a damaged file can
  * find; a msgpack body; the BLAKE2b-256 of everything before it:
