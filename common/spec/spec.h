@@ -2,6 +2,7 @@
 #define SOLO_COMMON_SPEC_SPEC_H
 
 #include "common/base/arena.h"
+#include "common/base/buffer.h"
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/base/name.h"
