@@ -2,13 +2,17 @@
 #define SOLO_COMMON_DAEMON_LIFECYCLE_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
 
 /* A daemon's life between main and exit: the loop, the signals, and what is said to the parent (solod
  * or systemd; both speak LISTEN_FDS and NOTIFY_SOCKET). SIGTERM and SIGINT begin the stop, once;
- * SIGPIPE is ignored. */
+ * SIGPIPE is ignored.
+ *
+ * The loop is not libev's default loop, which would reap all children: ev_child does not work on it.
+ * Wait for a child on its pidfd (ev_io, then waitid with P_PIDFD). */
 struct lifecycle {
     struct ev_loop *loop;
     struct ev_signal on_term, on_int;
@@ -18,6 +22,7 @@ struct lifecycle {
     void *context;
     enum status result;
     bool is_stopping;
+    bool has_ended;
 };
 
 enum status lifecycle_open(struct lifecycle *lifecycle);
@@ -42,11 +47,12 @@ void lifecycle_end(struct lifecycle *lifecycle, enum status result);
 void lifecycle_stop(struct lifecycle *lifecycle); /* as if SIGTERM had come */
 
 /* For every daemon, first thing: no core dumps of what holds state in memory, umask 077, a session of
- * its own if it is not a leader yet, descriptors 0 to 2 open, NOFILE raised to the hard limit. */
+ * its own unless it has a terminal (then Ctrl-C must reach it), descriptors 0 to 2 open, NOFILE raised
+ * to the hard limit. */
 enum status harden_process(void);
 
 /* Die with the parent (PR_SET_PDEATHSIG, SIGKILL); for the daemons that solod starts
- * (SOLO_DIE_WITH_PARENT=1 in the environment), not for supervisors. */
+ * (SOLO_DIE_WITH_PARENT=1 in the environment, removed from it), not for supervisors. */
 enum status die_with_parent(void);
 
 #endif

@@ -1,0 +1,250 @@
+/* One loop, two signals, and the conversation with the parent by way of libsystemd, which works
+ * wherever the parent sets the environment; systemd need not be there. */
+#include "common/daemon/lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/unix_socket.h"
+
+enum { LISTENERS_MAX = 64, STATUS_BYTES_MAX = 512 };
+
+void lifecycle_stop(struct lifecycle *lifecycle)
+{
+    if (lifecycle->is_stopping)
+        return;
+    lifecycle->is_stopping = true;
+    sd_notify(0, "STOPPING=1");
+    if (lifecycle->on_stop != NULL)
+        lifecycle->on_stop(lifecycle->context);
+    else
+        lifecycle_end(lifecycle, STATUS_OK);
+}
+
+static void on_stop_signal(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)loop, (void)events;
+    struct lifecycle *lifecycle = watcher->data;
+    log_info("stop requested", "signal", strsignal(watcher->signum), "repeated",
+             lifecycle->is_stopping ? "true" : "false");
+    lifecycle_stop(lifecycle);
+}
+
+static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events;
+    sd_notify(0, "WATCHDOG=1");
+}
+
+enum status lifecycle_open(struct lifecycle *lifecycle)
+{
+    /* Not libev's default loop: that one reaps every child of the process at SIGCHLD, behind the back
+     * of whoever waits for it. */
+    lifecycle->loop = ev_loop_new(EVFLAG_NOENV);
+    if (lifecycle->loop == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "make the event loop");
+    signal(SIGPIPE, SIG_IGN);
+    ev_signal_init(&lifecycle->on_term, on_stop_signal, SIGTERM);
+    ev_signal_init(&lifecycle->on_int, on_stop_signal, SIGINT);
+    lifecycle->on_term.data = lifecycle->on_int.data = lifecycle;
+    ev_signal_start(lifecycle->loop, &lifecycle->on_term);
+    ev_signal_start(lifecycle->loop, &lifecycle->on_int);
+
+    ev_timer_init(&lifecycle->watchdog, on_watchdog, 0, 0);
+    uint64_t timeout_us;
+    int rc = sd_watchdog_enabled(0, &timeout_us);
+    if (rc < 0)
+        return log_failure(STATUS_INVALID_ARGUMENT, "read WATCHDOG_USEC", "reason", strerror(-rc));
+    if (rc > 0) {
+        /* Half of the time allowed, as sd_watchdog_enabled(3) advises; fed from the loop, so that a
+         * loop that hangs is noticed. */
+        ev_timer_set(&lifecycle->watchdog, 0, (double)timeout_us / 2e6);
+        ev_timer_start(lifecycle->loop, &lifecycle->watchdog);
+    }
+    return STATUS_OK;
+}
+
+void lifecycle_close(struct lifecycle *lifecycle)
+{
+    if (lifecycle->loop == NULL)
+        return;
+    ev_signal_stop(lifecycle->loop, &lifecycle->on_term);
+    ev_signal_stop(lifecycle->loop, &lifecycle->on_int);
+    ev_timer_stop(lifecycle->loop, &lifecycle->watchdog);
+    ev_loop_destroy(lifecycle->loop);
+    lifecycle->loop = NULL;
+}
+
+static void names_free(char ***names)
+{
+    for (char **name = *names; name != NULL && *name != NULL; name++)
+        free(*name);
+    free(*names);
+}
+
+/* The passed descriptor of that name; -1 when there is none. */
+static enum status listener_passed(const char *name, int *fd)
+{
+    AUTO(names_free) char **names = NULL;
+    *fd = -1;
+    int count = sd_listen_fds_with_names(0, &names);
+    if (count < 0)
+        return log_failure(STATUS_INVALID_ARGUMENT, "read LISTEN_FDS", "reason", strerror(-count));
+    if (count > LISTENERS_MAX)
+        return log_failure(STATUS_INVALID_ARGUMENT, "too many sockets in LISTEN_FDS");
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0) {
+            int passed = SD_LISTEN_FDS_START + i;
+            if (sd_is_socket_unix(passed, SOCK_STREAM, 1, NULL, 0) <= 0)
+                return log_failure(STATUS_INVALID_ARGUMENT,
+                                   "the descriptor in LISTEN_FDS is no listening Unix socket",
+                                   "name", name);
+            *fd = passed;
+            return STATUS_OK;
+        }
+    return STATUS_OK;
+}
+
+enum status lifecycle_listener(const char *run_dir, const char *name, int *fd)
+{
+    int passed;
+    TRY(listener_passed(name, &passed));
+    if (passed < 0) {
+        char path[4096], file[64];
+        snprintf(file, sizeof file, "%s.sock", name);
+        TRY(path_join(path, run_dir, file));
+        return unix_socket_listen(path, 0666, fd);
+    }
+    int flags = fcntl(passed, F_GETFL);
+    if (flags < 0 || fcntl(passed, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(passed, F_SETFD, FD_CLOEXEC) < 0)
+        return log_failure(status_from_errno(errno), "set up the passed socket", "name", name,
+                           "reason", strerror(errno));
+    *fd = passed;
+    return STATUS_OK;
+}
+
+enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
+{
+    const char *text = getenv("SOLO_KEY_FD");
+    if (text == NULL || text[0] == '\0') {
+        *has_key = false;
+        return STATUS_OK;
+    }
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (*end != '\0' || number <= STDERR_FILENO || number > 65535)
+        return log_failure(STATUS_INVALID_ARGUMENT, "SOLO_KEY_FD is no descriptor", "value", text);
+    AUTO(fd_close) int fd = (int)number;
+    uint8_t content[RUN_KEY_BYTES + 1];
+    /* From its beginning: siblings share the file offset. */
+    ssize_t size = pread(fd, content, sizeof content, 0);
+    unsetenv("SOLO_KEY_FD");
+    if (size != RUN_KEY_BYTES)
+        return log_failure(STATUS_INVALID_ARGUMENT, "SOLO_KEY_FD does not hold a run key", "reason",
+                           size < 0 ? strerror(errno) : "wrong size");
+    memcpy(key, content, RUN_KEY_BYTES);
+    explicit_bzero(content, sizeof content);
+    *has_key = true;
+    return STATUS_OK;
+}
+
+void lifecycle_ready(void)
+{
+    sd_notify(0, "READY=1");
+}
+
+void lifecycle_say(const char *format, ...)
+{
+    char text[STATUS_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\n')
+            *c = ' '; /* a line of its own would be another assignment to the parent */
+    sd_notifyf(0, "STATUS=%s", text);
+}
+
+enum status lifecycle_run(struct lifecycle *lifecycle)
+{
+    ensure(lifecycle->loop != NULL);
+    if (!lifecycle->has_ended)
+        ev_run(lifecycle->loop, 0);
+    return lifecycle->result;
+}
+
+void lifecycle_end(struct lifecycle *lifecycle, enum status result)
+{
+    /* The first failure is the one that explains the others. */
+    if (!lifecycle->has_ended || lifecycle->result == STATUS_OK)
+        lifecycle->result = result;
+    lifecycle->has_ended = true;
+    ev_break(lifecycle->loop, EVBREAK_ALL);
+}
+
+static enum status descriptors_fill(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            return log_failure(status_from_errno(errno), "open /dev/null", "reason", strerror(errno));
+        if (fd <= STDERR_FILENO)
+            fcntl(fd, F_SETFD, 0); /* 0 to 2 belong to children as well */
+    } while (fd < STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return STATUS_OK;
+}
+
+enum status harden_process(void)
+{
+    TRY(descriptors_fill());
+    umask(077);
+    if (setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0)
+        return log_failure(status_from_errno(errno), "forbid core dumps", "reason", strerror(errno));
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return log_failure(status_from_errno(errno), "read RLIMIT_NOFILE", "reason", strerror(errno));
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        return log_failure(status_from_errno(errno), "raise RLIMIT_NOFILE", "reason",
+                           strerror(errno));
+    /* Who was started from a terminal stays with it, or Ctrl-C would not end it any more. */
+    int terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (terminal >= 0)
+        close(terminal);
+    else if (setsid() < 0 && errno != EPERM)
+        return log_failure(status_from_errno(errno), "setsid", "reason", strerror(errno));
+    return STATUS_OK;
+}
+
+enum status die_with_parent(void)
+{
+    const char *wanted = getenv("SOLO_DIE_WITH_PARENT");
+    bool is_wanted = wanted != NULL && strcmp(wanted, "1") == 0;
+    /* Not for what we start ourselves: supervisors outlive us. */
+    unsetenv("SOLO_DIE_WITH_PARENT");
+    if (is_wanted && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return log_failure(status_from_errno(errno), "prctl PR_SET_PDEATHSIG", "reason",
+                           strerror(errno));
+    return STATUS_OK;
+}
