@@ -7,10 +7,12 @@
 #include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/base/problem.h"
+#include "common/spec/program.h"
+#include "common/spec/signal_name.h"
 
-/* What a tenant wants to run. Comes as JSON from people and agents (spec_json.h), travels and is stored
- * as msgpack; one set of rules for both. Every refusal names the place ("env.PATH", "argv[3]"), the
- * rule and the value. */
+/* What a tenant wants to run. Comes as JSON from people and agents (spec_json.h), travels and is
+ * stored as msgpack; one set of rules for both. Every refusal names the place ("env.PATH",
+ * "argv[3]"), the rule and the value. */
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 
 struct spec_pair {
@@ -22,11 +24,11 @@ struct spec {
     const char *tenant;
     const char *name;
     struct str_list argv;
-    struct span code;              /* source text; size 0 for none */
-    struct str_list interpreter;   /* with code */
-    const struct spec_pair *env;   /* sorted by key */
+    struct span code;            /* source text; size 0 for none */
+    struct str_list interpreter; /* with code */
+    const struct spec_pair *env; /* sorted by key */
     size_t env_count;
-    const char *working_dir;       /* "" for the service's own folder */
+    const char *working_dir; /* "" for the service's own folder */
     struct {
         enum restart_policy policy;
         uint64_t initial_ms, max_ms, max_restarts, window_ms;
@@ -36,41 +38,41 @@ struct spec {
         uint64_t timeout_ms;
     } stop;
     struct {
-        uint64_t timeout_ms; /* by is "started": the other ways are refused with failed_precondition */
+        uint64_t
+            timeout_ms; /* by is "started": the other ways are refused with failed_precondition */
     } ready;
     struct {
         uint64_t max_bytes, files;
     } logs;
 };
 
-/* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is out
- * of bounds are invalid_argument; fields of parts that are not built yet (build, secrets, limits, ready
- * by notify, tcp or exec) are failed_precondition. Durations are texts ("5s") or milliseconds, sizes
- * texts ("10MiB") or bytes; secrets and build may be absent or empty. Defaults are filled in. Memory
- * comes from the arena; `code` points into `map`. */
+/* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is
+ * out of bounds are invalid_argument; fields of parts that are not built yet (build, secrets,
+ * limits, ready by notify, tcp or exec) are failed_precondition. Durations are texts ("5s") or
+ * milliseconds, sizes texts ("10MiB") or bytes; secrets and build may be absent or empty. Defaults
+ * are filled in. Memory comes from the arena; `code` points into `map`. */
 enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
                         struct problem *problem);
 
-/* Canonical msgpack: every field, defaults filled in, keys sorted, shortest encodings, durations in ms.
- * What is stored, and what spec_decode reads back to the same bytes. */
+/* Canonical msgpack: every field, defaults filled in, keys sorted, shortest encodings, durations in
+ * ms. What is stored, and what spec_decode reads back to the same bytes. */
 enum status spec_encode(const struct spec *spec, struct buffer *buffer);
 
 /* BLAKE2b-256 of the canonical form. */
 struct hash spec_hash(struct span canonical);
 
-/* Signal numbers by name, with or without "SIG"; 0 for unknown. */
-int signal_parse(const char *name);
-const char *signal_text(int number); /* "TERM" */
-
-/* The file that `program` means under `path` (a PATH value; used when it has no slash). not_found, or
- * permission_denied when it is there but cannot be executed. `found` gets the absolute name. */
-enum status program_find(const char *program, const char *path, const char *working_dir,
-                         char found[4096]);
 /* PATH as the service will see it: its env's PATH, or the default. */
 const char *spec_path(const struct spec *spec);
 #define SPEC_DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
-/* The program that the spec needs before anything else: interpreter[0] with code, argv[0] otherwise. */
+/* The program that the spec needs before anything else: interpreter[0] with code, argv[0]
+ * otherwise. */
 const char *spec_program(const struct spec *spec);
+
+/* What is executed, `code_file` being where the code lies (NULL or unused without code): argv, or
+ * INTERPRETER FILE ARGV...; where interpreter or argv say {code} themselves, that is replaced and
+ * FILE is not put in. The list is ended by a NULL that `count` leaves out. */
+enum status spec_command(const struct spec *spec, const char *code_file, struct arena *arena,
+                         struct str_list *command);
 
 #endif

@@ -1,0 +1,217 @@
+/* What a spec may say, and its canonical form. Decoding walks the packed map once by tables of
+ * keys, then checks what concerns several fields. Encoding writes every field in a fixed order, so
+ * that the same spec always has the same bytes and the same hash. */
+#include "common/spec/spec.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+
+#include "common/base/ensure.h"
+#include "common/spec/spec_fields.h"
+#include "common/wire/writer.h"
+
+#define PLACEHOLDER_CODE "{code}"
+
+enum {
+    SECOND_MS = 1000,
+    SPEC_FIXED_BYTES =
+        4 * 1024, /* keys, numbers and lengths of the canonical form, with room to spare */
+    TEXT_OVERHEAD_BYTES = 5, /* the longest length in front of a text */
+};
+
+static enum status refuse(struct spec_values *values, const char *place, const char *rule)
+{
+    return problem_set(values->problem, STATUS_INVALID_ARGUMENT, place, "%s", rule);
+}
+
+/* Rules that concern several fields. */
+static enum status check_whole(struct spec_values *values, struct spec *spec)
+{
+    if (spec->tenant[0] == '\0')
+        return refuse(values, "tenant", "is required");
+    if (spec->name[0] == '\0')
+        return refuse(values, "name", "is required");
+    bool has_code = spec->code.size > 0;
+    if (has_code && spec->interpreter.count == 0)
+        return refuse(values, "interpreter", "is required with code");
+    if (!has_code && spec->interpreter.count > 0)
+        return refuse(values, "interpreter", "makes sense with code only");
+    if (has_code && spec->interpreter.items[0][0] == '\0')
+        return refuse(values, "interpreter[0]", "must name a program");
+    if (!has_code && spec->argv.count == 0)
+        return refuse(values, "argv",
+                      "is required: a program and its arguments, or code with an "
+                      "interpreter");
+    if (!has_code && spec->argv.items[0][0] == '\0')
+        return refuse(values, "argv[0]", "must name a program");
+
+    if (spec->restart.max_ms == 0) { /* not given */
+        spec->restart.max_ms = 60 * SECOND_MS;
+        if (spec->restart.max_ms < spec->restart.initial_ms)
+            spec->restart.max_ms = spec->restart.initial_ms;
+    }
+    if (spec->restart.max_ms < spec->restart.initial_ms)
+        return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "restart.max",
+                           "must not be below restart.initial (%" PRIu64 " ms), is %" PRIu64 " ms",
+                           spec->restart.initial_ms, spec->restart.max_ms);
+
+    size_t texts = spec->argv.count + spec->interpreter.count + 2 * spec->env_count + 4;
+    size_t bytes = values->text_bytes + texts * TEXT_OVERHEAD_BYTES;
+    if (bytes > SPEC_BYTES_MAX - SPEC_FIXED_BYTES)
+        return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "",
+                           "the spec must be at most %d bytes, is %zu",
+                           SPEC_BYTES_MAX - SPEC_FIXED_BYTES, bytes);
+    return STATUS_OK;
+}
+
+enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
+                        struct problem *problem)
+{
+    struct spec_values values = { .arena = arena, .problem = problem };
+    struct spec found = {
+        .tenant = "",
+        .name = "",
+        .working_dir = "",
+        .restart = { RESTART_ALWAYS, .initial_ms = SECOND_MS, .max_restarts = 5,
+                     .window_ms = 60 * SECOND_MS },
+        .stop = { SIGTERM, 5 * SECOND_MS },
+        .ready = { 30 * SECOND_MS },
+        .logs = { 10 * 1024 * 1024, 5 },
+    };
+    struct reader reader = reader_of(map);
+    TRY(spec_fields_read(&values, &reader, &found));
+    if (reader.rest.size > 0)
+        return refuse(&values, "", "bytes follow the spec");
+    TRY(check_whole(&values, &found));
+    *spec = found;
+    return STATUS_OK;
+}
+
+static void write_list(struct buffer *buffer, struct str_list list)
+{
+    write_array(buffer, list.count);
+    for (size_t i = 0; i < list.count; i++)
+        write_str(buffer, list.items[i]);
+}
+
+static void write_number(struct buffer *buffer, const char *key, uint64_t number)
+{
+    write_str(buffer, key);
+    write_u64(buffer, number);
+}
+
+enum status spec_encode(const struct spec *spec, struct buffer *buffer)
+{
+    write_map(buffer, 11);
+    write_str(buffer, "argv");
+    write_list(buffer, spec->argv);
+    write_str(buffer, "code");
+    write_text(buffer, spec->code);
+    write_str(buffer, "env");
+    write_map(buffer, spec->env_count);
+    for (size_t i = 0; i < spec->env_count; i++) {
+        write_str(buffer, spec->env[i].key);
+        write_str(buffer, spec->env[i].value);
+    }
+    write_str(buffer, "interpreter");
+    write_list(buffer, spec->interpreter);
+    write_str(buffer, "logs");
+    write_map(buffer, 2);
+    write_number(buffer, "files", spec->logs.files);
+    write_number(buffer, "max_size", spec->logs.max_bytes);
+    write_str(buffer, "name");
+    write_str(buffer, spec->name);
+    write_str(buffer, "ready");
+    write_map(buffer, 2);
+    write_str(buffer, "by");
+    write_str(buffer, "started");
+    write_number(buffer, "timeout", spec->ready.timeout_ms);
+    write_str(buffer, "restart");
+    write_map(buffer, 5);
+    write_number(buffer, "initial", spec->restart.initial_ms);
+    write_number(buffer, "max", spec->restart.max_ms);
+    write_number(buffer, "max_restarts", spec->restart.max_restarts);
+    write_str(buffer, "policy");
+    write_str(buffer, restart_policy_name(spec->restart.policy));
+    write_number(buffer, "window", spec->restart.window_ms);
+    write_str(buffer, "stop");
+    write_map(buffer, 2);
+    write_str(buffer, "signal");
+    write_str(buffer, signal_text(spec->stop.signal));
+    write_number(buffer, "timeout", spec->stop.timeout_ms);
+    write_str(buffer, "tenant");
+    write_str(buffer, spec->tenant);
+    write_str(buffer, "working_dir");
+    write_str(buffer, spec->working_dir);
+    return buffer->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+struct hash spec_hash(struct span canonical)
+{
+    return hash_of(canonical);
+}
+
+const char *spec_path(const struct spec *spec)
+{
+    for (size_t i = 0; i < spec->env_count; i++)
+        if (strcmp(spec->env[i].key, "PATH") == 0)
+            return spec->env[i].value;
+    return SPEC_DEFAULT_PATH;
+}
+
+const char *spec_program(const struct spec *spec)
+{
+    return spec->code.size > 0 ? spec->interpreter.items[0] : spec->argv.items[0];
+}
+
+static bool has_placeholder(struct str_list list)
+{
+    for (size_t i = 0; i < list.count; i++)
+        if (strstr(list.items[i], PLACEHOLDER_CODE) != NULL)
+            return true;
+    return false;
+}
+
+/* `text` with each {code} replaced; NULL when the arena is full. */
+static const char *replace_code(const char *text, const char *code_file, struct arena *arena)
+{
+    const size_t skip = strlen(PLACEHOLDER_CODE), file_bytes = strlen(code_file);
+    size_t size = strlen(text) + 1;
+    for (const char *at = text; (at = strstr(at, PLACEHOLDER_CODE)) != NULL; at += skip)
+        size += file_bytes;
+    char *result = arena_alloc(arena, size);
+    if (result == NULL)
+        return NULL;
+    char *end = result;
+    for (const char *at; (at = strstr(text, PLACEHOLDER_CODE)) != NULL; text = at + skip) {
+        end = mempcpy(end, text, (size_t)(at - text));
+        end = mempcpy(end, code_file, file_bytes);
+    }
+    memcpy(end, text, strlen(text) + 1);
+    return result;
+}
+
+enum status spec_command(const struct spec *spec, const char *code_file, struct arena *arena,
+                         struct str_list *command)
+{
+    bool has_code = spec->code.size > 0;
+    ensure(!has_code || code_file != NULL);
+    bool is_placed =
+        has_code && (has_placeholder(spec->interpreter) || has_placeholder(spec->argv));
+    size_t count = 0, room = spec->interpreter.count + spec->argv.count + 2;
+    const char **items = arena_alloc(arena, room * sizeof *items);
+    if (items == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < spec->interpreter.count; i++)
+        items[count++] = spec->interpreter.items[i];
+    if (has_code && !is_placed)
+        items[count++] = code_file;
+    for (size_t i = 0; i < spec->argv.count; i++)
+        items[count++] = spec->argv.items[i];
+    for (size_t i = 0; is_placed && i < count; i++)
+        if ((items[i] = replace_code(items[i], code_file, arena)) == NULL)
+            return STATUS_RESOURCE_EXHAUSTED;
+    *command = (struct str_list){ items, count };
+    return STATUS_OK;
+}
