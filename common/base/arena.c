@@ -14,6 +14,9 @@ struct arena_chunk {
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
+    /* Compared before it is rounded up, which may wrap around. */
+    if (size > arena->limit - arena->used || size > SIZE_MAX - CHUNK_BYTES)
+        return NULL;
     size = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     if (size > arena->limit - arena->used)
         return NULL;
