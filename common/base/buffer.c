@@ -1,4 +1,6 @@
-/* Grows by doubling up to the bound; running out of memory is treated like the bound. */
+/* Grows by doubling up to the bound; running out of memory is treated like the bound. One byte more
+ * than the capacity is allocated: for the NUL that vsnprintf puts behind text that fills it
+ * exactly. */
 #include "common/base/buffer.h"
 
 #include <stdarg.h>
@@ -21,7 +23,7 @@ uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
         capacity *= 2;
     if (capacity > buffer->limit)
         capacity = buffer->limit;
-    uint8_t *data = realloc(buffer->data, capacity == 0 ? 1 : capacity);
+    uint8_t *data = realloc(buffer->data, capacity + 1);
     if (data == NULL) {
         buffer->is_exhausted = true;
         return NULL;
@@ -54,7 +56,7 @@ enum status buffer_append_format(struct buffer *buffer, const char *format, ...)
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    char *room = (char *)buffer_reserve(buffer, (size_t)length + 1);
+    char *room = (char *)buffer_reserve(buffer, (size_t)length);
     if (room != NULL) {
         vsnprintf(room, (size_t)length + 1, format, again);
         buffer->size += (size_t)length;
@@ -80,7 +82,7 @@ void buffer_shrink(struct buffer *buffer, size_t keep)
 {
     if (buffer->size > keep || buffer->capacity <= keep)
         return;
-    uint8_t *data = realloc(buffer->data, keep == 0 ? 1 : keep);
+    uint8_t *data = realloc(buffer->data, keep + 1);
     if (data == NULL)
         return;
     buffer->data = data;
