@@ -22,6 +22,8 @@ enum { BACKLOG = 1024 };
 static enum status address_of(const char *path, int *directory, struct sockaddr_un *address)
 {
     char parent[PATH_MAX];
+    if (strlen(path) >= sizeof parent)
+        return STATUS_INVALID_ARGUMENT;
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
     if (slash == NULL)
