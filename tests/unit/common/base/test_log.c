@@ -1,0 +1,96 @@
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/criterion.h"
+
+/* What was logged since capture(), from a file that took the place of standard error. */
+static FILE *captured;
+
+static void capture(void)
+{
+    captured = tmpfile();
+    cr_assert_not_null(captured);
+    cr_assert_geq(dup2(fileno(captured), STDERR_FILENO), 0);
+}
+
+static const char *logged(void)
+{
+    static char text[8192];
+    rewind(captured);
+    text[fread(text, 1, sizeof text - 1, captured)] = '\0';
+    return text;
+}
+
+Test(log, a_line_carries_time_level_program_pid_and_pairs, .init = capture)
+{
+    log_setup("eventd", LOG_LEVEL_INFO);
+    log_info("store opened", "dir", "/data", "events", NUMBER(-7));
+    char expected[128];
+    snprintf(expected, sizeof expected,
+             " level=info program=eventd pid=%d msg=\"store opened\" dir=/data events=-7\n",
+             (int)getpid());
+    const char *line = logged();
+    cr_assert_not_null(strstr(line, expected), "%s", line);
+    cr_assert_eq(line[4], '-');
+    cr_assert_eq(line[23], 'Z');
+}
+
+Test(log, values_that_could_be_misread_are_quoted, .init = capture)
+{
+    log_error("x", "empty", "", "blank", "a b", "quote", "a\"b", "equals", "a=b", "slash", "a \\ b",
+              "none", NULL);
+    cr_assert_not_null(strstr(logged(), " empty=\"\" blank=\"a b\" quote=\"a\\\"b\" equals=\"a=b\" "
+                                        "slash=\"a \\\\ b\" none=\"\"\n"),
+                       "%s", logged());
+}
+
+Test(log, control_characters_cannot_forge_a_line_or_move_the_cursor, .init = capture)
+{
+    log_error("x", "value", "a\nlevel=error msg=forged\x1b[2J\x7f\t");
+    const char *line = logged();
+    cr_assert_eq(strchr(line, '\n'), line + strlen(line) - 1, "one line: %s", line);
+    cr_assert_not_null(strstr(line, "value=\"a?level=error msg=forged?[2J??\""), "%s", line);
+}
+
+Test(log, a_line_that_is_too_long_is_cut_and_ended, .init = capture)
+{
+    static char text[5000];
+    memset(text, 'a', sizeof text - 1);
+    log_error("x", "value", text);
+    log_error("y");
+    const char *line = logged();
+    cr_assert_eq(strchr(line, '\n') - line, 2047);
+    cr_assert_not_null(strstr(line, "msg=y\n"), "the next one is whole");
+}
+
+Test(log, only_what_reaches_the_level_is_written, .init = capture)
+{
+    log_setup("x", LOG_LEVEL_WARNING);
+    log_debug("one");
+    log_info("two");
+    cr_assert_str_eq(logged(), "");
+    log_warning("three");
+    cr_assert_not_null(strstr(logged(), "msg=three"));
+    log_set_level(LOG_LEVEL_DEBUG);
+    log_debug("four");
+    cr_assert_not_null(strstr(logged(), "level=debug"));
+}
+
+Test(log, failure_names_and_returns_its_status, .init = capture)
+{
+    cr_assert_eq(log_failure(STATUS_DATA_LOSS, "open", "path", "/x"), STATUS_DATA_LOSS);
+    cr_assert_not_null(strstr(logged(), "msg=open status=data_loss path=/x\n"), "%s", logged());
+}
+
+Test(log, levels_have_names)
+{
+    enum log_level level = LOG_LEVEL_DEBUG;
+    cr_assert_eq(log_level_parse("warning", &level), STATUS_OK);
+    cr_assert_eq(level, LOG_LEVEL_WARNING);
+    cr_assert_eq(log_level_parse("loud", &level), STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(log_level_parse("", &level), STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(level, LOG_LEVEL_WARNING, "written only on success");
+}
