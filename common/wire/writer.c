@@ -1,0 +1,83 @@
+/* msgpack-c chooses the encodings; the buffer remembers when it is full. */
+#include "common/wire/writer.h"
+
+#include <msgpack/pack.h>
+
+static int append(void *data, const char *bytes, size_t size)
+{
+    return buffer_append(data, bytes, size) == STATUS_OK ? 0 : -1;
+}
+
+static msgpack_packer packer_of(struct buffer *buffer)
+{
+    return (msgpack_packer){ .data = buffer, .callback = append };
+}
+
+void write_nil(struct buffer *buffer)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_nil(&packer);
+}
+
+void write_bool(struct buffer *buffer, bool value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    if (value)
+        msgpack_pack_true(&packer);
+    else
+        msgpack_pack_false(&packer);
+}
+
+void write_u64(struct buffer *buffer, uint64_t value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_uint64(&packer, value);
+}
+
+void write_i64(struct buffer *buffer, int64_t value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_int64(&packer, value);
+}
+
+void write_f64(struct buffer *buffer, double value)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_double(&packer, value);
+}
+
+void write_str(struct buffer *buffer, const char *text)
+{
+    write_text(buffer, text == NULL ? (struct span){ 0 } : span_of_text(text));
+}
+
+void write_text(struct buffer *buffer, struct span text)
+{
+    msgpack_packer packer = packer_of(buffer);
+    if (msgpack_pack_str(&packer, text.size) == 0 && text.size > 0)
+        msgpack_pack_str_body(&packer, text.data, text.size);
+}
+
+void write_bin(struct buffer *buffer, struct span bytes)
+{
+    msgpack_packer packer = packer_of(buffer);
+    if (msgpack_pack_bin(&packer, bytes.size) == 0 && bytes.size > 0)
+        msgpack_pack_bin_body(&packer, bytes.data, bytes.size);
+}
+
+void write_array(struct buffer *buffer, size_t count)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_array(&packer, count);
+}
+
+void write_map(struct buffer *buffer, size_t count)
+{
+    msgpack_packer packer = packer_of(buffer);
+    msgpack_pack_map(&packer, count);
+}
+
+void write_object(struct buffer *buffer, struct span object)
+{
+    buffer_append(buffer, object.data, object.size);
+}
