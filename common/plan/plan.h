@@ -28,12 +28,16 @@ enum plan_code {
 };
 const char *plan_code_name(enum plan_code code); /* "not_running" */
 
-/* What the log wants of one service, and whether its program is there (found out before planning). */
+/* What the log wants of one service, and whether its program is there (found out before planning).
+ */
 struct plan_wanted {
     const char *tenant, *name;
     struct live_row row;
-    enum plan_code obstacle; /* PLAN_CODE_none, interpreter_missing, program_missing, spec_invalid */
-    const char *obstacle_detail; /* the program's name, say */
+    enum plan_code
+        obstacle; /* PLAN_CODE_none, interpreter_missing, program_missing, spec_invalid */
+    /* The program's name, say. With PLAN_CODE_none: why only the attempt can show whether it
+     * starts; NULL or "" when nothing speaks against it. */
+    const char *obstacle_detail;
 };
 
 /* What is known to be there: a supervisor's row, or a live process that the registry names. */
@@ -41,8 +45,8 @@ struct plan_actual {
     const char *tenant, *name;
     enum service_state state;
     uint64_t generation, since, pid;
-    bool is_held;  /* by a living supervisor */
-    bool has_record; /* false: a process of ours without any row: report only */
+    bool is_held;       /* by a living supervisor */
+    bool has_record;    /* false: a process of ours without any row: report only */
     uint64_t killed_by; /* the event that un-wanted it, when not wanted; 0 unknown */
 };
 
@@ -65,8 +69,9 @@ struct plan {
     uint64_t of[PLAN_ACTIONS];
 };
 
-/* Both lists sorted by TENANT/NAME (strcmp of the key). `is_new_run`: parked and failed ones start once
- * more. Texts of the lists must outlive the plan. resource_exhausted when memory runs out. */
+/* Both lists strictly ascending by TENANT/NAME (strcmp of the key). `is_new_run`: parked and failed
+ * ones start once more. Texts of the lists must outlive the plan. resource_exhausted when memory
+ * runs out. */
 enum status plan_make(const struct plan_wanted *wanted, size_t wanted_count,
                       const struct plan_actual *actual, size_t actual_count, bool is_new_run,
                       struct plan *plan);
