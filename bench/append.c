@@ -1,0 +1,133 @@
+/* Durable appends: eventd against the machine's own rate of synced overwrites and against Redis
+ * XADD with appendfsync always, taken in turn so that a noisy minute hits all alike. Prints rates,
+ * ratios and bytes on disk per event.
+ *
+ *     bench_append [SECONDS [ROUNDS]]        2 seconds a measurement, 3 rounds by default */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/figures.h"
+#include "bench/machine.h"
+#include "bench/protocols.h"
+#include "common/base/unix_socket.h"
+#include "tests/support/services.h"
+
+static const struct {
+    unsigned connections, outstanding;
+    double goal_of_syncs, goal_of_redis;
+} cases[] = {
+    { 1, 1, 0.85, 0 },
+    { 64, 1, 0, 0.7 },
+    { 256, 1, 0, 0.9 },
+    { 64, 16, 0, 0 },
+};
+
+static bool await_socket(const char *path, pid_t pid)
+{
+    for (int i = 0; i < 5000; i++) {
+        int fd = -1;
+        if (unix_socket_connect(path, &fd) == STATUS_OK) {
+            close(fd);
+            return true;
+        }
+        if (command_wait(pid, 2) >= 0)
+            return false;
+    }
+    return false;
+}
+
+static pid_t start_redis(const struct testbed *bed, const char *path)
+{
+    static const char redis[] = "/usr/bin/redis-server";
+    if (access(redis, X_OK) != 0)
+        return 0;
+    char dir[300];
+    snprintf(dir, sizeof dir, "%s/redis", bed->dir);
+    mkdir(dir, 0700);
+    const char *const argv[] = { redis,    "--port",      "0",  "--unixsocket",
+                                 path,     "--dir",       dir,  "--appendonly",
+                                 "yes",    "--save",      "",   "--appendfsync",
+                                 "always", "--daemonize", "no", NULL };
+    struct command command = { .argv = argv, .environment = testbed_environment(bed) };
+    char log[300];
+    snprintf(log, sizeof log, "%s/redis.log", bed->dir);
+    pid_t pid = command_start(&command, log);
+    if (!await_socket(path, pid))
+        test_fail("Redis does not start; see %s", log);
+    return pid;
+}
+
+static pid_t start_eventd(const struct testbed *bed, const char *path)
+{
+    char program[4200];
+    snprintf(program, sizeof program, "%s/eventd", bed->bin);
+    const char *const argv[] = { program, "--data", bed->data, "--run", bed->run, NULL };
+    struct command command = { .argv = argv, .environment = testbed_environment(bed) };
+    pid_t pid = command_start(&command, bed->log);
+    if (!await_socket(path, pid))
+        test_fail("eventd does not start");
+    return pid;
+}
+
+static double disk_bytes(const struct testbed *bed)
+{
+    char path[4096];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/events/data.mdb", bed->data);
+    return stat(path, &info) == 0 ? (double)info.st_blocks * 512 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? atof(argv[1]) : 2;
+    int rounds = argc > 2 ? atoi(argv[2]) : 3;
+    struct testbed bed;
+    testbed_open(&bed, 0);
+    char eventd_path[4096], redis_path[4096];
+    testbed_socket(&bed, "eventd", eventd_path);
+    snprintf(redis_path, sizeof redis_path, "%s/redis.sock", bed.dir);
+    start_eventd(&bed, eventd_path);
+    pid_t redis = start_redis(&bed, redis_path);
+
+    struct figures syncs = { 0 }, solo[COUNT_OF(cases)] = { 0 }, other[COUNT_OF(cases)] = { 0 };
+    uint64_t answers, events = 0;
+    double bytes_before = disk_bytes(&bed);
+    for (int round = 0; round < rounds; round++) {
+        figures_add(&syncs, machine_synced_pairs(bed.dir, seconds));
+        for (size_t i = 0; i < COUNT_OF(cases); i++) {
+            struct load load = { &protocol_event_append, eventd_path, cases[i].connections,
+                                 cases[i].outstanding, seconds };
+            figures_add(&solo[i], load_run(&load, &answers));
+            events += answers;
+            load.protocol = &protocol_redis_xadd;
+            load.path = redis_path;
+            if (redis != 0)
+                figures_add(&other[i], load_run(&load, &answers));
+        }
+    }
+    figure_print_plain("two synced overwrites", figures_median(&syncs), "/s", 0, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char what[64];
+        snprintf(what, sizeof what, "append, %u clients x %u outstanding", cases[i].connections,
+                 cases[i].outstanding);
+        if (cases[i].connections == 1)
+            figure_print(what, figures_median(&solo[i]), "/s", "two syncs", figures_median(&syncs),
+                         cases[i].goal_of_syncs, 0);
+        if (redis != 0)
+            figure_print(what, figures_median(&solo[i]), "/s", "Redis", figures_median(&other[i]),
+                         cases[i].goal_of_redis, 0);
+        else if (cases[i].connections > 1)
+            figure_print_plain(what, figures_median(&solo[i]), "/s", 0, 0);
+    }
+    if (redis == 0)
+        printf("redis-server is not installed: no comparison with it\n");
+    figure_print_plain("bytes on disk per event of 256 B",
+                       (disk_bytes(&bed) - bytes_before) / (double)events, "B", 0, 0);
+    testbed_discard(&bed);
+    return 0;
+}

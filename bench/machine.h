@@ -1,0 +1,19 @@
+#ifndef SOLO_BENCH_MACHINE_H
+#define SOLO_BENCH_MACHINE_H
+
+#include <stddef.h>
+
+/* What this machine can do at best: every figure of Solo stands beside one of these. */
+
+/* Synced overwrites per second, two to a commit as LMDB does it: 4 KiB and fdatasync, then 120
+ * bytes through an O_DSYNC descriptor. Counts pairs, in a file of real zeros in `dir`, for
+ * `seconds`. */
+double machine_synced_pairs(const char *dir, double seconds);
+
+/* Seconds that a bare posix_spawn loop of this process needs to start `count` times `argv` (which
+ * must stay); they are killed and reaped afterwards. */
+double machine_spawn_seconds(const char *const *argv, size_t count);
+
+double machine_now(void); /* seconds, monotonic */
+
+#endif
