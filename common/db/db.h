@@ -5,6 +5,8 @@
 #include "common/base/hash.h"
 #include "common/base/status.h"
 
+#include "common/db/probe.h"
+
 #include <lmdb.h>
 
 /* One LMDB environment with the rules of docs/databases.md: lease, creation under another name, quick
@@ -16,7 +18,9 @@ enum { DB_TABLES_MAX = 16, DB_KEY_BYTES_MAX = 511, DB_VALUE_BYTES_MAX = 1024 * 1
 enum table_flags {
     TABLE_PLAIN = 0,
     TABLE_DIGEST = 1 << 0,  /* meta keeps the count and the sum of the rows' hashes */
-    TABLE_UNSEALED = 1 << 1 /* the value proves itself (events: their chain hash) */
+    TABLE_UNSEALED = 1 << 1, /* the value proves itself (events: their chain hash) */
+    TABLE_DERIVED = 1 << 2   /* can be made again from other tables: a wrong digest is left to the owner,
+                              * who compares after opening, instead of failing the probe */
 };
 
 struct table_schema {
@@ -27,7 +31,8 @@ struct table_schema {
 /* What a store is; a constant of the program that owns it, in common/api/records. Table 0.. as the
  * enum beside it; "meta" is added by us. */
 struct db_schema {
-    const char *name; /* "events" */
+    const char *name;  /* "events" */
+    const char *owner; /* the daemon that writes it */
     uint32_t format;
     const struct table_schema *tables;
     size_t table_count;
@@ -51,6 +56,9 @@ struct db {
     bool was_clean;              /* the clean flag as it was found; a writer clears it when it opens */
     dev_t device;                /* of data.mdb as opened */
     ino_t inode;
+    uint64_t meta_txnids[2];     /* without trace: of both meta pages, as found */
+    MDB_txn *spare_reader;       /* a reset read transaction, renewed by the next one */
+    bool is_failed;              /* a commit ended with an unknown outcome: write no more, exit */
     char dir[4096];
 };
 
@@ -93,18 +101,12 @@ enum status db_check_readers(struct db *db);
 /* Pages used, of the map. */
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes);
 
-/* The quick probe: what a program runs when its argv says `--probe-store NAME DIR`. Checks file length
- * against both meta pages, page size, flags, roots, then meta, digests of the flagged tables, and
- * `check_rows` of the store's own (may be NULL). The exit code is a status's. */
-int db_probe_main(const struct db_schema *schema, const char *dir,
-                  enum status (*check_rows)(struct db *db));
-/* Runs that child and waits for it: OK, or data_loss (also when the child died of a signal). */
-enum status db_probe(const struct db_schema *schema, const char *dir);
-
 enum status db_begin_read(struct db *db, struct db_txn *txn);
 enum status db_begin_write(struct db *db, struct db_txn *txn);
-enum status db_commit(struct db_txn *txn); /* resource_exhausted: no space, nothing happened; else unknown */
-void db_end(struct db_txn *txn);           /* aborts a write, ends a read; a zeroed or ended one is fine */
+/* Ends the transaction. When a write in it had failed, returns that status and nothing happened.
+ * resource_exhausted: no space, nothing happened. unknown: it may be there after a restart or not. */
+enum status db_commit(struct db_txn *txn);
+void db_end(struct db_txn *txn); /* aborts a write, ends a read; a zeroed or ended one is fine */
 
 /* A value of our own in `meta` (sealed like every row). */
 enum status db_meta_get(struct db_txn *txn, const char *key, struct span *value);

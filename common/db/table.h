@@ -5,7 +5,8 @@
 
 /* Rows of one table of an open transaction. Values are sealed on the way in and checked on the way
  * out: BLAKE2b-256 over key, value and store id behind each value. A row whose seal is broken is
- * data_loss, never "not found". `table` is the index in the schema. */
+ * data_loss, never "not found". `table` is the index in the schema. Keys and values that are put must
+ * not point into the map of the same transaction: a put may move pages. */
 
 /* not_found is not logged. The value is without its seal. */
 enum status table_get(struct db_txn *txn, unsigned table, struct span key, struct span *value);
@@ -14,6 +15,8 @@ enum status table_put(struct db_txn *txn, unsigned table, struct span key, struc
 enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value);
 /* not_found when there is no such row. */
 enum status table_delete(struct db_txn *txn, unsigned table, struct span key);
+/* Removes every row, broken ones too. */
+enum status table_clear(struct db_txn *txn, unsigned table);
 
 /* Rows of a TABLE_DIGEST table by its digest, of others by LMDB's count. */
 enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count);
@@ -39,7 +42,7 @@ enum status table_cursor_previous(struct table_cursor *cursor, struct span *key,
 /* A number as a key that sorts: 8 bytes, big-endian. */
 struct table_number { uint8_t bytes[8]; };
 struct table_number table_number(uint64_t value);
-uint64_t table_number_value(struct span key);
+uint64_t table_number_value(struct span key); /* 0 when it is no such key */
 static inline struct span table_number_key(const struct table_number *number)
 {
     return span_of(number->bytes, sizeof number->bytes);

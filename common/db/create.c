@@ -1,0 +1,100 @@
+/* Creation of a store. LMDB never creates the final name in place: a power cut in the middle of that
+ * leaves a file that never opens again. */
+#include "common/db/create.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/fault.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/db/environment.h"
+#include "common/db/lmdb_status.h"
+
+static enum status failure(const char *what, const char *path)
+{
+    int error = errno;
+    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
+}
+
+/* An absent directory and an empty one (made by a package, say) are both no store. */
+static enum status is_absent(const char *dir, bool *is_there)
+{
+    DIR *directory = opendir(dir);
+    if (directory == NULL && errno != ENOENT)
+        return failure("open directory", dir);
+    *is_there = false;
+    bool has_data = false;
+    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        *is_there = true;
+        has_data = has_data || strcmp(entry->d_name, "data.mdb") == 0;
+    }
+    if (directory != NULL)
+        closedir(directory);
+    if (*is_there && !has_data)
+        return log_failure(STATUS_DATA_LOSS, "open database", "dir", dir, "reason",
+                           "data.mdb is missing from a store that was there");
+    return STATUS_OK;
+}
+
+/* Fills a new store; closed again before it is renamed, so that no environment moves. */
+static enum status create_in(const struct db_schema *schema, const char *dir)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    TRY(environment_open(&db, schema, dir, schema->is_durable ? 0 : MDB_NOSYNC));
+    db.is_writer = true;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_write(&db, &txn));
+    TRY(environment_open_tables(&db, txn.txn, MDB_CREATE));
+    TRY(environment_write_identity(&db, &txn));
+    TRY(db_commit(&txn));
+    int rc = schema->is_durable ? mdb_env_sync(db.env, 1) : 0;
+    if (rc != 0)
+        return log_failure(status_from_lmdb(rc), "sync new store", "dir", dir, "reason",
+                           mdb_strerror(rc));
+    return environment_set_modes(dir);
+}
+
+enum status store_create_if_absent(const struct db_schema *schema, const char *dir)
+{
+    bool is_there;
+    TRY(is_absent(dir, &is_there));
+    if (is_there)
+        return STATUS_OK;
+
+    char beside[4096], parent[4096];
+    if ((size_t)snprintf(beside, sizeof beside, "%s.new", dir) >= sizeof beside)
+        return log_failure(STATUS_INVALID_ARGUMENT, "create store", "dir", dir, "reason",
+                           "the path is too long");
+    TRY(environment_parent(parent, dir));
+    TRY(directory_make(parent, 0755));
+    TRY(directory_remove(beside));
+    TRY(directory_make(beside, 0750));
+    TRY(create_in(schema, beside));
+
+    /* Whoever prepared an empty directory chose its group: who may read the map. */
+    struct stat stat_before;
+    if (stat(dir, &stat_before) == 0 && chown(beside, (uid_t)-1, stat_before.st_gid) == 0 &&
+        chmod(beside, 02750) < 0)
+        return failure("set mode", beside);
+    if (schema->is_durable)
+        TRY(environment_sync_directory(beside));
+#ifdef SOLO_FAULTS
+    char point[64];
+    snprintf(point, sizeof point, "%s.before_rename", schema->owner);
+    fault_point(point);
+#endif
+    if (rename(beside, dir) < 0)
+        return failure("rename new store", beside);
+    if (schema->is_durable)
+        TRY(environment_sync_directory(parent));
+    log_info("store created", "dir", dir);
+    return STATUS_OK;
+}

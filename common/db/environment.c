@@ -1,0 +1,176 @@
+/* What creation, writer, reader and probe have in common. A failure here is logged where the system or
+ * LMDB gave it; nothing is repaired. */
+#include "common/db/environment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/db/digest.h"
+#include "common/db/lmdb_status.h"
+
+static const char identity_key[] = "db.identity";
+static const char retired_key[] = "db.retired";
+
+/* The row behind identity_key. Numbers are big-endian. */
+enum { IDENTITY_FORMAT = 0, IDENTITY_ID = 4, IDENTITY_INCARNATION = 20, IDENTITY_NAME = 36 };
+
+enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
+                             unsigned flags)
+{
+    /* libsodium picks its fast implementations here; without it hashing works, at half the speed. */
+    ensure(sodium_init() >= 0);
+    ensure(schema->table_count <= DB_TABLES_MAX);
+    db->schema = schema;
+    if ((size_t)snprintf(db->dir, sizeof db->dir, "%s", dir) >= sizeof db->dir)
+        return log_failure(STATUS_INVALID_ARGUMENT, "open database", "dir", dir, "reason",
+                           "the path is too long");
+    int rc = mdb_env_create(&db->env);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(db->env, DB_TABLES_MAX + 1);
+    if (rc == 0)
+        rc = mdb_env_set_mapsize(db->env, schema->map_bytes);
+    if (rc == 0)
+        rc = mdb_env_open(db->env, dir, flags | MDB_NOTLS, 0660);
+    if (rc != 0)
+        return log_failure(status_from_lmdb(rc), "open database", "dir", dir, "reason",
+                           mdb_strerror(rc));
+    int fd;
+    struct stat stat;
+    rc = mdb_env_get_fd(db->env, &fd);
+    ensure(rc == 0);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fstat(fd, &stat) < 0) {
+        int error = errno;
+        return log_failure(status_from_errno(error), "open database", "dir", dir, "reason",
+                           strerror(error));
+    }
+    db->device = stat.st_dev;
+    db->inode = stat.st_ino;
+    return STATUS_OK;
+}
+
+static enum status open_table(struct db *db, MDB_txn *txn, const char *name, unsigned flags,
+                              MDB_dbi *table)
+{
+    int rc = mdb_dbi_open(txn, name, flags, table);
+    if (rc == 0)
+        return STATUS_OK;
+    enum status status = rc == MDB_NOTFOUND ? STATUS_DATA_LOSS : status_from_lmdb(rc);
+    return log_failure(status, "open table", "dir", db->dir, "table", name, "reason",
+                       mdb_strerror(rc));
+}
+
+enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags)
+{
+    TRY(open_table(db, txn, "meta", flags, &db->meta));
+    for (size_t i = 0; i < db->schema->table_count; i++)
+        TRY(open_table(db, txn, db->schema->tables[i].name, flags, &db->tables[i]));
+    return STATUS_OK;
+}
+
+enum status environment_read_identity(struct db *db, struct db_txn *txn)
+{
+    MDB_val key = { sizeof identity_key - 1, (void *)(uintptr_t)identity_key }, stored;
+    int rc = mdb_get(txn->txn, db->meta, &key, &stored);
+    if (rc != 0 || stored.mv_size < IDENTITY_NAME + HASH_BYTES)
+        return log_failure(rc == 0 || rc == MDB_NOTFOUND ? STATUS_DATA_LOSS : status_from_lmdb(rc),
+                           "read identity of store", "dir", db->dir, "reason",
+                           rc == 0 ? "the row is too short" : mdb_strerror(rc));
+    /* The seal of this row depends on the id within it. */
+    const uint8_t *row = stored.mv_data;
+    memcpy(db->identity.id, row + IDENTITY_ID, sizeof db->identity.id);
+    memcpy(db->identity.incarnation, row + IDENTITY_INCARNATION, sizeof db->identity.incarnation);
+    struct span value;
+    TRY(db_meta_get(txn, identity_key, &value));
+
+    uint32_t format = (uint32_t)value.data[0] << 24 | (uint32_t)value.data[1] << 16 |
+                      (uint32_t)value.data[2] << 8 | value.data[3];
+    struct span name = { value.data + IDENTITY_NAME, value.size - IDENTITY_NAME };
+    if (!span_equal(name, span_of_text(db->schema->name)))
+        return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
+                           "this is another kind of store", "expected", db->schema->name);
+    if (format != db->schema->format)
+        return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
+                           "this format is not known here", "format", NUMBER(format));
+    enum status retired = db_meta_get(txn, retired_key, &value);
+    if (retired == STATUS_OK)
+        return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
+                           "this store was retired: another one took its place");
+    return retired == STATUS_NOT_FOUND ? STATUS_OK : retired;
+}
+
+enum status environment_open_for_reading(struct db *db)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(db, &txn));
+    TRY(environment_open_tables(db, txn.txn, 0));
+    TRY(environment_read_identity(db, &txn));
+    /* Only a commit keeps the handles, also of a transaction that reads. */
+    int rc = mdb_txn_commit(txn.txn);
+    txn.txn = NULL;
+    return rc == 0 ? STATUS_OK
+                   : log_failure(status_from_lmdb(rc), "open tables", "dir", db->dir, "reason",
+                                 mdb_strerror(rc));
+}
+
+enum status environment_write_identity(struct db *db, struct db_txn *txn)
+{
+    random_fill(&db->identity, sizeof db->identity);
+    uint8_t row[IDENTITY_NAME + 64];
+    size_t name_size = strlen(db->schema->name);
+    ensure(name_size <= 64);
+    for (int i = 0; i < 4; i++)
+        row[IDENTITY_FORMAT + i] = (uint8_t)(db->schema->format >> (24 - 8 * i));
+    memcpy(row + IDENTITY_ID, db->identity.id, sizeof db->identity.id);
+    memcpy(row + IDENTITY_INCARNATION, db->identity.incarnation, sizeof db->identity.incarnation);
+    memcpy(row + IDENTITY_NAME, db->schema->name, name_size);
+    TRY(db_meta_put(txn, identity_key, span_of(row, IDENTITY_NAME + name_size)));
+    for (unsigned i = 0; i < db->schema->table_count; i++)
+        if (db->schema->tables[i].flags & TABLE_DIGEST)
+            digest_reset(txn, i);
+    return STATUS_OK;
+}
+
+enum status environment_set_modes(const char *dir)
+{
+    char data[4096], lock[4096];
+    TRY(path_join(data, dir, "data.mdb"));
+    TRY(path_join(lock, dir, "lock.mdb"));
+    if (chmod(dir, 02750) < 0 || chmod(data, 0640) < 0 || chmod(lock, 0660) < 0) {
+        int error = errno;
+        return log_failure(status_from_errno(error), "set modes of store", "dir", dir, "reason",
+                           strerror(error));
+    }
+    return STATUS_OK;
+}
+
+enum status environment_sync_directory(const char *dir)
+{
+    AUTO(fd_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0) {
+        int error = errno;
+        return log_failure(status_from_errno(error), "sync directory", "dir", dir, "reason",
+                           strerror(error));
+    }
+    return STATUS_OK;
+}
+
+enum status environment_parent(char parent[4096], const char *dir)
+{
+    if ((size_t)snprintf(parent, 4096, "%s", dir) >= 4096)
+        return log_failure(STATUS_INVALID_ARGUMENT, "open database", "dir", dir, "reason",
+                           "the path is too long");
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, 4096, ".");
+    else
+        slash[slash == parent ? 1 : 0] = '\0';
+    return STATUS_OK;
+}

@@ -1,0 +1,33 @@
+#ifndef SOLO_COMMON_DB_ENVIRONMENT_H
+#define SOLO_COMMON_DB_ENVIRONMENT_H
+
+#include "common/db/db.h"
+
+/* The parts of opening that every way of opening shares: creation, writer, reader, probe. */
+
+/* Opens LMDB with MDB_NOTLS and `flags`; the data descriptor is close-on-exec afterwards. On failure
+ * db_close cleans up. */
+enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
+                             unsigned flags);
+
+/* Opens the handles of all tables in `txn`; with MDB_CREATE makes them. data_loss when one is missing. */
+enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags);
+
+/* Reads who the store is; data_loss when that row is broken, failed_precondition when it is another
+ * store, a newer format, or one that was retired. */
+enum status environment_read_identity(struct db *db, struct db_txn *txn);
+
+/* Opens the tables of an environment that is only read, and reads who the store is. */
+enum status environment_open_for_reading(struct db *db);
+
+/* Modes that do not depend on the umask: directory 2750, data 0640, lock 0660. */
+enum status environment_set_modes(const char *dir);
+
+/* Writes identity and empty digests into a new store. */
+enum status environment_write_identity(struct db *db, struct db_txn *txn);
+
+/* "DIR" and the directory it lies in. */
+enum status environment_sync_directory(const char *dir);
+enum status environment_parent(char parent[4096], const char *dir);
+
+#endif

@@ -1,0 +1,157 @@
+/* The quick probe, both sides. The parent holds the lease, so the child maps a file that nobody writes;
+ * whatever a damaged file makes LMDB do (abort, SIGBUS, divide by zero, walk in circles) ends the child
+ * and is its answer. */
+#include "common/db/probe.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/db/environment.h"
+#include "common/db/lmdb_status.h"
+#include "common/db/meta_pages.h"
+#include "common/db/table.h"
+
+extern char **environ;
+
+/* Processor time, not time on the clock: a slow disk is no damage, a tree with a circle is. */
+enum { PROBE_CPU_SECONDS_MAX = 60 };
+
+/* LMDB keeps its list of free pages in the first tree: transaction id -> count, then page numbers. Counts
+ * the pages of [first, end) that are listed. */
+static enum status count_free(struct db_txn *txn, uint64_t first, uint64_t end, uint64_t *count)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn->txn, 0, &cursor);
+    ensure(rc == 0);
+    MDB_val key, row;
+    *count = 0;
+    for (rc = mdb_cursor_get(cursor, &key, &row, MDB_FIRST); rc == 0;
+         rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT)) {
+        const size_t *list = row.mv_data;
+        for (size_t i = 1; i < row.mv_size / sizeof *list && i <= list[0]; i++)
+            *count += list[i] >= first && list[i] < end;
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? STATUS_OK : status_from_lmdb(rc);
+}
+
+/* Pages at the end that LMDB counts but never wrote must be free ones. */
+static enum status check_length(struct db *db, struct db_txn *txn, const struct meta_pages *pages)
+{
+    uint64_t pages_there = pages->file_bytes / pages->page_bytes;
+    if (pages_there >= pages->pages_used)
+        return STATUS_OK;
+    uint64_t free_count;
+    TRY(count_free(txn, pages_there, pages->pages_used, &free_count));
+    if (free_count == pages->pages_used - pages_there)
+        return STATUS_OK;
+    return log_failure(STATUS_DATA_LOSS, "check length of store", "dir", db->dir, "reason",
+                       "the file is cut off", "pages", NUMBER(pages_there), "expected",
+                       NUMBER(pages->pages_used));
+}
+
+static enum status check_store(const struct db_schema *schema, const char *dir,
+                               enum status (*check_rows)(struct db *db))
+{
+    struct meta_pages pages;
+    TRY(meta_pages_read(dir, &pages));
+    if (pages.pages_used * pages.page_bytes > schema->map_bytes)
+        return log_failure(STATUS_DATA_LOSS, "check meta pages", "dir", dir, "reason",
+                           "more pages than the map can have");
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    TRY(environment_open(&db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(&db, &txn));
+        TRY(check_length(&db, &txn, &pages));
+        db_end(&txn);
+        TRY(environment_open_for_reading(&db));
+        TRY(db_begin_read(&db, &txn));
+        for (unsigned i = 0; i < schema->table_count; i++) {
+            if ((schema->tables[i].flags & TABLE_DIGEST) == 0)
+                continue;
+            enum status status = table_verify(&txn, i);
+            if (status != STATUS_OK && (schema->tables[i].flags & TABLE_DERIVED) == 0)
+                return status;
+        }
+    }
+    return check_rows == NULL ? STATUS_OK : check_rows(&db);
+}
+
+int db_probe_main(const struct db_schema *schema, const char *dir,
+                  enum status (*check_rows)(struct db *db))
+{
+    log_setup("store-probe", LOG_LEVEL_INFO);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CPU, &(struct rlimit){ PROBE_CPU_SECONDS_MAX, PROBE_CPU_SECONDS_MAX });
+    return status_exit_code(check_store(schema, dir, check_rows));
+}
+
+static enum status judge_exit(const char *dir, int code)
+{
+    static const enum status said[] = { STATUS_OK, STATUS_IO, STATUS_RESOURCE_EXHAUSTED,
+                                        STATUS_FAILED_PRECONDITION, STATUS_PERMISSION_DENIED };
+    for (size_t i = 0; i < COUNT_OF(said); i++)
+        if (code == status_exit_code(said[i]))
+            return said[i]; /* the child has logged why */
+    if (code == status_exit_code(STATUS_DATA_LOSS))
+        return STATUS_DATA_LOSS;
+    return log_failure(STATUS_DATA_LOSS, "probe store", "dir", dir, "exit_code", NUMBER(code),
+                       "reason", "the probe broke down (a program that opens stores must call "
+                                 "schema_probe_if_asked first)");
+}
+
+static enum status judge_signal(const char *dir, int signal_number)
+{
+    switch (signal_number) {
+    case SIGKILL:
+    case SIGTERM:
+    case SIGINT:
+    case SIGHUP:
+    case SIGQUIT: /* somebody ended it: that says nothing about the store */
+        return log_failure(STATUS_UNAVAILABLE, "probe store", "dir", dir, "reason",
+                           "the probe was killed", "signal", strsignal(signal_number));
+    default:
+        return log_failure(STATUS_DATA_LOSS, "probe store", "dir", dir, "reason",
+                           "reading it ended the probe", "signal", strsignal(signal_number));
+    }
+}
+
+enum status db_probe(const struct db_schema *schema, const char *dir)
+{
+    char *argv[] = { (char *)(uintptr_t) "store-probe", (char *)(uintptr_t) "--probe-store",
+                     (char *)(uintptr_t)schema->name, (char *)(uintptr_t)dir, NULL };
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigfillset(&defaults);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    pid_t pid;
+    int error = posix_spawn(&pid, "/proc/self/exe", NULL, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
+    if (error != 0)
+        return log_failure(status_from_errno(error), "start store probe", "dir", dir, "reason",
+                           strerror(error));
+    int result;
+    while (waitpid(pid, &result, 0) < 0) {
+        error = errno;
+        if (error != EINTR)
+            return log_failure(STATUS_INTERNAL, "wait for store probe", "dir", dir, "reason",
+                               strerror(error));
+    }
+    return WIFEXITED(result) ? judge_exit(dir, WEXITSTATUS(result))
+                             : judge_signal(dir, WTERMSIG(result));
+}

@@ -1,0 +1,259 @@
+/* Rows: sealed on the way in, checked on the way out. A failed write is remembered in the transaction,
+ * whose commit then refuses. */
+#include "common/db/table.h"
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/db/digest.h"
+#include "common/db/lmdb_status.h"
+#include "common/db/seal.h"
+
+static const struct table_schema *schema_of(const struct db_txn *txn, unsigned table)
+{
+    ensure(table < txn->db->schema->table_count);
+    return &txn->db->schema->tables[table];
+}
+
+static enum status failure(struct db_txn *txn, unsigned table, const char *what, int rc)
+{
+    enum status status = log_failure(status_from_lmdb(rc), what, "dir", txn->db->dir, "table",
+                                     schema_of(txn, table)->name, "reason", mdb_strerror(rc));
+    if (txn->is_write && txn->status == STATUS_OK)
+        txn->status = status;
+    return status;
+}
+
+static enum status broken_row(struct db_txn *txn, unsigned table, struct span key)
+{
+    char hex[2 * 64 + 1];
+    size_t size = key.size < 64 ? key.size : 64;
+    return log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
+                       schema_of(txn, table)->name, "key", hex_text(hex, key.data, size), "reason",
+                       "the row's seal is broken");
+}
+
+static enum status unseal(struct db_txn *txn, unsigned table, struct span key, struct span stored,
+                          struct span *value, struct hash *seal)
+{
+    if (schema_of(txn, table)->flags & TABLE_UNSEALED) {
+        *value = stored;
+        return STATUS_OK;
+    }
+    if (!row_unseal(&txn->db->identity, schema_of(txn, table)->name, key, stored, value, seal))
+        return broken_row(txn, table, key);
+    return STATUS_OK;
+}
+
+static enum status get_row(struct db_txn *txn, unsigned table, struct span key, struct span *value,
+                           struct hash *seal)
+{
+    MDB_val k = { key.size, (void *)(uintptr_t)key.data }, v;
+    int rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v);
+    if (rc == MDB_NOTFOUND)
+        return STATUS_NOT_FOUND;
+    if (rc != 0)
+        return failure(txn, table, "read row", rc);
+    return unseal(txn, table, key, span_of(v.mv_data, v.mv_size), value, seal);
+}
+
+enum status table_get(struct db_txn *txn, unsigned table, struct span key, struct span *value)
+{
+    struct hash seal;
+    return get_row(txn, table, key, value, &seal);
+}
+
+/* Takes the row at `key`, if there is one, out of the table's digest. */
+static enum status forget_row(struct db_txn *txn, unsigned table, struct span key)
+{
+    struct span value;
+    struct hash seal;
+    TRY(digest_load(txn, table));
+    enum status status = get_row(txn, table, key, &value, &seal);
+    if (status == STATUS_OK)
+        digest_subtract(txn, table, &seal);
+    return status;
+}
+
+static enum status put_row(struct db_txn *txn, unsigned table, struct span key, struct span value,
+                           unsigned flags)
+{
+    ensure(txn->is_write);
+    const struct table_schema *schema = schema_of(txn, table);
+    if (key.size == 0 || key.size > DB_KEY_BYTES_MAX || value.size > DB_VALUE_BYTES_MAX)
+        return log_failure(STATUS_INVALID_ARGUMENT, "write row", "table", schema->name, "reason",
+                           "key or value is out of bounds");
+    bool is_sealed = (schema->flags & TABLE_UNSEALED) == 0;
+    struct hash seal;
+    if (is_sealed)
+        seal = row_seal(&txn->db->identity, schema->name, key, value);
+    if (schema->flags & TABLE_DIGEST) {
+        ensure(is_sealed);
+        enum status status = forget_row(txn, table, key);
+        if (status != STATUS_NOT_FOUND)
+            TRY(status);
+        digest_add(txn, table, &seal);
+    }
+    MDB_val k = { key.size, (void *)(uintptr_t)key.data };
+    MDB_val v = { value.size + (is_sealed ? HASH_BYTES : 0), NULL };
+    int rc = mdb_put(txn->txn, txn->db->tables[table], &k, &v, MDB_RESERVE | flags);
+    if (rc != 0)
+        return failure(txn, table, "write row", rc);
+    if (value.size > 0)
+        memcpy(v.mv_data, value.data, value.size);
+    if (is_sealed)
+        memcpy((uint8_t *)v.mv_data + value.size, seal.bytes, HASH_BYTES);
+    return STATUS_OK;
+}
+
+enum status table_put(struct db_txn *txn, unsigned table, struct span key, struct span value)
+{
+    return put_row(txn, table, key, value, 0);
+}
+
+enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value)
+{
+    return put_row(txn, table, key, value, MDB_APPEND);
+}
+
+enum status table_delete(struct db_txn *txn, unsigned table, struct span key)
+{
+    ensure(txn->is_write);
+    if (schema_of(txn, table)->flags & TABLE_DIGEST)
+        TRY(forget_row(txn, table, key));
+    MDB_val k = { key.size, (void *)(uintptr_t)key.data };
+    int rc = mdb_del(txn->txn, txn->db->tables[table], &k, NULL);
+    if (rc == MDB_NOTFOUND)
+        return STATUS_NOT_FOUND;
+    return rc == 0 ? STATUS_OK : failure(txn, table, "delete row", rc);
+}
+
+enum status table_clear(struct db_txn *txn, unsigned table)
+{
+    ensure(txn->is_write);
+    int rc = mdb_drop(txn->txn, txn->db->tables[table], 0);
+    if (rc != 0)
+        return failure(txn, table, "clear table", rc);
+    if (schema_of(txn, table)->flags & TABLE_DIGEST)
+        digest_reset(txn, table);
+    return STATUS_OK;
+}
+
+enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count)
+{
+    if (schema_of(txn, table)->flags & TABLE_DIGEST) {
+        TRY(digest_load(txn, table));
+        *count = txn->digests[table].count;
+        return STATUS_OK;
+    }
+    MDB_stat stat;
+    int rc = mdb_stat(txn->txn, txn->db->tables[table], &stat);
+    if (rc != 0)
+        return failure(txn, table, "count rows", rc);
+    *count = stat.ms_entries;
+    return STATUS_OK;
+}
+
+/* --- cursors --- */
+
+enum status table_cursor_open(struct db_txn *txn, unsigned table, struct table_cursor *cursor)
+{
+    *cursor = (struct table_cursor){ .txn = txn, .table = table };
+    ensure(table < txn->db->schema->table_count);
+    int rc = mdb_cursor_open(txn->txn, txn->db->tables[table], &cursor->cursor);
+    return rc == 0 ? STATUS_OK : failure(txn, table, "open cursor", rc);
+}
+
+void table_cursor_close(struct table_cursor *cursor)
+{
+    if (cursor->cursor != NULL)
+        mdb_cursor_close(cursor->cursor);
+    cursor->cursor = NULL;
+}
+
+static enum status move(struct table_cursor *cursor, MDB_cursor_op operation, MDB_val *k,
+                        struct span *key, struct span *value, struct hash *seal)
+{
+    MDB_val v;
+    int rc = mdb_cursor_get(cursor->cursor, k, &v, operation);
+    if (rc == MDB_NOTFOUND)
+        return STATUS_NOT_FOUND;
+    if (rc != 0)
+        return failure(cursor->txn, cursor->table, "walk table", rc);
+    *key = span_of(k->mv_data, k->mv_size);
+    return unseal(cursor->txn, cursor->table, *key, span_of(v.mv_data, v.mv_size), value, seal);
+}
+
+enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struct span *key,
+                              struct span *value)
+{
+    MDB_val k = { at.size, (void *)(uintptr_t)at.data };
+    struct hash seal;
+    return move(cursor, at.size == 0 ? MDB_FIRST : MDB_SET_RANGE, &k, key, value, &seal);
+}
+
+enum status table_cursor_last(struct table_cursor *cursor, struct span *key, struct span *value)
+{
+    MDB_val k;
+    struct hash seal;
+    return move(cursor, MDB_LAST, &k, key, value, &seal);
+}
+
+enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value)
+{
+    MDB_val k;
+    struct hash seal;
+    return move(cursor, MDB_NEXT, &k, key, value, &seal);
+}
+
+enum status table_cursor_previous(struct table_cursor *cursor, struct span *key, struct span *value)
+{
+    MDB_val k;
+    struct hash seal;
+    return move(cursor, MDB_PREV, &k, key, value, &seal);
+}
+
+enum status table_verify(struct db_txn *txn, unsigned table)
+{
+    ensure(schema_of(txn, table)->flags & TABLE_DIGEST);
+    TRY(digest_load(txn, table));
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, table, &cursor));
+    uint64_t count = 0;
+    uint8_t sum[HASH_BYTES] = { 0 };
+    MDB_val k = { 0 };
+    struct span key, value;
+    struct hash seal;
+    enum status status = move(&cursor, MDB_FIRST, &k, &key, &value, &seal);
+    for (; status == STATUS_OK; status = move(&cursor, MDB_NEXT, &k, &key, &value, &seal)) {
+        count++;
+        seal_sum_add(sum, &seal);
+    }
+    if (status != STATUS_NOT_FOUND)
+        return status;
+    if (count != txn->digests[table].count ||
+        memcmp(sum, txn->digests[table].sum, sizeof sum) != 0)
+        return log_failure(STATUS_DATA_LOSS, "compare table with its digest", "dir", txn->db->dir,
+                           "table", schema_of(txn, table)->name, "rows", NUMBER(count), "expected",
+                           NUMBER(txn->digests[table].count), "reason",
+                           "a row is missing, extra or changed");
+    return STATUS_OK;
+}
+
+/* --- numbers as keys --- */
+
+struct table_number table_number(uint64_t value)
+{
+    struct table_number number;
+    for (int i = 0; i < 8; i++)
+        number.bytes[i] = (uint8_t)(value >> (56 - 8 * i));
+    return number;
+}
+
+uint64_t table_number_value(struct span key)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8 && key.size == 8; i++)
+        value = value << 8 | key.data[i];
+    return value;
+}
