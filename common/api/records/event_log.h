@@ -1,6 +1,7 @@
 #ifndef SOLO_COMMON_API_RECORDS_EVENT_LOG_H
 #define SOLO_COMMON_API_RECORDS_EVENT_LOG_H
 
+#include "common/api/event_types.h"
 #include "common/api/records/event_record.h"
 #include "common/api/records/schemas.h"
 #include "common/db/table.h"

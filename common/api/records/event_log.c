@@ -1,0 +1,212 @@
+/* Reading the event store. Every record is checked when it is read: its hash, its number against its
+ * key, and the store it belongs to. */
+#include "common/api/records/event_log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/fields.h"
+#include "common/wire/reader.h"
+
+enum { ROW_ARENA_BYTES = 16 * 1024 };
+
+enum status event_log_last(struct db_txn *txn, uint64_t *id)
+{
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_EVENTS, &cursor));
+    struct span key, value;
+    enum status status = table_cursor_last(&cursor, &key, &value);
+    if (status == STATUS_NOT_FOUND) {
+        *id = 0;
+        return STATUS_OK;
+    }
+    TRY(status);
+    *id = table_number_value(key);
+    return *id == 0 ? log_failure(STATUS_DATA_LOSS, "read events", "dir", txn->db->dir, "reason",
+                                  "the last key is no number")
+                    : STATUS_OK;
+}
+
+static enum status check_place(struct db_txn *txn, uint64_t id, const struct event *event)
+{
+    if (event->id != id)
+        return log_failure(STATUS_DATA_LOSS, "read event", "event", NUMBER(id), "reason",
+                           "another event lies at its place", "found", NUMBER(event->id));
+    if (memcmp(event->log_id, txn->db->identity.id, sizeof event->log_id) != 0)
+        return log_failure(STATUS_DATA_LOSS, "read event", "event", NUMBER(id), "reason",
+                           "it belongs to another log");
+    return STATUS_OK;
+}
+
+enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena, struct event *event)
+{
+    struct table_number number = table_number(id);
+    struct span record;
+    TRY(table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record));
+    TRY(event_decode(record, arena, event));
+    return check_place(txn, id, event);
+}
+
+/* --- rows --- */
+
+static enum status decode_row(const struct field_table *table, struct span value, void *row)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ROW_ARENA_BYTES };
+    struct problem problem = { 0 };
+    if (fields_decode(table, value, &arena, row, &problem) != STATUS_OK)
+        return log_failure(STATUS_DATA_LOSS, "read row", "record", table->name, "field",
+                           problem.field, "reason", problem.message);
+    return STATUS_OK;
+}
+
+enum status live_find(struct db_txn *txn, const char *tenant, const char *name, struct live_row *row)
+{
+    char key[SERVICE_KEY_BYTES];
+    struct span value;
+    TRY(table_get(txn, EVENTS_LIVE, span_of_text(service_key(key, tenant, name)), &value));
+    struct live_row found = { 0 };
+    TRY(decode_row(&record_live_row, value, &found));
+    *row = found;
+    return STATUS_OK;
+}
+
+enum status tenant_find(struct db_txn *txn, const char *tenant, struct tenant_row *row)
+{
+    struct span value;
+    TRY(table_get(txn, EVENTS_TENANTS, span_of_text(tenant), &value));
+    struct tenant_row found = { 0 };
+    TRY(decode_row(&record_tenant_row, value, &found));
+    *row = found;
+    return STATUS_OK;
+}
+
+static enum status bad_key(const char *table)
+{
+    return log_failure(STATUS_DATA_LOSS, "read row", "table", table, "reason",
+                       "its key is no name");
+}
+
+enum status live_each(struct db_txn *txn,
+                      enum status (*visit)(void *context, const char *tenant, const char *name,
+                                           const struct live_row *row),
+                      void *context)
+{
+    /* First, so that nobody acts on a table that lacks a row. */
+    TRY(table_verify(txn, EVENTS_LIVE));
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_LIVE, &cursor));
+    struct span key, value;
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value)) {
+        char text[SERVICE_KEY_BYTES], tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+        if (key.size >= sizeof text)
+            return bad_key("live");
+        memcpy(text, key.data, key.size);
+        text[key.size] = '\0';
+        if (service_key_split(text, tenant, name) != STATUS_OK)
+            return bad_key("live");
+        struct live_row row = { 0 };
+        TRY(decode_row(&record_live_row, value, &row));
+        TRY(visit(context, tenant, name, &row));
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status tenant_each(struct db_txn *txn,
+                        enum status (*visit)(void *context, const char *tenant,
+                                             const struct tenant_row *row),
+                        void *context)
+{
+    TRY(table_verify(txn, EVENTS_TENANTS));
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_TENANTS, &cursor));
+    struct span key, value;
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value)) {
+        char tenant[NAME_BYTES_MAX + 1];
+        if (key.size > NAME_BYTES_MAX)
+            return bad_key("tenants");
+        memcpy(tenant, key.data, key.size);
+        tenant[key.size] = '\0';
+        struct tenant_row row = { 0 };
+        TRY(decode_row(&record_tenant_row, value, &row));
+        TRY(visit(context, tenant, &row));
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status live_count(struct db_txn *txn, uint64_t *count)
+{
+    return table_count(txn, EVENTS_LIVE, count);
+}
+
+/* --- the chain --- */
+
+enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_max,
+                             uint64_t *checked)
+{
+    *checked = 0;
+    if (first == 0)
+        first = 1;
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_EVENTS, &cursor));
+    uint64_t id = first > 1 ? first - 1 : 1;
+    struct table_number number = table_number(id);
+    struct span key, record;
+    struct hash previous = { 0 };
+    enum status status = table_cursor_seek(&cursor, table_number_key(&number), &key, &record);
+    while (status == STATUS_OK && *checked < count_max) {
+        struct event event;
+        if (table_number_value(key) != id)
+            return log_failure(STATUS_DATA_LOSS, "verify chain", "event", NUMBER(id), "reason",
+                               "it is missing");
+        TRY(event_decode_header(record, &event));
+        TRY(check_place(txn, id, &event));
+        /* The predecessor of the first lends its hash only. */
+        if (id >= first) {
+            if (memcmp(previous.bytes, event.previous_hash.bytes, HASH_BYTES) != 0)
+                return log_failure(STATUS_DATA_LOSS, "verify chain", "event", NUMBER(id), "reason",
+                                   "it does not follow the event before it");
+            ++*checked;
+        }
+        previous = event.hash;
+        id++;
+        status = table_cursor_next(&cursor, &key, &record);
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span *spec)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ROW_ARENA_BYTES };
+    struct event event;
+    TRY(event_log_read(txn, generation, &arena, &event));
+    if (strcmp(event.type, event_type_name(EVENT_service_deployed)) != 0)
+        return STATUS_NOT_FOUND;
+    struct reader value;
+    struct span found;
+    if (map_find(event.payload, "spec", &value) != STATUS_OK ||
+        reader_peek(&value) != WIRE_MAP || reader_any(&value, &found) != STATUS_OK)
+        return log_failure(STATUS_DATA_LOSS, "read spec", "event", NUMBER(generation), "reason",
+                           "the payload has no spec");
+    *spec = found;
+    return STATUS_OK;
+}
+
+enum status event_log_newest_of(struct db_txn *txn, const char *subject, uint64_t *id)
+{
+    char key[SUBJECT_BYTES + 1];
+    if ((size_t)snprintf(key, sizeof key, "s%s", subject) >= sizeof key)
+        return STATUS_INVALID_ARGUMENT;
+    struct span value;
+    enum status status = table_get(txn, EVENTS_HEADS, span_of_text(key), &value);
+    if (status == STATUS_NOT_FOUND) {
+        *id = 0;
+        return STATUS_OK;
+    }
+    TRY(status);
+    *id = table_number_value(value);
+    return STATUS_OK;
+}

@@ -1,0 +1,79 @@
+/* The stores that more than one program opens, and the probe of each. */
+#include "common/api/records/schemas.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/records/event_log.h"
+#include "common/base/auto.h"
+
+/* What the quick probe reads of a log: enough to see that its end is whole. */
+enum { PROBED_RECORDS = 1000 };
+
+static const struct table_schema events_tables[] = {
+    [EVENTS_EVENTS] = { "events", TABLE_UNSEALED },
+    [EVENTS_HEADS] = { "heads", TABLE_PLAIN },
+    [EVENTS_REQUESTS] = { "requests", TABLE_PLAIN },
+    [EVENTS_SOURCES] = { "sources", TABLE_PLAIN },
+    [EVENTS_LIVE] = { "live", TABLE_DIGEST | TABLE_DERIVED },
+    [EVENTS_TENANTS] = { "tenants", TABLE_DIGEST | TABLE_DERIVED },
+};
+const struct db_schema events_schema = {
+    .name = "events",
+    .owner = "eventd",
+    .format = 1,
+    .tables = events_tables,
+    .table_count = COUNT_OF(events_tables),
+    .map_bytes = (size_t)64 << 30,
+    .is_durable = true,
+};
+
+static const struct table_schema registry_tables[] = {
+    [REGISTRY_SERVICES] = { "services", TABLE_PLAIN },
+    [REGISTRY_TENANTS] = { "tenants", TABLE_PLAIN },
+};
+const struct db_schema registry_schema = {
+    .name = "registry",
+    .owner = "deployd",
+    .format = 1,
+    .tables = registry_tables,
+    .table_count = COUNT_OF(registry_tables),
+    .map_bytes = (size_t)4 << 30,
+    .is_durable = false,
+};
+
+static enum status check_events(struct db *db)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t last, checked;
+    TRY(db_begin_read(db, &txn));
+    TRY(event_log_last(&txn, &last));
+    return event_log_verify(&txn, last > PROBED_RECORDS ? last - PROBED_RECORDS + 1 : 1,
+                            PROBED_RECORDS, &checked);
+}
+
+static const struct {
+    const struct db_schema *schema;
+    enum status (*check_rows)(struct db *db);
+} stores[] = {
+    { &events_schema, check_events },
+    { &registry_schema, NULL },
+};
+
+const struct db_schema *schema_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(stores); i++)
+        if (strcmp(stores[i].schema->name, name) == 0)
+            return stores[i].schema;
+    return NULL;
+}
+
+void schema_probe_if_asked(int argc, char **argv)
+{
+    if (argc != 4 || strcmp(argv[1], "--probe-store") != 0)
+        return;
+    for (size_t i = 0; i < COUNT_OF(stores); i++)
+        if (strcmp(stores[i].schema->name, argv[2]) == 0)
+            exit(db_probe_main(stores[i].schema, argv[3], stores[i].check_rows));
+    exit(status_exit_code(STATUS_USAGE));
+}
