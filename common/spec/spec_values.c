@@ -27,25 +27,6 @@ char *place_index(char place[PLACE_BYTES], const char *outer, size_t index)
     return place;
 }
 
-char *text_printable(char *printable, size_t size, struct span text)
-{
-    bool is_utf8 = utf8_is_valid(text);
-    size_t used = 0;
-    for (size_t i = 0; i < text.size && used + 5 < size; i++) {
-        uint8_t byte = text.data[i];
-        /* C1 controls are two bytes, 0xc2 and 0x80 to 0x9f. */
-        bool is_c1 = byte == 0xc2 && i + 1 < text.size && text.data[i + 1] < 0xa0;
-        if (byte >= 0x20 && byte != 0x7f && (byte < 0x80 || is_utf8) && !is_c1) {
-            printable[used++] = (char)byte;
-            continue;
-        }
-        used += (size_t)snprintf(printable + used, size - used, "\\x%02x", byte);
-        is_utf8 = is_utf8 && !is_c1; /* the second byte stands alone now */
-    }
-    printable[used] = '\0';
-    return printable;
-}
-
 static const char *type_text(enum wire_type type)
 {
     switch (type) {

@@ -3,6 +3,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/problem.h"
+#include "common/spec/printable.h"
 #include "common/wire/reader.h"
 
 /* Single values of a spec, each read with its rule and refused with its place. Internal to
@@ -51,9 +52,5 @@ enum status value_size(struct spec_values *values, struct reader *reader, const 
 /* invalid_argument: `place` must be WANTED, and what stands there. */
 enum status value_refuse_type(struct spec_values *values, const struct reader *reader,
                               const char *place, const char *wanted);
-
-/* Text of others made fit for a message: control characters and bytes that are no UTF-8 as \xNN,
- * cut to `size`. */
-char *text_printable(char *printable, size_t size, struct span text);
 
 #endif
