@@ -54,8 +54,8 @@ static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int even
 
 enum status lifecycle_open(struct lifecycle *lifecycle)
 {
-    /* Not libev's default loop: that one reaps every child of the process at SIGCHLD, behind the back
-     * of whoever waits for it. */
+    /* Not libev's default loop: that one reaps every child of the process at SIGCHLD, behind the
+     * back of whoever waits for it. */
     lifecycle->loop = ev_loop_new(EVFLAG_NOENV);
     if (lifecycle->loop == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "make the event loop");
@@ -206,7 +206,8 @@ static enum status descriptors_fill(void)
     do {
         fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (fd < 0)
-            return log_failure(status_from_errno(errno), "open /dev/null", "reason", strerror(errno));
+            return log_failure(status_from_errno(errno), "open /dev/null", "reason",
+                               strerror(errno));
         if (fd <= STDERR_FILENO)
             fcntl(fd, F_SETFD, 0); /* 0 to 2 belong to children as well */
     } while (fd < STDERR_FILENO);
@@ -220,10 +221,12 @@ enum status harden_process(void)
     TRY(descriptors_fill());
     umask(077);
     if (setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0)
-        return log_failure(status_from_errno(errno), "forbid core dumps", "reason", strerror(errno));
+        return log_failure(status_from_errno(errno), "forbid core dumps", "reason",
+                           strerror(errno));
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-        return log_failure(status_from_errno(errno), "read RLIMIT_NOFILE", "reason", strerror(errno));
+        return log_failure(status_from_errno(errno), "read RLIMIT_NOFILE", "reason",
+                           strerror(errno));
     files.rlim_cur = files.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &files) < 0)
         return log_failure(status_from_errno(errno), "raise RLIMIT_NOFILE", "reason",

@@ -7,12 +7,12 @@
 
 #include "common/base/status.h"
 
-/* A daemon's life between main and exit: the loop, the signals, and what is said to the parent (solod
- * or systemd; both speak LISTEN_FDS and NOTIFY_SOCKET). SIGTERM and SIGINT begin the stop, once;
- * SIGPIPE is ignored.
+/* A daemon's life between main and exit: the loop, the signals, and what is said to the parent
+ * (solod or systemd; both speak LISTEN_FDS and NOTIFY_SOCKET). SIGTERM and SIGINT begin the stop,
+ * once; SIGPIPE is ignored.
  *
- * The loop is not libev's default loop, which would reap all children: ev_child does not work on it.
- * Wait for a child on its pidfd (ev_io, then waitid with P_PIDFD). */
+ * The loop is not libev's default loop, which would reap all children: ev_child does not work on
+ * it. Wait for a child on its pidfd (ev_io, then waitid with P_PIDFD). */
 struct lifecycle {
     struct ev_loop *loop;
     struct ev_signal on_term, on_int;
@@ -28,8 +28,8 @@ struct lifecycle {
 enum status lifecycle_open(struct lifecycle *lifecycle);
 void lifecycle_close(struct lifecycle *lifecycle);
 
-/* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no parent,
- * a new one at RUN/NAME.sock (mode 0666). */
+/* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no
+ * parent, a new one at RUN/NAME.sock (mode 0666). */
 enum status lifecycle_listener(const char *run_dir, const char *name, int *fd);
 
 /* The run's 32-byte key, read once from the descriptor that the parent passed (environment
@@ -46,9 +46,9 @@ enum status lifecycle_run(struct lifecycle *lifecycle);
 void lifecycle_end(struct lifecycle *lifecycle, enum status result);
 void lifecycle_stop(struct lifecycle *lifecycle); /* as if SIGTERM had come */
 
-/* For every daemon, first thing: no core dumps of what holds state in memory, umask 077, a session of
- * its own unless it has a terminal (then Ctrl-C must reach it), descriptors 0 to 2 open, NOFILE raised
- * to the hard limit. */
+/* For every daemon, first thing: no core dumps of what holds state in memory, umask 077, a session
+ * of its own unless it has a terminal (then Ctrl-C must reach it), descriptors 0 to 2 open, NOFILE
+ * raised to the hard limit. */
 enum status harden_process(void);
 
 /* Die with the parent (PR_SET_PDEATHSIG, SIGKILL); for the daemons that solod starts

@@ -1,7 +1,7 @@
-/* Settings in four layers, each written over the one below: defaults, file, environment, command line.
- * All of them go through setting_assign, so that a value means the same wherever it stands. A bad
- * command line is `usage`; a bad file, environment or value is invalid_argument; both are told on
- * stderr with their place, because there is no log yet and the reader is a person. */
+/* Settings in four layers, each written over the one below: defaults, file, environment, command
+ * line. All of them go through setting_assign, so that a value means the same wherever it stands. A
+ * bad command line is `usage`; a bad file, environment or value is invalid_argument; both are told
+ * on stderr with their place, because there is no log yet and the reader is a person. */
 #include "common/daemon/settings.h"
 
 #include <ctype.h>
@@ -159,8 +159,8 @@ static int on_file_key(void *context, const char *section, const char *key, cons
     const char *rule = NULL;
 
     if (section[0] != '\0' && strcmp(section, "solo") != 0)
-        complain(load, "%s:%d: unknown section [%s]; keys stand in [solo] or before any section", path,
-                 load->line, section);
+        complain(load, "%s:%d: unknown section [%s]; keys stand in [solo] or before any section",
+                 path, load->line, section);
     else if (setting == NULL)
         complain(load, "%s:%d: unknown key \"%s\"", path, load->line, key);
     else if (load->is_given[setting - table])
@@ -286,11 +286,8 @@ static enum status set_parse(struct load *load, const char *text)
 static const struct {
     const char *name, *key; /* key NULL: not one setting */
 } flags[] = {
-    { "--data", "data_dir" },
-    { "--run", "run_dir" },
-    { "--log-level", "log_level" },
-    { "--set", NULL },
-    { "--config", NULL },
+    { "--data", "data_dir" }, { "--run", "run_dir" }, { "--log-level", "log_level" },
+    { "--set", NULL },        { "--config", NULL },
 };
 
 /* Stores one of our flags; *taken 0 when the argument is none of them. */
@@ -358,7 +355,8 @@ static enum status path_resolve(char *path)
         snprintf(whole, sizeof whole, "%s/%s", real, path);
     size_t length = 0; /* of resolved, which holds no link */
     char *rest = NULL;
-    for (char *part = strtok_r(whole, "/", &rest); part != NULL; part = strtok_r(NULL, "/", &rest)) {
+    for (char *part = strtok_r(whole, "/", &rest); part != NULL;
+         part = strtok_r(NULL, "/", &rest)) {
         if (strcmp(part, ".") == 0)
             continue;
         if (strcmp(part, "..") == 0) {
