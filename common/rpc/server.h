@@ -81,6 +81,30 @@ struct rpc_server;
 /* Listens on `listener` (owned by the server from now on). The service must outlive the server. */
 enum status rpc_server_open(struct rpc_server **server, struct ev_loop *loop,
                             const struct rpc_service *service, int listener);
+
+/* The bounds of one server; each starts as common/base/limits.h has it. Times in milliseconds. */
+struct rpc_limits {
+    size_t connections_max, connections_reserved, connections_per_uid_max;
+    size_t calls_per_connection_max;
+    size_t calls_max, calls_reserved; /* the reserve is for METHOD_URGENT */
+    size_t big_frames_max;            /* requests over FRAME_BYTES_SMALL that arrive at once */
+    size_t unread_bytes_max, unread_bytes_total_max;
+    uint64_t frame_complete_ms, idle_ms, unread_ms;
+    bool nobody_is_privileged; /* otherwise root and our own uid may use the reserves */
+};
+struct rpc_limits rpc_limits_default(void);
+/* With other bounds, for tests; `listener` may be -1. */
+enum status rpc_server_open_with(struct rpc_server **server, struct ev_loop *loop,
+                                 const struct rpc_service *service, int listener,
+                                 const struct rpc_limits *limits);
+/* Serves a socket that is connected already; owned by the server from now on, also on failure. */
+enum status rpc_server_adopt(struct rpc_server *server, int fd);
+
+struct rpc_server_stats {
+    uint64_t connections, accepted, refused, cut_off;
+    uint64_t requests, notifications_ignored, commits;
+};
+struct rpc_server_stats rpc_server_stats(const struct rpc_server *server);
 /* Closes connections and listener; deferred calls become orphans that may still be answered. */
 void rpc_server_close(struct rpc_server **server);
 

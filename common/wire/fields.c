@@ -14,7 +14,7 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
-enum { FIELDS_MAX = 64, STRUCT_BYTES_MAX = FIELDS_MAX * HASH_BYTES };
+_Static_assert(FIELDS_STRUCT_BYTES_MAX >= FIELDS_MAX * HASH_BYTES, "a struct of the widest kind fits");
 
 static const struct {
     const char *name;
@@ -50,7 +50,7 @@ static size_t aligned(size_t size, size_t alignment)
 static void places_of(const struct field_table *table, struct places *places)
 {
     ensure(table->count <= FIELDS_MAX);
-    ensure(table->struct_bytes <= STRUCT_BYTES_MAX);
+    ensure(table->struct_bytes <= FIELDS_STRUCT_BYTES_MAX);
     size_t end = 0, greatest = 1;
     for (size_t i = 0; i < table->count; i++) {
         enum field_kind kind = table->fields[i].kind;
@@ -282,7 +282,7 @@ enum status fields_decode(const struct field_table *table, struct span map, stru
 {
     struct places places;
     places_of(table, &places);
-    alignas(max_align_t) char draft[STRUCT_BYTES_MAX];
+    alignas(max_align_t) char draft[FIELDS_STRUCT_BYTES_MAX];
     memset(draft, 0, table->struct_bytes);
     fill_absent(table, &places, draft);
 

@@ -48,6 +48,9 @@ struct field {
     const char *meaning;
 };
 
+/* What one table may describe. */
+enum { FIELDS_MAX = 64, FIELDS_STRUCT_BYTES_MAX = 2048 };
+
 struct field_table {
     const char *name;
     const struct field *fields;

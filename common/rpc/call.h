@@ -1,0 +1,25 @@
+#ifndef SOLO_COMMON_RPC_CALL_H
+#define SOLO_COMMON_RPC_CALL_H
+
+#include "common/rpc/connection.h"
+
+/* What the server keeps beside a struct rpc_call. */
+struct call_entry {
+    struct rpc_call call;
+    struct rpc_server *server;          /* NULL when it has closed */
+    struct call_entry *next, *previous; /* connection->calls or server->orphans */
+    void (*on_drained)(struct rpc_call *call);
+    bool is_deferred, is_answered, is_running;
+};
+
+/* A zeroed entry for one request; NULL without memory. */
+struct call_entry *call_take(struct rpc_connection *connection, uint64_t msgid);
+/* What the handler returned: answers, or leaves a deferred call open. The entry is not the caller's
+ * any more. */
+void call_settle(struct call_entry *entry, enum status status, const void *reply);
+/* The connection of this call has gone. */
+void call_orphan(struct call_entry *entry);
+/* The server of this orphan has gone. */
+void call_outlive(struct call_entry *entry);
+
+#endif

@@ -1,0 +1,230 @@
+/* What happens to one request. Each check either passes or fills call->problem; whatever the
+ * outcome, call_settle answers. Runs to its end within the callback that read the frame. */
+#include "common/rpc/request.h"
+
+#include <stdalign.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/rpc/call.h"
+#include "common/wire/reader.h"
+#include "common/wire/writer.h"
+
+enum {
+    TOKEN_BYTES_MAX = 256,
+    SCRATCH_BYTES_KEPT = 16 * 1024,
+    RETRY_AFTER_CALLS_MS = 200,
+    REQUEST_AHEAD_MS_MAX = 60 * 60 * 1000,
+};
+
+/* A request's params taken apart. */
+struct params {
+    struct span map; /* what the method's table reads */
+    struct span request_id, token;
+    bool has_request_id, has_token;
+};
+
+const struct rpc_route *request_route(const struct rpc_server *server, struct span name)
+{
+    for (const struct rpc_route *route = server->service->routes; route->method != NULL; route++)
+        if (span_equal(name, span_of_text(route->method->name)))
+            return route;
+    return NULL;
+}
+
+static enum status refuse(struct rpc_call *call, const char *field, const char *rule)
+{
+    return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, field, "%s", rule);
+}
+
+/* Notes a key that is not the table's: true when it was one. */
+static enum status take_own_key(struct rpc_call *call, struct span key, struct span object,
+                                struct params *params, bool *is_own)
+{
+    bool is_token = span_equal(key, span_of_text("token"));
+    bool is_id = span_equal(key, span_of_text("request_id"));
+    *is_own = is_token || is_id;
+    if (!*is_own)
+        return STATUS_OK;
+    const char *field = is_token ? "token" : "request_id";
+    if (is_token ? params->has_token : params->has_request_id)
+        return refuse(call, field, "given twice");
+    struct reader value = reader_of(object);
+    struct span text;
+    if (reader_str(&value, &text) != STATUS_OK || text.size > TOKEN_BYTES_MAX)
+        return refuse(call, field, is_token ? "must be a token's text" : "must be a UUID's text");
+    if (is_token) {
+        params->token = text;
+        params->has_token = true;
+    } else {
+        params->request_id = text;
+        params->has_request_id = true;
+    }
+    return STATUS_OK;
+}
+
+/* Copies the map without our keys into the server's scratch buffer, when it has any of them. */
+static enum status take_apart(struct rpc_call *call, struct span map, struct params *params)
+{
+    struct buffer *scratch = &call->connection->server->params;
+    struct reader reader = reader_of(map);
+    uint32_t pairs, kept = 0;
+    params->map = map;
+    if (reader_map(&reader, &pairs) != STATUS_OK)
+        return refuse(call, "params", "must be an array of one map");
+    struct reader begin = reader;
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct span key, object;
+        bool is_own;
+        if (reader_str(&reader, &key) != STATUS_OK)
+            return refuse(call, "params", "keys must be text");
+        TRY(reader_any(&reader, &object));
+        TRY(take_own_key(call, key, object, params, &is_own));
+        kept += !is_own;
+    }
+    if (kept == pairs)
+        return STATUS_OK;
+
+    buffer_clear(scratch);
+    write_map(scratch, kept);
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct span key, object;
+        TRY(reader_str(&begin, &key));
+        TRY(reader_any(&begin, &object));
+        if (span_equal(key, span_of_text("token")) || span_equal(key, span_of_text("request_id")))
+            continue;
+        write_text(scratch, key);
+        write_object(scratch, object);
+    }
+    params->map = buffer_span(scratch);
+    return scratch->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+static enum status read_params(struct rpc_call *call, struct span packed, struct params *params)
+{
+    static const uint8_t empty_map = 0x80;
+    struct reader reader = reader_of(packed);
+    uint32_t count;
+    if (reader_array(&reader, &count) != STATUS_OK || count > 1)
+        return refuse(call, "params", "must be an array of one map");
+    return take_apart(call, count == 0 ? span_of(&empty_map, 1) : reader.rest, params);
+}
+
+static enum status read_request_id(struct rpc_call *call, const struct params *params)
+{
+    if (!params->has_request_id) {
+        if (call->method->flags & METHOD_MUTATES)
+            call->request_id = uuid_draw();
+        return STATUS_OK;
+    }
+    char text[UUID_TEXT_BYTES] = "";
+    if (params->request_id.size != UUID_TEXT_BYTES - 1)
+        return refuse(call, "request_id", "must be a UUID of version 7");
+    memcpy(text, params->request_id.data, UUID_TEXT_BYTES - 1);
+    if (uuid_parse(text, &call->request_id) != STATUS_OK)
+        return refuse(call, "request_id", "must be a UUID of version 7");
+    uint64_t now_ms = clock_wall_ns() / 1000000u;
+    uint64_t drawn_ms = uuid_milliseconds(&call->request_id);
+    if (drawn_ms > now_ms + REQUEST_AHEAD_MS_MAX)
+        return refuse(call, "request_id", "was drawn more than an hour from now: check the clock");
+    if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
+        return refuse(call, "request_id", "is older than answers are kept (24 hours)");
+    call->has_request_id = true;
+    return STATUS_OK;
+}
+
+/* Over the params as the table writes them, so that the order of keys does not matter. */
+static enum status hash_body(struct rpc_call *call, const void *request)
+{
+    struct buffer *canonical = &call->connection->server->canonical;
+    buffer_clear(canonical);
+    fields_encode(call->method->request, request, canonical);
+    if (canonical->is_exhausted)
+        return STATUS_RESOURCE_EXHAUSTED;
+    struct hash_state state;
+    hash_begin(&state);
+    hash_add(&state, span_of(call->method->name, strlen(call->method->name) + 1));
+    hash_add(&state, buffer_span(canonical));
+    call->body_hash = hash_end(&state);
+    return STATUS_OK;
+}
+
+static enum status has_room(struct rpc_call *call)
+{
+    const struct rpc_server *server = call->connection->server;
+    bool is_urgent = call->method->flags & METHOD_URGENT;
+    bool is_privileged = connection_is_privileged(server, call->connection->uid);
+    const char *rule = NULL;
+    if (turn_calls(server) >=
+        server->limits.calls_max + (is_urgent ? server->limits.calls_reserved : 0))
+        rule = "too many requests are waiting for their answers";
+    else if (server->unsent_bytes > server->limits.unread_bytes_total_max && !is_urgent &&
+             !is_privileged)
+        rule = "too many answers are waiting to be read";
+    if (rule == NULL)
+        return STATUS_OK;
+    problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "%s", rule);
+    call->problem.retry_after_ms = RETRY_AFTER_CALLS_MS;
+    return STATUS_RESOURCE_EXHAUSTED;
+}
+
+/* Everything between the frame and the handler. */
+static enum status check(struct rpc_call *call, const struct message *message, void *request,
+                         size_t frame_bytes)
+{
+    struct rpc_server *server = call->connection->server;
+    struct params params = { 0 };
+    TRY(has_room(call));
+    TRY(read_params(call, message->params, &params));
+    TRY(server->service->authorise(server->service->access, call, params.token));
+    TRY(read_request_id(call, &params));
+    TRY(fields_decode(call->method->request, params.map, call->arena, request, &call->problem));
+    if (call->method->flags & METHOD_MUTATES)
+        TRY(hash_body(call, request));
+    if (call->method->flags & METHOD_WRITES)
+        TRY(turn_begin(server, frame_bytes));
+    return STATUS_OK;
+}
+
+static void refuse_plainly(struct rpc_connection *connection, uint64_t msgid, enum status status,
+                           const char *field, const char *rule)
+{
+    struct problem problem;
+    problem_set(&problem, status, field, "%s", rule);
+    message_write_error(&connection->output.buffer, msgid, &problem);
+    turn_attend(connection);
+}
+
+void request_run(struct rpc_connection *connection, const struct message *message,
+                 size_t frame_bytes)
+{
+    struct rpc_server *server = connection->server;
+    alignas(max_align_t) char request[FIELDS_STRUCT_BYTES_MAX], reply[FIELDS_STRUCT_BYTES_MAX];
+    server->stats.requests++;
+    const struct rpc_route *route = request_route(server, message->method);
+    if (route == NULL) {
+        refuse_plainly(connection, message->msgid, STATUS_NOT_FOUND, "method",
+                       "no such method here; daemon.describe lists them");
+        return;
+    }
+    struct call_entry *entry = call_take(connection, message->msgid);
+    if (entry == NULL) {
+        refuse_plainly(connection, message->msgid, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+        return;
+    }
+    struct rpc_call *call = &entry->call;
+    call->method = route->method;
+    enum status status = check(call, message, request, frame_bytes);
+    if (status == STATUS_OK) {
+        ensure(call->method->reply->struct_bytes <= sizeof reply);
+        memset(reply, 0, call->method->reply->struct_bytes);
+        status = route->handle(server->service->context, call, request, reply);
+    }
+    call_settle(entry, status, reply);
+    arena_reset(&server->arena);
+    buffer_clear(&server->params);
+    buffer_clear(&server->canonical);
+    buffer_shrink(&server->params, SCRATCH_BYTES_KEPT);
+    buffer_shrink(&server->canonical, SCRATCH_BYTES_KEPT);
+}

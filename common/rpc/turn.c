@@ -1,0 +1,195 @@
+/* The order before each sleep: commit, queue the answers, tell the owner, send, close. Answers that
+ * appear while this runs are left to the next turn, which the idle watcher makes follow at once: a
+ * stream to a fast reader cannot keep others waiting. A batch that grows too big is committed
+ * early. */
+#include "common/rpc/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/ensure.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "common/rpc/connection.h"
+#include "common/rpc/message.h"
+
+enum {
+    BATCH_ANSWERS_MAX = 4096,
+    BATCH_ANSWER_BYTES_MAX = 4 * FRAME_BYTES_MAX,
+    BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
+    BATCH_BYTES_KEPT = 4096,
+    RETRY_AFTER_COMMIT_MS = 1000,
+};
+
+static void wake(struct rpc_server *server)
+{
+    if (!ev_is_active(&server->wake))
+        ev_idle_start(server->loop, &server->wake);
+}
+
+void turn_attend(struct rpc_connection *connection)
+{
+    struct rpc_server *server = connection->server;
+    if (!connection->is_attended) {
+        connection->is_attended = true;
+        connection->next_attended = server->attention;
+        server->attention = connection;
+    }
+    wake(server);
+}
+
+size_t turn_calls(const struct rpc_server *server)
+{
+    return server->deferred + server->batch.count;
+}
+
+static void answer_committed(struct held_answer *held, const struct buffer *bytes)
+{
+    buffer_append(&held->connection->output.buffer, bytes->data + held->start, held->size);
+}
+
+static void answer_not_committed(struct held_answer *held, enum status status)
+{
+    struct problem problem = { 0 };
+    if (status == STATUS_RESOURCE_EXHAUSTED) {
+        problem_set(&problem, status, "", "there is no space to store this; nothing was changed");
+        problem.retry_after_ms = RETRY_AFTER_COMMIT_MS;
+    } else {
+        problem_set(&problem, STATUS_UNKNOWN, "",
+                    "the store failed while this was written; ask again with the same request_id");
+    }
+    message_write_error(&held->connection->output.buffer, held->msgid, &problem);
+}
+
+static void commit(struct rpc_server *server)
+{
+    struct batch *batch = &server->batch;
+    if (!batch->is_open)
+        return;
+    enum status status = server->service->commit(server->service->context);
+    fault_point("rpc_committed");
+    batch->is_open = false;
+    server->stats.commits++;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct held_answer *held = &batch->answers[i];
+        if (status == STATUS_OK)
+            answer_committed(held, &batch->bytes);
+        else
+            answer_not_committed(held, status);
+        held->connection->call_count--;
+        turn_attend(held->connection);
+    }
+    batch->count = 0;
+    batch->request_bytes = 0;
+    buffer_clear(&batch->bytes);
+    buffer_shrink(&batch->bytes, BATCH_BYTES_KEPT);
+    if (status == STATUS_OK && server->service->committed != NULL)
+        server->service->committed(server->service->context);
+}
+
+enum status turn_begin(struct rpc_server *server, size_t request_bytes)
+{
+    struct batch *batch = &server->batch;
+    if (batch->count >= BATCH_ANSWERS_MAX || batch->bytes.size >= BATCH_ANSWER_BYTES_MAX ||
+        batch->request_bytes >= BATCH_REQUEST_BYTES_MAX)
+        commit(server);
+    if (!batch->is_open) {
+        ensure(server->service->begin != NULL);
+        TRY(server->service->begin(server->service->context));
+        batch->is_open = true;
+    }
+    batch->request_bytes += request_bytes;
+    wake(server);
+    return STATUS_OK;
+}
+
+struct buffer *turn_hold_begin(struct rpc_server *server)
+{
+    struct batch *batch = &server->batch;
+    if (batch->count == batch->capacity) {
+        size_t capacity = batch->capacity == 0 ? 64 : 2 * batch->capacity;
+        batch->answers = realloc(batch->answers, capacity * sizeof *batch->answers);
+        ensure(batch->answers != NULL);
+        batch->capacity = capacity;
+    }
+    return &batch->bytes;
+}
+
+void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start)
+{
+    struct batch *batch = &connection->server->batch;
+    batch->answers[batch->count++] = (struct held_answer){
+        .connection = connection,
+        .msgid = msgid,
+        .start = start,
+        .size = batch->bytes.size - start,
+    };
+    connection->call_count++;
+}
+
+static void serve_attention(struct rpc_server *server)
+{
+    struct rpc_connection *list = server->attention;
+    server->attention = NULL;
+    while (list != NULL) {
+        struct rpc_connection *connection = list;
+        list = connection->next_attended;
+        connection->next_attended = NULL;
+        connection->is_attended = false;
+        connection_flush(connection);
+        if (connection->is_doomed)
+            connection_close(connection);
+    }
+}
+
+static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int events)
+{
+    (void)events;
+    struct rpc_server *server = watcher->data;
+    commit(server);
+    serve_attention(server);
+    if (server->attention == NULL && server->resumed == NULL && !server->batch.is_open)
+        ev_idle_stop(loop, &server->wake);
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_idle *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    struct rpc_server *server = watcher->data;
+    struct rpc_connection *list = server->resumed;
+    server->resumed = NULL;
+    while (list != NULL) {
+        struct rpc_connection *connection = list;
+        list = connection->next_resumed;
+        connection->next_resumed = NULL;
+        connection->is_resumed = false;
+        if (!server->is_stopped)
+            connection_process(connection);
+        turn_attend(connection);
+    }
+}
+
+void turn_open(struct rpc_server *server)
+{
+    server->batch.bytes.limit = 2 * (size_t)BATCH_ANSWER_BYTES_MAX;
+    /* After every other prepare watcher, so that what those queue is still sent in this turn. */
+    ev_prepare_init(&server->before_sleep, before_sleep);
+    ev_set_priority(&server->before_sleep, EV_MINPRI);
+    server->before_sleep.data = server;
+    ev_prepare_start(server->loop, &server->before_sleep);
+    ev_idle_init(&server->wake, on_wake);
+    ev_set_priority(&server->wake, EV_MAXPRI);
+    server->wake.data = server;
+}
+
+void turn_close(struct rpc_server *server)
+{
+    if (server->batch.is_open && server->service->abort != NULL)
+        server->service->abort(server->service->context);
+    ev_prepare_stop(server->loop, &server->before_sleep);
+    ev_idle_stop(server->loop, &server->wake);
+    buffer_close(&server->batch.bytes);
+    free(server->batch.answers);
+    server->batch = (struct batch){ 0 };
+}

@@ -1,0 +1,75 @@
+#ifndef SOLO_COMMON_RPC_TURN_H
+#define SOLO_COMMON_RPC_TURN_H
+
+#include "common/rpc/server.h"
+
+/* One turn of a server's loop: requests arrive and run; then, before the loop sleeps, what they
+ * wrote is committed, the answers are queued and each connection that has some is sent to once. */
+
+/* An answer that waits for the commit: its bytes in batch.bytes. */
+struct held_answer {
+    struct rpc_connection *connection;
+    uint64_t msgid;
+    size_t start, size;
+};
+
+struct batch {
+    bool is_open;
+    struct buffer bytes;
+    struct held_answer *answers;
+    size_t count, capacity;
+    size_t request_bytes;
+};
+
+struct rpc_server {
+    struct ev_loop *loop;
+    const struct rpc_service *service;
+    struct rpc_limits limits;
+
+    int listener;
+    int spare; /* given up for a moment when descriptors run out */
+    struct ev_io on_accept;
+    struct ev_timer accept_pause;
+    bool is_stopped;
+
+    struct ev_prepare before_sleep;
+    struct ev_idle wake; /* runs while something is left to do: then the loop must not sleep */
+    struct rpc_connection *connections;
+    struct rpc_connection *attention; /* that have something to send, or must be closed */
+    struct rpc_connection *resumed;   /* whose buffered requests may go on */
+
+    struct call_entry *orphans; /* deferred calls whose connection has gone */
+    struct call_entry *spare_call;
+    size_t deferred; /* calls, orphans included */
+    size_t big_frames;
+    size_t unsent_bytes; /* of all connections, as of the last turn */
+
+    struct batch batch;
+    struct arena arena;
+    struct buffer params;    /* a request's params without request_id and token */
+    struct buffer canonical; /* the same as its table writes them, for the body hash */
+    uint8_t *receive;        /* RECEIVE_BYTES, for whichever connection is read */
+
+    struct rpc_server_stats stats;
+    double log_second; /* connections cut off are logged, but not without bound */
+    unsigned logged;
+};
+
+enum { RECEIVE_BYTES = 64 * 1024 };
+
+void turn_open(struct rpc_server *server);
+void turn_close(struct rpc_server *server);
+
+/* Has the connection sent to, or closed, before the loop sleeps. */
+void turn_attend(struct rpc_connection *connection);
+
+/* Opens the turn's transaction with the first request that writes. */
+enum status turn_begin(struct rpc_server *server, size_t request_bytes);
+/* Where the answer of a call that writes is put; turn_hold_end closes it. */
+struct buffer *turn_hold_begin(struct rpc_server *server);
+void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start);
+
+/* Open calls, held answers included. */
+size_t turn_calls(const struct rpc_server *server);
+
+#endif
