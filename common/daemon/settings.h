@@ -43,4 +43,8 @@ struct settings_own {
 enum status settings_load(struct settings *settings, const char *program,
                           const struct settings_own *own, int argc, char **argv);
 
+/* Puts every setting into the environment under its name there, so that the programs started from
+ * here work with the same values wherever ours came from. */
+enum status settings_export(const struct settings *settings);
+
 #endif

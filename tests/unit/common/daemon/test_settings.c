@@ -291,3 +291,17 @@ Test(settings, what_is_not_ours_goes_to_the_program_once)
     cr_assert_eq(settings_load(&settings, "program", &own, COUNT_OF(refused), refused),
                  STATUS_USAGE);
 }
+
+Test(settings, exported_settings_are_loaded_back_the_same)
+{
+    struct settings settings, again;
+    config_write("recovery_enabled = no\nshutdown_timeout_ms = 7s\n");
+    const char *flags[] = { "--data", "elsewhere",      "--log-level", "warning",
+                            "--set",  "operator=token", NULL };
+    cr_assert_eq(load(&settings, flags), STATUS_OK);
+    cr_assert_eq(settings_export(&settings), STATUS_OK);
+    unsetenv("SOLO_CONFIG");
+    memset(settings.config_file, 0, sizeof settings.config_file);
+    cr_assert_eq(load(&again, NULL), STATUS_OK);
+    cr_assert_arr_eq((char *)&settings, (char *)&again, sizeof settings);
+}
