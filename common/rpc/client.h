@@ -7,12 +7,13 @@
 #include "common/base/uuid.h"
 #include "common/rpc/method.h"
 
-/* A connection to one daemon, kept for as long as the client lives: it is made at the first call and
- * made again (with backoff, 10 ms to 1 s) when it breaks. Calls are pipelined.
+/* A connection to one daemon, kept for as long as the client lives: it is made at the first call
+ * and made again (with backoff, 10 ms to 1 s) when it breaks. Calls are pipelined.
  *
- * A call with RPC_RETRY stays queued while the daemon is away and is sent again after a reconnect, up
- * to its deadline; use it for reads and for mutations with a request_id or source number. Without it
- * a broken connection ends the call with `unavailable` (not sent) or `unknown` (sent, no answer). */
+ * A call with RPC_RETRY stays queued while the daemon is away and is sent again after a reconnect,
+ * up to its deadline; use it for reads and for mutations with a request_id or source number.
+ * Without it a broken connection ends the call with `unavailable` (not sent) or `unknown` (sent, no
+ * answer). */
 enum { RPC_RETRY = 1 };
 
 struct rpc_client;
@@ -51,8 +52,8 @@ struct rpc_call_options {
     void *context;
 };
 
-/* resource_exhausted when CLIENT_PENDING_MAX calls are pending; then on_reply is not called. `handle`
- * (may be NULL) names the call for rpc_client_cancel. */
+/* resource_exhausted when CLIENT_PENDING_MAX calls are pending; then on_reply is not called.
+ * `handle` (may be NULL) names the call for rpc_client_cancel. */
 enum status rpc_client_call(struct rpc_client *client, const struct method *method,
                             const void *request, const struct rpc_call_options *options,
                             uint64_t *handle);

@@ -20,11 +20,11 @@ const char *permission_name(enum permission permission);
 
 enum method_flag {
     METHOD_READS = 0,
-    METHOD_WRITES = 1 << 0,   /* runs inside the turn's transaction, is answered after its commit */
-    METHOD_MUTATES = 1 << 1,  /* takes a request_id */
-    METHOD_BIG = 1 << 2,      /* requests up to FRAME_BYTES_MAX instead of FRAME_BYTES_SMALL */
-    METHOD_STREAMS = 1 << 3,  /* sends notifications until the call ends */
-    METHOD_URGENT = 1 << 4,   /* kill, status, health: may use the slots kept free */
+    METHOD_WRITES = 1 << 0,  /* runs inside the turn's transaction, is answered after its commit */
+    METHOD_MUTATES = 1 << 1, /* takes a request_id */
+    METHOD_BIG = 1 << 2,     /* requests up to FRAME_BYTES_MAX instead of FRAME_BYTES_SMALL */
+    METHOD_STREAMS = 1 << 3, /* sends notifications until the call ends */
+    METHOD_URGENT = 1 << 4,  /* kill, status, health: may use the slots kept free */
 };
 
 /* One method as both sides see it; made from a METHOD block of common/api. */

@@ -50,8 +50,9 @@ struct rpc_call {
     uint64_t msgid;
 };
 
-/* Returns STATUS_OK with `reply` filled, or a status with call->problem filled (rpc fills in a plain
- * one otherwise), or STATUS_OK after rpc_call_defer. Request strings live until it returns. */
+/* Returns STATUS_OK with `reply` filled, or a status with call->problem filled (rpc fills in a
+ * plain one otherwise), or STATUS_OK after rpc_call_defer. Request strings live until it returns.
+ */
 typedef enum status (*rpc_handler)(void *context, struct rpc_call *call, const void *request,
                                    void *reply);
 
@@ -68,7 +69,8 @@ struct rpc_service {
     enum status (*authorise)(void *access, struct rpc_call *call, struct span token);
     void *access;
     /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
-     * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing happened. */
+     * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing
+     * happened. */
     enum status (*begin)(void *context);
     enum status (*commit)(void *context);
     void (*abort)(void *context);
@@ -123,7 +125,8 @@ void rpc_call_fail(struct rpc_call *call, enum status status, const struct probl
 void rpc_call_drop(struct rpc_call *call);
 
 /* METHOD_STREAMS, while the call is deferred: sends [2, method, [msgid, params]] with `params` one
- * packed map. resource_exhausted when the client is more than UNREAD_BYTES_MAX behind: end the call. */
+ * packed map. resource_exhausted when the client is more than UNREAD_BYTES_MAX behind: end the
+ * call. */
 enum status rpc_call_notify(struct rpc_call *call, const char *method, struct span params);
 /* Bytes that wait for this client to read. */
 size_t rpc_call_unread(const struct rpc_call *call);
