@@ -55,6 +55,7 @@ enum {
     CONNECTION_IDLE_MS_MAX = 10 * 60 * 1000,
     UNREAD_BYTES_MAX = 4 * 1024 * 1024,
     CLIENT_PENDING_MAX = 16384,
+    WATCHES_MAX = 512, /* live tails of the event log at once */
 };
 
 _Static_assert(FRAME_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
