@@ -1,0 +1,139 @@
+/* The rules for one event, in the order in which a refusal helps most: its type, who may write that,
+ * whose it is, what it is about, and what its type demands. */
+#include "eventd/admission.h"
+
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "eventd/projection.h"
+#include "eventd/sources.h"
+
+static bool is_daemon(const struct caller *caller)
+{
+    return caller->kind == CALLER_DAEMON;
+}
+
+/* app. and then what a name may have. */
+static bool app_type_is_valid(const char *type)
+{
+    for (const char *p = type + strlen("app."); *p != '\0'; p++)
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || strchr("._-", *p) != NULL))
+            return false;
+    return true;
+}
+
+static enum status check_type(const struct caller *caller, const char *name, enum event_type *type,
+                              struct problem *problem)
+{
+    *type = event_type_parse(name);
+    if (*type == EVENT_UNKNOWN)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
+                           "must be one of Solo's types or begin with app.");
+    if (*type == EVENT_APP)
+        return app_type_is_valid(name)
+                   ? STATUS_OK
+                   : problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
+                                 "must match app.[a-z0-9._-]+");
+    const char *writer = event_type_writer(*type);
+    if (!is_daemon(caller) || strcmp(caller->daemon, writer) != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "type",
+                           "%s is written by %s only; yours begin with app.", name, writer);
+    return STATUS_OK;
+}
+
+/* What only a daemon may say: it speaks for others, whose requests and numbers it passes on. */
+static enum status check_daemon_fields(const struct event_append_request *item,
+                                       struct problem *problem)
+{
+    static const struct hash none = { { 0 } };
+    const char *field = item->source[0] != '\0'                  ? "source"
+                        : item->incarnation.size > 0             ? "incarnation"
+                        : item->source_number != 0               ? "source_number"
+                        : item->intent[0] != '\0'                ? "intent"
+                        : item->causation_id != 0                ? "causation_id"
+                        : !hash_equal(&item->body_hash, &none) ? "body_hash"
+                                                                 : NULL;
+    return field == NULL ? STATUS_OK
+                         : problem_set(problem, STATUS_PERMISSION_DENIED, field,
+                                       "is for Solo's daemons only");
+}
+
+static enum status check_source(const struct event_append_request *item, struct problem *problem)
+{
+    bool has_source = item->source[0] != '\0';
+    if (!has_source && (item->incarnation.size > 0 || item->source_number != 0))
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "source",
+                           "must be named when an incarnation or number is");
+    if (has_source && item->incarnation.size != SOURCE_INCARNATION_BYTES)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "incarnation",
+                           "must be %d bytes with a source", SOURCE_INCARNATION_BYTES);
+    if (has_source && item->source_number == 0)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "source_number",
+                           "must be at least 1 with a source");
+    return STATUS_OK;
+}
+
+enum status admission_tenant(const struct caller *caller, const char *named, const char **tenant,
+                             struct problem *problem)
+{
+    *tenant = named;
+    if (caller->kind != CALLER_TOKEN)
+        return STATUS_OK;
+    if (named[0] != '\0' && strcmp(named, caller->tenant) != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "tenant",
+                           "this token is for tenant %s", caller->tenant);
+    *tenant = caller->tenant;
+    return STATUS_OK;
+}
+
+/* Solo's own subjects say whose they are. An app's event about another tenant's service would move that
+ * service's newest event, which others compare. */
+static enum status check_subject(const char *subject, const char *tenant, struct problem *problem)
+{
+    static const char *const kinds[] = { "service/", "secret/" };
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        size_t size = strlen(kinds[i]), tenant_size = strlen(tenant);
+        if (strncmp(subject, kinds[i], size) != 0)
+            continue;
+        if (tenant_size > 0 && strncmp(subject + size, tenant, tenant_size) == 0 &&
+            subject[size + tenant_size] == '/')
+            return STATUS_OK;
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "subject",
+                           "must be %sTENANT/... of the event's own tenant", kinds[i]);
+    }
+    if (strncmp(subject, "token/", strlen("token/")) == 0 || strcmp(subject, "system") == 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "subject", "is for Solo's daemons");
+    return STATUS_OK;
+}
+
+enum status admission_check(struct event_store *store, const struct caller *caller,
+                            const struct event_append_request *item, struct event *event,
+                            enum event_type *type, struct problem *problem)
+{
+    const char *tenant;
+    TRY(check_type(caller, item->type, type, problem));
+    TRY(admission_tenant(caller, item->tenant, &tenant, problem));
+    if (is_daemon(caller)) {
+        TRY(check_source(item, problem));
+    } else {
+        TRY(check_daemon_fields(item, problem));
+        TRY(check_subject(item->subject, tenant, problem));
+    }
+    if (item->causation_id > store->last_id)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "causation_id",
+                           "names event %llu, but the log ends at %llu",
+                           (unsigned long long)item->causation_id,
+                           (unsigned long long)store->last_id);
+    *event = (struct event){
+        .type = item->type,
+        .tenant = tenant,
+        .subject = item->subject,
+        .causation_id = item->causation_id,
+        .source = item->source,
+        .source_number = item->source_number,
+        .payload = item->payload,
+    };
+    if (item->source[0] != '\0')
+        memcpy(event->incarnation, item->incarnation.data, sizeof event->incarnation);
+    return projection_admits(&store->txn, *type, event, problem);
+}

@@ -1,0 +1,309 @@
+/* The log's one writer. The normal path: open, raise the epoch, compare the projections with their
+ * digests; then turns. A failed turn leaves the store as it was, and what was remembered in memory is
+ * read again at the next one. */
+#include "eventd/event_store.h"
+
+#include <string.h>
+
+#include "common/api/records/event_log.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/base/fault.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+#include "common/wire/writer.h"
+#include "eventd/projection.h"
+
+enum { PRUNED_AT_ONCE = 4096 };
+static const char epoch_key[] = "epoch";
+
+static uint64_t wall_ms(void)
+{
+    return clock_wall_ns() / 1000000;
+}
+
+/* --- turns --- */
+
+/* Numbers and the chain go on from what this transaction sees, never from memory. */
+static enum status read_end(struct event_store *store)
+{
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(&store->txn, EVENTS_EVENTS, &cursor));
+    struct span key, record;
+    enum status status = table_cursor_last(&cursor, &key, &record);
+    if (status == STATUS_NOT_FOUND) {
+        store->last_id = 0;
+        memset(&store->last_hash, 0, sizeof store->last_hash);
+        return STATUS_OK;
+    }
+    TRY(status);
+    struct event event;
+    TRY(event_decode_header(record, &event));
+    if (event.id == 0 || event.id != table_number_value(key))
+        return log_failure(STATUS_DATA_LOSS, "read the end of the log", "event", NUMBER(event.id),
+                           "reason", "it lies at another number");
+    store->last_id = event.id;
+    store->last_hash = event.hash;
+    return STATUS_OK;
+}
+
+enum status event_store_begin(struct event_store *store)
+{
+    ensure(!store->in_turn);
+    TRY(db_begin_write(&store->db, &store->txn));
+    enum status status = read_end(store);
+    if (status != STATUS_OK) {
+        db_end(&store->txn);
+        return status;
+    }
+    store->in_turn = true;
+    store->requests_put = 0;
+    return STATUS_OK;
+}
+
+void event_store_abort(struct event_store *store)
+{
+    db_end(&store->txn);
+    heads_forget(&store->heads);
+    store->last_id = store->committed_id;
+    store->in_turn = false;
+}
+
+/* What is done once per turn: heads, and two old requests forgotten for each new one, so that their
+ * table shrinks to its bound however fast they come. */
+static enum status finish_turn(struct event_store *store)
+{
+    if (store->txn.status != STATUS_OK)
+        return store->txn.status;
+    TRY(heads_write(&store->heads, &store->txn));
+    unsigned pruned;
+    return store->requests_put == 0
+               ? STATUS_OK
+               : requests_prune(&store->txn, wall_ms(), REQUESTS_KEPT_MAX, 2 * store->requests_put,
+                                &pruned);
+}
+
+enum status event_store_commit(struct event_store *store)
+{
+    ensure(store->in_turn);
+    uint64_t count = store->last_id - store->committed_id;
+    enum status status = finish_turn(store);
+    fault_point("eventd.before_commit");
+    if (status == STATUS_OK)
+        status = db_commit(&store->txn);
+    if (status != STATUS_OK) {
+        event_store_abort(store);
+        return status;
+    }
+    fault_point("eventd.after_commit");
+    store->in_turn = false;
+    store->committed_id = store->last_id;
+    store->appended += count;
+    store->commits++;
+    if (count > store->batch_max)
+        store->batch_max = count;
+    return STATUS_OK;
+}
+
+/* --- appending --- */
+
+static enum status advance_heads(struct event_store *store, struct event *event)
+{
+    if (event->tenant[0] != '\0')
+        TRY(heads_advance(&store->heads, &store->txn, HEAD_OF_TENANT, event->tenant, event->id,
+                          &event->previous_of_tenant));
+    if (event->subject[0] != '\0')
+        TRY(heads_advance(&store->heads, &store->txn, HEAD_OF_SUBJECT, event->subject, event->id,
+                          &event->previous_of_subject));
+    return heads_advance(&store->heads, &store->txn, HEAD_OF_TYPE, event->type, event->id,
+                         &event->previous_of_type);
+}
+
+static enum status append(struct event_store *store, enum event_type type, struct event *event)
+{
+    memcpy(event->log_id, store->db.identity.id, sizeof event->log_id);
+    event->epoch = store->epoch;
+    event->id = store->last_id + 1;
+    event->wall_ns = clock_wall_ns();
+    event->boottime_ns = clock_boottime_ns();
+    event->previous_hash = store->last_hash;
+    event->previous_of_tenant = event->previous_of_type = event->previous_of_subject = 0;
+    TRY(advance_heads(store, event));
+    enum status status = event_encode(event, &store->record);
+    if (status != STATUS_OK)
+        return log_failure(status, "pack event", "type", event->type, "reason",
+                           "the record is too large");
+    struct table_number number = table_number(event->id);
+    TRY(table_append(&store->txn, EVENTS_EVENTS, table_number_key(&number),
+                     buffer_span(&store->record)));
+    TRY(projection_apply(&store->txn, type, event));
+    store->last_id = event->id;
+    store->last_hash = event->hash;
+    return STATUS_OK;
+}
+
+enum status event_store_append(struct event_store *store, enum event_type type, struct event *event)
+{
+    ensure(store->in_turn);
+    if (store->txn.status != STATUS_OK)
+        return store->txn.status;
+    enum status status = append(store, type, event);
+    if (status != STATUS_OK)
+        event_store_spoil(store, status);
+    return status;
+}
+
+void event_store_spoil(struct event_store *store, enum status status)
+{
+    if (store->txn.status == STATUS_OK)
+        store->txn.status = status;
+}
+
+enum status event_store_put_request(struct event_store *store, const struct uuid *id,
+                                    const struct request_outcome *outcome)
+{
+    store->requests_put++;
+    return requests_put(&store->txn, id, outcome);
+}
+
+enum status event_store_append_alone(struct event_store *store, enum event_type type,
+                                     struct span payload)
+{
+    struct event event = {
+        .type = event_type_name(type),
+        .tenant = "",
+        .subject = "system",
+        .source = "",
+        .payload = payload,
+    };
+    TRY(event_store_begin(store));
+    enum status status = event_store_append(store, type, &event);
+    if (status == STATUS_OK)
+        return event_store_commit(store);
+    event_store_abort(store);
+    return status;
+}
+
+/* --- opening --- */
+
+static enum status raise_epoch(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_write(&store->db, &txn));
+    struct span value;
+    enum status status = db_meta_get(&txn, epoch_key, &value);
+    if (status != STATUS_NOT_FOUND)
+        TRY(status);
+    store->epoch = (status == STATUS_OK ? table_number_value(value) : 0) + 1;
+    struct table_number epoch = table_number(store->epoch);
+    TRY(db_meta_put(&txn, epoch_key, table_number_key(&epoch)));
+    TRY(event_log_last(&txn, &store->committed_id));
+    store->last_id = store->committed_id;
+    return db_commit(&txn);
+}
+
+static enum status projections_are_true(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&store->db, &txn));
+    TRY(table_verify(&txn, EVENTS_LIVE));
+    return table_verify(&txn, EVENTS_TENANTS);
+}
+
+static enum status rebuild(struct event_store *store, uint64_t *events)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t checked;
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(event_log_verify(&txn, 1, UINT64_MAX, &checked));
+    TRY(projection_rebuild(&txn, events));
+    return db_commit(&txn);
+}
+
+/* Only what can be derived is wrong: the chain decides, and the log remembers that it had to. */
+static enum status repair_projections(struct event_store *store)
+{
+    uint64_t events;
+    log_warning("what is wanted does not match its digest, folding the log anew", "dir",
+                store->db.dir);
+    TRY(rebuild(store, &events));
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    write_map(&payload, 2);
+    write_str(&payload, "what");
+    write_str(&payload, "live or tenants did not match their digest; folded anew");
+    write_str(&payload, "events");
+    write_u64(&payload, events);
+    return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
+}
+
+static enum status open_store(struct event_store *store, const char *data_dir)
+{
+    char dir[4096];
+    TRY(path_join(dir, data_dir, "events"));
+    TRY(db_open_writer(&store->db, &events_schema, dir));
+    TRY(heads_init(&store->heads));
+    TRY(raise_epoch(store));
+    enum status status = projections_are_true(store);
+    if (status == STATUS_DATA_LOSS)
+        status = repair_projections(store);
+    return status;
+}
+
+enum status event_store_open(struct event_store *store, const char *data_dir)
+{
+    *store = (struct event_store){
+        .db.lease = FILE_LOCK_NONE,
+        .record = { .limit = EVENT_RECORD_BYTES_MAX },
+    };
+    enum status status = open_store(store, data_dir);
+    if (status != STATUS_OK)
+        event_store_close(store);
+    return status;
+}
+
+void event_store_close(struct event_store *store)
+{
+    if (store->in_turn)
+        event_store_abort(store);
+    heads_reset(&store->heads);
+    buffer_close(&store->record);
+    db_close(&store->db);
+}
+
+enum status event_store_close_cleanly(struct event_store *store)
+{
+    ensure(!store->in_turn);
+    enum status status = db_close_cleanly(&store->db);
+    event_store_close(store);
+    return status;
+}
+
+/* --- housekeeping --- */
+
+static enum status prune_requests(struct event_store *store)
+{
+    bool are_due;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(&store->db, &txn));
+        TRY(requests_are_due(&txn, wall_ms(), &are_due));
+    }
+    if (!are_due)
+        return STATUS_OK;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    unsigned pruned;
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(requests_prune(&txn, wall_ms(), REQUESTS_KEPT_MAX, PRUNED_AT_ONCE, &pruned));
+    return db_commit(&txn);
+}
+
+enum status event_store_tidy(struct event_store *store)
+{
+    ensure(!store->in_turn);
+    TRY(db_check_readers(&store->db));
+    return prune_requests(store);
+}

@@ -1,0 +1,96 @@
+/* eventd: the append-only log of everything that happened, and of what should run. Boot order, top to
+ * bottom; shutdown is the same list, bottom to top, after the drain in stopping.c. */
+#include <string.h>
+
+#include "common/access/access.h"
+#include "common/access/daemon_methods.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/daemon/lifecycle.h"
+#include "common/daemon/settings.h"
+#include "common/rpc/server.h"
+#include "eventd/methods.h"
+#include "eventd/stopping.h"
+
+enum { TIDY_SECONDS = 10 };
+
+static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct eventd *eventd = timer->data;
+    /* What failed was logged there, and the next append will meet it too. */
+    if (!eventd->store.in_turn && !eventd->store.db.is_failed)
+        event_store_tidy(&eventd->store);
+}
+
+/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting would
+ * not mend it. */
+static enum status open_store(struct eventd *eventd, const char *data_dir)
+{
+    enum status status = event_store_open(&eventd->store, data_dir);
+    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+        return status;
+    eventd->is_damaged = true;
+    daemon_health_set("damaged", "%s: %s/events was not opened", status_text(status), data_dir);
+    lifecycle_say("damaged: %s, the event store was not opened", status_text(status));
+    return STATUS_OK;
+}
+
+static enum status run(int argc, char **argv)
+{
+    struct settings settings = { 0 };
+    struct access access = { 0 };
+    struct eventd eventd = { 0 };
+    struct rpc_service service;
+    uint8_t run_key[RUN_KEY_BYTES];
+    bool has_run_key;
+    int listener;
+
+    TRY(settings_load(&settings, "eventd", NULL, argc, argv));
+    TRY(harden_process());
+    TRY(die_with_parent());
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    TRY(lifecycle_open(&lifecycle));
+    TRY(lifecycle_run_key(run_key, &has_run_key));
+    TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
+
+    eventd_service(&eventd, &service);
+    service.authorise = access_authorise;
+    service.access = &access;
+    daemon_methods_setup(&(struct daemon_self){ .name = "eventd",
+                                                .access = &access,
+                                                .write_counters = eventd_write_counters,
+                                                .context = &eventd },
+                         service.routes);
+    TRY(open_store(&eventd, settings.data_dir));
+    watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store);
+
+    AUTO(rpc_server_close) struct rpc_server *server = NULL;
+    TRY(lifecycle_listener(settings.run_dir, "eventd", &listener));
+    TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
+
+    struct stopping stopping;
+    stopping_init(&stopping, &eventd, &lifecycle, &server, &settings);
+    struct ev_timer tidy;
+    ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
+    tidy.data = &eventd;
+    if (!eventd.is_damaged) {
+        ev_timer_start(lifecycle.loop, &tidy);
+        daemon_health_set("ready", "%s", "");
+    }
+    lifecycle_ready();
+    enum status status = lifecycle_run(&lifecycle);
+
+    ev_timer_stop(lifecycle.loop, &tidy);
+    watch_list_close(&eventd.watches);
+    event_store_close(&eventd.store);
+    eventd_release(&eventd);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    schema_probe_if_asked(argc, argv);
+    enum status status = run(argc, argv);
+    return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
+}

@@ -1,0 +1,254 @@
+/* The handlers: each reads its request, calls what decides, and fills its reply. */
+#include "eventd/methods.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/api/records/event_log.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/wire/fields.h"
+#include "common/wire/reader.h"
+#include "common/wire/writer.h"
+#include "eventd/admission.h"
+#include "eventd/appending.h"
+#include "eventd/query.h"
+
+enum { QUERY_LIMIT_DEFAULT = 100, BATCH_ARENA_BYTES = 4 * FRAME_BYTES_MAX };
+
+static enum status refuse_damaged(struct eventd *eventd, struct rpc_call *call)
+{
+    return eventd->is_damaged
+               ? problem_set(&call->problem, STATUS_DATA_LOSS, "",
+                             "the event store is damaged and was not opened: see `soloctl daemon "
+                             "list` and eventd's diagnostics, keep a copy of DATA/events, restore "
+                             "a backup, then restart eventd")
+               : STATUS_OK;
+}
+
+/* --- appending --- */
+
+static enum status handle_event_append(struct eventd *eventd, struct rpc_call *call,
+                                       const struct event_append_request *request,
+                                       struct event_append_reply *reply)
+{
+    struct append_outcome outcome;
+    TRY(refuse_damaged(eventd, call));
+    TRY(appending_run(&eventd->store, call, request, 1, &outcome));
+    reply->event_id = outcome.first_id;
+    reply->is_repeat = outcome.is_repeat;
+    return STATUS_OK;
+}
+
+static enum status read_batch(struct eventd *eventd, struct rpc_call *call, struct span list,
+                              struct event_append_request **items, uint32_t *count)
+{
+    struct reader reader = reader_of(list);
+    TRY(reader_array(&reader, count));
+    if (*count == 0 || *count > EVENT_BATCH_MAX)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "events",
+                           "must have 1 to %d elements", EVENT_BATCH_MAX);
+    struct event_append_request *read = arena_alloc(&eventd->batch, *count * sizeof *read);
+    if (read == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "read batch", "reason", "no memory");
+    for (uint32_t i = 0; i < *count; i++) {
+        struct span map;
+        TRY(reader_any(&reader, &map));
+        enum status status = fields_decode(method_event_append.request, map, &eventd->batch,
+                                           &read[i], &call->problem);
+        if (status != STATUS_OK) {
+            char place[32];
+            snprintf(place, sizeof place, "events[%u]", i);
+            problem_prefix(&call->problem, place);
+            return status;
+        }
+    }
+    *items = read;
+    return STATUS_OK;
+}
+
+static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_call *call,
+                                             const struct event_append_batch_request *request,
+                                             struct event_append_batch_reply *reply)
+{
+    struct event_append_request *items;
+    struct append_outcome outcome;
+    uint32_t count;
+    TRY(refuse_damaged(eventd, call));
+    arena_reset(&eventd->batch);
+    TRY(read_batch(eventd, call, request->events, &items, &count));
+    TRY(appending_run(&eventd->store, call, items, count, &outcome));
+    reply->first_id = outcome.first_id;
+    reply->count = outcome.count;
+    reply->is_repeat = outcome.is_repeat;
+    return STATUS_OK;
+}
+
+/* --- reading --- */
+
+static enum status make_filter(struct rpc_call *call, const char *tenant, const char *type,
+                               const char *subject, struct event_filter *filter)
+{
+    const char *own;
+    TRY(admission_tenant(&call->caller, tenant, &own, &call->problem));
+    snprintf(filter->tenant, sizeof filter->tenant, "%s", own);
+    snprintf(filter->type, sizeof filter->type, "%s", type);
+    snprintf(filter->subject, sizeof filter->subject, "%s", subject);
+    return STATUS_OK;
+}
+
+static enum status handle_event_query(struct eventd *eventd, struct rpc_call *call,
+                                      const struct event_query_request *request,
+                                      struct event_query_reply *reply)
+{
+    struct event_filter filter;
+    TRY(refuse_damaged(eventd, call));
+    TRY(make_filter(call, request->tenant, request->type, request->subject, &filter));
+    const struct query query = {
+        .filter = &filter,
+        .after = request->after,
+        .before = request->before,
+        .items_max = request->limit == 0 ? QUERY_LIMIT_DEFAULT : request->limit,
+        .bytes_max = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
+        .scan_max = QUERY_SCAN_MAX,
+    };
+    struct query_result result = { .items = &eventd->items };
+    buffer_clear(&eventd->items);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&eventd->store.db, &txn));
+    TRY(request->newest_first ? query_newest_first(&txn, &query, &result)
+                              : query_oldest_first(&txn, &query, &result));
+    TRY(event_log_last(&txn, &reply->last_id));
+    buffer_clear(&eventd->list);
+    write_array(&eventd->list, result.count);
+    buffer_append(&eventd->list, eventd->items.data, eventd->items.size);
+    ensure(!eventd->list.is_exhausted);
+    reply->events = buffer_span(&eventd->list);
+    reply->next = result.is_complete ? 0 : result.seen;
+    return STATUS_OK;
+}
+
+static enum status handle_event_watch(struct eventd *eventd, struct rpc_call *call,
+                                      const struct event_watch_request *request,
+                                      struct event_watch_reply *reply)
+{
+    (void)reply;
+    struct event_filter filter;
+    TRY(refuse_damaged(eventd, call));
+    TRY(make_filter(call, request->tenant, request->type, request->subject, &filter));
+    return watch_begin(&eventd->watches, call, &filter,
+                       request->from_end ? eventd->store.committed_id : request->after);
+}
+
+/* --- the end of the log --- */
+
+static enum status handle_event_close_log(struct eventd *eventd, struct rpc_call *call,
+                                          const struct event_close_log_request *request,
+                                          struct event_close_log_reply *reply)
+{
+    (void)reply;
+    TRY(refuse_damaged(eventd, call));
+    if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0)
+        return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "",
+                           "solod closes the log, not %s", call->caller.daemon);
+    eventd->log_is_closing = true;
+    eventd->is_forced = request->is_forced;
+    return STATUS_OK;
+}
+
+#define ROUTES_DEF     "common/api/eventd.def"
+#define ROUTES_CONTEXT struct eventd
+#include "common/api/routes.h"
+
+/* --- the turn --- */
+
+static enum status begin(void *context)
+{
+    struct eventd *eventd = context;
+    /* The handlers say why. */
+    return eventd->is_damaged ? STATUS_OK : event_store_begin(&eventd->store);
+}
+
+static enum status commit(void *context)
+{
+    struct eventd *eventd = context;
+    if (eventd->is_damaged)
+        return STATUS_OK;
+    enum status status = event_store_commit(&eventd->store);
+    if (eventd->store.db.is_failed && eventd->on_failure != NULL)
+        eventd->on_failure(eventd);
+    return status;
+}
+
+static void abort_turn(void *context)
+{
+    struct eventd *eventd = context;
+    if (!eventd->is_damaged)
+        event_store_abort(&eventd->store);
+}
+
+static void committed(void *context)
+{
+    struct eventd *eventd = context;
+    watch_list_wake(&eventd->watches);
+}
+
+void eventd_service(struct eventd *eventd, struct rpc_service *service)
+{
+    eventd->items.limit = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES;
+    eventd->list.limit = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES / 2;
+    eventd->batch.limit = BATCH_ARENA_BYTES;
+    *service = (struct rpc_service){
+        .routes = routes,
+        .context = eventd,
+        .begin = begin,
+        .commit = commit,
+        .abort = abort_turn,
+        .committed = committed,
+    };
+}
+
+void eventd_release(struct eventd *eventd)
+{
+    buffer_close(&eventd->items);
+    buffer_close(&eventd->list);
+    arena_close(&eventd->batch);
+}
+
+/* --- counters --- */
+
+static void write_counter(struct buffer *buffer, const char *name, uint64_t value)
+{
+    write_str(buffer, name);
+    write_u64(buffer, value);
+}
+
+void eventd_write_counters(void *context, struct buffer *buffer)
+{
+    struct eventd *eventd = context;
+    struct event_store *store = &eventd->store;
+    uint64_t used_bytes = 0, map_bytes = 0, live = 0;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    if (eventd->is_damaged) {
+        write_map(buffer, 0);
+        return;
+    }
+    if (db_usage(&store->db, &used_bytes, &map_bytes) == STATUS_OK &&
+        db_begin_read(&store->db, &txn) == STATUS_OK)
+        live_count(&txn, &live);
+    write_map(buffer, 11);
+    write_counter(buffer, "events", store->committed_id);
+    write_counter(buffer, "appends", store->appended);
+    write_counter(buffer, "commits", store->commits);
+    write_counter(buffer, "batch_max", store->batch_max);
+    write_counter(buffer, "repeats", store->repeats);
+    write_counter(buffer, "watches", eventd->watches.count);
+    write_counter(buffer, "last_event", store->committed_id);
+    write_counter(buffer, "live", live);
+    write_counter(buffer, "epoch", store->epoch);
+    write_counter(buffer, "store_bytes", used_bytes);
+    write_counter(buffer, "store_bytes_max", map_bytes);
+}

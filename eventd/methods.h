@@ -1,0 +1,28 @@
+#ifndef SOLO_EVENTD_METHODS_H
+#define SOLO_EVENTD_METHODS_H
+
+#include "eventd/event_store.h"
+#include "eventd/watch.h"
+
+/* What eventd answers, and the turn around it. */
+struct eventd {
+    struct event_store store;
+    struct watch_list watches;
+    struct buffer items, list; /* of the answer that is being made */
+    struct arena batch;        /* of the batch that is being read */
+    bool is_damaged;           /* the store was not opened: everything is data_loss */
+    bool log_is_closing;       /* event.close_log came: the log ends with system_shutdown_complete */
+    bool is_forced;
+    /* A commit's outcome is unknown: called once, eventd must end. */
+    void (*on_failure)(struct eventd *eventd);
+    void *on_failure_context;
+};
+
+/* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
+void eventd_service(struct eventd *eventd, struct rpc_service *service);
+void eventd_release(struct eventd *eventd);
+
+/* Counters for daemon.stats. */
+void eventd_write_counters(void *context, struct buffer *buffer);
+
+#endif

@@ -1,0 +1,115 @@
+/* Rows of the requests table: body hash [32], first event number u64, count u32 (both big-endian), then
+ * the intent's text. */
+#include "eventd/requests.h"
+
+#include <string.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+
+enum { AT_FIRST = HASH_BYTES, AT_COUNT = AT_FIRST + 8, AT_INTENT = AT_COUNT + 4 };
+
+/* A clock that is a little ahead is no reason to refuse. */
+enum { AHEAD_MS_MAX = 60 * 60 * 1000 };
+
+static struct span id_key(const struct uuid *id)
+{
+    return span_of(id->bytes, UUID_BYTES);
+}
+
+static enum status check_age(const struct uuid *id, uint64_t now_ms, struct problem *problem)
+{
+    uint64_t drawn_ms = uuid_milliseconds(id);
+    if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
+                           "is older than 24 hours: whether it was carried out is not known any "
+                           "more; look, then ask with a new one");
+    if (drawn_ms > now_ms + AHEAD_MS_MAX)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
+                           "was drawn more than an hour in the future: set the caller's clock");
+    return STATUS_OK;
+}
+
+enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
+                          uint64_t now_ms, struct request_outcome *outcome, struct problem *problem)
+{
+    TRY(check_age(id, now_ms, problem));
+    struct span row;
+    TRY(table_get(txn, EVENTS_REQUESTS, id_key(id), &row));
+    if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
+        return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its row");
+    if (memcmp(row.data, body_hash->bytes, HASH_BYTES) != 0)
+        return problem_set(problem, STATUS_ABORTED, "request_id",
+                           "was used before with another request (%.*s%sevent %llu): draw a new one",
+                           (int)(row.size - AT_INTENT), (const char *)row.data + AT_INTENT,
+                           row.size > AT_INTENT ? ", " : "",
+                           (unsigned long long)table_number_value(
+                               span_of(row.data + AT_FIRST, 8)));
+    outcome->body_hash = *body_hash;
+    outcome->intent = "";
+    outcome->first_id = table_number_value(span_of(row.data + AT_FIRST, 8));
+    outcome->count = 0;
+    for (int i = 0; i < 4; i++)
+        outcome->count = outcome->count << 8 | row.data[AT_COUNT + i];
+    return STATUS_OK;
+}
+
+enum status requests_put(struct db_txn *txn, const struct uuid *id,
+                         const struct request_outcome *outcome)
+{
+    uint8_t row[AT_INTENT + INTENT_BYTES_MAX];
+    size_t intent_size = strlen(outcome->intent);
+    ensure(intent_size <= INTENT_BYTES_MAX);
+    struct table_number first = table_number(outcome->first_id);
+    memcpy(row, outcome->body_hash.bytes, HASH_BYTES);
+    memcpy(row + AT_FIRST, first.bytes, sizeof first.bytes);
+    for (int i = 0; i < 4; i++)
+        row[AT_COUNT + i] = (uint8_t)(outcome->count >> (24 - 8 * i));
+    memcpy(row + AT_INTENT, outcome->intent, intent_size);
+    return table_put(txn, EVENTS_REQUESTS, id_key(id), span_of(row, AT_INTENT + intent_size));
+}
+
+/* The first row's id, and whether it is to go. */
+static enum status oldest_is_due(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
+                                 struct uuid *id, bool *is_due)
+{
+    *is_due = false;
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_REQUESTS, &cursor));
+    struct span key, value;
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    uint64_t count;
+    TRY(table_count(txn, EVENTS_REQUESTS, &count));
+    if (key.size != UUID_BYTES)
+        return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its key");
+    memcpy(id->bytes, key.data, UUID_BYTES);
+    *is_due = count > kept_max || uuid_milliseconds(id) + REQUESTS_KEPT_MS < now_ms;
+    return STATUS_OK;
+}
+
+enum status requests_prune(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
+                           unsigned count_max, unsigned *pruned)
+{
+    for (*pruned = 0; *pruned < count_max; ++*pruned) {
+        struct uuid id;
+        bool is_due;
+        TRY(oldest_is_due(txn, now_ms, kept_max, &id, &is_due));
+        if (!is_due)
+            return STATUS_OK;
+        TRY(table_delete(txn, EVENTS_REQUESTS, id_key(&id)));
+    }
+    return STATUS_OK;
+}
+
+enum status requests_are_due(struct db_txn *txn, uint64_t now_ms, bool *are_due)
+{
+    struct uuid id;
+    return oldest_is_due(txn, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
+}

@@ -1,0 +1,35 @@
+#ifndef SOLO_EVENTD_WATCH_H
+#define SOLO_EVENTD_WATCH_H
+
+#include <ev.h>
+
+#include "common/rpc/server.h"
+#include "eventd/event_store.h"
+#include "eventd/query.h"
+
+/* Live tails: each watch is a deferred event.watch call and the last number it was sent. After a commit,
+ * and whenever it has fallen behind, it gets what it lacks in bounded slices. A client that does not
+ * read is waited for, then cut off; it resumes from the last number it saw. */
+
+struct watch;
+struct watch_list {
+    struct event_store *store;
+    struct ev_loop *loop;
+    struct ev_timer slice; /* runs in each turn while somebody is behind */
+    struct ev_timer slow;  /* looks for clients that do not read */
+    struct watch *watches;
+    size_t count;
+    struct buffer items, params;
+};
+
+void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event_store *store);
+/* Ends every watch: `unavailable`, the daemon stops. */
+void watch_list_close(struct watch_list *list);
+
+/* Takes the call over (rpc_call_defer). */
+enum status watch_begin(struct watch_list *list, struct rpc_call *call,
+                        const struct event_filter *filter, uint64_t after);
+/* After a commit. */
+void watch_list_wake(struct watch_list *list);
+
+#endif
