@@ -1,0 +1,288 @@
+/* apply: many services from a file. First every spec is read and checked here, and when any is bad
+ * all problems are told and nothing is sent. Then the deploys go out, some in flight at once, and
+ * each result is told in the order of the file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/spec/spec.h"
+#include "common/spec/spec_json.h"
+#include "soloctl/commands.h"
+#include "soloctl/deployment.h"
+#include "soloctl/input.h"
+#include "soloctl/output.h"
+
+enum {
+    APPLY_BYTES_MAX = 256 * 1024 * 1024,
+    APPLY_IN_FLIGHT_MAX = 64,
+    APPLY_PROBLEMS_SHOWN_MAX = 100,
+    SPEC_ARENA_BYTES = 2 * 1024 * 1024,
+};
+
+struct application {
+    struct apply *apply;
+    struct target target;
+    size_t offset, size; /* of its packed spec */
+    struct uuid request_id;
+    uint64_t timeout_ms;
+    bool is_done;
+    enum status status;
+    struct problem problem;
+    struct service_deploy_reply reply; /* state and isolation point into the next two */
+    char state[33], isolation[65];
+};
+
+struct apply {
+    struct session *session;
+    const struct arguments *arguments;
+    struct rpc_client *client;
+    struct buffer specs;
+    struct arena arena;
+    struct application *services;
+    size_t count, capacity;
+    size_t sent, done, told;
+    size_t bad;
+    uint64_t timeout_ms; /* of --timeout, 0 without */
+    struct list_output list;
+    int exit_code;
+};
+
+static void apply_close(struct apply *apply)
+{
+    buffer_close(&apply->specs);
+    arena_close(&apply->arena);
+    list_close(&apply->list);
+    free(apply->services);
+}
+
+static void tell_bad_spec(struct apply *apply, const char *place, enum status status,
+                          struct problem *problem)
+{
+    apply->bad++;
+    if (apply->bad > APPLY_PROBLEMS_SHOWN_MAX)
+        return;
+    if (place[0] != '\0')
+        problem_prefix(problem, place);
+    int exit_code =
+        session_fail(apply->session, apply->arguments->value[FLAG_file], status, problem);
+    if (exit_code > apply->exit_code)
+        apply->exit_code = exit_code;
+}
+
+static enum status remember(struct apply *apply, const struct spec *spec, struct span map,
+                            struct problem *problem)
+{
+    if (apply->count == SERVICES_MAX)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "more than %d services",
+                           SERVICES_MAX);
+    if (apply->count == apply->capacity) {
+        size_t capacity = apply->capacity == 0 ? 64 : 2 * apply->capacity;
+        void *grown = realloc(apply->services, capacity * sizeof *apply->services);
+        if (grown == NULL)
+            return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+        apply->services = grown;
+        apply->capacity = capacity;
+    }
+    struct application *service = &apply->services[apply->count];
+    *service = (struct application){
+        .offset = apply->specs.size,
+        .size = map.size,
+        .request_id = uuid_draw(),
+        .timeout_ms =
+            apply->timeout_ms != 0 ? apply->timeout_ms : DEPLOY_TIMEOUT_MS + spec->ready.timeout_ms,
+    };
+    snprintf(service->target.tenant, sizeof service->target.tenant, "%s", spec->tenant);
+    snprintf(service->target.name, sizeof service->target.name, "%s", spec->name);
+    service_key(service->target.key, spec->tenant, spec->name);
+    if (buffer_append(&apply->specs, map.data, map.size) != STATUS_OK)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "more than %d bytes of specs",
+                           APPLY_BYTES_MAX);
+    apply->count++;
+    return STATUS_OK;
+}
+
+/* Takes one spec of the file; what is wrong with it does not end the reading. */
+static enum status take_spec(void *context, struct span map, const char *place,
+                             struct problem *problem)
+{
+    struct apply *apply = context;
+    struct spec spec;
+    arena_reset(&apply->arena);
+    enum status status = spec_decode(map, &apply->arena, &spec, problem);
+    if (status == STATUS_OK && apply->session->tenant[0] != '\0' &&
+        strcmp(spec.tenant, apply->session->tenant) != 0)
+        status = problem_set(problem, STATUS_INVALID_ARGUMENT, "tenant", "is %s, not that of -t %s",
+                             spec.tenant, apply->session->tenant);
+    if (status == STATUS_OK)
+        status = remember(apply, &spec, map, problem);
+    if (status == STATUS_RESOURCE_EXHAUSTED)
+        return status;
+    if (status != STATUS_OK)
+        tell_bad_spec(apply, place, status, problem);
+    return STATUS_OK;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct application *const *first = a, *const *second = b;
+    return strcmp((*first)->target.key, (*second)->target.key);
+}
+
+/* Two specs of one service: which of them is meant? */
+static enum status find_duplicates(struct apply *apply, struct problem *problem)
+{
+    struct application **sorted = calloc(apply->count + 1, sizeof *sorted);
+    if (sorted == NULL)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    for (size_t i = 0; i < apply->count; i++)
+        sorted[i] = &apply->services[i];
+    qsort(sorted, apply->count, sizeof *sorted, compare_keys);
+    for (size_t i = 1; i < apply->count; i++) {
+        if (strcmp(sorted[i - 1]->target.key, sorted[i]->target.key) != 0)
+            continue;
+        problem_set(problem, STATUS_INVALID_ARGUMENT, "name", "%s is in the file twice",
+                    sorted[i]->target.key);
+        tell_bad_spec(apply, "", STATUS_INVALID_ARGUMENT, problem);
+    }
+    free(sorted);
+    return STATUS_OK;
+}
+
+static enum status read_specs(struct apply *apply, struct problem *problem)
+{
+    AUTO(buffer_close) struct buffer text = { .limit = APPLY_BYTES_MAX };
+    const char *path = apply->arguments->value[FLAG_file];
+    if (path == NULL)
+        return problem_set(problem, STATUS_USAGE, "", "needs -f FILE, or -f - for standard input");
+    if (apply->session->is_repeated)
+        return problem_set(
+            problem, STATUS_USAGE, "",
+            "--request-id: names one request, apply makes many; repeating it is safe "
+            "without");
+    TRY(arguments_duration(apply->arguments, FLAG_timeout, 0, &apply->timeout_ms, problem));
+    TRY(input_read("-f", path, &text, problem));
+    TRY(specs_from_json(buffer_span(&text), take_spec, apply, problem));
+    return find_duplicates(apply, problem);
+}
+
+static void tell_result(struct apply *apply, const struct application *service)
+{
+    struct session *session = apply->session;
+    if (service->status != STATUS_OK) {
+        int exit_code =
+            session_fail(session, service->target.key, service->status, &service->problem);
+        if (exit_code > apply->exit_code)
+            apply->exit_code = exit_code;
+    } else if (!session_is_for_programs(session)) {
+        deployment_print(service->target.key, &service->reply);
+    }
+    if (!session_is_for_programs(session) ||
+        (session->format == FORMAT_NAME && service->status != STATUS_OK))
+        return;
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    if (service->status == STATUS_OK) {
+        deployment_item(&service->target, &service->reply, &item);
+        item_text(&item, "result", service->reply.unchanged ? "unchanged" : "deployed");
+    } else {
+        item_text(&item, "kind", "deployment");
+        item_text(&item, "tenant", service->target.tenant);
+        item_text(&item, "name", service->target.name);
+        item_text(&item, "result", "failed");
+        item_text(&item, "code", status_name(service->status));
+        item_text_or_null(&item, "field", service->problem.field);
+        item_text(&item, "message", service->problem.message);
+    }
+    list_add(&apply->list, &item, service->target.key);
+}
+
+static void on_reply(void *context, enum status status, const struct problem *problem,
+                     const void *reply);
+
+static void send_next(struct apply *apply)
+{
+    while (apply->sent < apply->count && apply->sent - apply->done < APPLY_IN_FLIGHT_MAX) {
+        struct application *service = &apply->services[apply->sent++];
+        struct service_deploy_request request = {
+            .spec = span_of(apply->specs.data + service->offset, service->size),
+            .wait = arguments_has(apply->arguments, FLAG_wait),
+            .only_if_changed = true,
+        };
+        struct rpc_call_options options = {
+            .flags = RPC_RETRY,
+            .timeout_ms = service->timeout_ms,
+            .request_id = &service->request_id,
+            .on_reply = on_reply,
+            .context = service,
+        };
+        service->apply = apply;
+        service->status =
+            rpc_client_call(apply->client, &method_service_deploy, &request, &options, NULL);
+        if (service->status != STATUS_OK) {
+            service->is_done = true;
+            apply->done++;
+        }
+    }
+    /* In the order of the file, each as soon as all before it are known. */
+    while (apply->told < apply->count && apply->services[apply->told].is_done)
+        tell_result(apply, &apply->services[apply->told++]);
+    output_flush();
+    if (apply->done == apply->count)
+        ev_break(apply->session->loops[PEER_DEPLOYD], EVBREAK_ALL);
+}
+
+static void on_reply(void *context, enum status status, const struct problem *problem,
+                     const void *reply)
+{
+    struct application *service = context;
+    service->status = status;
+    service->is_done = true;
+    service->apply->done++;
+    if (status != STATUS_OK) {
+        service->problem = *problem;
+    } else {
+        service->reply = *(const struct service_deploy_reply *)reply;
+        snprintf(service->state, sizeof service->state, "%s", service->reply.state);
+        snprintf(service->isolation, sizeof service->isolation, "%s", service->reply.isolation);
+        service->reply.state = service->state;
+        service->reply.isolation = service->isolation;
+    }
+    send_next(service->apply);
+}
+
+int command_apply(struct session *session, const struct arguments *arguments)
+{
+    AUTO(apply_close)
+    struct apply apply = {
+        .session = session,
+        .arguments = arguments,
+        .specs = { .limit = APPLY_BYTES_MAX },
+        .arena = { .limit = SPEC_ARENA_BYTES },
+    };
+    struct problem problem = { 0 };
+    enum status status = read_specs(&apply, &problem);
+    if (status != STATUS_OK) {
+        const char *path = arguments->value[FLAG_file];
+        return session_fail(session, path == NULL ? "" : path, status, &problem);
+    }
+    if (apply.bad > 0) {
+        fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply.bad,
+                apply.bad + apply.count);
+        return apply.exit_code;
+    }
+    status = session_client(session, PEER_DEPLOYD, &apply.client, &problem);
+    if (status == STATUS_OK)
+        status = list_begin(&apply.list, session->format, "deployments", &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    send_next(&apply);
+    if (apply.done < apply.count)
+        ev_run(session->loops[PEER_DEPLOYD], 0);
+    list_end(&apply.list);
+    for (size_t i = 0; i < apply.count && !session_is_for_programs(session); i++)
+        if (apply.services[i].isolation[0] != '\0') {
+            deployment_isolation_note(apply.services[i].isolation);
+            break;
+        }
+    return apply.exit_code;
+}

@@ -1,0 +1,36 @@
+#ifndef SOLO_SOLOCTL_COMMANDS_H
+#define SOLO_SOLOCTL_COMMANDS_H
+
+#include <stdio.h>
+
+#include "soloctl/arguments.h"
+
+/* Every command, made from commands.def; each function stands in the file that is named after it or
+ * after its group. */
+extern const struct command commands[];
+extern const size_t command_count;
+
+/* Prints the page that lists all commands, or that of one. */
+void help_print(FILE *out, const struct command *command);
+/* "usage: soloctl kill TENANT/NAME [--force]" and a line end. */
+void usage_print(FILE *out, const struct command *command);
+
+int command_deploy(struct session *session, const struct arguments *arguments);
+int command_apply(struct session *session, const struct arguments *arguments);
+int command_get_services(struct session *session, const struct arguments *arguments);
+int command_get_tenants(struct session *session, const struct arguments *arguments);
+int command_describe(struct session *session, const struct arguments *arguments);
+int command_logs(struct session *session, const struct arguments *arguments);
+int command_kill(struct session *session, const struct arguments *arguments);
+int command_restart(struct session *session, const struct arguments *arguments);
+int command_wait(struct session *session, const struct arguments *arguments);
+int command_events(struct session *session, const struct arguments *arguments);
+int command_status(struct session *session, const struct arguments *arguments);
+int command_daemon_list(struct session *session, const struct arguments *arguments);
+int command_daemon_restart(struct session *session, const struct arguments *arguments);
+int command_drain(struct session *session, const struct arguments *arguments);
+int command_version(struct session *session, const struct arguments *arguments);
+int command_explain(struct session *session, const struct arguments *arguments);
+int command_methods(struct session *session, const struct arguments *arguments);
+
+#endif

@@ -1,0 +1,292 @@
+/* describe: everything known about one service on one page. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/spec/spec.h"
+#include "common/wire/writer.h"
+#include "soloctl/commands.h"
+#include "soloctl/event_view.h"
+#include "soloctl/output.h"
+#include "soloctl/service_view.h"
+#include "soloctl/target.h"
+#include "soloctl/text.h"
+
+enum { EVENTS_SHOWN = 10 };
+
+struct description {
+    struct target target;
+    struct service_describe_reply reply;
+    struct service_row row;
+    struct exit_list exits;
+    struct spec spec;
+    bool has_row, has_spec;
+    struct arena arena; /* of all that; the session's is reused by the next call */
+};
+
+static void description_close(struct description *description)
+{
+    arena_close(&description->arena);
+}
+
+static struct span keep(struct arena *arena, struct span bytes)
+{
+    void *copy = arena_alloc(arena, bytes.size + 1);
+    if (copy == NULL || bytes.size == 0)
+        return (struct span){ 0 };
+    memcpy(copy, bytes.data, bytes.size);
+    return span_of(copy, bytes.size);
+}
+
+static enum status load(struct session *session, struct description *description,
+                        struct problem *problem)
+{
+    struct arena *arena = &description->arena;
+    struct service_describe_reply *reply = &description->reply;
+    struct service_describe_request request = { .tenant = description->target.tenant,
+                                                .name = description->target.name };
+    TRY(session_call(session, PEER_DEPLOYD, &method_service_describe, &request, READ_TIMEOUT_MS,
+                     reply, problem));
+    reply->service = keep(arena, reply->service);
+    reply->spec = keep(arena, reply->spec);
+    reply->next_step = arena_text(arena, span_of_text(reply->next_step));
+    if (reply->service.size > 0) {
+        TRY(fields_decode(&record_service_row, reply->service, arena, &description->row, problem));
+        TRY(service_exits(&description->row, arena, &description->exits, problem));
+        description->has_row = true;
+    }
+    struct problem spec_problem = { 0 };
+    description->has_spec =
+        reply->spec.size > 0 &&
+        spec_decode(reply->spec, arena, &description->spec, &spec_problem) == STATUS_OK;
+    return STATUS_OK;
+}
+
+/* The last events about it, oldest first; eventd being away only costs these. */
+static enum status load_events(struct session *session, const struct description *description,
+                               struct event_query_reply *reply)
+{
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    struct problem problem = { 0 };
+    snprintf(subject, sizeof subject, "service/%s", description->target.key);
+    struct event_query_request request = { .tenant = description->target.tenant,
+                                           .type = "",
+                                           .subject = subject,
+                                           .limit = EVENTS_SHOWN,
+                                           .newest_first = true };
+    return session_call(session, PEER_EVENTD, &method_event_query, &request, 5000, reply, &problem);
+}
+
+/* -- as a page -- */
+
+static void label(const char *name)
+{
+    printf("%-14s", name);
+}
+
+static void line(const char *name, const char *text)
+{
+    label(name);
+    text_print(stdout, text == NULL || text[0] == '\0' ? "-" : text);
+    printf("\n");
+}
+
+static void line_number(const char *name, uint64_t number)
+{
+    label(name);
+    if (number == 0)
+        printf("-\n");
+    else
+        printf("%" PRIu64 "\n", number);
+}
+
+static void line_duration(const char *name, uint64_t milliseconds)
+{
+    char text[DURATION_TEXT_BYTES];
+    line(name, duration_text(text, milliseconds));
+}
+
+/* A command line that could be pasted: what a shell would take apart is quoted. */
+static void print_word(const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "%+,-./:=@_{}";
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+        printf("%s", word);
+        return;
+    }
+    printf("'");
+    for (const char *quote; (quote = strchr(word, '\'')) != NULL; word = quote + 1) {
+        text_print_span(stdout, span_of(word, (size_t)(quote - word)), false);
+        printf("'\\''");
+    }
+    text_print(stdout, word);
+    printf("'");
+}
+
+static void line_words(const char *name, struct str_list words)
+{
+    label(name);
+    for (size_t i = 0; i < words.count; i++) {
+        printf(i == 0 ? "" : " ");
+        print_word(words.items[i]);
+    }
+    printf(words.count == 0 ? "-\n" : "\n");
+}
+
+static void print_spec(const struct spec *spec)
+{
+    static const char *const policies[] = { "always", "on-failure", "never" };
+    if (spec->code.size > 0) {
+        line_words("Interpreter", spec->interpreter);
+        label("Code");
+        printf("%zu bytes\n", spec->code.size);
+    }
+    line_words(spec->code.size > 0 ? "Arguments" : "Command", spec->argv);
+    for (size_t i = 0; i < spec->env_count; i++) {
+        label(i == 0 ? "Environment" : "");
+        text_print(stdout, spec->env[i].key);
+        printf("=");
+        text_print(stdout, spec->env[i].value);
+        printf("\n");
+    }
+    line("Directory", spec->working_dir[0] == '\0' ? "its own" : spec->working_dir);
+    line("Restart", policies[spec->restart.policy]);
+    label("Stop");
+    char grace[DURATION_TEXT_BYTES];
+    printf("SIG%s, killed after %s\n", signal_text(spec->stop.signal),
+           duration_text(grace, spec->stop.timeout_ms));
+    line_duration("Ready within", spec->ready.timeout_ms);
+}
+
+static void print_exits(const struct exit_list *exits)
+{
+    char time[TIME_TEXT_BYTES], text[EXIT_TEXT_BYTES], ran[DURATION_TEXT_BYTES];
+    if (exits->count > 0)
+        printf("\nLast exits, newest first\n");
+    for (size_t i = 0; i < exits->count; i++) {
+        const struct exit_row *exit = &exits->rows[i];
+        printf("  %s  %s after %s", time_text(time, exit->wall_ns), exit_text(text, exit),
+               duration_text(ran, exit->ran_ms));
+        if (exit->reason[0] != '\0') {
+            printf(": ");
+            text_print(stdout, exit->reason);
+        }
+        printf("\n");
+        for (const char *rest = exit->output; *rest != '\0';) {
+            size_t size = strcspn(rest, "\n");
+            printf("      | ");
+            text_print_span(stdout, span_of(rest, size), true);
+            printf("\n");
+            rest += size + (rest[size] == '\n');
+        }
+    }
+}
+
+struct newest_events {
+    struct event_item events[EVENTS_SHOWN];
+    size_t count;
+};
+
+static enum status collect(void *context, const struct event_item *event)
+{
+    struct newest_events *newest = context;
+    if (newest->count < EVENTS_SHOWN)
+        newest->events[newest->count++] = *event;
+    return STATUS_OK;
+}
+
+static void print_row(const struct description *description)
+{
+    const struct service_row *row = &description->row;
+    char started[TIME_TEXT_BYTES], age[AGE_BYTES], due[TIME_TEXT_BYTES];
+    line("State", row->state);
+    line("Reason", row->reason);
+    line_number("Generation", row->generation);
+    line_number("Since event", row->since);
+    line_number("Pid", row->pid);
+    if (row->pid != 0 && row->started_ns != 0) {
+        label("Started");
+        printf("%s (%s ago)\n", time_text(started, row->started_ns),
+               age_text(age, row->started_ns, clock_wall_ns()));
+    }
+    line("Ready", row->is_ready ? "yes" : "no");
+    label("Restarts");
+    printf("%" PRIu64 "\n", row->restarts);
+    if (row->due_ns != 0)
+        line("Next start", time_text(due, row->due_ns));
+}
+
+static void print_page(struct session *session, const struct description *description)
+{
+    struct event_query_reply events = { 0 };
+    struct newest_events newest = { .count = 0 };
+    struct problem problem = { 0 };
+    line("Name", description->target.key);
+    if (description->has_row)
+        print_row(description);
+    line_number("Wanted", description->reply.wanted_generation);
+    if (description->has_spec)
+        print_spec(&description->spec);
+    print_exits(&description->exits);
+    if (load_events(session, description, &events) != STATUS_OK)
+        printf("\nIts events cannot be read: eventd does not answer\n");
+    else if (events_each(events.events, &session->arena, collect, &newest, &problem) == STATUS_OK &&
+             newest.count > 0) {
+        printf("\nLast events\n");
+        for (size_t i = newest.count; i-- > 0;)
+            event_print(stdout, &newest.events[i], session->format == FORMAT_WIDE);
+    }
+    if (description->reply.next_step[0] != '\0') {
+        printf("\nNext step     ");
+        text_print(stdout, description->reply.next_step);
+        printf("\n");
+    }
+}
+
+/* -- as a document -- */
+
+static void print_document(struct session *session, const struct description *description)
+{
+    const struct exit_list *exits = &description->exits;
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    AUTO(buffer_close) struct buffer list = { .limit = ITEM_BYTES_MAX };
+    item_text(&item, "kind", "service");
+    if (description->has_row) {
+        service_item(&description->row, exits, &item);
+    } else {
+        item_text(&item, "tenant", description->target.tenant);
+        item_text(&item, "name", description->target.name);
+    }
+    item_number_or_null(&item, "wanted_generation", description->reply.wanted_generation);
+    item_text_or_null(&item, "next_step", description->reply.next_step);
+    write_array(&list, exits->count);
+    for (size_t i = 0; i < exits->count; i++) {
+        AUTO(item_close) struct item exit = ITEM_EMPTY;
+        exit_item(&exits->rows[i], &exit);
+        item_pack(&exit, &list);
+    }
+    item_object(&item, "exits", buffer_span(&list));
+    item_object(&item, "spec", description->reply.spec);
+    document_print(session->format, &item, description->target.key);
+}
+
+int command_describe(struct session *session, const struct arguments *arguments)
+{
+    AUTO(description_close)
+    struct description description = { .arena = { .limit = 2 * REPLY_BYTES_MAX } };
+    struct problem problem = { 0 };
+    enum status status =
+        target_parse(arguments->operands[0], session->tenant, &description.target, &problem);
+    if (status == STATUS_OK)
+        status = load(session, &description, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, arguments->operands[0], status, &problem);
+    if (session_is_for_programs(session))
+        print_document(session, &description);
+    else
+        print_page(session, &description);
+    return 0;
+}

@@ -1,0 +1,12 @@
+#ifndef SOLO_SOLOCTL_INPUT_H
+#define SOLO_SOLOCTL_INPUT_H
+
+#include "common/base/buffer.h"
+#include "common/base/problem.h"
+
+/* Reads a file that the user named, "-" being standard input, at most content->limit bytes. `flag`
+ * says in messages where the name came from. */
+enum status input_read(const char *flag, const char *path, struct buffer *content,
+                       struct problem *problem);
+
+#endif

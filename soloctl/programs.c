@@ -1,0 +1,128 @@
+/* Gathers from several daemons; one that does not answer costs only what it alone knows. */
+#include "soloctl/programs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/wire/reader.h"
+
+static struct program *add(struct programs *programs)
+{
+    if (programs->count == PROGRAMS_MAX)
+        return NULL;
+    struct program *program = &programs->items[programs->count++];
+    *program = (struct program){ .pid = 0 };
+    return program;
+}
+
+static bool is_listed(const struct programs *programs, const char *name)
+{
+    for (size_t i = 0; i < programs->count; i++)
+        if (strcmp(programs->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void ask_solod(struct programs *programs, struct session *session, uint64_t timeout_ms)
+{
+    struct daemon_list_request request = {};
+    struct daemon_list_reply reply = { 0 };
+    struct problem problem = { 0 };
+    if (session_call(session, PEER_SOLOD, &method_daemon_list, &request, timeout_ms, &reply,
+                     &problem) != STATUS_OK)
+        return;
+    programs->has_solod = true;
+    programs->recovery_exit_code = reply.recovery_exit_code;
+    snprintf(programs->state, sizeof programs->state, "%s", reply.state);
+    snprintf(programs->reason, sizeof programs->reason, "%s", reply.reason);
+    struct reader reader = reader_of(reply.daemons);
+    uint32_t count = 0;
+    if (reader_array(&reader, &count) != STATUS_OK)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        struct program *program = add(programs);
+        if (program == NULL || reader_any(&reader, &map) != STATUS_OK)
+            return;
+        map_text(map, "name", program->name, sizeof program->name);
+        map_text(map, "state", program->state, sizeof program->state);
+        program->pid = map_u64(map, "pid", 0);
+        program->restarts = map_u64(map, "restarts", 0);
+        program->ready_ns = map_u64(map, "ready_ns", 0);
+    }
+}
+
+static void ask_itself(struct programs *programs, struct session *session, enum peer peer,
+                       uint64_t timeout_ms)
+{
+    struct daemon_describe_request describe_request = {};
+    struct daemon_describe_reply description = { 0 };
+    struct daemon_health_request health_request = {};
+    struct daemon_health_reply health = { 0 };
+    struct problem problem = { 0 };
+    if (session_call(session, peer, &method_daemon_describe, &describe_request, timeout_ms,
+                     &description, &problem) != STATUS_OK)
+        return;
+    struct program *program = add(programs);
+    if (program == NULL)
+        return;
+    snprintf(program->name, sizeof program->name, "%s", peer_name(peer));
+    program->pid = description.pid;
+    bool is_answered = session_call(session, peer, &method_daemon_health, &health_request,
+                                    timeout_ms, &health, &problem) == STATUS_OK;
+    snprintf(program->state, sizeof program->state, "%s", is_answered ? health.state : "");
+}
+
+static void ask_for_supervisors(struct programs *programs, struct session *session,
+                                uint64_t timeout_ms)
+{
+    struct tenant_list_request request = {};
+    struct tenant_list_reply reply = { 0 };
+    struct problem problem = { 0 };
+    if (session_call(session, PEER_DEPLOYD, &method_tenant_list, &request, timeout_ms, &reply,
+                     &problem) != STATUS_OK)
+        return;
+    struct reader reader = reader_of(reply.tenants);
+    uint32_t count = 0;
+    if (reader_array(&reader, &count) != STATUS_OK)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        if (reader_any(&reader, &map) != STATUS_OK)
+            return;
+        uint64_t pid = map_u64(map, "supervisor_pid", 0);
+        struct program *program = pid == 0 ? NULL : add(programs);
+        if (program == NULL)
+            continue;
+        snprintf(program->name, sizeof program->name, "tenantd");
+        snprintf(program->state, sizeof program->state, "ready");
+        map_text(map, "tenant", program->tenant, sizeof program->tenant);
+        program->pid = pid;
+    }
+}
+
+void programs_load(struct programs *programs, struct session *session, bool with_supervisors,
+                   uint64_t timeout_ms)
+{
+    programs->count = 0;
+    programs->has_solod = false;
+    programs->recovery_exit_code = -1;
+    ask_solod(programs, session, timeout_ms);
+    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_DEPLOYD };
+    for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
+        if (!is_listed(programs, peer_name(peers[i])))
+            ask_itself(programs, session, peers[i], timeout_ms);
+    if (with_supervisors)
+        ask_for_supervisors(programs, session, timeout_ms);
+}
+
+void program_item(const struct program *program, struct item *item)
+{
+    item_text(item, "name", program->name);
+    item_number_or_null(item, "pid", program->pid);
+    item_text(item, "state", program->state);
+    item_text_or_null(item, "tenant", program->tenant);
+    item_number(item, "restarts", program->restarts);
+    item_time(item, "ready_at", program->ready_ns);
+}

@@ -1,0 +1,33 @@
+#ifndef SOLO_SOLOCTL_PROGRAMS_H
+#define SOLO_SOLOCTL_PROGRAMS_H
+
+#include "soloctl/item.h"
+#include "soloctl/session.h"
+
+/* The programs of this Solo that run, asked of whoever answers: solod names itself and what it
+ * started, deployd the supervisors. Without solod (under systemd) the daemons speak for themselves.
+ */
+enum { PROGRAMS_MAX = 16 + TENANTS_MAX };
+
+struct program {
+    char name[16];
+    char tenant[NAME_BYTES_MAX + 1]; /* of a supervisor */
+    char state[33];
+    uint64_t pid, restarts, ready_ns;
+};
+
+struct programs {
+    struct program items[PROGRAMS_MAX];
+    size_t count;
+    bool has_solod;              /* solod answered */
+    char state[33], reason[257]; /* solod's own, "" without it */
+    int64_t recovery_exit_code;  /* -1: none ended */
+};
+
+/* Never fails: what does not answer within `timeout_ms` is not listed. `with_supervisors` needs the
+ * rights of an operator or the permission to read. */
+void programs_load(struct programs *programs, struct session *session, bool with_supervisors,
+                   uint64_t timeout_ms);
+void program_item(const struct program *program, struct item *item);
+
+#endif

@@ -1,0 +1,166 @@
+/* kill, restart and wait: one service, one call each. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "soloctl/commands.h"
+#include "soloctl/output.h"
+#include "soloctl/target.h"
+
+int command_kill(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct target target = { 0 };
+    struct service_kill_reply reply = { 0 };
+    uint64_t timeout_ms = 0;
+    enum status status = target_parse(arguments->operands[0], session->tenant, &target, &problem);
+    if (status == STATUS_OK)
+        status =
+            arguments_duration(arguments, FLAG_timeout, CHANGE_TIMEOUT_MS, &timeout_ms, &problem);
+    if (status == STATUS_OK) {
+        struct service_kill_request request = { .tenant = target.tenant,
+                                                .name = target.name,
+                                                .force = arguments_has(arguments, FLAG_force) };
+        status = session_call(session, PEER_DEPLOYD, &method_service_kill, &request, timeout_ms,
+                              &reply, &problem);
+    }
+    if (status != STATUS_OK)
+        return session_fail(session, arguments->operands[0], status, &problem);
+    if (!session_is_for_programs(session)) {
+        printf("%s killed: generation %" PRIu64 " (event %" PRIu64 ")\n", target.key,
+               reply.generation, reply.event_id);
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "kill");
+    item_text(&item, "tenant", target.tenant);
+    item_text(&item, "name", target.name);
+    item_number(&item, "generation", reply.generation);
+    item_number(&item, "event_id", reply.event_id);
+    document_print(session->format, &item, target.key);
+    return 0;
+}
+
+int command_restart(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct target target = { 0 };
+    struct service_restart_reply reply = { 0 };
+    uint64_t timeout_ms = 0;
+    enum status status = target_parse(arguments->operands[0], session->tenant, &target, &problem);
+    if (status == STATUS_OK)
+        status =
+            arguments_duration(arguments, FLAG_timeout, CHANGE_TIMEOUT_MS, &timeout_ms, &problem);
+    if (status == STATUS_OK) {
+        struct service_restart_request request = { .tenant = target.tenant, .name = target.name };
+        status = session_call(session, PEER_DEPLOYD, &method_service_restart, &request, timeout_ms,
+                              &reply, &problem);
+    }
+    if (status != STATUS_OK)
+        return session_fail(session, arguments->operands[0], status, &problem);
+    if (!session_is_for_programs(session)) {
+        printf("%s restarted: generation %" PRIu64 ", %s", target.key, reply.generation,
+               reply.state);
+        if (reply.pid != 0)
+            printf(", pid %" PRIu64, reply.pid);
+        printf("\n");
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "restart");
+    item_text(&item, "tenant", target.tenant);
+    item_text(&item, "name", target.name);
+    item_number(&item, "generation", reply.generation);
+    item_text(&item, "state", reply.state);
+    item_number_or_null(&item, "pid", reply.pid);
+    document_print(session->format, &item, target.key);
+    return 0;
+}
+
+static int wait_for_service(struct session *session, const struct arguments *arguments,
+                            uint64_t timeout_ms)
+{
+    struct problem problem = { 0 };
+    struct target target = { 0 };
+    struct service_wait_reply reply = { 0 };
+    const char *condition = arguments->value[FLAG_for_condition];
+    enum status status = target_parse(arguments->operands[0], session->tenant, &target, &problem);
+    if (status == STATUS_OK) {
+        struct service_wait_request request = { .tenant = target.tenant,
+                                                .name = target.name,
+                                                .condition = condition,
+                                                .timeout_ms = timeout_ms };
+        /* deployd's own deadline comes first: its answer says in which state the service is. */
+        status = session_call(session, PEER_DEPLOYD, &method_service_wait, &request,
+                              timeout_ms + READ_TIMEOUT_MS, &reply, &problem);
+    }
+    if (status != STATUS_OK)
+        return session_fail(session, arguments->operands[0], status, &problem);
+    if (!session_is_for_programs(session)) {
+        printf("%s is %s\n", target.key, reply.state[0] == '\0' ? condition : reply.state);
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "wait");
+    item_text(&item, "tenant", target.tenant);
+    item_text(&item, "name", target.name);
+    item_text(&item, "condition", condition);
+    item_text(&item, "state", reply.state);
+    document_print(session->format, &item, target.key);
+    return 0;
+}
+
+/* Solo may not even have made its sockets yet: the client connects as soon as it has. */
+static int wait_for_solo(struct session *session, uint64_t timeout_ms)
+{
+    struct problem problem = { 0 };
+    struct rpc_client *client;
+    struct system_wait_request request = { .timeout_ms = timeout_ms };
+    struct system_wait_reply reply = { 0 };
+    struct rpc_call_options options = { .flags = RPC_RETRY, .timeout_ms = timeout_ms };
+    enum status status = session_client_unprobed(session, PEER_SOLOD, &client, &problem);
+    if (status == STATUS_OK)
+        status = rpc_client_call_wait(client, &method_system_wait, &request, &options,
+                                      &session->arena, &reply, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    bool is_ready = strcmp(reply.state, "ready") == 0;
+    if (session_is_for_programs(session)) {
+        AUTO(item_close) struct item item = ITEM_EMPTY;
+        item_text(&item, "kind", "wait");
+        item_text(&item, "state", reply.state);
+        document_print(session->format, &item, reply.state);
+    } else {
+        printf("Solo is %s%s\n", reply.state,
+               is_ready ? "" : ": `soloctl status` says what is missing");
+    }
+    return is_ready ? 0 : 3;
+}
+
+int command_wait(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    uint64_t timeout_ms;
+    bool for_ready = arguments_has(arguments, FLAG_ready);
+    const char *condition = arguments->value[FLAG_for_condition];
+    enum status status =
+        arguments_duration(arguments, FLAG_timeout, 60 * 1000, &timeout_ms, &problem);
+    if (status == STATUS_OK && timeout_ms == 0)
+        timeout_ms = 1;
+    if (status == STATUS_OK && timeout_ms > 86400000)
+        status = problem_set(&problem, STATUS_USAGE, "", "--timeout: at most 1d");
+    else if (status == STATUS_OK && for_ready != (arguments->operand_count == 0))
+        status = problem_set(&problem, STATUS_USAGE, "",
+                             "name a service and --for CONDITION, or --ready alone");
+    else if (status == STATUS_OK && !for_ready &&
+             (condition == NULL ||
+              (strcmp(condition, "running") != 0 && strcmp(condition, "ready") != 0 &&
+               strcmp(condition, "gone") != 0)))
+        status = problem_set(&problem, STATUS_USAGE, "", "--for: must be running, ready or gone");
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    return for_ready ? wait_for_solo(session, timeout_ms)
+                     : wait_for_service(session, arguments, timeout_ms);
+}

@@ -1,0 +1,263 @@
+/* One run of soloctl: global flags, connections, and how failures are told. */
+#include "soloctl/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/unix_socket.h"
+#include "soloctl/commands.h"
+#include "soloctl/text.h"
+
+static const char *const peers[] = { "deployd", "eventd", "solod" };
+static const char *const formats[] = { "table", "wide", "json", "jsonl", "name" };
+
+const char *peer_name(enum peer peer)
+{
+    return peers[peer];
+}
+
+static void choose_run_dir(struct session *session, const char *wanted)
+{
+    const char *from_environment = getenv("SOLO_RUN_DIR");
+    if (wanted == NULL && from_environment != NULL && from_environment[0] != '\0')
+        wanted = from_environment;
+    if (wanted == NULL)
+        wanted = access("./run", F_OK) == 0 ? "./run" : "/run/solo";
+    snprintf(session->run_dir, sizeof session->run_dir, "%s", wanted);
+}
+
+static enum status choose_format(struct session *session, const char *wanted,
+                                 struct problem *problem)
+{
+    for (size_t i = 0; wanted != NULL && i < COUNT_OF(formats); i++)
+        if (strcmp(wanted, formats[i]) == 0) {
+            session->format = (enum format)i;
+            return STATUS_OK;
+        }
+    if (wanted == NULL)
+        return STATUS_OK;
+    return problem_set(problem, STATUS_USAGE, "",
+                       "--output: must be table, wide, json, jsonl or name, is \"%s\"", wanted);
+}
+
+/* A token is a password: a file that others can read is refused before it is read. */
+static enum status read_token(struct session *session, const char *path, struct problem *problem)
+{
+    bool is_input = strcmp(path, "-") == 0;
+    AUTO(fd_close) int fd = is_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    struct stat file;
+    if (fd < 0 || fstat(fd, &file) < 0)
+        return problem_set(problem, status_from_errno(errno), "", "--token-file %s: %s", path,
+                           strerror(errno));
+    if (!is_input && S_ISREG(file.st_mode) && (file.st_mode & 077) != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "",
+                           "--token-file %s: others can read it; run `chmod 600 %s` first", path,
+                           path);
+    size_t size = 0;
+    for (ssize_t more; size < TOKEN_BYTES_MAX; size += (size_t)more) {
+        more = read(fd, session->token + size, TOKEN_BYTES_MAX - size);
+        if (more < 0)
+            return problem_set(problem, STATUS_IO, "", "--token-file %s: %s", path,
+                               strerror(errno));
+        if (more == 0)
+            break;
+    }
+    size = strcspn(session->token, "\r\n");
+    session->token[size] = '\0';
+    if (size == 0 || size == TOKEN_BYTES_MAX)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "--token-file %s: holds no token",
+                           path);
+    return STATUS_OK;
+}
+
+enum status session_open(struct session *session, const struct arguments *arguments,
+                         struct problem *problem)
+{
+    const char *const *value = arguments->value;
+    session->command = arguments->command;
+    session->arena.limit = REPLY_BYTES_MAX;
+    session->tenant = value[FLAG_tenant] == NULL ? "" : value[FLAG_tenant];
+    choose_run_dir(session, value[FLAG_run]);
+    TRY(choose_format(session, value[FLAG_output], problem));
+    if (session->tenant[0] != '\0' && !name_is_valid(session->tenant))
+        return problem_set(problem, STATUS_USAGE, "", "--tenant: must match %s, is \"%s\"",
+                           NAME_PATTERN, session->tenant);
+    session->request_id = uuid_draw();
+    session->is_repeated = value[FLAG_request_id] != NULL;
+    if (session->is_repeated &&
+        uuid_parse(value[FLAG_request_id], &session->request_id) != STATUS_OK)
+        return problem_set(problem, STATUS_USAGE, "", "--request-id: must be a UUIDv7, is \"%s\"",
+                           value[FLAG_request_id]);
+    return value[FLAG_token_file] == NULL ? STATUS_OK
+                                          : read_token(session, value[FLAG_token_file], problem);
+}
+
+void session_close(struct session *session)
+{
+    for (int i = 0; i < PEERS; i++) {
+        if (session->clients[i] != NULL)
+            rpc_client_close(&session->clients[i]);
+        if (session->loops[i] != NULL)
+            ev_loop_destroy(session->loops[i]);
+        session->loops[i] = NULL;
+    }
+    arena_close(&session->arena);
+    sodium_memzero(session->token, sizeof session->token);
+}
+
+bool session_is_for_programs(const struct session *session)
+{
+    return session->format >= FORMAT_JSON;
+}
+
+static enum status socket_path(const struct session *session, enum peer peer,
+                               char path[PATH_TEXT_BYTES_MAX], struct problem *problem)
+{
+    if ((size_t)snprintf(path, PATH_TEXT_BYTES_MAX, "%s/%s.sock", session->run_dir, peers[peer]) >=
+        PATH_TEXT_BYTES_MAX)
+        return problem_set(problem, STATUS_USAGE, "", "--run: the path is too long");
+    return STATUS_OK;
+}
+
+enum status session_client(struct session *session, enum peer peer, struct rpc_client **client,
+                           struct problem *problem)
+{
+    if (session->clients[peer] != NULL) {
+        *client = session->clients[peer];
+        return STATUS_OK;
+    }
+    char path[PATH_TEXT_BYTES_MAX];
+    TRY(socket_path(session, peer, path, problem));
+    AUTO(fd_close) int fd = -1;
+    enum status status = unix_socket_connect(path, &fd);
+    if (status == STATUS_NOT_FOUND)
+        return problem_set(problem, STATUS_UNAVAILABLE, "", "there is no socket at %s", path);
+    if (status == STATUS_UNAVAILABLE)
+        return problem_set(problem, status, "", "nobody listens at %s", path);
+    if (status != STATUS_OK)
+        return problem_set(problem, status, "", "cannot connect to %s: %s", path,
+                           status_text(status));
+    return session_client_unprobed(session, peer, client, problem);
+}
+
+enum status session_client_unprobed(struct session *session, enum peer peer,
+                                    struct rpc_client **client, struct problem *problem)
+{
+    char path[PATH_TEXT_BYTES_MAX];
+    TRY(socket_path(session, peer, path, problem));
+    struct rpc_client_options options = {
+        .path = path,
+        .token = span_of_text(session->token),
+    };
+    if (session->clients[peer] == NULL) {
+        session->loops[peer] = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+        if (session->loops[peer] == NULL)
+            return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "no event loop to be had");
+        enum status status =
+            rpc_client_open(&session->clients[peer], session->loops[peer], &options);
+        if (status != STATUS_OK)
+            return problem_set(problem, status, "", "%s", status_text(status));
+    }
+    *client = session->clients[peer];
+    return STATUS_OK;
+}
+
+enum status session_call(struct session *session, enum peer peer, const struct method *method,
+                         const void *request, uint64_t timeout_ms, void *reply,
+                         struct problem *problem)
+{
+    struct rpc_client *client;
+    TRY(session_client(session, peer, &client, problem));
+    struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = timeout_ms,
+        .request_id = (method->flags & METHOD_MUTATES) != 0 ? &session->request_id : NULL,
+    };
+    arena_reset(&session->arena);
+    return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
+}
+
+enum status session_stream(struct session *session, enum peer peer, const struct method *method,
+                           const void *request, rpc_on_notify on_notify, void *context, void *reply,
+                           struct problem *problem)
+{
+    struct rpc_client *client;
+    TRY(session_client(session, peer, &client, problem));
+    struct rpc_call_options options = { .on_notify = on_notify, .context = context };
+    arena_reset(&session->arena);
+    return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
+}
+
+/* What to do next. */
+static void print_advice(const struct session *session, enum status status,
+                         const struct problem *problem)
+{
+    char id[UUID_TEXT_BYTES];
+    bool is_change = strcmp(session->command->group, "services") == 0 &&
+                     strchr("dakr", session->command->words[0]) != NULL &&
+                     strcmp(session->command->words, "describe") != 0;
+    switch (status) {
+    case STATUS_UNAVAILABLE:
+        fprintf(stderr, "  is Solo running? start it with scripts/up, or name its run directory "
+                        "with --run\n");
+        break;
+    case STATUS_UNAUTHENTICATED:
+    case STATUS_PERMISSION_DENIED:
+        fprintf(stderr,
+                "  pass a token with --token-file, or run as root, as Solo's own user or as "
+                "a member of group solo\n");
+        break;
+    case STATUS_UNKNOWN:
+    case STATUS_DEADLINE_EXCEEDED:
+        if (is_change)
+            fprintf(stderr,
+                    "  it may have happened or still happen; the same command with --request-id %s "
+                    "gives the one outcome\n",
+                    uuid_text(id, &session->request_id));
+        break;
+    case STATUS_RESOURCE_EXHAUSTED:
+        if (problem->retry_after_ms > 0)
+            fprintf(stderr, "  try again in %llu ms\n",
+                    (unsigned long long)problem->retry_after_ms);
+        break;
+    case STATUS_DATA_LOSS:
+        fprintf(stderr,
+                "  `soloctl status` names the damaged store; `recoveryd log` reads what can "
+                "be read\n");
+        break;
+    default:
+        break;
+    }
+}
+
+int session_fail(const struct session *session, const char *subject, enum status status,
+                 const struct problem *problem)
+{
+    char text[sizeof problem->message + sizeof problem->field + 8];
+    const char *message = problem->message[0] == '\0' ? status_text(status) : problem->message;
+    snprintf(text, sizeof text, "%s%s%s", problem->field, problem->field[0] == '\0' ? "" : ": ",
+             message);
+    fflush(stdout);
+    fprintf(stderr, "soloctl: ");
+    if (session->command != NULL)
+        fprintf(stderr, "%s%s", session->command->words, subject[0] == '\0' ? ": " : " ");
+    if (subject[0] != '\0') {
+        text_print(stderr, subject);
+        fprintf(stderr, ": ");
+    }
+    text_print(stderr, text);
+    fprintf(stderr, " (%s)\n", status_name(status));
+    if (status == STATUS_USAGE)
+        usage_print(stderr, session->command);
+    else
+        print_advice(session, status, problem);
+    return status_exit_code(status);
+}

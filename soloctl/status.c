@@ -1,0 +1,250 @@
+/* status: what this Solo is doing, from whoever answers. deployd knows the services, solod the
+ * daemons; one of them being away is said, and only when nobody answers at all is it an error. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/wire/reader.h"
+#include "common/wire/writer.h"
+#include "soloctl/commands.h"
+#include "soloctl/output.h"
+#include "soloctl/programs.h"
+#include "soloctl/text.h"
+
+enum { STATUS_TIMEOUT_MS = 3000, STATUS_TEXT_BYTES = 512, NOT_READY_EXIT_CODE = 3 };
+
+struct picture {
+    struct programs programs;
+    struct span system; /* deployd's map; empty when it did not answer */
+    uint8_t system_bytes[FRAME_BYTES_SMALL];
+    enum status deployd;
+    struct problem problem; /* deployd's */
+    char state[33], reason[300];
+};
+
+static struct span part_of(struct span map, const char *key)
+{
+    struct reader value;
+    struct span part = { 0 };
+    if (map.size > 0 && map_find(map, key, &value) == STATUS_OK)
+        reader_any(&value, &part);
+    return part;
+}
+
+static uint64_t number_of(struct span map, const char *key)
+{
+    return map.size == 0 ? 0 : map_u64(map, key, 0);
+}
+
+static void say(struct picture *picture, const char *state, const char *reason)
+{
+    snprintf(picture->state, sizeof picture->state, "%s", state);
+    snprintf(picture->reason, sizeof picture->reason, "%s", reason);
+}
+
+/* solod's word counts where it is there, because recovery and restarts are its business. */
+static void judge(struct picture *picture)
+{
+    char state[33] = "";
+    if (picture->system.size > 0)
+        map_text(picture->system, "state", state, sizeof state);
+    if (picture->deployd != STATUS_OK)
+        say(picture, "degraded", "deployd does not answer");
+    else if (!picture->programs.has_solod)
+        say(picture, state, "");
+    else if (strcmp(picture->programs.state, "ready") == 0 && strcmp(state, "draining") == 0)
+        say(picture, state, "a shutdown has begun");
+    else
+        say(picture, picture->programs.state, picture->programs.reason);
+}
+
+static enum status look(struct session *session, struct picture *picture)
+{
+    struct system_status_request request = {};
+    struct system_status_reply reply = { 0 };
+    picture->deployd = session_call(session, PEER_DEPLOYD, &method_system_status, &request,
+                                    STATUS_TIMEOUT_MS, &reply, &picture->problem);
+    if (picture->deployd == STATUS_OK && reply.status.size <= sizeof picture->system_bytes) {
+        memcpy(picture->system_bytes, reply.status.data, reply.status.size);
+        picture->system = span_of(picture->system_bytes, reply.status.size);
+    }
+    programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
+    judge(picture);
+    return picture->deployd != STATUS_OK && picture->programs.count == 0 ? picture->deployd
+                                                                         : STATUS_OK;
+}
+
+/* Why a person should look, or "" when nobody needs to. */
+static const char *needs_person(const struct picture *picture)
+{
+    struct span services = part_of(picture->system, "services");
+    struct span recovery = part_of(picture->system, "recovery");
+    if (strcmp(picture->state, "ready") != 0)
+        return "not ready";
+    if (number_of(services, "parked") > 0)
+        return "services are parked: `soloctl get services` names them, `soloctl restart` starts "
+               "one again";
+    if (number_of(services, "failed") > 0)
+        return "services have failed: `soloctl get services` names them";
+    if (number_of(picture->system, "wanted_not_running") > 0)
+        return "not every wanted service runs: `recoveryd --dry-run` says what is due";
+    if (number_of(recovery, "failed") > 0)
+        return "recovery could not bring everything back: `soloctl events --type "
+               "service_recovery_failed`";
+    return "";
+}
+
+static void print_text_line(const char *name, struct span map, const char *key)
+{
+    char text[STATUS_TEXT_BYTES] = "";
+    if (map.size > 0)
+        map_text(map, key, text, sizeof text);
+    if (text[0] == '\0')
+        return;
+    printf("%-11s", name);
+    text_print(stdout, text);
+    printf("\n");
+}
+
+static void print_services(const struct picture *picture)
+{
+    struct span services = part_of(picture->system, "services");
+    struct reader reader = reader_of(services);
+    struct reader unused;
+    uint32_t count = 0;
+    if (map_find(picture->system, "wanted", &unused) != STATUS_OK)
+        return; /* not for operators only: the rest is not shown to this caller */
+    printf("%-11s%" PRIu64 " wanted", "Services", number_of(picture->system, "wanted"));
+    uint64_t missing = number_of(picture->system, "wanted_not_running");
+    if (missing > 0)
+        printf(", %" PRIu64 " of them not running", missing);
+    if (services.size > 0)
+        reader_map(&reader, &count);
+    const char *gap = ": ";
+    for (uint32_t i = 0; i < count; i++) {
+        struct span state;
+        uint64_t number;
+        if (reader_str(&reader, &state) != STATUS_OK || reader_u64(&reader, &number) != STATUS_OK)
+            break;
+        if (number == 0)
+            continue;
+        printf("%s%" PRIu64 " ", gap, number);
+        text_print_span(stdout, state, false);
+        gap = ", ";
+    }
+    printf("\n%-11s%" PRIu64 "\n", "Tenants", number_of(picture->system, "tenants"));
+}
+
+static void print_recovery(struct span recovery)
+{
+    char state[33], took[DURATION_TEXT_BYTES];
+    if (recovery.size == 0)
+        return;
+    map_text(recovery, "state", state, sizeof state);
+    printf("%-11s", "Recovery");
+    text_print(stdout, state);
+    if (!map_bool(recovery, "enabled", true))
+        printf(", disabled (recovery_enabled = false): wanted services are not started");
+    if (number_of(recovery, "total") > 0 || number_of(recovery, "event_id") > 0)
+        printf(", %" PRIu64 " of %" PRIu64 " actions, %" PRIu64 " failed",
+               number_of(recovery, "done"), number_of(recovery, "total"),
+               number_of(recovery, "failed"));
+    if (number_of(recovery, "took_ms") > 0)
+        printf(", took %s", duration_text(took, number_of(recovery, "took_ms")));
+    if (number_of(recovery, "event_id") > 0)
+        printf(" (event %" PRIu64 ")", number_of(recovery, "event_id"));
+    printf("\n");
+}
+
+static void print_programs(const struct picture *picture)
+{
+    const struct programs *programs = &picture->programs;
+    printf("%-11s", "Daemons");
+    for (size_t i = 0; i < programs->count; i++) {
+        const struct program *program = &programs->items[i];
+        printf("%s%s %s", i == 0 ? "" : ", ", program->name,
+               program->state[0] == '\0' ? "?" : program->state);
+        if (program->pid != 0)
+            printf(" (pid %" PRIu64 ")", program->pid);
+    }
+    printf(programs->count == 0 ? "none answers\n" : "\n");
+    if (!programs->has_solod)
+        printf("%-11sdoes not answer (under systemd there is none)\n", "solod");
+}
+
+static void print_page(const struct picture *picture)
+{
+    struct span log = part_of(picture->system, "log");
+    printf("%-11s%s", "Solo", picture->state);
+    if (picture->reason[0] != '\0') {
+        printf(": ");
+        text_print(stdout, picture->reason);
+    }
+    printf("\n");
+    print_text_line("Version", picture->system, "version");
+    print_text_line("Run", picture->system, "run_id");
+    print_text_line("Isolation", picture->system, "isolation");
+    print_text_line("Stop", picture->system, "stop_method");
+    if (picture->system.size > 0)
+        print_services(picture);
+    print_recovery(part_of(picture->system, "recovery"));
+    if (log.size > 0)
+        printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));
+    print_programs(picture);
+    if (picture->deployd != STATUS_OK)
+        printf("%-11sdoes not answer: %s\n", "deployd",
+               picture->problem.message[0] == '\0' ? status_text(picture->deployd)
+                                                   : picture->problem.message);
+    const char *person = needs_person(picture);
+    if (person[0] != '\0' && strcmp(picture->state, "ready") == 0)
+        printf("%-11s%s\n", "!", person);
+}
+
+static void print_document(struct session *session, const struct picture *picture)
+{
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    AUTO(buffer_close) struct buffer list = { .limit = ITEM_BYTES_MAX };
+    struct reader reader = reader_of(picture->system);
+    uint32_t count = 0;
+    item_text(&item, "kind", "status");
+    item_text(&item, "state", picture->state);
+    item_text_or_null(&item, "reason", picture->reason);
+    item_text_or_null(&item, "needs_person", needs_person(picture));
+    if (picture->system.size > 0)
+        reader_map(&reader, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct span key, value;
+        char name[64];
+        if (reader_str(&reader, &key) != STATUS_OK || reader_any(&reader, &value) != STATUS_OK)
+            break;
+        snprintf(name, sizeof name, "%.*s", (int)key.size, (const char *)key.data);
+        if (strcmp(name, "state") != 0)
+            item_object(&item, name, value);
+    }
+    write_array(&list, picture->programs.count);
+    for (size_t i = 0; i < picture->programs.count; i++) {
+        AUTO(item_close) struct item program = ITEM_EMPTY;
+        program_item(&picture->programs.items[i], &program);
+        item_pack(&program, &list);
+    }
+    item_object(&item, "daemons", buffer_span(&list));
+    document_print(session->format, &item, picture->state);
+}
+
+int command_status(struct session *session, const struct arguments *arguments)
+{
+    static struct picture picture;
+    enum status status = look(session, &picture);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &picture.problem);
+    if (session_is_for_programs(session))
+        print_document(session, &picture);
+    else
+        print_page(&picture);
+    return arguments_has(arguments, FLAG_check) && needs_person(&picture)[0] != '\0'
+               ? NOT_READY_EXIT_CODE
+               : 0;
+}
