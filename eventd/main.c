@@ -38,10 +38,13 @@ static enum status open_store(struct eventd *eventd, const char *data_dir)
 
 static enum status run(int argc, char **argv)
 {
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(eventd_close) struct eventd eventd = { 0 };
+    AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct settings settings = { 0 };
     struct access access = { 0 };
-    struct eventd eventd = { 0 };
     struct rpc_service service;
+    struct stopping stopping;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
     int listener;
@@ -49,7 +52,6 @@ static enum status run(int argc, char **argv)
     TRY(settings_load(&settings, "eventd", NULL, argc, argv));
     TRY(harden_process());
     TRY(die_with_parent());
-    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     TRY(lifecycle_open(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));
     TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
@@ -65,11 +67,9 @@ static enum status run(int argc, char **argv)
     TRY(open_store(&eventd, settings.data_dir));
     watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store);
 
-    AUTO(rpc_server_close) struct rpc_server *server = NULL;
     TRY(lifecycle_listener(settings.run_dir, "eventd", &listener));
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
 
-    struct stopping stopping;
     stopping_init(&stopping, &eventd, &lifecycle, &server, &settings);
     struct ev_timer tidy;
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
@@ -79,13 +79,7 @@ static enum status run(int argc, char **argv)
         daemon_health_set("ready", "%s", "");
     }
     lifecycle_ready();
-    enum status status = lifecycle_run(&lifecycle);
-
-    ev_timer_stop(lifecycle.loop, &tidy);
-    watch_list_close(&eventd.watches);
-    event_store_close(&eventd.store);
-    eventd_release(&eventd);
-    return status;
+    return lifecycle_run(&lifecycle);
 }
 
 int main(int argc, char **argv)

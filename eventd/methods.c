@@ -211,8 +211,10 @@ void eventd_service(struct eventd *eventd, struct rpc_service *service)
     };
 }
 
-void eventd_release(struct eventd *eventd)
+void eventd_close(struct eventd *eventd)
 {
+    watch_list_close(&eventd->watches);
+    event_store_close(&eventd->store);
     buffer_close(&eventd->items);
     buffer_close(&eventd->list);
     arena_close(&eventd->batch);

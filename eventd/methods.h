@@ -20,7 +20,8 @@ struct eventd {
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
 void eventd_service(struct eventd *eventd, struct rpc_service *service);
-void eventd_release(struct eventd *eventd);
+/* Ends watches, closes the store; a zeroed one is fine. */
+void eventd_close(struct eventd *eventd);
 
 /* Counters for daemon.stats. */
 void eventd_write_counters(void *context, struct buffer *buffer);
