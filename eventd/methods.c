@@ -74,7 +74,7 @@ static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_c
                                              const struct event_append_batch_request *request,
                                              struct event_append_batch_reply *reply)
 {
-    struct event_append_request *items;
+    struct event_append_request *items = NULL;
     struct append_outcome outcome;
     uint32_t count;
     TRY(refuse_damaged(eventd, call));
