@@ -68,6 +68,7 @@ static pid_t start_eventd(const struct testbed *bed, const char *path)
     snprintf(program, sizeof program, "%s/eventd", bed->bin);
     const char *const argv[] = { program, "--data", bed->data, "--run", bed->run, NULL };
     struct command command = { .argv = argv, .environment = testbed_environment(bed) };
+    mkdir(bed->run, 0755); /* what solod would have done */
     pid_t pid = command_start(&command, bed->log);
     if (!await_socket(path, pid))
         test_fail("eventd does not start");

@@ -1,0 +1,244 @@
+/* Every refusal names field, rule and place, changes nothing and logs once. */
+#include "common/base/limits.h"
+#include "tests/support/expect.h"
+
+TestSuite(bad_input, .timeout = 120);
+
+static const struct {
+    const char *what;
+    const char *spec;
+    enum status status;
+    const char *field; /* NULL: any */
+} specs[] = {
+    { "an unknown key", "{'tenant':'acme','name':'x','argv':['/bin/true'],'comand':1}",
+      STATUS_INVALID_ARGUMENT, "comand" },
+    { "no tenant", "{'name':'x','argv':['/bin/true']}", STATUS_INVALID_ARGUMENT, "tenant" },
+    { "no name", "{'tenant':'acme','argv':['/bin/true']}", STATUS_INVALID_ARGUMENT, "name" },
+    { "a number as a name", "{'tenant':'acme','name':7,'argv':['/bin/true']}",
+      STATUS_INVALID_ARGUMENT, "name" },
+    { "capitals", "{'tenant':'Acme','name':'x','argv':['/bin/true']}", STATUS_INVALID_ARGUMENT,
+      "tenant" },
+    { "a slash", "{'tenant':'acme','name':'../x','argv':['/bin/true']}", STATUS_INVALID_ARGUMENT,
+      "name" },
+    { "64 letters",
+      "{'tenant':'acme','name':"
+      "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','argv':['/bin/true']}",
+      STATUS_INVALID_ARGUMENT, "name" },
+    { "an empty name", "{'tenant':'acme','name':'','argv':['/bin/true']}", STATUS_INVALID_ARGUMENT,
+      "name" },
+    { "nothing to run", "{'tenant':'acme','name':'x'}", STATUS_INVALID_ARGUMENT, "argv" },
+    { "an empty argv", "{'tenant':'acme','name':'x','argv':[]}", STATUS_INVALID_ARGUMENT, "argv" },
+    { "text for argv", "{'tenant':'acme','name':'x','argv':'/bin/true'}", STATUS_INVALID_ARGUMENT,
+      "argv" },
+    { "a number in argv", "{'tenant':'acme','name':'x','argv':['/bin/true',3]}",
+      STATUS_INVALID_ARGUMENT, "argv[1]" },
+    { "a number in env", "{'tenant':'acme','name':'x','argv':['/bin/true'],'env':{'A':3}}",
+      STATUS_INVALID_ARGUMENT, "env.A" },
+    { "an env key with =", "{'tenant':'acme','name':'x','argv':['/bin/true'],'env':{'A=B':'3'}}",
+      STATUS_INVALID_ARGUMENT, NULL },
+    { "another policy",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'restart':{'policy':'sometimes'}}",
+      STATUS_INVALID_ARGUMENT, "restart.policy" },
+    { "an unknown key in restart",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'restart':{'polcy':'never'}}",
+      STATUS_INVALID_ARGUMENT, "restart.polcy" },
+    { "no duration",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'stop':{'timeout':'5 years'}}",
+      STATUS_INVALID_ARGUMENT, "stop.timeout" },
+    { "no signal", "{'tenant':'acme','name':'x','argv':['/bin/true'],'stop':{'signal':'LOUD'}}",
+      STATUS_INVALID_ARGUMENT, "stop.signal" },
+    { "a relative directory",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'working_dir':'here'}",
+      STATUS_INVALID_ARGUMENT, "working_dir" },
+    { "code without interpreter", "{'tenant':'acme','name':'x','code':'print(1)'}",
+      STATUS_INVALID_ARGUMENT, NULL },
+    { "interpreter without code",
+      "{'tenant':'acme','name':'x','interpreter':'sh','argv':['/bin/true']}",
+      STATUS_INVALID_ARGUMENT, NULL },
+    { "a part that is not built yet",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'secrets':['KEY']}",
+      STATUS_FAILED_PRECONDITION, "secrets" },
+    { "limits, not built yet",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'limits':{'memory':'1MiB'}}",
+      STATUS_FAILED_PRECONDITION, "limits" },
+};
+
+static json_t *json_of(const char *text)
+{
+    char quoted[8192];
+    snprintf(quoted, sizeof quoted, "%s", text);
+    for (char *c = quoted; *c != '\0'; c++)
+        if (*c == '\'')
+            *c = '"';
+    json_error_t error;
+    json_t *value = json_loads(quoted, 0, &error);
+    cr_assert_not_null(value, "%s: %s", text, error.text);
+    return value;
+}
+
+Test(bad_input, a_bad_spec_is_refused_at_its_place_and_changes_nothing)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "bystander");
+    uint64_t last = log_last_id(&bed);
+    for (size_t i = 0; i < COUNT_OF(specs); i++) {
+        struct problem problem = { 0 };
+        size_t lines = testbed_log_count(&bed, "\n");
+        enum status status = service_try_deploy(&bed, json_of(specs[i].spec), NULL, &problem);
+        cr_expect_eq(status, specs[i].status, "%s: %s (%s: %s)", specs[i].what, status_name(status),
+                     problem.field, problem.message);
+        cr_expect_neq(problem.message[0], '\0', "%s: no words", specs[i].what);
+        if (specs[i].field != NULL) {
+            const char *field = problem.field;
+            if (strncmp(field, "spec.", 5) == 0)
+                field += 5;
+            cr_expect_str_eq(field, specs[i].field, "%s: at \"%s\": %s", specs[i].what,
+                             problem.field, problem.message);
+        }
+        sleep_ms(5);
+        size_t logged = testbed_log_count(&bed, "\n") - lines;
+        cr_expect_leq(logged, 1, "%s: logged %zu times", specs[i].what, logged);
+    }
+    cr_assert_eq(log_last_id(&bed), last, "a refusal changed the log");
+    json_t *rows = service_rows(&bed);
+    cr_assert_eq(json_array_size(rows), 1);
+    json_decref(rows);
+    printf("%zu bad specs refused\n", COUNT_OF(specs));
+}
+
+Test(bad_input, code_that_is_too_big_is_refused)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t last = log_last_id(&bed);
+    size_t size = SPEC_CODE_BYTES_MAX + 1;
+    char *code = malloc(size + 1);
+    cr_assert_not_null(code);
+    memset(code, '#', size);
+    code[size] = '\0';
+    struct problem problem = { 0 };
+    enum status status =
+        service_try_deploy(&bed,
+                           json_pack("{s:s, s:s, s:s, s:s}", "tenant", "acme", "name", "big",
+                                     "interpreter", "sh", "code", code),
+                           NULL, &problem);
+    cr_assert(status == STATUS_INVALID_ARGUMENT || status == STATUS_RESOURCE_EXHAUSTED, "%s",
+              status_name(status));
+    expect_contains(problem.field, "code");
+    /* the largest that is allowed goes through */
+    code[SPEC_CODE_BYTES_MAX] = '\0';
+    memcpy(code, "sleep 1000\n", 11);
+    cr_assert_eq(log_last_id(&bed), last);
+    service_deploy(&bed, json_pack("{s:s, s:s, s:s, s:s}", "tenant", "acme", "name", "big",
+                                   "interpreter", "sh", "code", code));
+    free(code);
+}
+
+/* What a person types: the exit code, words on stderr, nothing on stdout. */
+static const struct {
+    const char *what;
+    const char *input; /* for apply -f -; NULL: the arguments */
+    const char *arguments[8];
+    int exit_code;
+    const char *says;
+} commands[] = {
+    { "an unknown key",
+      "{\"tenant\":\"acme\",\"name\":\"x\",\"argv\":[\"/bin/true\"],\"comand\":1}",
+      { "apply", "-f", "-" },
+      65,
+      "comand" },
+    { "a key twice",
+      "{\"tenant\":\"acme\",\"name\":\"x\",\"name\":\"y\",\"argv\":[\"/bin/true\"]}",
+      { "apply", "-f", "-" },
+      65,
+      "name" },
+    { "no JSON", "{\"tenant\": \"acme\",\n \"name\": }", { "apply", "-f", "-" }, 65, "line 2" },
+    { "no such program",
+      NULL,
+      { "deploy", "acme/x", "--", "/no/such/program" },
+      65,
+      "/no/such/program" },
+    { "no such interpreter",
+      "echo",
+      { "deploy", "acme/x", "--code", "/dev/null", "--interpreter", "python9.99" },
+      65,
+      "python9.99" },
+    { "a bad name", NULL, { "deploy", "acme/X", "--", "/bin/true" }, 65, "X" },
+    { "no name", NULL, { "deploy", "--", "/bin/true" }, 64, "TENANT/NAME" },
+    { "no command", NULL, { "frobnicate" }, 64, "frobnicate" },
+    { "an unknown flag", NULL, { "get", "services", "--frobnicate" }, 64, "frobnicate" },
+    { "a kill of nothing", NULL, { "kill", "acme/never" }, 4, "acme/never" },
+    { "a description of nothing", NULL, { "describe", "acme/never" }, 4, "acme/never" },
+    { "output of nothing", NULL, { "logs", "acme/never" }, 4, "acme/never" },
+};
+
+Test(bad_input, a_bad_command_ends_with_the_documented_exit_code)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t last = log_last_id(&bed);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        AUTO(result_close) struct result result = { 0 };
+        const char *const *a = commands[i].arguments;
+        testbed_soloctl_input(&bed, &result, commands[i].input == NULL ? "" : commands[i].input,
+                              a[0], a[1], a[2], a[3], a[4], a[5], a[6], NULL);
+        cr_expect_eq(result.exit_code, commands[i].exit_code, "%s: exit code %d, wanted %d: %s",
+                     commands[i].what, result.exit_code, commands[i].exit_code,
+                     result_err(&result));
+        cr_expect_not_null(strstr(result_err(&result), commands[i].says), "%s: \"%s\" not in: %s",
+                           commands[i].what, commands[i].says, result_err(&result));
+        cr_expect_eq(result.out.size, 0, "%s: on stdout: %s", commands[i].what,
+                     result_out(&result));
+    }
+    cr_assert_eq(log_last_id(&bed), last, "a refusal changed the log");
+    printf("%zu bad commands refused\n", COUNT_OF(commands));
+}
+
+Test(bad_input, events_of_solos_own_types_are_refused_from_everybody_else)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t last = log_last_id(&bed);
+    static const char *const types[] = { "service_killed",     "service_deployed", "system_started",
+                                         "service_completed",  "tenant_created",   "log_opened",
+                                         "capability_granted", "no_such_type",     "app." };
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        struct problem problem = { 0 };
+        enum status status = testbed_call(
+            &bed, "eventd", "event.append",
+            json_pack("{s:s, s:s, s:s, s:{s:I}}", "type", types[i], "tenant", "acme", "subject",
+                      "service/acme/api", "payload", "generation", (json_int_t)generation),
+            NULL, &problem);
+        cr_expect(status == STATUS_PERMISSION_DENIED || status == STATUS_INVALID_ARGUMENT, "%s: %s",
+                  types[i], status_name(status));
+    }
+    struct problem problem = { 0 };
+    enum status status = testbed_call(
+        &bed, "eventd", "event.append",
+        json_pack("{s:s, s:s, s:s, s:i}", "type", "app.x", "source", "tokend", "incarnation",
+                  "hex:00112233445566778899aabbccddeeff", "source_number", 1),
+        NULL, &problem);
+    cr_expect_neq(status, STATUS_OK, "somebody else numbered a source");
+    cr_assert_eq(log_last_id(&bed), last);
+}
+
+Test(bad_input, an_unknown_setting_or_flag_stops_the_start)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_launch(&bed, "--frobnicate", NULL);
+    cr_assert_eq(command_wait(bed.solod, 20000), 64);
+    testbed_launch(&bed, "--set", "no_such_key=1", NULL);
+    int code = command_wait(bed.solod, 20000);
+    cr_assert(code == 64 || code == 65, "exit code %d", code);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "perhaps");
+    testbed_launch(&bed, NULL);
+    cr_assert_eq(command_wait(bed.solod, 20000), 65);
+    bed.solod = 0;
+}

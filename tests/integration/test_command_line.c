@@ -1,0 +1,280 @@
+/* What soloctl prints: one JSON document and nothing else, the fields scripts rely on, exit codes.
+ */
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(command_line, .timeout = 120);
+
+static json_t *find_item(const json_t *document, const char *key, const char *value)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(document, "items"), i, item)
+    {
+        const char *found = text_in(item, key);
+        if (found != NULL && strcmp(found, value) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+Test(command_line, services_are_listed_with_the_documented_fields)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "-o", "json", "get", "services", NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 0);
+    json_decref(document);
+
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy_sleeper(&bed, "acme", "web");
+    service_deploy_sleeper(&bed, "beta", "api");
+    testbed_soloctl(&bed, &result, "-o", "json", "get", "services", NULL);
+    expect_exit(&result, 0);
+    document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 3);
+    cr_assert_not_null(text_in(document, "kind"));
+    json_t *item = find_item(document, "tenant", "beta");
+    static const char *const fields[] = { "tenant",   "name",       "state",
+                                          "reason",   "generation", "pid",
+                                          "restarts", "started_at", "last_exit" };
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        cr_assert_not_null(json_object_get(item, fields[i]), "no %s", fields[i]);
+    json_decref(document);
+
+    testbed_soloctl(&bed, &result, "-t", "acme", "-o", "json", "get", "services", NULL);
+    document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 2);
+    json_decref(document);
+
+    testbed_soloctl(&bed, &result, "-o", "name", "get", "services", NULL);
+    expect_exit(&result, 0);
+    cr_assert_str_eq(result_out(&result), "acme/api\nacme/web\nbeta/api\n");
+
+    testbed_soloctl(&bed, &result, "get", "services", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "acme/");
+    expect_contains(result_out(&result), "running");
+    expect_lacks(result_out(&result), "\x1b[");
+
+    testbed_soloctl(&bed, &result, "-o", "jsonl", "get", "services", NULL);
+    expect_exit(&result, 0);
+    size_t lines = 0;
+    for (const char *c = result_out(&result); (c = strchr(c, '\n')) != NULL; c++)
+        lines++;
+    cr_assert_eq(lines, 3, "%s", result_out(&result));
+}
+
+Test(command_line, describe_shows_the_spec_and_why)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "api", "sleeper", "with", "words", NULL);
+    json_object_set_new(spec, "env", json_pack("{s:s}", "COLOUR", "blue"));
+    uint64_t generation = service_deploy(&bed, spec);
+    testbed_soloctl(&bed, &result, "describe", "acme/api", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "running");
+    expect_contains(result_out(&result), "COLOUR");
+    testbed_soloctl(&bed, &result, "-o", "json", "describe", "acme/api", NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    char *text = json_dumps(document, 0);
+    expect_contains(text, "\"words\"");
+    expect_contains(text, "\"blue\"");
+    char number[32];
+    snprintf(number, sizeof number, "%lu", (unsigned long)generation);
+    expect_contains(text, number);
+    free(text);
+    json_decref(document);
+}
+
+Test(command_line, events_can_be_narrowed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t generation = service_deploy_sleeper(&bed, "beta", "api");
+    testbed_soloctl(&bed, &result, "-o", "json", "events", NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    json_t *items = json_object_get(document, "items");
+    cr_assert_geq(json_array_size(items), 4);
+    static const char *const fields[] = { "id",      "time",         "type",   "tenant",
+                                          "subject", "causation_id", "payload" };
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        cr_assert_not_null(json_object_get(json_array_get(items, 0), fields[i]), "no %s",
+                           fields[i]);
+    json_decref(document);
+
+    testbed_soloctl(&bed, &result, "-o", "json", "events", "--type", "service_deployed", NULL);
+    document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 2);
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "-o", "json", "events", "--type", "service_deployed", "--tenant",
+                    "beta", NULL);
+    document = result_json(&result);
+    items = json_object_get(document, "items");
+    cr_assert_eq(json_array_size(items), 1);
+    expect_number(json_array_get(items, 0), "id", generation);
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "-o", "json", "events", "--service", "acme/api", NULL);
+    document = result_json(&result);
+    size_t i;
+    json_t *event;
+    json_array_foreach(json_object_get(document, "items"), i, event)
+        expect_text(event, "subject", "service/acme/api");
+    cr_assert_geq(i, 1);
+    json_decref(document);
+    char after[32];
+    snprintf(after, sizeof after, "%lu", (unsigned long)generation);
+    testbed_soloctl(&bed, &result, "-o", "json", "events", "--after", after, NULL);
+    document = result_json(&result);
+    json_array_foreach(json_object_get(document, "items"), i, event)
+        cr_assert_gt(number_in(event, "id"), generation);
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "-o", "json", "events", "-n", "1", NULL);
+    document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 1);
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "events", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "service_deployed");
+}
+
+Test(command_line, the_log_is_read_without_daemons_too)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    json_t *events = events_after(&bed, 0);
+    size_t count = json_array_size(events);
+    json_decref(events);
+    testbed_kill_everything(&bed);
+    testbed_recoveryd(&bed, &result, "log", "-o", "jsonl", NULL);
+    expect_exit(&result, 0);
+    size_t lines = 0, at = 0;
+    for (const char *line = result_out(&result); *line != '\0'; line = strchr(line, '\n') + 1) {
+        json_error_t error;
+        json_t *event = json_loads(line, JSON_DISABLE_EOF_CHECK, &error);
+        cr_assert_not_null(event, "line %zu is no JSON: %s", lines + 1, error.text);
+        cr_assert_eq(number_in(event, "id"), ++at, "numbers are not gapless");
+        json_decref(event);
+        lines++;
+        cr_assert_not_null(strchr(line, '\n'));
+    }
+    cr_assert_geq(lines, count);
+    testbed_recoveryd(&bed, &result, "log", "--type", "service_deployed", "--tenant", "acme", "-o",
+                      "text", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "service_deployed");
+    expect_lacks(result_out(&result), "system_started");
+    testbed_recoveryd(&bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(command_line, status_daemons_tenants_and_version)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    cr_assert(result.exit_code == 9 || result.exit_code == 3, "exit code %d with nothing there",
+              result.exit_code);
+    testbed_soloctl(&bed, &result, "get", "services", NULL);
+    expect_exit(&result, 9);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "10s", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "isolation");
+    testbed_soloctl(&bed, &result, "-o", "json", "daemon", "list", NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    static const char *const names[] = { "solod", "eventd", "deployd", "tenantd" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        json_t *item = find_item(document, "name", names[i]);
+        cr_assert_not_null(item, "%s is not listed: %s", names[i], result_out(&result));
+        cr_assert(process_is_alive((pid_t)number_in(item, "pid")), "%s", names[i]);
+        cr_assert_not_null(text_in(item, "state"));
+    }
+    expect_text(find_item(document, "name", "tenantd"), "tenant", "acme");
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "-o", "json", "get", "tenants", NULL);
+    expect_exit(&result, 0);
+    document = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(document, "items")), 1);
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "version", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "explain", "parked", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "--help", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "deploy");
+}
+
+Test(command_line, wait_answers_when_the_condition_is_met_or_time_is_up)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "running", "--timeout", "10s",
+                    NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "gone", "--timeout", "300ms", NULL);
+    expect_exit(&result, 7);
+    service_kill(&bed, "acme", "api");
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "gone", "--timeout", "10s", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(command_line, apply_takes_one_object_an_array_or_one_object_per_line)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char sleeper[4096], input[20000];
+    testbed_program(&bed, "sleeper", sleeper);
+    static const char one[] = "{\"tenant\": \"%s\", \"name\": \"%s\", \"argv\": [\"%s\"]}";
+    size_t size = (size_t)snprintf(input, sizeof input, one, "acme", "one", sleeper);
+    testbed_soloctl_input(&bed, &result, input, "apply", "-f", "-", NULL);
+    expect_exit(&result, 0);
+    size = (size_t)snprintf(input, sizeof input, "[");
+    size += (size_t)snprintf(input + size, sizeof input - size, one, "acme", "two", sleeper);
+    size += (size_t)snprintf(input + size, sizeof input - size, ", ");
+    size += (size_t)snprintf(input + size, sizeof input - size, one, "acme", "three", sleeper);
+    snprintf(input + size, sizeof input - size, "]");
+    testbed_soloctl_input(&bed, &result, input, "apply", "-f", "-", NULL);
+    expect_exit(&result, 0);
+    size = (size_t)snprintf(input, sizeof input, one, "beta", "four", sleeper);
+    size += (size_t)snprintf(input + size, sizeof input - size, "\n");
+    size += (size_t)snprintf(input + size, sizeof input - size, one, "beta", "five", sleeper);
+    snprintf(input + size, sizeof input - size, "\n");
+    testbed_soloctl_input(&bed, &result, input, "apply", "-f", "-", NULL);
+    expect_exit(&result, 0);
+    json_t *rows = service_rows(&bed);
+    cr_assert_eq(json_array_size(rows), 5);
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row) expect_text(row, "state", "running");
+    json_decref(rows);
+}

@@ -1,0 +1,254 @@
+/* Any single daemon may die: no service notices, and work goes on within two seconds. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/uuid.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(daemons, .timeout = 120);
+
+enum { WORKS_AGAIN_MS = 2000 };
+
+static void deploy_two_tenants(const struct testbed *bed, pid_t pids[4])
+{
+    static const char *const services[4][2] = {
+        { "acme", "a" }, { "acme", "b" }, { "beta", "a" }, { "beta", "b" }
+    };
+    for (size_t i = 0; i < 4; i++) {
+        service_deploy_sleeper(bed, services[i][0], services[i][1]);
+        pids[i] = service_pid(bed, services[i][0], services[i][1]);
+    }
+}
+
+static void expect_same_pids(const struct testbed *bed, const pid_t pids[4])
+{
+    cr_assert_eq(service_pid(bed, "acme", "a"), pids[0]);
+    cr_assert_eq(service_pid(bed, "acme", "b"), pids[1]);
+    cr_assert_eq(service_pid(bed, "beta", "a"), pids[2]);
+    cr_assert_eq(service_pid(bed, "beta", "b"), pids[3]);
+    for (size_t i = 0; i < 4; i++)
+        cr_assert(process_is_alive(pids[i]), "service %zu has died", i);
+}
+
+/* One request, waiting and repeating as a client would: how long until a deploy was done. */
+static uint64_t deploy_ms(const struct testbed *bed, const char *name)
+{
+    uint64_t begin = clock_boottime_ns();
+    char text[37];
+    struct uuid uuid = uuid_draw();
+    uuid_text(text, &uuid);
+    for (;;) {
+        struct problem problem = { 0 };
+        enum status status = testbed_call(
+            bed, "deployd", "service.deploy",
+            json_pack("{s:o, s:s}", "spec", service_spec(bed, "acme", name, "sleeper", NULL),
+                      "request_id", text),
+            NULL, &problem);
+        uint64_t took_ms = (clock_boottime_ns() - begin) / 1000000;
+        if (status == STATUS_OK)
+            return took_ms;
+        cr_assert(status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN ||
+                      status == STATUS_RESOURCE_EXHAUSTED,
+                  "%s %s", status_name(status), problem.message);
+        cr_assert_lt(took_ms, 20000, "no deploy for 20 seconds");
+        sleep_ms(5);
+    }
+}
+
+/* The daemon's new pid, once it is ready. */
+static pid_t await_daemon(struct testbed *bed, const char *name, pid_t old)
+{
+    for (int i = 0; i < 1000; i++) {
+        pid_t pid = testbed_daemon(bed, name);
+        if (pid != 0 && pid != old && process_is_alive(pid))
+            return pid;
+        sleep_ms(10);
+    }
+    cr_assert_fail("%s was not started again", name);
+    return 0;
+}
+
+static void kill_and_expect_no_change(const char *daemon)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    pid_t pids[4];
+    deploy_two_tenants(&bed, pids);
+    for (int round = 0; round < 3; round++) {
+        char name[16];
+        pid_t old = testbed_daemon(&bed, daemon);
+        cr_assert_neq(old, 0);
+        kill(old, SIGKILL);
+        snprintf(name, sizeof name, "new%d", round);
+        uint64_t took_ms = deploy_ms(&bed, name);
+        cr_assert_leq(took_ms, WORKS_AGAIN_MS, "a deploy took %lu ms after the death of %s",
+                      (unsigned long)took_ms, daemon);
+        printf("deploy %lu ms after kill -9 of %s\n", (unsigned long)took_ms, daemon);
+        await_daemon(&bed, daemon, old);
+        expect_same_pids(&bed, pids);
+    }
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "system_started", NULL, NULL), 1, "that was no new run");
+    cr_assert_eq(events_count(events, "service_crashed", NULL, NULL), 0);
+    json_decref(events);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(daemons, the_death_of_eventd_changes_no_service)
+{
+    kill_and_expect_no_change("eventd");
+}
+
+Test(daemons, the_death_of_deployd_changes_no_service)
+{
+    kill_and_expect_no_change("deployd");
+}
+
+Test(daemons, the_death_of_a_supervisor_takes_its_own_tenant_only_and_brings_it_back)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    pid_t pids[4];
+    deploy_two_tenants(&bed, pids);
+    pid_t supervisor = testbed_supervisor(&bed, "acme");
+    cr_assert(process_is_alive(supervisor));
+    kill(supervisor, SIGKILL);
+    process_wait_gone(supervisor, 5000);
+    uint64_t begin = clock_boottime_ns();
+    pid_t a = service_await_new_pid(&bed, "acme", "a", pids[0], 10000);
+    pid_t b = service_await_new_pid(&bed, "acme", "b", pids[1], 10000);
+    uint64_t took_ms = (clock_boottime_ns() - begin) / 1000000;
+    printf("%lu ms until both ran again\n", (unsigned long)took_ms);
+    cr_assert_not(process_is_alive(pids[0]), "a service outlives its supervisor");
+    cr_assert_not(process_is_alive(pids[1]), "a service outlives its supervisor");
+    cr_assert(process_is_alive(a) && process_is_alive(b));
+    cr_assert_eq(service_pid(&bed, "beta", "a"), pids[2]);
+    cr_assert_eq(service_pid(&bed, "beta", "b"), pids[3]);
+    cr_assert_leq(deploy_ms(&bed, "new"), WORKS_AGAIN_MS);
+    char path[4096];
+    pid_t found[1];
+    cr_assert_eq(process_find(testbed_program(&bed, "sleeper", path), found, 1), 5);
+}
+
+Test(daemons, services_outlive_solod_and_the_next_one_finds_them)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    pid_t pids[4];
+    deploy_two_tenants(&bed, pids);
+    pid_t eventd = testbed_daemon(&bed, "eventd"), deployd = testbed_daemon(&bed, "deployd");
+    kill(bed.solod, SIGKILL);
+    command_wait(bed.solod, -1);
+    bed.solod = 0;
+    cr_assert(process_wait_gone(eventd, 5000), "eventd outlives solod");
+    cr_assert(process_wait_gone(deployd, 5000), "deployd outlives solod");
+    for (size_t i = 0; i < 4; i++)
+        cr_assert(process_is_alive(pids[i]), "service %zu died with solod", i);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *plan = result_json(&result);
+    expect_number(json_object_get(plan, "summary"), "keep", 4);
+    cr_assert_not(json_is_true(json_object_get(plan, "has_changes")));
+    json_decref(plan);
+    testbed_start(&bed);
+    expect_same_pids(&bed, pids);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "system_started", NULL, NULL), 2);
+    cr_assert_eq(events_count(events, "service_recovered", NULL, NULL), 0);
+    json_decref(events);
+}
+
+Test(daemons, a_crash_of_a_service_while_deployd_is_away_is_reported_once)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "a");
+    pid_t pid = service_pid(&bed, "acme", "a");
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    kill(pid, SIGKILL);
+    event_await(&bed, generation, "service_restarted", "acme", "a", 20000);
+    pid_t again = service_await_new_pid(&bed, "acme", "a", pid, 10000);
+    cr_assert(process_is_alive(again));
+    sleep_ms(300);
+    json_t *events = events_after(&bed, generation);
+    cr_assert_eq(events_count(events, "service_crashed", "acme", "a"), 1);
+    json_decref(events);
+}
+
+Test(daemons, a_restart_by_hand_changes_no_service)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    pid_t pids[4];
+    deploy_two_tenants(&bed, pids);
+    static const char *const names[] = { "eventd", "deployd" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        pid_t old = testbed_daemon(&bed, names[i]);
+        testbed_soloctl(&bed, &result, "daemon", "restart", names[i], NULL);
+        expect_exit(&result, 0);
+        cr_assert_neq(testbed_daemon(&bed, names[i]), old);
+        expect_same_pids(&bed, pids);
+    }
+    testbed_soloctl(&bed, &result, "daemon", "restart", "nobody", NULL);
+    expect_exit(&result, 4);
+}
+
+Test(daemons, a_second_instance_is_refused)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    pid_t first = bed.solod;
+    pid_t pids[4];
+    deploy_two_tenants(&bed, pids);
+    char other[300];
+    snprintf(other, sizeof other, "%s/other", bed.dir);
+    static const struct {
+        int has_data, has_run;
+    } same[] = { { 1, 1 }, { 1, 0 }, { 0, 1 } };
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        /* the last of two equal flags counts, or both are refused: then the test says so */
+        char program[4200];
+        snprintf(program, sizeof program, "%s/solod", bed.bin);
+        const char *const argv[] = { program,
+                                     "--data",
+                                     same[i].has_data ? bed.data : other,
+                                     "--run",
+                                     same[i].has_run ? bed.run : other,
+                                     NULL };
+        AUTO(result_close) struct result result = { 0 };
+        command_run(&(struct command){ .argv = argv,
+                                       .environment = testbed_environment(&bed),
+                                       .timeout_ms = 30000 },
+                    &result);
+        expect_exit(&result, 75);
+    }
+    cr_assert(process_is_alive(first));
+    expect_same_pids(&bed, pids);
+    cr_assert_leq(deploy_ms(&bed, "after"), WORKS_AGAIN_MS);
+}
+
+Test(daemons, a_path_longer_than_a_socket_address_works)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    char below[200];
+    memset(below, 'd', sizeof below - 1);
+    below[sizeof below - 1] = '\0';
+    snprintf(bed.run, sizeof bed.run, "%s/%.150s", bed.dir, below);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_await(&bed, "acme", "api", "running", 5000);
+}

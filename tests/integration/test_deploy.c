@@ -1,0 +1,228 @@
+/* Admission, replacement and fallback. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(deploy, .timeout = 120);
+
+/* A file that is found and executable, and that no kernel can execute. */
+static void broken_program(const struct testbed *bed, char path[4096])
+{
+    testbed_program(bed, "broken", path);
+    cr_assert_eq(file_write(path,
+                            span_of_text("\x7f"
+                                         "ELF, but not really"),
+                            0755),
+                 STATUS_OK);
+    cr_assert_eq(chmod(path, 0755), 0);
+}
+
+Test(deploy, a_redeploy_replaces_the_process_and_counts_up)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
+    pid_t old = service_pid(&bed, "acme", "api");
+    cr_assert(process_is_alive(old));
+    json_t *spec = service_spec(&bed, "acme", "api", "sleeper", "second", NULL);
+    json_object_set_new(spec, "env", json_pack("{s:s}", "COLOUR", "blue"));
+    uint64_t second = service_deploy(&bed, spec);
+    cr_assert_gt(second, first);
+    cr_assert_not(process_is_alive(old), "both generations run");
+    pid_t new = service_pid(&bed, "acme", "api");
+    AUTO(buffer_close) struct buffer environment = { .limit = 1 << 20 };
+    cr_assert(process_read(new, "environ", &environment));
+    cr_assert_not_null(memmem(environment.data, environment.size, "COLOUR=blue", 12));
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "api"), 2);
+    cr_assert_eq(events_count(events, "service_deployment_failed", "acme", "api"), 0);
+    json_decref(events);
+}
+
+Test(deploy, a_service_gets_the_documented_environment_and_nothing_else)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "LEAKED_FROM_PARENT", "yes");
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    AUTO(buffer_close) struct buffer environment = { .limit = 1 << 20 };
+    cr_assert(process_read(service_pid(&bed, "acme", "api"), "environ", &environment));
+    static const char *const expected[] = { "PATH=/usr/local/bin:/usr/bin:/bin", "SOLO_TENANT=acme",
+                                            "SOLO_SERVICE=api", "HOME=", "SOLO_INSTANCE=" };
+    size_t count = 0, found = 0;
+    for (size_t at = 0; at < environment.size; count++) {
+        const char *entry = (const char *)environment.data + at;
+        for (size_t i = 0; i < COUNT_OF(expected); i++)
+            found += strncmp(entry, expected[i], strlen(expected[i])) == 0;
+        expect_lacks(entry, "LEAKED");
+        at += strlen(entry) + 1;
+    }
+    cr_assert_eq(found, COUNT_OF(expected), "%zu of %zu", found, COUNT_OF(expected));
+    cr_assert_eq(count, COUNT_OF(expected), "%zu variables", count);
+}
+
+Test(deploy, a_program_that_cannot_be_executed_falls_back_to_the_generation_before)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char path[4096];
+    broken_program(&bed, path);
+    uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
+    pid_t old = service_pid(&bed, "acme", "api");
+    struct problem problem = { 0 };
+    enum status status = service_try_deploy(
+        &bed, json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "api", "argv", path), NULL,
+        &problem);
+    cr_assert_neq(status, STATUS_OK, "a broken program was deployed");
+    cr_assert_neq(problem.message[0], '\0');
+    service_await(&bed, "acme", "api", "running", 5000);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", first);
+    json_t *events = events_after(&bed, 0);
+    json_t *failed = event_last(events, "service_deployment_failed", "acme", "api");
+    cr_assert_not_null(failed, "the log does not say that it failed");
+    expect_number(json_object_get(failed, "payload"), "previous", first);
+    expect_number(row, "since", number_in(failed, "id"));
+    json_decref(events);
+    json_decref(row);
+    cr_assert(process_is_alive(service_pid(&bed, "acme", "api")));
+    (void)old;
+    /* and it is the old one that comes back */
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    row = service_row_of(&bed, "acme", "api");
+    expect_text(row, "state", "running");
+    expect_number(row, "generation", first);
+    json_decref(row);
+}
+
+Test(deploy, a_first_deploy_that_fails_is_not_wanted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char path[4096];
+    broken_program(&bed, path);
+    struct problem problem = { 0 };
+    cr_assert_neq(service_try_deploy(
+                      &bed,
+                      json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "api", "argv", path),
+                      NULL, &problem),
+                  STATUS_OK);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "api"), 1);
+    cr_assert_eq(events_count(events, "service_deployment_failed", "acme", "api"), 1);
+    json_decref(events);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    json_t *plan = result_json(&result);
+    cr_assert_eq(json_array_size(json_object_get(plan, "actions")), 0, "%s", result_out(&result));
+    json_decref(plan);
+}
+
+Test(deploy, a_program_that_does_not_exist_is_refused_and_the_old_one_keeps_running)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
+    pid_t pid = service_pid(&bed, "acme", "api");
+    uint64_t last = log_last_id(&bed);
+    struct problem problem = { 0 };
+    enum status status = service_try_deploy(
+        &bed,
+        json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "api", "argv", "/no/such/program"),
+        NULL, &problem);
+    cr_assert_neq(status, STATUS_OK);
+    cr_assert_str_eq(problem.field, "argv[0]", "%s", problem.message);
+    expect_contains(problem.message, "/no/such/program");
+    status = service_try_deploy(&bed,
+                                json_pack("{s:s, s:s, s:s, s:s}", "tenant", "acme", "name", "api",
+                                          "code", "print(1)", "interpreter", "python9.99"),
+                                NULL, &problem);
+    cr_assert_neq(status, STATUS_OK);
+    expect_contains(problem.field, "interpreter");
+    expect_contains(problem.message, "python9.99");
+    cr_assert_eq(log_last_id(&bed), last, "a refusal changed the log");
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", first);
+    json_decref(row);
+}
+
+Test(deploy, only_if_changed_leaves_an_equal_service_alone)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
+    pid_t pid = service_pid(&bed, "acme", "api");
+    uint64_t last = log_last_id(&bed);
+    json_t *reply = testbed_ask(&bed, "deployd", "service.deploy",
+                                json_pack("{s:o, s:b}", "spec",
+                                          service_spec(&bed, "acme", "api", "sleeper", NULL),
+                                          "only_if_changed", 1));
+    cr_assert(json_is_true(json_object_get(reply, "unchanged")));
+    expect_number(reply, "generation", first);
+    json_decref(reply);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    cr_assert_eq(log_last_id(&bed), last);
+    reply = testbed_ask(&bed, "deployd", "service.deploy",
+                        json_pack("{s:o, s:b}", "spec",
+                                  service_spec(&bed, "acme", "api", "sleeper", "changed", NULL),
+                                  "only_if_changed", 1));
+    cr_assert_not(json_is_true(json_object_get(reply, "unchanged")));
+    cr_assert_gt(number_in(reply, "generation"), first);
+    json_decref(reply);
+}
+
+Test(deploy, if_event_protects_against_another_hand)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    pid_t pid = service_pid(&bed, "acme", "api");
+    struct problem problem = { 0 };
+    enum status status = testbed_call(
+        &bed, "deployd", "service.deploy",
+        json_pack("{s:o, s:i}", "spec", service_spec(&bed, "acme", "api", "sleeper", "x", NULL),
+                  "if_event", 1),
+        NULL, &problem);
+    expect_refused(status, STATUS_ABORTED, &problem, NULL);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+}
+
+Test(deploy, a_home_survives_redeploy_and_kill)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *spec = json_pack("{s:s, s:s, s:[s, s, s]}", "tenant", "acme", "name", "api", "argv",
+                             "/bin/sh", "-c", "echo kept >> note; exec sleep 1000");
+    service_deploy(&bed, json_incref(spec));
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tenants/acme/api/note", bed.data);
+    for (int i = 0; i < 200 && access(path, F_OK) != 0; i++)
+        sleep_ms(10);
+    cr_assert_eq(access(path, F_OK), 0, "%s: %s", path, strerror(errno));
+    service_kill(&bed, "acme", "api");
+    cr_assert_eq(access(path, F_OK), 0);
+    service_deploy(&bed, spec);
+    AUTO(buffer_close) struct buffer note = { .limit = 4096 };
+    for (int i = 0; i < 200 && note.size < 10; i++) {
+        buffer_clear(&note);
+        cr_assert_eq(file_read(path, &note), STATUS_OK);
+        sleep_ms(10);
+    }
+    cr_assert_eq(note.size, 10, "\"%.*s\"", (int)note.size, (const char *)note.data);
+}

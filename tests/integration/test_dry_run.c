@@ -1,0 +1,214 @@
+/* A dry run changes nothing at all and predicts what the real run does. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "tests/support/expect.h"
+
+TestSuite(dry_run, .timeout = 240);
+
+enum { ENTRIES_MAX = 20000 };
+
+/* Everything that lies below a folder, as text: path, kind, size, times, content. */
+struct picture {
+    char *lines[ENTRIES_MAX];
+    size_t count;
+};
+
+static void picture_close(struct picture *picture)
+{
+    for (size_t i = 0; i < picture->count; i++)
+        free(picture->lines[i]);
+    picture->count = 0;
+}
+
+static void picture_add(struct picture *picture, const char *path, const char *spared)
+{
+    struct stat info;
+    if (lstat(path, &info) != 0)
+        cr_assert_fail("cannot stat %s", path);
+    char content[HASH_TEXT_BYTES] = "";
+    if (S_ISREG(info.st_mode)) {
+        AUTO(buffer_close) struct buffer bytes = { .limit = 512 * 1024 * 1024 };
+        cr_assert_eq(file_read(path, &bytes), STATUS_OK, "%s", path);
+        struct hash hash = hash_of(buffer_span(&bytes));
+        hex_text(content, hash.bytes, sizeof hash.bytes);
+    }
+    bool is_spared = spared != NULL && strstr(path, spared) != NULL;
+    cr_assert_lt(picture->count, ENTRIES_MAX);
+    if (is_spared)
+        return;
+    cr_assert_geq(asprintf(&picture->lines[picture->count++],
+                           "%s mode %o owner %u:%u links %lu size %ld inode %lu mtime %ld.%09ld "
+                           "ctime %ld.%09ld %s",
+                           path, info.st_mode, info.st_uid, info.st_gid,
+                           (unsigned long)info.st_nlink, (long)info.st_size,
+                           (unsigned long)info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
+                           info.st_ctim.tv_sec, info.st_ctim.tv_nsec, content),
+                  0);
+    if (!S_ISDIR(info.st_mode))
+        return;
+    struct dirent **entries;
+    int count = scandir(path, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        char below[4096];
+        if (strcmp(entries[i]->d_name, ".") != 0 && strcmp(entries[i]->d_name, "..") != 0 &&
+            path_join(below, path, entries[i]->d_name) == STATUS_OK)
+            picture_add(picture, below, spared);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+}
+
+static void expect_same_picture(const struct picture *before, const struct picture *after)
+{
+    for (size_t i = 0; i < before->count && i < after->count; i++)
+        cr_assert_str_eq(after->lines[i], before->lines[i], "changed:\n%s\n%s", before->lines[i],
+                         after->lines[i]);
+    cr_assert_eq(after->count, before->count, "%zu entries before, %zu after", before->count,
+                 after->count);
+}
+
+/* A mixture: running, killed, redeployed, to be lost. */
+static void deploy_mixture(const struct testbed *bed)
+{
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%d", i);
+        service_deploy_sleeper(bed, i % 2 == 0 ? "acme" : "beta", name);
+    }
+    service_kill(bed, "acme", "s4");
+    service_kill(bed, "beta", "s5");
+    service_deploy(bed, service_spec(bed, "acme", "s6", "sleeper", "again", NULL));
+    char sleeper[4096], moved[4096];
+    testbed_program(bed, "sleeper", sleeper);
+    testbed_program(bed, "gone", moved);
+    cr_assert_eq(link(sleeper, moved), 0);
+    service_deploy(bed,
+                   json_pack("{s:s, s:s, s:[s]}", "tenant", "beta", "name", "lost", "argv", moved));
+    cr_assert_eq(unlink(moved), 0);
+}
+
+static json_t *dry_run(const struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *plan = result_json(&result);
+    cr_assert(json_is_true(json_object_get(plan, "dry_run")));
+    return plan;
+}
+
+/* The two have the same actions, in the same order. */
+static void expect_same_actions(const json_t *plan, const json_t *report)
+{
+    json_t *left = json_object_get(plan, "actions"), *right = json_object_get(report, "actions");
+    cr_assert_eq(json_array_size(left), json_array_size(right), "%zu predicted, %zu done",
+                 json_array_size(left), json_array_size(right));
+    static const char *const texts[] = { "action", "tenant", "service", "code" };
+    for (size_t i = 0; i < json_array_size(left); i++) {
+        json_t *predicted = json_array_get(left, i), *done = json_array_get(right, i);
+        for (size_t k = 0; k < COUNT_OF(texts); k++)
+            expect_text(done, texts[k], text_in(predicted, texts[k]));
+        expect_number(done, "generation", number_in(predicted, "generation"));
+    }
+    cr_assert(json_equal(json_object_get(plan, "summary"), json_object_get(report, "summary")),
+              "the summaries differ");
+}
+
+static void nothing_is_written(unsigned flags)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, flags);
+    testbed_start(&bed);
+    deploy_mixture(&bed);
+    testbed_kill_everything(&bed);
+    static struct picture before, after;
+    picture_add(&before, bed.data, NULL);
+    picture_add(&before, bed.run, NULL);
+    json_t *plan = dry_run(&bed);
+    picture_add(&after, bed.data, NULL);
+    picture_add(&after, bed.run, NULL);
+    expect_same_picture(&before, &after);
+    printf("%zu files and folders are the same before and after\n", before.count);
+    expect_number(json_object_get(plan, "summary"), "start", 10);
+    expect_number(json_object_get(plan, "summary"), "cannot_recover", 1);
+
+    /* and the real run does what it said */
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_start(&bed);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *report = result_json(&result);
+    expect_text(report, "kind", "recovery_report");
+    expect_same_actions(plan, report);
+    expect_number(report, "recovered", 10);
+    json_decref(plan);
+    json_decref(report);
+    picture_close(&before);
+    picture_close(&after);
+}
+
+Test(dry_run, with_all_daemons_down_not_one_byte_is_written_and_the_prediction_holds)
+{
+    nothing_is_written(0);
+}
+
+Test(dry_run, the_same_as_an_ordinary_user)
+{
+    nothing_is_written(TESTBED_AS_USER);
+}
+
+Test(dry_run, with_daemons_up_only_the_reader_slot_changes)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_mixture(&bed);
+    /* What the deploys caused must have been written. */
+    sleep_ms(1000);
+    uint64_t last = log_last_id(&bed);
+    static struct picture before, after;
+    picture_add(&before, bed.data, "lock.mdb");
+    picture_add(&before, bed.run, "lock.mdb");
+    json_decref(dry_run(&bed));
+    picture_add(&after, bed.data, "lock.mdb");
+    picture_add(&after, bed.run, "lock.mdb");
+    expect_same_picture(&before, &after);
+    cr_assert_eq(log_last_id(&bed), last);
+    picture_close(&before);
+    picture_close(&after);
+}
+
+Test(dry_run, of_a_folder_that_does_not_exist_creates_nothing)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    cr_assert_neq(access(bed.data, F_OK), 0, "a dry run made %s", bed.data);
+    cr_assert_neq(access(bed.run, F_OK), 0, "a dry run made %s", bed.run);
+}
+
+Test(dry_run, a_dry_run_for_people_has_a_line_per_service_and_a_summary)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_mixture(&bed);
+    testbed_kill_everything(&bed);
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "! beta/lost");
+    expect_contains(result_out(&result), "+ acme/s0");
+    expect_contains(result_out(&result), "Plan: 10 to start");
+    testbed_recoveryd(&bed, &result, "--dry-run", "--detailed-exitcode", NULL);
+    expect_exit(&result, 3);
+}

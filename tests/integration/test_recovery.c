@@ -1,0 +1,289 @@
+/* Recovery when it is switched off, cut short, repeated, or cannot succeed. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(recovery, .timeout = 240);
+
+enum { MANY = 60 };
+
+static void deploy_many(const struct testbed *bed)
+{
+    for (int i = 0; i < MANY; i++) {
+        char tenant[16], name[16];
+        snprintf(tenant, sizeof tenant, "t%d", i % 3);
+        snprintf(name, sizeof name, "s%d", i);
+        service_deploy_sleeper(bed, tenant, name);
+    }
+}
+
+static size_t running_sleepers(const struct testbed *bed)
+{
+    char path[4096];
+    pid_t pids[1];
+    return process_find(testbed_program(bed, "sleeper", path), pids, 1);
+}
+
+static json_t *status_of(const struct testbed *bed)
+{
+    json_t *reply = testbed_ask(bed, "deployd", "system.status", NULL);
+    json_t *status = json_incref(json_object_get(reply, "status"));
+    json_decref(reply);
+    return status;
+}
+
+Test(recovery, switched_off_starts_nothing_and_says_how_many_are_wanted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "one");
+    service_deploy_sleeper(&bed, "acme", "two");
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_start(&bed);
+    cr_assert_eq(running_sleepers(&bed), 0);
+    json_t *status = status_of(&bed);
+    expect_number(status, "wanted", 2);
+    expect_number(status, "wanted_not_running", 2);
+    json_decref(status);
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_contains(result_out(&result), "2");
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_recovered", NULL, NULL), 0);
+    json_decref(events);
+    /* deploys work meanwhile, and touch only what they name */
+    service_deploy_sleeper(&bed, "acme", "three");
+    cr_assert_eq(running_sleepers(&bed), 1);
+    /* and a person can ask for it */
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(running_sleepers(&bed), 3);
+}
+
+Test(recovery, verification_can_be_switched_off)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "one");
+    json_t *events = events_after(&bed, 0);
+    cr_assert_geq(events_count(events, "verification_completed", NULL, NULL), 1);
+    json_decref(events);
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_VERIFY_RECOVERY", "false");
+    uint64_t last = 0;
+    testbed_start(&bed);
+    events = events_after(&bed, 0);
+    json_t *started = event_last(events, "system_started", NULL, NULL);
+    last = number_in(started, "id");
+    json_decref(events);
+    events = events_after(&bed, last);
+    cr_assert_eq(events_count(events, "recovery_completed", NULL, NULL), 1);
+    cr_assert_eq(events_count(events, "verification_completed", NULL, NULL), 0);
+    json_decref(events);
+}
+
+Test(recovery, a_second_run_takes_no_action)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "one");
+    service_deploy_sleeper(&bed, "beta", "two");
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    pid_t one = service_pid(&bed, "acme", "one");
+    /* reports of what happened at the start may still be on their way */
+    sleep_ms(300);
+    uint64_t last = log_last_id(&bed);
+    testbed_recoveryd(&bed, &result, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *report = result_json(&result);
+    expect_text(report, "kind", "recovery_report");
+    json_t *summary = json_object_get(report, "summary");
+    expect_number(summary, "start", 0);
+    expect_number(summary, "replace", 0);
+    expect_number(summary, "stop", 0);
+    expect_number(summary, "keep", 2);
+    json_decref(report);
+    cr_assert_eq(service_pid(&bed, "acme", "one"), one);
+    json_t *events = events_after(&bed, last);
+    size_t i;
+    json_t *event;
+    json_array_foreach(events, i, event)
+    {
+        const char *type = text_in(event, "type");
+        cr_assert(strncmp(type, "recovery_", 9) == 0 || strncmp(type, "verification_", 13) == 0,
+                  "a second run appended %s", type);
+    }
+    json_decref(events);
+}
+
+Test(recovery, past_its_time_limit_it_stops_and_a_second_run_resumes)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_many(&bed);
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_set(&bed, "SOLO_RECOVERY_PARALLEL", "1");
+    testbed_start(&bed);
+    testbed_recoveryd(&bed, &result, "--timeout", "1ms", "-o", "json", NULL);
+    expect_exit(&result, 7);
+    json_t *report = result_json(&result);
+    cr_assert_gt(json_integer_value(json_object_get(report, "skipped")), 0, "%s",
+                 result_out(&result));
+    json_decref(report);
+    cr_assert_lt(running_sleepers(&bed), MANY);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_gt(events_count(events, "recovery_completed", NULL, NULL), 0);
+    json_decref(events);
+    testbed_recoveryd(&bed, &result, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(running_sleepers(&bed), MANY, "%zu run", running_sleepers(&bed));
+}
+
+Test(recovery, the_limit_holds_at_start_and_solo_gets_ready_all_the_same)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_many(&bed);
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "1");
+    testbed_set(&bed, "SOLO_RECOVERY_PARALLEL", "1");
+    testbed_start(&bed);
+    json_t *reply = testbed_ask(&bed, "solod", "daemon.list", NULL);
+    cr_assert_eq(json_integer_value(json_object_get(reply, "recovery_exit_code")), 7);
+    json_decref(reply);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 3);
+    testbed_recoveryd(&bed, &result, "--timeout", "60s", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(running_sleepers(&bed), MANY);
+}
+
+Test(recovery, cut_off_at_any_moment_and_run_again_it_ends_in_the_same_state)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_many(&bed);
+    json_t *before = service_rows(&bed);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    char program[4200];
+    snprintf(program, sizeof program, "%s/recoveryd", bed.bin);
+    static const int moments_ms[] = { 1, 5, 15, 40, 100, 250 };
+    for (size_t i = 0; i < COUNT_OF(moments_ms); i++) {
+        testbed_kill_everything(&bed);
+        testbed_start(&bed);
+        const char *const argv[] = { program, "--data", bed.data, "--run", bed.run, NULL };
+        struct command command = { .argv = argv, .environment = testbed_environment(&bed) };
+        pid_t pid = command_start(&command, bed.log);
+        sleep_ms(moments_ms[i]);
+        kill(pid, SIGKILL);
+        command_wait(pid, -1);
+        testbed_recoveryd(&bed, &result, NULL);
+        expect_exit(&result, 0);
+        cr_assert_eq(running_sleepers(&bed), MANY, "cut off after %d ms: %zu run", moments_ms[i],
+                     running_sleepers(&bed));
+    }
+    json_t *after = service_rows(&bed);
+    cr_assert_eq(json_array_size(after), json_array_size(before));
+    for (size_t i = 0; i < json_array_size(before); i++) {
+        json_t *old = json_array_get(before, i), *new = json_array_get(after, i);
+        expect_text(new, "name", text_in(old, "name"));
+        expect_number(new, "generation", number_in(old, "generation"));
+        expect_text(new, "spec_hash", text_in(old, "spec_hash"));
+        expect_text(new, "state", "running");
+    }
+    json_decref(before);
+    json_decref(after);
+    testbed_recoveryd(&bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(recovery, one_that_cannot_start_does_not_stop_the_others)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char sleeper[4096], moved[4096];
+    testbed_program(&bed, "sleeper", sleeper);
+    testbed_program(&bed, "sleeper-that-moves", moved);
+    cr_assert_eq(link(sleeper, moved), 0);
+    uint64_t lost = service_deploy(
+        &bed, json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "lost", "argv", moved));
+    service_deploy_sleeper(&bed, "acme", "found");
+    testbed_kill_everything(&bed);
+    cr_assert_eq(unlink(moved), 0);
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", "--detailed-exitcode", NULL);
+    expect_exit(&result, 3);
+    json_t *plan = result_json(&result);
+    expect_number(json_object_get(plan, "summary"), "cannot_recover", 1);
+    expect_number(json_object_get(plan, "summary"), "start", 1);
+    cr_assert(json_is_true(json_object_get(plan, "needs_person")));
+    json_t *first = json_array_get(json_object_get(plan, "actions"), 0);
+    expect_text(first, "action", "cannot_recover");
+    expect_text(first, "code", "program_missing");
+    expect_contains(text_in(first, "reason"), "sleeper-that-moves");
+    json_decref(plan);
+
+    testbed_start(&bed);
+    service_await(&bed, "acme", "found", "running", 5000);
+    cr_assert_eq(service_pid(&bed, "acme", "lost"), 0);
+    event_await(&bed, lost, "service_recovery_failed", "acme", "lost", 5000);
+
+    cr_assert_eq(link(sleeper, moved), 0);
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_exit(&result, 0);
+    json_t *row = service_row_of(&bed, "acme", "lost");
+    expect_text(row, "state", "running");
+    expect_number(row, "generation", lost);
+    json_decref(row);
+}
+
+Test(recovery, deploys_and_kills_during_recovery_are_safe)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_many(&bed);
+    testbed_kill_everything(&bed);
+    testbed_launch(&bed, NULL);
+    char path[4096];
+    testbed_socket(&bed, "deployd", path);
+    /* as early as deployd answers at all */
+    struct problem problem = { 0 };
+    enum status status = STATUS_UNAVAILABLE;
+    for (int i = 0; i < 2000 && status != STATUS_OK; i++) {
+        status =
+            testbed_call(&bed, "deployd", "service.kill",
+                         json_pack("{s:s, s:s}", "tenant", "t2", "name", "s59"), NULL, &problem);
+        if (status != STATUS_OK)
+            sleep_ms(1);
+    }
+    cr_assert_eq(status, STATUS_OK, "%s", problem.message);
+    uint64_t generation =
+        service_deploy(&bed, service_spec(&bed, "t1", "s58", "sleeper", "new", NULL));
+    cr_assert(testbed_wait_ready(&bed, 60000));
+    json_t *row = service_row_of(&bed, "t2", "s59");
+    cr_assert(row == NULL || number_in(row, "pid") == 0, "recovery brought a killed service back");
+    json_decref(row);
+    row = service_row_of(&bed, "t1", "s58");
+    expect_text(row, "state", "running");
+    expect_number(row, "generation", generation);
+    json_decref(row);
+    cr_assert_eq(running_sleepers(&bed), MANY - 1, "%zu run", running_sleepers(&bed));
+}

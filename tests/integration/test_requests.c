@@ -1,0 +1,184 @@
+/* A repeated request has the one outcome; the same id with another body is a conflict. */
+#include "common/base/uuid.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(requests, .timeout = 120);
+
+static json_t *deploy_params(const struct testbed *bed, const char *request_id, const char *extra)
+{
+    return json_pack("{s:o, s:s}", "spec", service_spec(bed, "acme", "api", "sleeper", extra, NULL),
+                     "request_id", request_id);
+}
+
+Test(requests, a_repeated_deploy_gives_the_recorded_generation)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    json_t *first = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
+    pid_t pid = service_pid(&bed, "acme", "api");
+    json_t *again = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
+    expect_number(again, "generation", number_in(first, "generation"));
+    expect_number(again, "event_id", number_in(first, "event_id"));
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid, "the repeat started it again");
+    json_decref(again);
+
+    struct problem problem = { 0 };
+    enum status status = testbed_call(&bed, "deployd", "service.deploy",
+                                      deploy_params(&bed, id, "other"), NULL, &problem);
+    expect_refused(status, STATUS_ABORTED, &problem, NULL);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+
+    /* and after a crash of everything */
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    again = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
+    expect_number(again, "generation", number_in(first, "generation"));
+    json_decref(again);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "api"), 1);
+    json_decref(events);
+    json_decref(first);
+}
+
+Test(requests, a_repeated_kill_does_not_kill_what_was_deployed_since)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    service_deploy_sleeper(&bed, "acme", "api");
+    json_t *first = testbed_ask(
+        &bed, "deployd", "service.kill",
+        json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "api", "request_id", id));
+    service_deploy_sleeper(&bed, "acme", "api");
+    pid_t pid = service_pid(&bed, "acme", "api");
+    json_t *again = testbed_ask(
+        &bed, "deployd", "service.kill",
+        json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "api", "request_id", id));
+    expect_number(again, "event_id", number_in(first, "event_id"));
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    cr_assert(process_is_alive(pid), "an old kill reached a newer generation");
+    json_decref(first);
+    json_decref(again);
+}
+
+Test(requests, a_repeated_append_gives_the_recorded_number)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    json_t *first = testbed_ask(
+        &bed, "eventd", "event.append",
+        json_pack("{s:s, s:{s:i}, s:s}", "type", "app.test", "payload", "n", 1, "request_id", id));
+    json_t *again = testbed_ask(
+        &bed, "eventd", "event.append",
+        json_pack("{s:s, s:{s:i}, s:s}", "type", "app.test", "payload", "n", 1, "request_id", id));
+    expect_number(again, "event_id", number_in(first, "event_id"));
+    cr_assert(json_is_true(json_object_get(again, "is_repeat")));
+    struct problem problem = { 0 };
+    enum status status = testbed_call(
+        &bed, "eventd", "event.append",
+        json_pack("{s:s, s:{s:i}, s:s}", "type", "app.test", "payload", "n", 2, "request_id", id),
+        NULL, &problem);
+    expect_refused(status, STATUS_ABORTED, &problem, NULL);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "app.test", NULL, NULL), 1);
+    json_decref(events);
+    json_decref(first);
+    json_decref(again);
+}
+
+Test(requests, two_at_once_with_one_id_are_one_deploy)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES], path[4096];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    testbed_socket(&bed, "deployd", path);
+    json_t *params = deploy_params(&bed, id, NULL);
+    struct caller callers[4];
+    AUTO(buffer_close) struct buffer frame = { .limit = 1 << 20 };
+    caller_pack(&frame, 1, "service.deploy", params);
+    for (size_t i = 0; i < COUNT_OF(callers); i++)
+        cr_assert_eq(caller_open(&callers[i], path), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(callers); i++)
+        cr_assert(caller_send(&callers[i], buffer_span(&frame)));
+    uint64_t generation = 0;
+    for (size_t i = 0; i < COUNT_OF(callers); i++) {
+        json_t *answer = caller_receive(&callers[i], 30000, NULL);
+        cr_assert_not_null(answer, "no answer for caller %zu", i);
+        char *text = json_dumps(answer, 0);
+        cr_assert(json_is_null(json_array_get(answer, 2)), "%s", text);
+        free(text);
+        uint64_t found = number_in(json_array_get(answer, 3), "generation");
+        cr_assert(generation == 0 || found == generation);
+        generation = found;
+        json_decref(answer);
+        caller_close(&callers[i]);
+    }
+    json_decref(params);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "api"), 1);
+    json_decref(events);
+}
+
+Test(requests, an_id_that_is_older_than_the_table_keeps_is_refused)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t last = log_last_id(&bed);
+    struct problem problem = { 0 };
+    /* the year 2020 */
+    static const char old[] = "016f5e66-e800-7abc-8def-0123456789ab";
+    enum status status = testbed_call(&bed, "deployd", "service.deploy",
+                                      deploy_params(&bed, old, NULL), NULL, &problem);
+    expect_refused(status, STATUS_INVALID_ARGUMENT, &problem, "request_id");
+    status = testbed_call(&bed, "eventd", "event.append",
+                          json_pack("{s:s, s:s}", "type", "app.test", "request_id", old), NULL,
+                          &problem);
+    expect_refused(status, STATUS_INVALID_ARGUMENT, &problem, "request_id");
+    status = testbed_call(&bed, "eventd", "event.append",
+                          json_pack("{s:s, s:s}", "type", "app.test", "request_id", "not-a-uuid"),
+                          NULL, &problem);
+    expect_refused(status, STATUS_INVALID_ARGUMENT, &problem, "request_id");
+    cr_assert_eq(log_last_id(&bed), last);
+}
+
+Test(requests, the_command_line_repeats_with_request_id)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES], sleeper[4096];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    testbed_program(&bed, "sleeper", sleeper);
+    testbed_soloctl(&bed, &result, "--request-id", id, "-o", "json", "deploy", "acme/api", "--",
+                    sleeper, NULL);
+    expect_exit(&result, 0);
+    json_t *first = result_json(&result);
+    testbed_soloctl(&bed, &result, "--request-id", id, "-o", "json", "deploy", "acme/api", "--",
+                    sleeper, NULL);
+    expect_exit(&result, 0);
+    json_t *again = result_json(&result);
+    expect_number(again, "event_id", number_in(first, "event_id"));
+    testbed_soloctl(&bed, &result, "--request-id", id, "deploy", "acme/api", "--", sleeper, "other",
+                    NULL);
+    expect_exit(&result, 6);
+    json_decref(first);
+    json_decref(again);
+}

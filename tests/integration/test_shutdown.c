@@ -1,0 +1,157 @@
+/* SIGTERM to solod: everything ends in order, and the log says so last. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(shutdown, .timeout = 120);
+
+/* The log as recoveryd reads it with everything down. */
+static json_t *events_on_disk(const struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(bed, &result, "log", "-o", "jsonl", NULL);
+    expect_exit(&result, 0);
+    json_t *events = json_array();
+    for (const char *line = result_out(&result); line != NULL && *line != '\0';) {
+        json_error_t error;
+        json_t *event = json_loads(line, JSON_DISABLE_EOF_CHECK, &error);
+        cr_assert_not_null(event, "%s", error.text);
+        json_array_append_new(events, event);
+        line = strchr(line, '\n');
+        if (line != NULL)
+            line++;
+    }
+    return events;
+}
+
+static const char *last_type(const json_t *events)
+{
+    return text_in(json_array_get(events, json_array_size(events) - 1), "type");
+}
+
+Test(shutdown, stops_services_gracefully_and_closes_the_log)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy(&bed, service_spec(&bed, "acme", "polite", "exiter", "0", "on-term", NULL));
+    service_deploy_sleeper(&bed, "acme", "plain");
+    service_deploy_sleeper(&bed, "beta", "plain");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    pid_t pids[1];
+    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    json_t *events = events_on_disk(&bed);
+    cr_assert_eq(events_count(events, "system_shutdown_started", NULL, NULL), 1);
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    json_t *stopped = event_last(events, "service_stopped", "acme", "polite");
+    cr_assert_not_null(stopped);
+    cr_assert_eq(events_count(events, "service_crashed", NULL, NULL), 0);
+    cr_assert_eq(events_count(events, "service_killed", NULL, NULL), 0);
+    json_decref(events);
+}
+
+Test(shutdown, without_services_and_without_events_when_these_are_switched_off)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_LOG_SHUTDOWN_EVENTS", "false");
+    testbed_start(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    json_t *events = events_on_disk(&bed);
+    cr_assert_eq(events_count(events, "system_shutdown_started", NULL, NULL), 0);
+    cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 0);
+    cr_assert_eq(events_count(events, "system_started", NULL, NULL), 1);
+    json_decref(events);
+}
+
+Test(shutdown, what_does_not_end_in_time_is_killed_and_the_exit_code_says_so)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "1000");
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "deaf", "stubborn", NULL);
+    json_object_set_new(spec, "stop", json_pack("{s:s}", "timeout", "60s"));
+    service_deploy(&bed, spec);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    uint64_t begin = clock_boottime_ns();
+    cr_assert_eq(testbed_stop(&bed), 1);
+    cr_assert_lt((clock_boottime_ns() - begin) / 1000000, 15000);
+    pid_t pids[1];
+    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    json_t *events = events_on_disk(&bed);
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    json_decref(events);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "200");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "deaf", "running", 5000);
+    service_kill(&bed, "acme", "plain");
+    cr_assert_eq(testbed_stop(&bed), 1);
+}
+
+Test(shutdown, at_any_moment_of_the_start_ends_everything)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%d", i);
+        service_deploy_sleeper(&bed, i % 2 == 0 ? "acme" : "beta", name);
+    }
+    testbed_kill_everything(&bed);
+    static const int moments_ms[] = { 0, 2, 10, 30, 60, 100, 200, 400 };
+    for (size_t i = 0; i < COUNT_OF(moments_ms); i++) {
+        testbed_launch(&bed, NULL);
+        sleep_ms(moments_ms[i]);
+        int exit_code = testbed_stop(&bed);
+        /* before the handlers are there, the signal ends it as it ends any program */
+        cr_assert(exit_code == 0 || (exit_code == 128 + SIGTERM && moments_ms[i] < 100),
+                  "exit code %d after %d ms", exit_code, moments_ms[i]);
+        pid_t pids[1];
+        cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "left over after %d ms", moments_ms[i]);
+    }
+    testbed_start(&bed);
+    json_t *rows = service_rows(&bed);
+    size_t i, running = 0;
+    json_t *row;
+    json_array_foreach(rows, i, row) running += strcmp(text_in(row, "state"), "running") == 0;
+    json_decref(rows);
+    cr_assert_eq(running, 20);
+}
+
+Test(shutdown, requests_in_flight_are_answered_or_repeatable)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char path[4096];
+    testbed_socket(&bed, "eventd", path);
+    struct caller caller;
+    cr_assert_eq(caller_open(&caller, path), STATUS_OK);
+    AUTO(buffer_close) struct buffer frame = { .limit = 1 << 20 };
+    enum { COUNT = 200 };
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        json_t *params = json_pack("{s:s, s:{s:i}}", "type", "app.flight", "payload", "n", (int)i);
+        caller_pack(&frame, i, "event.append", params);
+        json_decref(params);
+    }
+    cr_assert(caller_send(&caller, buffer_span(&frame)));
+    kill(bed.solod, SIGTERM);
+    size_t acknowledged = 0;
+    for (json_t *answer; (answer = caller_receive(&caller, 10000, NULL)) != NULL;) {
+        acknowledged += json_is_null(json_array_get(answer, 2));
+        json_decref(answer);
+    }
+    caller_close(&caller);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    json_t *events = events_on_disk(&bed);
+    size_t stored = events_count(events, "app.flight", NULL, NULL);
+    cr_assert_geq(stored, acknowledged, "%zu acknowledged, %zu stored", acknowledged, stored);
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    printf("%zu of %d acknowledged, %zu stored\n", acknowledged, COUNT, stored);
+    json_decref(events);
+}
