@@ -1,0 +1,133 @@
+/* The flow of a start: daemons in order, then recoveryd, then ready. Every callback of a child ends
+ * in solod_step, which looks at what there is and does what is due. */
+#include "solod/boot.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/access/daemon_methods.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+static void solod_step(void *context)
+{
+    struct solod *solod = context;
+    if (solod->lifecycle->is_stopping) {
+        shutdown_step(&solod->shutdown);
+        return;
+    }
+    daemons_start_in_order(&solod->daemons);
+    if (!solod->recovery.was_begun && daemons_are_ready(&solod->daemons)) {
+        daemon_health_set("starting", "recovering");
+        recovery_begin(&solod->recovery, &solod->daemons, solod_step, solod);
+    }
+    if (solod->ready_wall_ns == 0 && solod_is_settled(solod)) {
+        solod->ready_wall_ns = clock_wall_ns();
+        lifecycle_ready();
+        daemon_health_set("ready", "%s", "");
+        char reason[REASON_TEXT_BYTES];
+        log_info("ready", "state", solod_state(solod, reason), "reason", reason, "took_ms",
+                 NUMBER((clock_boottime_ns() - solod->started_ns) / 1000000));
+    }
+    waiters_step(&solod->waiters);
+}
+
+static void on_other_told(void *context, pid_t pid, const char *status)
+{
+    struct solod *solod = context;
+    if (pid != solod->recovery.child.pid || pid == 0)
+        return;
+    snprintf(solod->recovery.status, sizeof solod->recovery.status, "%s", status);
+    lifecycle_say("recovering: %s", status);
+}
+
+static void on_shut_down(void *context, bool is_clean)
+{
+    struct solod *solod = context;
+    solod->was_clean = is_clean;
+    lifecycle_end(solod->lifecycle, STATUS_OK);
+}
+
+static void on_stop(void *context)
+{
+    struct solod *solod = context;
+    daemon_health_set("stopping", "shutting down");
+    waiters_close(&solod->waiters);
+    shutdown_begin(&solod->shutdown, &solod->daemons, &solod->recovery, on_shut_down, solod);
+}
+
+bool solod_is_settled(const struct solod *solod)
+{
+    return solod->recovery.has_ended && daemons_are_ready(&solod->daemons) &&
+           !solod->lifecycle->is_stopping;
+}
+
+/* The first daemon that is not ready, in start order; NULL when all are. */
+static const struct daemon *daemon_unready(const struct solod *solod)
+{
+    for (size_t i = 0; i < DAEMONS; i++)
+        if (solod->daemons.items[i].state != DAEMON_READY)
+            return &solod->daemons.items[i];
+    return NULL;
+}
+
+const char *solod_state(const struct solod *solod, char reason[REASON_TEXT_BYTES])
+{
+    const struct daemon *unready = daemon_unready(solod);
+    reason[0] = '\0';
+    if (solod->lifecycle->is_stopping) {
+        snprintf(reason, REASON_TEXT_BYTES, "shutting down");
+        return "stopping";
+    }
+    if (unready != NULL) {
+        char how[CHILD_EXIT_TEXT_BYTES];
+        bool has_ended = unready->state == DAEMON_BACKOFF || unready->state == DAEMON_FAILED;
+        snprintf(reason, REASON_TEXT_BYTES, "%s is %s%s%s%s%.120s", unready->name,
+                 daemon_state_name(unready), has_ended ? " after " : "",
+                 has_ended ? child_exit_text(how, &unready->last_exit) : "",
+                 unready->status[0] != '\0' ? ": " : "", unready->status);
+        return solod->recovery.has_ended ? "degraded" : "starting";
+    }
+    if (!solod->recovery.has_ended) {
+        snprintf(reason, REASON_TEXT_BYTES, "recoveryd runs%s%.200s",
+                 solod->recovery.status[0] != '\0' ? ": " : "", solod->recovery.status);
+        return "recovering";
+    }
+    if (solod->recovery.exit_code > 0) {
+        snprintf(reason, REASON_TEXT_BYTES,
+                 "recoveryd ended with exit code %d; run `recoveryd` to see and resume",
+                 solod->recovery.exit_code);
+        return "degraded";
+    }
+    return "ready";
+}
+
+enum status solod_open(struct solod *solod, const struct settings *settings,
+                       struct lifecycle *lifecycle, const struct instance *instance)
+{
+    solod->settings = settings;
+    solod->lifecycle = lifecycle;
+    solod->started_ns = clock_boottime_ns();
+    solod->started_wall_ns = clock_wall_ns();
+    solod->recovery.exit_code = -1;
+    solod->daemons.changed = solod_step;
+    solod->daemons.other_told = on_other_told;
+    solod->daemons.context = solod;
+    waiters_open(&solod->waiters, lifecycle->loop, solod);
+    TRY(access_open(&solod->access, settings, instance->key));
+    TRY(daemons_open(&solod->daemons, lifecycle->loop, settings, instance));
+    lifecycle->context = solod;
+    lifecycle->on_stop = on_stop;
+    daemon_health_set("starting", "daemons are starting");
+    solod_step(solod);
+    return STATUS_OK;
+}
+
+void solod_close(struct solod *solod)
+{
+    waiters_close(&solod->waiters);
+    shutdown_close(&solod->shutdown);
+    recovery_close(&solod->recovery);
+    daemons_close(&solod->daemons);
+}

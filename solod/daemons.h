@@ -1,0 +1,85 @@
+#ifndef SOLO_SOLOD_DAEMONS_H
+#define SOLO_SOLOD_DAEMONS_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/auto.h"
+#include "common/daemon/settings.h"
+#include "solod/child.h"
+#include "solod/instance.h"
+#include "solod/notify_socket.h"
+
+/* The daemons that solod keeps running, each with its socket and its state. */
+enum daemon_state {
+    DAEMON_STOPPED,
+    DAEMON_BACKOFF,
+    DAEMON_STARTING,
+    DAEMON_READY,
+    DAEMON_STOPPING,
+    DAEMON_FAILED,
+    DAEMON_STATES
+};
+
+/* In start order; they stop in the reverse one. */
+enum daemon_index { DAEMON_EVENTD, DAEMON_DEPLOYD, DAEMONS };
+
+struct daemons;
+struct daemon {
+    struct daemons *owner;
+    const char *name;
+    enum daemon_state state;
+    struct child child;
+    int listener; /* stays open over restarts, so that clients wait instead of failing */
+    struct ev_timer backoff;
+    struct ev_timer stop_timeout;
+    uint64_t started_ns; /* since boot */
+    uint64_t ready_ns;   /* since boot, of this process */
+    uint64_t ready_wall_ns;
+    uint64_t restarts;
+    unsigned crashes_in_a_row;
+    bool had_io_error; /* it ended with 87 and had its one restart */
+    bool was_ready;    /* once in this run */
+    bool start_again;  /* when the stop has ended */
+    struct child_exit last_exit;
+    char status[256]; /* what it said last */
+};
+
+struct daemons {
+    struct daemon items[DAEMONS];
+    struct ev_loop *loop;
+    const struct settings *settings;
+    const struct instance *instance;
+    char program_dir[4096];
+    struct notify_socket notify;
+    /* A state has changed; the one place where solod decides what is next. */
+    void (*changed)(void *context);
+    /* Messages of children that are no daemons (recoveryd). */
+    void (*other_told)(void *context, pid_t pid, const char *status);
+    void *context;
+};
+
+/* Opens the daemons' sockets and the notify socket, and finds the programs beside this one. */
+enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
+                         const struct settings *settings, const struct instance *instance);
+/* Kills what still runs, and removes the sockets. */
+void daemons_close(struct daemons *daemons);
+
+/* Starts, in order, each daemon that was never started and whose predecessor has been ready. */
+void daemons_start_in_order(struct daemons *daemons);
+bool daemons_are_ready(const struct daemons *daemons);
+struct daemon *daemons_find(struct daemons *daemons, const char *name); /* NULL: no such daemon */
+
+/* At once, also out of backoff and failure. Nothing happens when it runs. */
+void daemon_start(struct daemon *daemon);
+/* SIGTERM, and SIGKILL after shutdown_timeout_ms. Out of backoff and failure it is stopped at once.
+ * `start_again`: as soon as it has ended. */
+void daemon_stop(struct daemon *daemon, bool start_again);
+void daemon_kill(struct daemon *daemon);
+
+const char *daemon_state_name(const struct daemon *daemon);
+/* DIR/NAME of a program beside solod. */
+enum status daemons_program(const struct daemons *daemons, const char *name, char path[4096]);
+
+#endif

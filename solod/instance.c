@@ -1,0 +1,153 @@
+/* Locks first, then everything else: whatever is emptied or written here belongs to nobody else.
+ * RUN is emptied only when its own boot_id says that it is of an earlier boot; a directory without
+ * one is somebody's files until proven otherwise, and is kept. */
+#include "solod/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/base/uuid.h"
+
+static enum status directory_failure(const char *what, const char *path)
+{
+    return log_failure(status_from_errno(errno), what, "path", path, "reason", strerror(errno));
+}
+
+/* Exists, is ours, and has this mode whatever the umask is. */
+static enum status directory_prepare(const char *path, mode_t mode)
+{
+    TRY(directory_make(path, mode));
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return directory_failure("open directory", path);
+    /* Who owns a directory may replace what lies in it, sockets and locks too. */
+    if (status.st_uid != geteuid() && fchown(fd, geteuid(), getegid()) < 0)
+        return directory_failure("take over a directory of another user", path);
+    if ((status.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
+        return directory_failure("set the directory's mode", path);
+    return STATUS_OK;
+}
+
+static enum status data_prepare(const char *path)
+{
+    struct stat status;
+    bool exists = stat(path, &status) == 0;
+    TRY(directory_make(path, 0755));
+    /* Only a new one gets our mode: whoever made it may have wanted another. */
+    if (!exists && chmod(path, 0755) < 0)
+        return directory_failure("set the directory's mode", path);
+    return STATUS_OK;
+}
+
+static enum status lock_take(struct file_lock *lock, const char *path)
+{
+    enum status status = file_lock_take(lock, path, 0);
+    if (status == STATUS_LOCKED) {
+        AUTO(buffer_close) struct buffer holder = { .limit = 64 };
+        if (file_read(path, &holder) != STATUS_OK || buffer_append(&holder, "", 1) != STATUS_OK)
+            buffer_clear(&holder);
+        char pid[24] = "unknown";
+        if (holder.size > 0 && atoi((const char *)holder.data) > 0)
+            number_text(pid, atoi((const char *)holder.data));
+        return log_failure(STATUS_LOCKED,
+                           "another Solo runs here; stop it or choose other directories", "lock",
+                           path, "pid_of_the_other", pid);
+    }
+    TRY(status);
+    char text[24];
+    int size = snprintf(text, sizeof text, "%d\n", getpid());
+    if (ftruncate(lock->fd, 0) < 0 || pwrite(lock->fd, text, (size_t)size, 0) != size)
+        return log_failure(status_from_errno(errno), "write our pid into the lock", "path", path,
+                           "reason", strerror(errno));
+    return STATUS_OK;
+}
+
+struct run_paths {
+    char internal[4096], tenants[4096], lock[4096], boot_id[4096], run_id[4096];
+};
+
+static enum status internal_prepare(const char *run_dir, const struct run_paths *paths)
+{
+    TRY(directory_prepare(run_dir, 0755));
+    TRY(directory_prepare(paths->internal, 0700));
+    return directory_prepare(paths->tenants, 0700);
+}
+
+/* Empties a RUN that an earlier boot left on a disk. The lock goes with it and is taken anew;
+ * whoever is faster then is the instance. */
+static enum status boot_compare(struct instance *instance, const char *run_dir,
+                                const struct run_paths *paths)
+{
+    char boot_id[BOOT_ID_BYTES];
+    TRY(clock_boot_id(boot_id));
+    AUTO(buffer_close) struct buffer written = { .limit = 256 };
+    enum status status = file_read(paths->boot_id, &written);
+    if (status == STATUS_OK && span_equal(buffer_span(&written), span_of_text(boot_id)))
+        return STATUS_OK;
+    if (status != STATUS_NOT_FOUND) {
+        log_info("the run directory is of an earlier boot and is emptied", "run", run_dir);
+        TRY(directory_empty(run_dir));
+        TRY(internal_prepare(run_dir, paths));
+        struct file_lock old = instance->run_lock;
+        instance->run_lock = FILE_LOCK_NONE;
+        status = lock_take(&instance->run_lock, paths->lock);
+        file_lock_release(&old);
+        TRY(status);
+    }
+    /* Durably: after a power cut, a RUN on a disk must not pass for one of the next boot. */
+    return file_write_durably(paths->boot_id, span_of_text(boot_id), 0644);
+}
+
+static enum status key_draw(struct instance *instance)
+{
+    random_fill(instance->key, sizeof instance->key);
+    instance->key_fd = memfd_create("solo-run-key", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (instance->key_fd < 0)
+        return log_failure(status_from_errno(errno), "memfd_create", "reason", strerror(errno));
+    TRY(fd_write_all(instance->key_fd, span_of(instance->key, sizeof instance->key)));
+    if (fcntl(instance->key_fd, F_ADD_SEALS,
+              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        return log_failure(status_from_errno(errno), "seal the run key", "reason", strerror(errno));
+    return STATUS_OK;
+}
+
+enum status instance_open(struct instance *instance, const struct settings *settings)
+{
+    struct run_paths paths;
+    char data_lock[4096], text[UUID_TEXT_BYTES];
+    TRY(path_join(paths.internal, settings->run_dir, "internal"));
+    TRY(path_join(paths.tenants, paths.internal, "tenants"));
+    TRY(path_join(paths.lock, paths.internal, "solod.lock"));
+    TRY(path_join(paths.run_id, paths.internal, "run_id"));
+    TRY(path_join(paths.boot_id, settings->run_dir, "boot_id"));
+    TRY(path_join(data_lock, settings->data_dir, "solod.lock"));
+
+    TRY(internal_prepare(settings->run_dir, &paths));
+    TRY(lock_take(&instance->run_lock, paths.lock));
+    TRY(data_prepare(settings->data_dir));
+    TRY(lock_take(&instance->data_lock, data_lock));
+    TRY(boot_compare(instance, settings->run_dir, &paths));
+    struct uuid run_id = uuid_draw();
+    TRY(file_write(paths.run_id, span_of_text(uuid_text(text, &run_id)), 0600));
+    return key_draw(instance);
+}
+
+void instance_close(struct instance *instance)
+{
+    explicit_bzero(instance->key, sizeof instance->key);
+    fd_close(&instance->key_fd);
+    file_lock_release(&instance->data_lock);
+    file_lock_release(&instance->run_lock);
+}

@@ -1,0 +1,26 @@
+#ifndef SOLO_SOLOD_INSTANCE_H
+#define SOLO_SOLOD_INSTANCE_H
+
+#include <stdint.h>
+
+#include "common/base/file_lock.h"
+#include "common/base/status.h"
+#include "common/daemon/lifecycle.h"
+#include "common/daemon/settings.h"
+
+/* What makes this solod the one of its directories: a lock in RUN, another in DATA (so that two
+ * RUNs never share one DATA), the run's id and the run's key. Starts as INSTANCE_NONE. */
+struct instance {
+    struct file_lock run_lock, data_lock;
+    uint8_t key[RUN_KEY_BYTES];
+    int key_fd; /* a sealed memfd with the key, for the daemons; close-on-exec */
+};
+#define INSTANCE_NONE                                                                              \
+    ((struct instance){ .run_lock = FILE_LOCK_NONE, .data_lock = FILE_LOCK_NONE, .key_fd = -1 })
+
+/* Makes the directories, takes both locks, empties a RUN of an earlier boot, draws id and key.
+ * STATUS_LOCKED, after a message that names the holder, when another instance has a directory. */
+enum status instance_open(struct instance *instance, const struct settings *settings);
+void instance_close(struct instance *instance);
+
+#endif

@@ -1,0 +1,52 @@
+/* solod: the parent of all daemons. It opens no store; it starts, watches, restarts and stops. */
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "solod/boot.h"
+#include "solod/methods.h"
+
+enum { EXIT_KILLED = 1 };
+
+/* Boot order, top to bottom; shutdown is the same list, bottom to top. */
+static enum status run(const struct settings *settings, bool *was_clean)
+{
+    AUTO(instance_close) struct instance instance = INSTANCE_NONE;
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(solod_close) struct solod solod = { 0 };
+    AUTO(rpc_server_close) struct rpc_server *server = NULL;
+    struct rpc_service service = { 0 };
+    char path[4096];
+    int listener = -1;
+
+    TRY(harden_process());
+    signal(SIGHUP, SIG_IGN); /* there is nothing to reload, and a closed terminal is no shutdown */
+    TRY(settings_export(settings));
+    TRY(path_join(path, settings->run_dir, "solod.sock"));
+    TRY(instance_open(&instance, settings));
+    TRY(lifecycle_open(&lifecycle));
+    TRY(lifecycle_listener(settings->run_dir, "solod", &listener));
+    service = solod_service(&solod);
+    TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
+    TRY(solod_open(&solod, settings, &lifecycle, &instance));
+    enum status status = lifecycle_run(&lifecycle);
+    unlink(path);
+    *was_clean = solod.was_clean;
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct settings settings;
+    bool was_clean = false;
+    enum status status = settings_load(&settings, "solod", NULL, argc, argv);
+    if (status == STATUS_CANCELLED)
+        return 0;
+    if (status == STATUS_OK)
+        status = run(&settings, &was_clean);
+    return status == STATUS_OK && !was_clean ? EXIT_KILLED : status_exit_code(status);
+}

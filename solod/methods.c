@@ -1,0 +1,163 @@
+/* The handlers of solod.def. Nothing here waits: what is not true yet becomes a waiter. */
+#include "solod/methods.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "common/api/api.h"
+#include "common/wire/writer.h"
+
+enum { WAIT_MS_DEFAULT = 60000, RESTART_MS = 60000 };
+
+struct row {
+    const char *name, *state;
+    pid_t pid;
+    uint64_t restarts, ready_wall_ns;
+};
+
+static void row_write(struct buffer *buffer, const struct row *row)
+{
+    write_map(buffer, 5);
+    write_str(buffer, "name");
+    write_str(buffer, row->name);
+    write_str(buffer, "pid");
+    write_u64(buffer, (uint64_t)row->pid);
+    write_str(buffer, "state");
+    write_str(buffer, row->state);
+    write_str(buffer, "restarts");
+    write_u64(buffer, row->restarts);
+    write_str(buffer, "ready_ns");
+    write_u64(buffer, row->ready_wall_ns);
+}
+
+static void rows_write(struct buffer *buffer, const struct solod *solod, const char *state)
+{
+    bool recovers = solod->recovery.child.pid != 0;
+    write_array(buffer, 1 + DAEMONS + recovers);
+    row_write(buffer, &(struct row){ "solod", state, getpid(), 0, solod->ready_wall_ns });
+    for (size_t i = 0; i < DAEMONS; i++) {
+        const struct daemon *daemon = &solod->daemons.items[i];
+        row_write(buffer, &(struct row){ daemon->name, daemon_state_name(daemon), daemon->child.pid,
+                                         daemon->restarts, daemon->ready_wall_ns });
+    }
+    if (recovers)
+        row_write(buffer, &(struct row){ "recoveryd", "running", solod->recovery.child.pid, 0, 0 });
+}
+
+static enum status handle_daemon_list(struct solod *solod, struct rpc_call *call,
+                                      const struct daemon_list_request *request,
+                                      struct daemon_list_reply *reply)
+{
+    (void)request;
+    char *reason = arena_alloc(call->arena, REASON_TEXT_BYTES);
+    AUTO(buffer_close) struct buffer rows = { .limit = 4096 };
+    if (reason == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    reply->state = solod_state(solod, reason);
+    reply->reason = reason;
+    reply->recovery_exit_code = solod->recovery.exit_code;
+    rows_write(&rows, solod, reply->state);
+    uint8_t *copy = arena_alloc(call->arena, rows.size);
+    if (rows.is_exhausted || copy == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    memcpy(copy, rows.data, rows.size);
+    reply->daemons = span_of(copy, rows.size);
+    return STATUS_OK;
+}
+
+static bool restart_try(void *context, struct waiter *waiter)
+{
+    struct solod *solod = context;
+    const struct daemon *daemon = &solod->daemons.items[waiter->index];
+    if (daemon->state != DAEMON_READY || daemon->restarts == waiter->old_restarts)
+        return false;
+    const struct daemon_restart_reply reply = { .pid = (uint64_t)daemon->child.pid };
+    rpc_call_reply(waiter->call, &reply);
+    return true;
+}
+
+static enum status handle_daemon_restart(struct solod *solod, struct rpc_call *call,
+                                         const struct daemon_restart_request *request,
+                                         struct daemon_restart_reply *reply)
+{
+    (void)reply;
+    struct daemon *daemon = daemons_find(&solod->daemons, request->daemon);
+    if (daemon == NULL)
+        return problem_set(&call->problem, STATUS_NOT_FOUND, "daemon",
+                           "no daemon \"%s\"; `soloctl daemon list` names them", request->daemon);
+    if (solod->lifecycle->is_stopping)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "Solo is shutting down");
+    if (daemon->started_ns == 0)
+        return problem_set(
+            &call->problem, STATUS_FAILED_PRECONDITION, "daemon",
+            "%s has not been started yet; it follows when the daemon before it is ready",
+            daemon->name);
+    const struct waiter waiter = {
+        .try = restart_try,
+        .index = (size_t)(daemon - solod->daemons.items),
+        .old_restarts = daemon->restarts,
+    };
+    TRY(waiters_add(&solod->waiters, call, &waiter, RESTART_MS));
+    daemon_stop(daemon, true);
+    return STATUS_OK;
+}
+
+static bool wait_try(void *context, struct waiter *waiter)
+{
+    struct solod *solod = context;
+    char reason[REASON_TEXT_BYTES];
+    if (!solod_is_settled(solod))
+        return false;
+    const struct system_wait_reply reply = { .state = solod_state(solod, reason) };
+    rpc_call_reply(waiter->call, &reply);
+    return true;
+}
+
+static enum status handle_system_wait(struct solod *solod, struct rpc_call *call,
+                                      const struct system_wait_request *request,
+                                      struct system_wait_reply *reply)
+{
+    char reason[REASON_TEXT_BYTES];
+    if (solod->lifecycle->is_stopping)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "Solo is shutting down");
+    if (solod_is_settled(solod)) {
+        reply->state = solod_state(solod, reason);
+        return STATUS_OK;
+    }
+    const struct waiter waiter = { .try = wait_try };
+    return waiters_add(&solod->waiters, call, &waiter,
+                       request->timeout_ms == 0 ? WAIT_MS_DEFAULT : request->timeout_ms);
+}
+
+#define ROUTES_DEF     "common/api/solod.def"
+#define ROUTES_CONTEXT struct solod
+#include "common/api/routes.h"
+
+static void write_counters(void *context, struct buffer *buffer)
+{
+    const struct solod *solod = context;
+    write_map(buffer, DAEMONS);
+    for (size_t i = 0; i < DAEMONS; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "%s_restarts", solod->daemons.items[i].name);
+        write_str(buffer, name);
+        write_u64(buffer, solod->daemons.items[i].restarts);
+    }
+}
+
+struct rpc_service solod_service(struct solod *solod)
+{
+    const struct daemon_self self = {
+        .name = "solod",
+        .access = &solod->access,
+        .write_counters = write_counters,
+        .context = solod,
+    };
+    daemon_methods_setup(&self, routes);
+    return (struct rpc_service){
+        .routes = routes,
+        .context = solod,
+        .authorise = access_authorise,
+        .access = &solod->access,
+    };
+}

@@ -1,0 +1,280 @@
+/* SIGTERM, step by step:
+ *
+ *     wait_deployd -> drain -> stop_deployd -> close_log -> stop_eventd -> done
+ *                        (any of them, when the time is over) -> kill -> done
+ *
+ * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
+ * start may find supervisors of an earlier run, and a SIGTERM after a crash must not leave services
+ * behind. The drain has shutdown_timeout_ms from the signal on and kills what is left then; a
+ * margin above it is for the daemons to finish what they received. */
+#include "solod/shutdown.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "common/api/api.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "solod/supervisors.h"
+
+enum { MARGIN_MS = 5000, DRAIN_MS_MIN = 100, CLOSE_LOG_MS = 2000 };
+
+#define TO(step) (1u << SHUTDOWN_##step)
+static const struct {
+    const char *name;
+    unsigned next;
+} steps[SHUTDOWN_STEPS] = {
+    [SHUTDOWN_NONE] = { "none", TO(WAIT_DEPLOYD) },
+    [SHUTDOWN_WAIT_DEPLOYD] = { "wait_deployd", TO(DRAIN) | TO(STOP_DEPLOYD) | TO(KILL) },
+    [SHUTDOWN_DRAIN] = { "drain", TO(STOP_DEPLOYD) | TO(KILL) },
+    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
+    [SHUTDOWN_CLOSE_LOG] = { "close_log", TO(STOP_EVENTD) | TO(KILL) },
+    [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(DONE) | TO(KILL) },
+    [SHUTDOWN_KILL] = { "kill", TO(DONE) },
+    [SHUTDOWN_DONE] = { "done", 0 },
+};
+
+static void move(struct shutdown *shutdown, enum shutdown_step step)
+{
+    ensure(step < SHUTDOWN_STEPS);
+    ensure(steps[shutdown->step].next & (1u << step));
+    log_debug("shutdown", "from", steps[shutdown->step].name, "to", steps[step].name);
+    shutdown->step = step;
+}
+
+static struct daemon *deployd_of(struct shutdown *shutdown)
+{
+    return &shutdown->daemons->items[DAEMON_DEPLOYD];
+}
+
+static struct daemon *eventd_of(struct shutdown *shutdown)
+{
+    return &shutdown->daemons->items[DAEMON_EVENTD];
+}
+
+static enum status client_open(struct shutdown *shutdown, const struct daemon *daemon)
+{
+    char file[32], path[4096];
+    rpc_client_close(&shutdown->client);
+    snprintf(file, sizeof file, "%s.sock", daemon->name);
+    TRY(path_join(path, shutdown->daemons->settings->run_dir, file));
+    const struct rpc_client_options options = {
+        .path = path,
+        .daemon = "solod",
+        .key = span_of(shutdown->daemons->instance->key, RUN_KEY_BYTES),
+    };
+    return rpc_client_open(&shutdown->client, shutdown->daemons->loop, &options);
+}
+
+static void deployd_stop(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_STOP_DEPLOYD);
+    daemon_stop(deployd_of(shutdown), false);
+    shutdown_step(shutdown);
+}
+
+/* Whoever could not be asked to stop the services cannot be waited for either. */
+static void services_kill(struct shutdown *shutdown)
+{
+    shutdown->is_forced = true;
+    supervisors_kill(shutdown->daemons->settings->run_dir);
+}
+
+static void on_drained(void *context, enum status status, const struct problem *problem,
+                       const void *reply)
+{
+    struct shutdown *shutdown = context;
+    const struct system_drain_reply *drained = reply;
+    if (shutdown->step != SHUTDOWN_DRAIN)
+        return;
+    if (status != STATUS_OK) {
+        log_error("drain failed", "status", status_name(status), "reason",
+                  problem == NULL ? "" : problem->message);
+        services_kill(shutdown);
+    } else {
+        log_info("services stopped", "stopped", NUMBER(drained->stopped), "killed",
+                 NUMBER(drained->killed));
+        shutdown->is_forced = shutdown->is_forced || drained->killed > 0;
+    }
+    deployd_stop(shutdown);
+}
+
+static void drain_begin(struct shutdown *shutdown)
+{
+    const struct settings *settings = shutdown->daemons->settings;
+    uint64_t spent_ms = (clock_boottime_ns() - shutdown->began_ns) / 1000000;
+    const struct system_drain_request request = {
+        .timeout_ms = settings->shutdown_timeout_ms > spent_ms + DRAIN_MS_MIN
+                          ? settings->shutdown_timeout_ms - spent_ms
+                          : DRAIN_MS_MIN,
+        .quiet = !settings->log_shutdown_events,
+    };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = request.timeout_ms + MARGIN_MS / 2,
+        .request_id = &shutdown->drain_id,
+        .on_reply = on_drained,
+        .context = shutdown,
+    };
+    move(shutdown, SHUTDOWN_DRAIN);
+    enum status status = client_open(shutdown, deployd_of(shutdown));
+    if (status == STATUS_OK)
+        status = rpc_client_call(shutdown->client, &method_system_drain, &request, &options, NULL);
+    if (status != STATUS_OK)
+        on_drained(shutdown, status, NULL, NULL);
+}
+
+static void eventd_stop(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_STOP_EVENTD);
+    daemon_stop(eventd_of(shutdown), false);
+    shutdown_step(shutdown);
+}
+
+static void on_log_closed(void *context, enum status status, const struct problem *problem,
+                          const void *reply)
+{
+    struct shutdown *shutdown = context;
+    (void)reply;
+    if (shutdown->step != SHUTDOWN_CLOSE_LOG)
+        return;
+    if (status != STATUS_OK) {
+        log_error("the log was not closed", "status", status_name(status), "reason",
+                  problem == NULL ? "" : problem->message);
+        shutdown->is_forced = true;
+    }
+    eventd_stop(shutdown);
+}
+
+static void close_log_begin(struct shutdown *shutdown)
+{
+    const struct event_close_log_request request = { .is_forced = shutdown->is_forced };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = CLOSE_LOG_MS,
+        .on_reply = on_log_closed,
+        .context = shutdown,
+    };
+    move(shutdown, SHUTDOWN_CLOSE_LOG);
+    enum status status = client_open(shutdown, eventd_of(shutdown));
+    if (status == STATUS_OK)
+        status =
+            rpc_client_call(shutdown->client, &method_event_close_log, &request, &options, NULL);
+    if (status != STATUS_OK)
+        on_log_closed(shutdown, status, NULL, NULL);
+}
+
+static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop, (void)events;
+    struct shutdown *shutdown = watcher->data;
+    log_error("the shutdown takes too long; what is left is killed", "step",
+              steps[shutdown->step].name);
+    rpc_client_close(&shutdown->client);
+    if (shutdown->step < SHUTDOWN_STOP_DEPLOYD)
+        services_kill(shutdown);
+    shutdown->is_forced = true;
+    move(shutdown, SHUTDOWN_KILL);
+    recovery_kill(shutdown->recovery);
+    for (size_t i = DAEMONS; i-- > 0;)
+        daemon_kill(&shutdown->daemons->items[i]);
+    shutdown_step(shutdown);
+}
+
+static bool is_gone(const struct daemon *daemon)
+{
+    return daemon->child.pid == 0;
+}
+
+static void finish(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_DONE);
+    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+    log_info("stopped", "clean", shutdown->is_forced ? "false" : "true", "took_ms",
+             NUMBER((clock_boottime_ns() - shutdown->began_ns) / 1000000));
+    shutdown->done(shutdown->context, !shutdown->is_forced);
+}
+
+/* A daemon that ended in order said 0; anything else left work unfinished. */
+static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
+{
+    if (daemon->started_ns != 0 && (daemon->last_exit.by_signal || daemon->last_exit.number != 0))
+        shutdown->is_forced = true;
+}
+
+void shutdown_step(struct shutdown *shutdown)
+{
+    struct daemon *deployd = NULL, *eventd = NULL;
+    if (shutdown->step == SHUTDOWN_NONE || shutdown->step == SHUTDOWN_DONE)
+        return;
+    deployd = deployd_of(shutdown);
+    eventd = eventd_of(shutdown);
+    switch (shutdown->step) {
+    case SHUTDOWN_WAIT_DEPLOYD:
+        daemons_start_in_order(shutdown->daemons);
+        if (deployd->state == DAEMON_READY) {
+            drain_begin(shutdown);
+        } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED) {
+            services_kill(shutdown);
+            deployd_stop(shutdown);
+        }
+        break;
+    case SHUTDOWN_STOP_DEPLOYD:
+        if (!is_gone(deployd) || shutdown->recovery->child.pid != 0)
+            break;
+        exit_judge(shutdown, deployd);
+        if (shutdown->daemons->settings->log_shutdown_events && eventd->state != DAEMON_FAILED)
+            close_log_begin(shutdown);
+        else
+            eventd_stop(shutdown);
+        break;
+    case SHUTDOWN_STOP_EVENTD:
+        if (!is_gone(eventd))
+            break;
+        exit_judge(shutdown, eventd);
+        finish(shutdown);
+        break;
+    case SHUTDOWN_KILL:
+        if (is_gone(eventd) && is_gone(deployd) && shutdown->recovery->child.pid == 0)
+            finish(shutdown);
+        break;
+    default: /* an answer or the deadline goes on from here */
+        break;
+    }
+}
+
+void shutdown_begin(struct shutdown *shutdown, struct daemons *daemons, struct recovery *recovery,
+                    void (*done)(void *context, bool is_clean), void *context)
+{
+    if (shutdown->step != SHUTDOWN_NONE)
+        return;
+    shutdown->daemons = daemons;
+    shutdown->recovery = recovery;
+    shutdown->done = done;
+    shutdown->context = context;
+    shutdown->began_ns = clock_boottime_ns();
+    shutdown->drain_id = uuid_draw();
+    ev_timer_init(&shutdown->deadline, on_deadline, 0, 0);
+    shutdown->deadline.data = shutdown;
+    ev_now_update(daemons->loop);
+    ev_timer_set(&shutdown->deadline,
+                 (double)(daemons->settings->shutdown_timeout_ms + MARGIN_MS) / 1e3, 0);
+    ev_timer_start(daemons->loop, &shutdown->deadline);
+    move(shutdown, SHUTDOWN_WAIT_DEPLOYD);
+    recovery_stop(recovery);
+    /* No time for backoff now. */
+    for (size_t i = 0; i < DAEMONS; i++)
+        if (daemons->items[i].state == DAEMON_BACKOFF)
+            daemon_start(&daemons->items[i]);
+    shutdown_step(shutdown);
+}
+
+void shutdown_close(struct shutdown *shutdown)
+{
+    rpc_client_close(&shutdown->client);
+    if (shutdown->daemons != NULL && shutdown->daemons->loop != NULL)
+        ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+}

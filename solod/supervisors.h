@@ -1,0 +1,13 @@
+#ifndef SOLO_SOLOD_SUPERVISORS_H
+#define SOLO_SOLOD_SUPERVISORS_H
+
+#include <stddef.h>
+
+#include "common/base/status.h"
+
+/* The last resort of a shutdown whose time is over: kills every supervisor that still holds its
+ * lock in RUN/internal/tenants, and with it the services it is the init of. Returns how many there
+ * were. */
+size_t supervisors_kill(const char *run_dir);
+
+#endif
