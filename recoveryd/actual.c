@@ -1,0 +1,351 @@
+/* Asking what runs. The sources are tried in the order of how much they know; each is asked with a
+ * short patience, because a dry run must answer also when everything is down or hangs. */
+#include "recoveryd/actual.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+#include "common/rpc/client.h"
+#include "common/wire/reader.h"
+#include "recoveryd/process.h"
+
+enum {
+    ANSWER_MS_MAX = 2000,
+    NAMES_BYTES_MAX = 64 * 1024 * 1024,
+    ROW_BYTES_MAX = 64 * 1024,
+    ANSWER_BYTES_MAX = 4 * 1024 * 1024,
+    ACTUAL_MAX = 2 * SERVICES_MAX,
+};
+
+static const char lock_suffix[] = ".lock";
+
+/* --- the list --- */
+
+static enum status add(struct actual *actual, const struct service_row *row, bool is_held)
+{
+    if (actual->count == actual->capacity) {
+        size_t capacity = actual->capacity == 0 ? 256 : 2 * actual->capacity;
+        struct actual_service *grown =
+            capacity > ACTUAL_MAX ? NULL
+                                  : realloc(actual->services, capacity * sizeof *actual->services);
+        if (grown == NULL)
+            return log_failure(STATUS_RESOURCE_EXHAUSTED, "list what runs", "services",
+                               NUMBER(actual->count));
+        actual->services = grown;
+        actual->capacity = capacity;
+    }
+    enum service_state state = service_state_parse(row->state);
+    if (state == SERVICE_STATES)
+        return log_failure(STATUS_INTERNAL, "read a service's row", "tenant", row->tenant,
+                           "service", row->name, "reason", "no such state", "state", row->state);
+    struct actual_service *service = &actual->services[actual->count];
+    *service = (struct actual_service){
+        .tenant = arena_text(&actual->arena, span_of_text(row->tenant)),
+        .name = arena_text(&actual->arena, span_of_text(row->name)),
+        .state = state,
+        .generation = row->generation,
+        .since = row->since,
+        .pid = row->pid,
+        .start_ticks = row->start_ticks,
+        .is_held = is_held,
+    };
+    if (service->tenant == NULL || service->name == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    actual->count++;
+    return STATUS_OK;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct actual_service *first = a, *second = b;
+    char first_key[SERVICE_KEY_BYTES], second_key[SERVICE_KEY_BYTES];
+    return strcmp(service_key(first_key, first->tenant, first->name),
+                  service_key(second_key, second->tenant, second->name));
+}
+
+/* Sorted, and each service once: what is held by a supervisor before what is only known to live. */
+static void settle(struct actual *actual)
+{
+    if (actual->count == 0)
+        return;
+    qsort(actual->services, actual->count, sizeof *actual->services, by_key);
+    size_t kept = 1;
+    for (size_t i = 1; i < actual->count; i++) {
+        struct actual_service *last = &actual->services[kept - 1];
+        if (by_key(last, &actual->services[i]) != 0)
+            actual->services[kept++] = actual->services[i];
+        else if (!last->is_held && actual->services[i].is_held)
+            *last = actual->services[i];
+    }
+    actual->count = kept;
+}
+
+/* --- answers --- */
+
+static enum status add_rows(struct actual *actual, struct span list)
+{
+    struct reader reader = reader_of(list);
+    uint32_t count;
+    if (list.size == 0)
+        return STATUS_OK;
+    if (reader_array(&reader, &count) != STATUS_OK)
+        return log_failure(STATUS_INTERNAL, "read a list of services", "reason", "it is no list");
+    AUTO(arena_close) struct arena arena = { .limit = ROW_BYTES_MAX };
+    for (; count > 0; count--) {
+        struct span map;
+        struct service_row row = { 0 };
+        struct problem problem = { 0 };
+        if (reader_any(&reader, &map) != STATUS_OK ||
+            fields_decode(&record_service_row, map, &arena, &row, &problem) != STATUS_OK)
+            return log_failure(STATUS_INTERNAL, "read a service's row", "field", problem.field,
+                               "reason", problem.message);
+        /* Of what nothing holds deployd writes a row too, without a boot id. */
+        TRY(add(actual, &row, row.boot_id[0] != '\0'));
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+struct peer {
+    struct ev_loop *loop;
+    struct rpc_client *client;
+};
+
+static void peer_close(struct peer *peer)
+{
+    if (peer->client != NULL)
+        rpc_client_close(&peer->client);
+    if (peer->loop != NULL)
+        ev_loop_destroy(peer->loop);
+}
+
+static enum status peer_open(struct peer *peer, const char *path)
+{
+    peer->loop = ev_loop_new(EVFLAG_AUTO);
+    if (peer->loop == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    return rpc_client_open(&peer->client, peer->loop, &(struct rpc_client_options){ .path = path });
+}
+
+static enum status peer_ask(struct peer *peer, const struct method *method, const void *request,
+                            struct arena *arena, void *reply, struct problem *problem)
+{
+    return rpc_client_call_wait(peer->client, method, request,
+                                &(struct rpc_call_options){ .timeout_ms = ANSWER_MS_MAX }, arena,
+                                reply, problem);
+}
+
+static bool is_absence(enum status status)
+{
+    return status == STATUS_UNAVAILABLE || status == STATUS_DEADLINE_EXCEEDED ||
+           status == STATUS_NOT_FOUND || status == STATUS_UNKNOWN ||
+           status == STATUS_FAILED_PRECONDITION;
+}
+
+/* unavailable when nobody answers; then nothing has been added. */
+static enum status ask_deployd(const struct settings *settings, struct actual *actual)
+{
+    char path[4096];
+    TRY(path_join(path, settings->run_dir, "deployd.sock"));
+    AUTO(peer_close) struct peer peer = { 0 };
+    TRY(peer_open(&peer, path));
+    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
+    char after[SERVICE_KEY_BYTES] = "";
+    do {
+        struct service_list_request request = { .tenant = "", .after = after };
+        struct service_list_reply reply = { 0 };
+        struct problem problem = { 0 };
+        enum status status =
+            peer_ask(&peer, &method_service_list, &request, &arena, &reply, &problem);
+        if (status != STATUS_OK) {
+            actual->count = 0;
+            if (is_absence(status))
+                return STATUS_UNAVAILABLE;
+            return log_failure(status, "ask deployd what runs", "socket", path, "reason",
+                               problem.message);
+        }
+        TRY(add_rows(actual, reply.services));
+        snprintf(after, sizeof after, "%s", reply.next);
+        arena_reset(&arena);
+    } while (after[0] != '\0');
+    actual->source = "deployd";
+    return STATUS_OK;
+}
+
+static enum status ask_supervisor(const char *folder, const char *tenant, struct actual *actual)
+{
+    char path[4096], name[NAME_BYTES_MAX + 8];
+    snprintf(name, sizeof name, "%s.sock", tenant);
+    TRY(path_join(path, folder, name));
+    AUTO(peer_close) struct peer peer = { 0 };
+    TRY(peer_open(&peer, path));
+    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
+    char after[NAME_BYTES_MAX + 1] = "";
+    do {
+        struct supervisor_list_request request = { .after = after };
+        struct supervisor_list_reply reply = { 0 };
+        struct problem problem = { 0 };
+        enum status status =
+            peer_ask(&peer, &method_supervisor_list, &request, &arena, &reply, &problem);
+        if (status != STATUS_OK) {
+            log_warning("a supervisor does not answer; its services are taken as not running",
+                        "tenant", tenant, "status", status_name(status), "reason", problem.message);
+            return is_absence(status) ? STATUS_OK : status;
+        }
+        size_t first = actual->count;
+        TRY(add_rows(actual, reply.services));
+        for (size_t i = first; i < actual->count; i++)
+            actual->services[i].is_held = true;
+        snprintf(after, sizeof after, "%s", reply.next);
+        arena_reset(&arena);
+    } while (after[0] != '\0');
+    return STATUS_OK;
+}
+
+/* Every tenant whose lock is held. */
+static enum status ask_supervisors(const char *folder, struct actual *actual)
+{
+    DIR *list = opendir(folder);
+    if (list == NULL)
+        return errno == ENOENT ? STATUS_OK
+                               : log_failure(status_from_errno(errno), "list supervisors", "path",
+                                             folder, "reason", strerror(errno));
+    enum status status = STATUS_OK;
+    const struct dirent *entry;
+    while (status == STATUS_OK && (entry = readdir(list)) != NULL) {
+        size_t size = strlen(entry->d_name), suffix = strlen(lock_suffix);
+        char tenant[NAME_BYTES_MAX + 1], path[4096];
+        if (size <= suffix || size - suffix > NAME_BYTES_MAX ||
+            strcmp(entry->d_name + size - suffix, lock_suffix) != 0)
+            continue;
+        snprintf(tenant, sizeof tenant, "%.*s", (int)(size - suffix), entry->d_name);
+        bool is_held = false;
+        status = path_join(path, folder, entry->d_name);
+        if (status == STATUS_OK && name_is_valid(tenant))
+            status = file_lock_is_held(path, &is_held);
+        if (status == STATUS_OK && is_held)
+            status = ask_supervisor(folder, tenant, actual);
+    }
+    closedir(list);
+    return status;
+}
+
+/* --- the registry --- */
+
+static enum status add_if_alive(struct actual *actual, const char *boot_id, struct span value,
+                                struct arena *arena)
+{
+    struct service_row row = { 0 };
+    struct problem problem = { 0 };
+    if (fields_decode(&record_service_row, value, arena, &row, &problem) != STATUS_OK)
+        return log_failure(STATUS_DATA_LOSS, "read the registry", "field", problem.field, "reason",
+                           problem.message);
+    if (row.pid == 0 || row.start_ticks == 0 || strcmp(row.boot_id, boot_id) != 0 ||
+        !process_lives(row.pid, row.start_ticks))
+        return STATUS_OK;
+    return add(actual, &row, false);
+}
+
+static enum status read_registry_rows(struct db *db, const char *boot_id, struct actual *actual)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = ROW_BYTES_MAX };
+    struct span key, value;
+    TRY(db_begin_read(db, &txn));
+    TRY(table_cursor_open(&txn, REGISTRY_SERVICES, &cursor));
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value)) {
+        TRY(add_if_alive(actual, boot_id, value, &arena));
+        arena_reset(&arena);
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* The registry need not survive anything: what cannot be read of it is told and counts for nothing.
+ */
+static enum status read_registry(const char *run_dir, const char *boot_id, struct actual *actual)
+{
+    char dir[4096];
+    TRY(path_join(dir, run_dir, registry_schema.name));
+    AUTO(db_close) struct db db = { 0 };
+    enum status status = db_open_without_trace(&db, &registry_schema, dir);
+    if (status == STATUS_OK) {
+        db_close(&db);
+        status = db_probe(&registry_schema, dir);
+        if (status == STATUS_OK)
+            status = db_open_without_trace(&db, &registry_schema, dir);
+    } else if (status == STATUS_FAILED_PRECONDITION) { /* deployd holds it */
+        status = db_open_reader(&db, &registry_schema, dir);
+    }
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    size_t count = actual->count;
+    if (status == STATUS_OK)
+        status = read_registry_rows(&db, boot_id, actual);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    actual->count = count;
+    log_warning("the registry cannot be read; what it may know of is taken as not running", "path",
+                dir, "status", status_name(status));
+    return STATUS_OK;
+}
+
+/* RUN is for one boot: what another one left says nothing. */
+static bool is_stale(const char *run_dir, const char *boot_id)
+{
+    char path[4096];
+    AUTO(buffer_close) struct buffer content = { .limit = 256 };
+    if (path_join(path, run_dir, "boot_id") != STATUS_OK || file_read(path, &content) != STATUS_OK)
+        return false;
+    size_t size = content.size;
+    while (size > 0 && content.data[size - 1] == '\n')
+        size--;
+    return !span_equal(span_of(content.data, size), span_of_text(boot_id));
+}
+
+static enum status read_all(const struct settings *settings, struct actual *actual)
+{
+    char boot_id[BOOT_ID_BYTES], folder[4096];
+    TRY(clock_boot_id(boot_id));
+    if (is_stale(settings->run_dir, boot_id))
+        return STATUS_OK;
+    enum status status = ask_deployd(settings, actual);
+    if (status != STATUS_UNAVAILABLE)
+        return status;
+    TRY(path_join(folder, settings->run_dir, "internal/tenants"));
+    TRY(ask_supervisors(folder, actual));
+    if (actual->count > 0)
+        actual->source = "supervisors";
+    return read_registry(settings->run_dir, boot_id, actual);
+}
+
+enum status actual_read(const struct settings *settings, struct actual *actual)
+{
+    *actual = (struct actual){ .arena = { .limit = NAMES_BYTES_MAX }, .source = "nothing runs" };
+    enum status status = read_all(settings, actual);
+    if (status != STATUS_OK) {
+        actual_close(actual);
+        return status;
+    }
+    settle(actual);
+    return STATUS_OK;
+}
+
+void actual_close(struct actual *actual)
+{
+    arena_close(&actual->arena);
+    free(actual->services);
+    *actual = (struct actual){ 0 };
+}

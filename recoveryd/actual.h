@@ -1,0 +1,30 @@
+#ifndef SOLO_RECOVERYD_ACTUAL_H
+#define SOLO_RECOVERYD_ACTUAL_H
+
+#include "common/api/service_states.h"
+#include "common/base/arena.h"
+#include "common/daemon/settings.h"
+
+/* What is there, whatever the log wants: from deployd when it answers; else from each supervisor
+ * whose lock is held; and, of tenants without one, the rows of the registry whose process still
+ * lives. */
+struct actual_service {
+    const char *tenant, *name;
+    enum service_state state;
+    uint64_t generation, since, pid, start_ticks;
+    bool is_held; /* by a supervisor */
+};
+
+struct actual {
+    struct arena arena;              /* of the names */
+    struct actual_service *services; /* ascending by TENANT/NAME, each once */
+    size_t count, capacity;
+    const char *source; /* "deployd", "supervisors", "nothing runs" */
+};
+
+/* Changes nothing. A supervisor that does not answer is told on stderr, and its services are taken
+ * as not running. */
+enum status actual_read(const struct settings *settings, struct actual *actual);
+void actual_close(struct actual *actual);
+
+#endif

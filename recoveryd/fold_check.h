@@ -1,0 +1,13 @@
+#ifndef SOLO_RECOVERYD_FOLD_CHECK_H
+#define SOLO_RECOVERYD_FOLD_CHECK_H
+
+#include "common/daemon/settings.h"
+#include "recoveryd/findings.h"
+
+/* Reads the whole log from event 1 on: each record's hash and the chain between them, and folds it
+ * anew; then compares with the live rows of the same snapshot. `folded` is the number of events.
+ * data_loss for a record or a link that is broken. */
+enum status fold_check(const struct settings *settings, struct findings *findings,
+                       uint64_t *folded);
+
+#endif

@@ -1,0 +1,46 @@
+/* One-shot: plan, restore, verify, report; or one of these alone. Opens no store for writing and
+ * starts nothing itself: deployd does what is due. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/api/records/schemas.h"
+#include "common/daemon/settings.h"
+#include "recoveryd/event_store.h"
+#include "recoveryd/log_command.h"
+#include "recoveryd/options.h"
+#include "recoveryd/recover_command.h"
+#include "recoveryd/verify_command.h"
+
+static int run(const struct settings *settings, const struct options *options)
+{
+    switch (options->command) {
+    case COMMAND_RECOVER:
+        return recover_command(settings, options);
+    case COMMAND_VERIFY:
+        return verify_command(settings, options);
+    case COMMAND_LOG:
+        return status_exit_code(log_command(settings, options));
+    }
+    return status_exit_code(STATUS_INTERNAL);
+}
+
+int main(int argc, char **argv)
+{
+    schema_probe_if_asked(argc, argv);
+    static struct settings settings;
+    struct options options = { 0 };
+    const struct settings_own own = {
+        .take = options_take,
+        .context = &options,
+        .usage = options_usage,
+    };
+    enum status status = settings_load(&settings, "recoveryd", &own, argc, argv);
+    if (status == STATUS_CANCELLED)
+        return 0;
+    if (status == STATUS_OK)
+        status = options_check(&options);
+    if (status != STATUS_OK)
+        return status_exit_code(status);
+    event_store_guard();
+    return run(&settings, &options);
+}

@@ -1,0 +1,352 @@
+/* Reading both sides. The log is read in one snapshot: wanted rows, the specs of what has to be
+ * started, and the events that un-wanted what still runs. Nothing here walks the log. */
+#include "recoveryd/picture.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/spec/printable.h"
+#include "common/spec/spec.h"
+#include "common/wire/reader.h"
+#include "recoveryd/event_store.h"
+
+enum {
+    READ_ATTEMPTS_MAX = 10,
+    CHAIN_CHECKED = 1000,
+    UNWANTED_STEPS_MAX = 64, /* events of one subject looked at for the one that un-wanted it */
+    PICTURE_BYTES_MAX = 64 * 1024 * 1024,
+    SPEC_ARENA_BYTES = 4 * 1024 * 1024,
+    EVENT_ARENA_BYTES = 16 * 1024,
+};
+
+/* --- wanted --- */
+
+static enum status take_wanted(void *context, const char *tenant, const char *name,
+                               const struct live_row *row)
+{
+    struct picture *picture = context;
+    struct plan_wanted *wanted = &picture->wanted[picture->wanted_count];
+    *wanted = (struct plan_wanted){
+        .tenant = arena_text(&picture->arena, span_of_text(tenant)),
+        .name = arena_text(&picture->arena, span_of_text(name)),
+        .row = *row,
+        .obstacle = PLAN_CODE_none,
+    };
+    if (wanted->tenant == NULL || wanted->name == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    picture->wanted_count++;
+    return STATUS_OK;
+}
+
+static enum status read_wanted(struct db_txn *txn, struct picture *picture)
+{
+    uint64_t count;
+    TRY(live_count(txn, &count));
+    if (count > SERVICES_MAX)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "read wanted services", "count",
+                           NUMBER(count));
+    picture->wanted = calloc(count + 1, sizeof *picture->wanted);
+    if (picture->wanted == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    return live_each(txn, take_wanted, picture);
+}
+
+/* --- obstacles --- */
+
+/* The last program that was looked up: services of one kind stand together often enough. */
+struct lookup {
+    char program[512], path[1024];
+    enum status status;
+};
+
+static enum status find_program(struct lookup *lookup, const struct spec *spec,
+                                const char *working_dir)
+{
+    const char *program = spec_program(spec), *path = spec_path(spec);
+    bool is_searched = strchr(program, '/') == NULL;
+    if (is_searched && strcmp(lookup->program, program) == 0 && strcmp(lookup->path, path) == 0)
+        return lookup->status;
+    char found[4096];
+    enum status status = program_find(program, path, working_dir, found);
+    /* An element that is empty depends on the service's folder: nothing to remember. */
+    if (is_searched && strlen(program) < sizeof lookup->program &&
+        strlen(path) < sizeof lookup->path && strstr(path, "::") == NULL && path[0] == '/' &&
+        path[strlen(path) - 1] != ':') {
+        strcpy(lookup->program, program);
+        strcpy(lookup->path, path);
+        lookup->status = status;
+    }
+    return status;
+}
+
+static enum status note_obstacle(struct picture *picture, struct plan_wanted *wanted,
+                                 enum plan_code code, const char *detail, const char *rest)
+{
+    char text[REASON_BYTES_MAX], shown[REASON_BYTES_MAX / 2];
+    text_printable(shown, sizeof shown, span_of_text(detail));
+    snprintf(text, sizeof text, "%s%s", shown, rest);
+    wanted->obstacle = code;
+    wanted->obstacle_detail = arena_text(&picture->arena, span_of_text(text));
+    return wanted->obstacle_detail == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+static enum status find_obstacle(struct db_txn *txn, const struct settings *settings,
+                                 struct picture *picture, struct plan_wanted *wanted,
+                                 struct lookup *lookup, struct arena *arena)
+{
+    struct span packed;
+    struct spec spec;
+    struct problem problem = { 0 };
+    enum status status = event_log_spec(txn, wanted->row.generation, &packed);
+    if (status == STATUS_NOT_FOUND)
+        return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid,
+                             "its generation is no service_deployed event", "");
+    TRY(status);
+    status = spec_decode(packed, arena, &spec, &problem);
+    if (status == STATUS_RESOURCE_EXHAUSTED)
+        return status;
+    if (status != STATUS_OK) {
+        char text[REASON_BYTES_MAX];
+        snprintf(text, sizeof text, "%.80s %.150s", problem.field, problem.message);
+        return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid, text, "");
+    }
+    char folder[4096];
+    if (spec.working_dir[0] == '\0') {
+        char own[SERVICE_KEY_BYTES + 16];
+        snprintf(own, sizeof own, "tenants/%s/%s", wanted->tenant, wanted->name);
+        TRY(path_join(folder, settings->data_dir, own));
+        spec.working_dir = folder;
+    }
+    status = find_program(lookup, &spec, spec.working_dir);
+    if (status == STATUS_NOT_FOUND)
+        return note_obstacle(picture, wanted,
+                             spec.code.size > 0 ? PLAN_CODE_interpreter_missing
+                                                : PLAN_CODE_program_missing,
+                             spec_program(&spec), "");
+    if (status != STATUS_OK)
+        return note_obstacle(picture, wanted, PLAN_CODE_none, spec_program(&spec),
+                             " cannot be executed by this user");
+    return STATUS_OK;
+}
+
+static struct plan_wanted *wanted_of(struct picture *picture, const struct plan_entry *entry)
+{
+    /* Entries point to the very names of the rows. */
+    for (size_t low = 0, high = picture->wanted_count; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        char a[SERVICE_KEY_BYTES], b[SERVICE_KEY_BYTES];
+        int order =
+            strcmp(service_key(a, picture->wanted[middle].tenant, picture->wanted[middle].name),
+                   service_key(b, entry->tenant, entry->name));
+        if (order == 0)
+            return &picture->wanted[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+/* Reads the spec of everything that a first plan would start. */
+static enum status find_obstacles(struct db_txn *txn, const struct settings *settings,
+                                  struct picture *picture, const struct plan *plan)
+{
+    struct lookup lookup = { .status = STATUS_NOT_FOUND };
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    for (size_t i = 0; i < plan->count; i++) {
+        if (plan->entries[i].action != PLAN_START && plan->entries[i].action != PLAN_REPLACE)
+            continue;
+        struct plan_wanted *wanted = wanted_of(picture, &plan->entries[i]);
+        TRY(find_obstacle(txn, settings, picture, wanted, &lookup, &arena));
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+/* --- what un-wanted it --- */
+
+static enum status find_record(struct db_txn *txn, struct plan_actual *actual)
+{
+    char subject[SUBJECT_BYTES];
+    uint64_t id;
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
+    TRY(event_log_newest_of(txn, subject_of_service(subject, actual->tenant, actual->name), &id));
+    actual->has_record = id != 0;
+    for (int step = 0; id != 0 && step < UNWANTED_STEPS_MAX; step++) {
+        struct event event;
+        TRY(event_log_read(txn, id, &arena, &event));
+        switch (event_type_parse(event.type)) {
+        case EVENT_service_killed:
+        case EVENT_service_completed:
+        case EVENT_service_deployment_failed:
+            actual->killed_by = id;
+            return STATUS_OK;
+        default:
+            break;
+        }
+        id = event.previous_of_subject;
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+static enum status plan_actual_list(struct db_txn *txn, struct picture *picture,
+                                    struct plan_actual **list)
+{
+    const struct actual *actual = &picture->actual;
+    struct plan_actual *made = calloc(actual->count + 1, sizeof *made);
+    if (made == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    *list = made;
+    for (size_t i = 0; i < actual->count; i++) {
+        const struct actual_service *service = &actual->services[i];
+        made[i] = (struct plan_actual){
+            .tenant = service->tenant,
+            .name = service->name,
+            .state = service->state,
+            .generation = service->generation,
+            .since = service->since,
+            .pid = service->pid,
+            .is_held = service->is_held,
+            .has_record = true,
+        };
+        struct plan_entry key = { .tenant = service->tenant, .name = service->name };
+        if (txn != NULL && wanted_of(picture, &key) == NULL)
+            TRY(find_record(txn, &made[i]));
+        else if (txn == NULL)
+            made[i].has_record = false;
+    }
+    return STATUS_OK;
+}
+
+static void free_list(struct plan_actual **list)
+{
+    free(*list);
+}
+
+static enum status make_plan(struct db_txn *txn, const struct settings *settings,
+                             struct picture *picture)
+{
+    AUTO(free_list) struct plan_actual *actual = NULL;
+    AUTO(plan_close) struct plan first = { 0 };
+    TRY(plan_actual_list(txn, picture, &actual));
+    TRY(plan_make(picture->wanted, picture->wanted_count, actual, picture->actual.count,
+                  picture->is_new_run, &first));
+    if (txn != NULL)
+        TRY(find_obstacles(txn, settings, picture, &first));
+    return plan_make(picture->wanted, picture->wanted_count, actual, picture->actual.count,
+                     picture->is_new_run, &picture->plan);
+}
+
+/* --- the run --- */
+
+/* Newest event of a type, from the table of heads. */
+static enum status newest_of_type(struct db_txn *txn, enum event_type type, uint64_t *id)
+{
+    char key[EVENT_TYPE_BYTES_MAX + 2];
+    struct span value;
+    snprintf(key, sizeof key, "y%s", event_type_name(type));
+    *id = 0;
+    enum status status = table_get(txn, EVENTS_HEADS, span_of_text(key), &value);
+    if (status == STATUS_OK)
+        *id = table_number_value(value);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* Whether this run's first recovery is still to come. Without daemons the next start begins a run.
+ */
+static enum status judge_run(struct db_txn *txn, const struct settings *settings, bool is_log_held,
+                             struct picture *picture)
+{
+    picture->is_new_run = true;
+    uint64_t started, recovered;
+    TRY(newest_of_type(txn, EVENT_system_started, &started));
+    TRY(newest_of_type(txn, EVENT_recovery_completed, &recovered));
+    if (!is_log_held || started == 0 || recovered < started)
+        return STATUS_OK;
+    /* deployd may not have recorded the run that solod has begun. */
+    char path[4096], recorded[64];
+    struct event event;
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
+    AUTO(buffer_close) struct buffer current = { .limit = 256 };
+    TRY(path_join(path, settings->run_dir, "internal/run_id"));
+    TRY(event_log_read(txn, started, &arena, &event));
+    map_text(event.payload, "run_id", recorded, sizeof recorded);
+    bool is_other =
+        file_read(path, &current) == STATUS_OK &&
+        (current.size < strlen(recorded) || memcmp(current.data, recorded, strlen(recorded)) != 0);
+    picture->is_new_run = is_other;
+    return STATUS_OK;
+}
+
+static enum status read_log(struct event_store *store, const struct settings *settings,
+                            struct picture *picture)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t checked;
+    TRY(db_begin_read(&store->db, &txn));
+    picture->log.exists = true;
+    TRY(event_log_last(&txn, &picture->log.last_event));
+    uint64_t last = picture->log.last_event;
+    picture->log.chain_from = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;
+    TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
+    TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
+    TRY(judge_run(&txn, settings, !store->is_without_trace, picture));
+    TRY(read_wanted(&txn, picture));
+    return make_plan(&txn, settings, picture);
+}
+
+static void forget_log(struct picture *picture)
+{
+    plan_close(&picture->plan);
+    free(picture->wanted);
+    picture->wanted = NULL;
+    picture->wanted_count = 0;
+    memset(&picture->log, 0, sizeof picture->log);
+    arena_reset(&picture->arena);
+}
+
+static enum status take(const struct settings *settings, struct picture *picture)
+{
+    TRY(actual_read(settings, &picture->actual));
+    for (int attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
+        forget_log(picture);
+        AUTO(event_store_close) struct event_store store = { 0 };
+        enum status status = event_store_open(&store, settings->data_dir);
+        if (status == STATUS_NOT_FOUND) {
+            picture->is_new_run = true;
+            return make_plan(NULL, settings, picture);
+        }
+        TRY(status);
+        bool is_settled = true;
+        status = read_log(&store, settings, picture);
+        if (store.is_without_trace)
+            TRY(event_store_is_settled(&store, &is_settled));
+        if (is_settled)
+            return status;
+    }
+    return log_failure(STATUS_ABORTED, "read the event store", "reason",
+                       "it kept changing while no writer held it");
+}
+
+enum status picture_take(const struct settings *settings, struct picture *picture)
+{
+    *picture = (struct picture){ .arena = { .limit = PICTURE_BYTES_MAX } };
+    enum status status = take(settings, picture);
+    if (status != STATUS_OK)
+        picture_close(picture);
+    return status;
+}
+
+void picture_close(struct picture *picture)
+{
+    forget_log(picture);
+    arena_close(&picture->arena);
+    actual_close(&picture->actual);
+}

@@ -1,0 +1,29 @@
+#ifndef SOLO_RECOVERYD_PICTURE_H
+#define SOLO_RECOVERYD_PICTURE_H
+
+#include "common/plan/plan.h"
+#include "recoveryd/actual.h"
+
+/* Wanted and actual at one moment, and the plan that follows. What is actual is asked first: what
+ * happens in between then shows as work that deployd finds done, never as work that undoes
+ * something. */
+struct picture {
+    struct {
+        bool exists;         /* false: nothing was ever deployed */
+        uint64_t last_event; /* the snapshot */
+        uint64_t chain_from; /* the chain was checked from here to the end */
+        uint64_t map_used_bytes, map_bytes;
+    } log;
+    bool is_new_run; /* no recovery has been completed in this run of Solo */
+    struct arena arena;
+    struct plan_wanted *wanted;
+    size_t wanted_count;
+    struct actual actual;
+    struct plan plan;
+};
+
+/* data_loss for a damaged store. Everything is logged. */
+enum status picture_take(const struct settings *settings, struct picture *picture);
+void picture_close(struct picture *picture);
+
+#endif

@@ -1,0 +1,119 @@
+/* A recovery from end to end. The plan of a dry run and that of a real run come from the same
+ * picture. */
+#include "recoveryd/recover_command.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/daemon/lifecycle.h"
+#include "recoveryd/carry_out.h"
+#include "recoveryd/compare.h"
+#include "recoveryd/exit_codes.h"
+#include "recoveryd/report_json.h"
+#include "recoveryd/report_text.h"
+
+enum { REPORT_BYTES_MAX = 64 * 1024 * 1024 };
+
+static enum status print_report(const struct report *report, const struct options *options)
+{
+    AUTO(buffer_close) struct buffer text = { .limit = REPORT_BYTES_MAX };
+    if (options->output == OUTPUT_JSON)
+        report_write_json(report, &text);
+    else
+        report_write_text(report, options->shows_all, &text);
+    if (text.is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
+    return fd_write_all(STDOUT_FILENO, buffer_span(&text));
+}
+
+static int dry_run_code(const struct plan *plan, const struct options *options)
+{
+    if (options->has_detailed_exitcode && plan_needs_person(plan))
+        return EXIT_PERSON_NEEDED;
+    if (options->has_detailed_exitcode && plan_has_changes(plan))
+        return EXIT_CHANGES_DUE;
+    return 0;
+}
+
+static int run_code(const struct report *report, const struct options *options)
+{
+    if (report->is_cut)
+        return status_exit_code(STATUS_DEADLINE_EXCEEDED);
+    bool needs_person = report->of[RESULT_FAILED] > 0 ||
+                        plan_needs_person(&report->picture->plan) ||
+                        (report->findings != NULL && report->findings->count > 0);
+    return options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
+}
+
+/* What the report lists as failed or not attempted is no second finding of the verification. */
+static enum status verify(const struct settings *settings, struct report *report,
+                          struct findings *findings)
+{
+    AUTO(findings_close) struct findings all = { 0 };
+    TRY(compare_wanted_with_actual(settings, &all, &report->checked));
+    for (size_t i = 0; i < all.count; i++) {
+        const struct plan *plan = &report->picture->plan;
+        bool is_known = false;
+        for (size_t j = 0; j < plan->count && !is_known; j++)
+            is_known = (report->outcomes[j].result == RESULT_FAILED ||
+                        report->outcomes[j].result == RESULT_SKIPPED ||
+                        plan->entries[j].action == PLAN_REPORT) &&
+                       strcmp(plan->entries[j].tenant, all.items[i].tenant) == 0 &&
+                       strcmp(plan->entries[j].name, all.items[i].name) == 0;
+        if (!is_known)
+            TRY(findings_add(findings, &all.items[i]));
+    }
+    report->is_verified = true;
+    report->findings = findings;
+    return STATUS_OK;
+}
+
+static void close_run(struct carry_out **run)
+{
+    carry_out_close(run);
+}
+
+static enum status recover(const struct settings *settings, const struct options *options,
+                           const struct picture *picture, int *code)
+{
+    AUTO(close_run) struct carry_out *run = NULL;
+    AUTO(findings_close) struct findings findings = { 0 };
+    struct report report = { .picture = picture };
+    TRY(carry_out_open(&run, settings, options, picture));
+    TRY(carry_out_run(run, &report));
+    if (settings->verify_recovery)
+        TRY(verify(settings, &report, &findings));
+    enum status status = carry_out_finish(run, &report);
+    /* What was done is told also when the log could not be told. */
+    TRY(print_report(&report, options));
+    lifecycle_say("recovered %llu, failed %llu", (unsigned long long)report.of[RESULT_RECOVERED],
+                  (unsigned long long)report.of[RESULT_FAILED]);
+    *code = run_code(&report, options);
+    return status;
+}
+
+static enum status plan_and_recover(const struct settings *settings, const struct options *options,
+                                    int *code)
+{
+    AUTO(picture_close) struct picture picture = { 0 };
+    TRY(picture_take(settings, &picture));
+    if (options->has_if_event && options->if_event != picture.log.last_event)
+        return log_failure(STATUS_ABORTED, "recover", "reason",
+                           "the log has moved on since the event of --if-event", "last_event",
+                           NUMBER(picture.log.last_event));
+    if (!options->is_dry_run)
+        return recover(settings, options, &picture, code);
+    *code = dry_run_code(&picture.plan, options);
+    return print_report(&(struct report){ .picture = &picture }, options);
+}
+
+int recover_command(const struct settings *settings, const struct options *options)
+{
+    int code = 0;
+    enum status status = plan_and_recover(settings, options, &code);
+    return status == STATUS_OK ? code : status_exit_code(status);
+}
