@@ -30,13 +30,13 @@ enum status service_exits(const struct service_row *row, struct arena *arena,
 
 char *exit_text(char text[EXIT_TEXT_BYTES], const struct exit_row *exit)
 {
-    const char *signal = exit->signal == 0 ? NULL : signal_text((int)exit->signal);
+    const char *signal = exit->signal == 0 ? "" : signal_text((int)exit->signal);
+    bool has_name = signal[0] >= 'A' && signal[0] <= 'Z'; /* real-time signals are numbers */
     if (exit->signal == 0)
         snprintf(text, EXIT_TEXT_BYTES, "exit code %" PRId64, exit->code);
-    else if (signal == NULL)
-        snprintf(text, EXIT_TEXT_BYTES, "killed by signal %" PRIu64, exit->signal);
     else
-        snprintf(text, EXIT_TEXT_BYTES, "killed by SIG%s", signal);
+        snprintf(text, EXIT_TEXT_BYTES, has_name ? "killed by SIG%s" : "killed by signal %s",
+                 signal);
     return text;
 }
 
