@@ -1,0 +1,61 @@
+/* Another process that uses a store, because LMDB allows one environment per process and file.
+ *
+ *     store_user read DIR KEY            prints the value as a reader finds it, or the status
+ *     store_user write DIR KEY VALUE     as the writer, uncleanly closed
+ *     store_user hold DIR                as a reader: opens a snapshot, prints "ready", waits for input */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+#include "tests/unit/common/db/store_schema.h"
+
+static enum status read_row(const char *dir, const char *key)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span value;
+    TRY(db_open_reader(&db, &test_schema, dir));
+    TRY(db_begin_read(&db, &txn));
+    TRY(table_get(&txn, TEST_PLAIN, span_of_text(key), &value));
+    printf("%.*s\n", (int)value.size, (const char *)value.data);
+    return STATUS_OK;
+}
+
+static enum status write_row(const char *dir, const char *key, const char *value)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_open_writer(&db, &test_schema, dir));
+    TRY(db_begin_write(&db, &txn));
+    TRY(table_put(&txn, TEST_PLAIN, span_of_text(key), span_of_text(value)));
+    return db_commit(&txn);
+}
+
+static enum status hold(const char *dir)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_open_reader(&db, &test_schema, dir));
+    TRY(db_begin_read(&db, &txn));
+    puts("ready");
+    fflush(stdout);
+    getchar();
+    return STATUS_OK;
+}
+
+int main(int argc, char **argv)
+{
+    enum status status = STATUS_USAGE;
+    log_setup("store_user", LOG_LEVEL_ERROR + 1);
+    if (argc == 4 && strcmp(argv[1], "read") == 0)
+        status = read_row(argv[2], argv[3]);
+    else if (argc == 5 && strcmp(argv[1], "write") == 0)
+        status = write_row(argv[2], argv[3], argv[4]);
+    else if (argc == 3 && strcmp(argv[1], "hold") == 0)
+        status = hold(argv[2]);
+    if (status != STATUS_OK)
+        puts(status_name(status));
+    return status_exit_code(status);
+}
