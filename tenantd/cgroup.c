@@ -1,0 +1,219 @@
+/* Works through directory descriptors that were opened before any namespace was entered. */
+#include "tenantd/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/name.h"
+
+enum {
+    STORE_DIGITS = 16, /* of the store id: enough to tell instances on one machine apart */
+    LEFTOVER_WAIT_MS = 5000,
+    LEFTOVER_STEP_MS = 5,
+};
+
+static void file_close(FILE **file)
+{
+    if (*file != NULL)
+        fclose(*file);
+}
+
+/* Undoes mountinfo's octal escapes, in place. */
+static void unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0';) {
+        if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] != '\0' &&
+            from[3] != '\0') {
+            *to++ = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+            from += 4;
+        } else {
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
+}
+
+/* The first cgroup2 mount: which directory of the hierarchy it shows, and where. */
+static bool find_mount(char root[PATH_MAX], char point[PATH_MAX])
+{
+    AUTO(file_close) FILE *file = fopen("/proc/self/mountinfo", "re");
+    char line[2 * PATH_MAX];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *type = strstr(line, " - ");
+        if (type == NULL || strncmp(type + 3, "cgroup2 ", 8) != 0)
+            continue;
+        if (sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2)
+            continue;
+        unescape(root);
+        unescape(point);
+        return true;
+    }
+    return false;
+}
+
+/* Our own place in the v2 hierarchy: the line "0::/PATH". */
+static bool find_own(char own[PATH_MAX])
+{
+    AUTO(file_close) FILE *file = fopen("/proc/self/cgroup", "re");
+    char line[PATH_MAX + 8];
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "0::", 3) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(own, PATH_MAX, "%s", line + 3);
+        return true;
+    }
+    return false;
+}
+
+/* Where our own directory of the hierarchy is visible. */
+static bool find_directory(char path[PATH_MAX])
+{
+    char root[PATH_MAX], point[PATH_MAX], own[PATH_MAX];
+    if (!find_mount(root, point) || !find_own(own))
+        return false;
+    const char *below = own;
+    size_t size = strcmp(root, "/") == 0 ? 0 : strlen(root);
+    if (strncmp(own, root, size) == 0 && (own[size] == '/' || own[size] == '\0'))
+        below = own + size;
+    return (size_t)snprintf(path, PATH_MAX, "%s%s", point, below) < PATH_MAX;
+}
+
+static int directory_at(int parent, const char *name)
+{
+    if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
+        return -1;
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant)
+{
+    *cgroup = CGROUP_NONE;
+    char path[PATH_MAX], name[NAME_BYTES_MAX + 16];
+    if (!find_directory(path))
+        return;
+    AUTO(fd_close) int own = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own < 0)
+        return;
+    snprintf(name, sizeof name, "solo-%.*s", STORE_DIGITS, store_id);
+    AUTO(fd_close) int base = directory_at(own, name);
+    /* Prefixes, because a tenant may be called like one of the kernel's files. */
+    snprintf(name, sizeof name, "t-%s", tenant);
+    AUTO(fd_close) int fd = base < 0 ? -1 : directory_at(base, name);
+    if (fd < 0 || faccessat(fd, "cgroup.kill", W_OK, 0) < 0 ||
+        faccessat(fd, "cgroup.procs", W_OK, 0) < 0) {
+        log_debug("no cgroup for services", "path", path, "reason", strerror(errno));
+        return;
+    }
+    cgroup->fd = fd;
+    fd = -1;
+}
+
+void cgroup_close(struct cgroup *cgroup)
+{
+    if (cgroup->fd < 0)
+        return;
+    char name[PATH_MAX], link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", cgroup->fd);
+    ssize_t size = readlink(link, name, sizeof name - 1);
+    if (size > 0) {
+        name[size] = '\0';
+        /* EBUSY and ENOTEMPTY are fine: the next supervisor sees to it. */
+        if (rmdir(name) == 0) {
+            *strrchr(name, '/') = '\0';
+            rmdir(name);
+        }
+    }
+    fd_close(&cgroup->fd);
+}
+
+static bool is_populated(const struct cgroup *cgroup, const char *file)
+{
+    char text[256] = "";
+    AUTO(fd_close) int fd = openat(cgroup->fd, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        return false;
+    return strstr(text, "populated 1") != NULL;
+}
+
+static bool write_kill(int directory, const char *file)
+{
+    AUTO(fd_close) int fd = openat(directory, file, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "1", 1) == 1)
+        return true;
+    if (errno != ENOENT)
+        log_failure(status_from_errno(errno), "kill cgroup", "file", file, "reason",
+                    strerror(errno));
+    return false;
+}
+
+static void remove_children(const struct cgroup *cgroup)
+{
+    int fd = openat(cgroup->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) {
+        fd_close(&fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strncmp(entry->d_name, "s-", 2) == 0)
+            unlinkat(cgroup->fd, entry->d_name, AT_REMOVEDIR);
+    closedir(directory);
+}
+
+enum status cgroup_end_leftovers(const struct cgroup *cgroup)
+{
+    if (cgroup->fd < 0)
+        return STATUS_OK;
+    for (int waited_ms = 0; is_populated(cgroup, "cgroup.events"); waited_ms += LEFTOVER_STEP_MS) {
+        if (waited_ms >= LEFTOVER_WAIT_MS)
+            return log_failure(STATUS_DEADLINE_EXCEEDED, "end leftovers", "reason",
+                               "processes in the tenant's cgroup do not die");
+        write_kill(cgroup->fd, "cgroup.kill");
+        /* At start only, before there is a loop. */
+        nanosleep(&(struct timespec){ .tv_nsec = LEFTOVER_STEP_MS * 1000000 }, NULL);
+    }
+    remove_children(cgroup);
+    return STATUS_OK;
+}
+
+enum status cgroup_service_open(const struct cgroup *cgroup, const char *service, int *fd)
+{
+    char name[NAME_BYTES_MAX + 8];
+    snprintf(name, sizeof name, "s-%s", service);
+    *fd = directory_at(cgroup->fd, name);
+    if (*fd < 0)
+        return log_failure(status_from_errno(errno), "make cgroup", "name", name, "reason",
+                           strerror(errno));
+    return STATUS_OK;
+}
+
+void cgroup_service_kill(const struct cgroup *cgroup, const char *service)
+{
+    char name[NAME_BYTES_MAX + 32];
+    snprintf(name, sizeof name, "s-%s/cgroup.kill", service);
+    write_kill(cgroup->fd, name);
+}
+
+bool cgroup_service_remove(const struct cgroup *cgroup, const char *service)
+{
+    char name[NAME_BYTES_MAX + 8], events[NAME_BYTES_MAX + 32];
+    snprintf(name, sizeof name, "s-%s", service);
+    if (unlinkat(cgroup->fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return true;
+    /* With its own uid's help a service may have made directories below: empty ones do no harm. */
+    snprintf(events, sizeof events, "s-%s/cgroup.events", service);
+    return !is_populated(cgroup, events);
+}

@@ -1,0 +1,33 @@
+#ifndef SOLO_TENANTD_CGROUP_H
+#define SOLO_TENANTD_CGROUP_H
+
+#include <stdbool.h>
+
+#include "common/base/status.h"
+
+/* One cgroup v2 directory per service, below our own: what is born in it stays in it, however often
+ * it forks and whatever it does to its session and environment, and cgroup.kill ends all of it.
+ * Needs no controllers. Where there is no writable v2 tree, or none with cgroup.kill, `fd` is -1.
+ */
+struct cgroup {
+    int fd; /* the tenant's directory */
+};
+#define CGROUP_NONE ((struct cgroup){ .fd = -1 })
+
+/* Finds the mount and makes <own cgroup>/solo-<store id>/t-<tenant>. Not having it is no failure.
+ */
+void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant);
+/* Removes the tenant's directory if it is empty. */
+void cgroup_close(struct cgroup *cgroup);
+
+/* Kills what an earlier supervisor left in the tenant's directories and removes them; waits up to
+ * five seconds. */
+enum status cgroup_end_leftovers(const struct cgroup *cgroup);
+
+/* A directory for a service; the caller closes `fd`. */
+enum status cgroup_service_open(const struct cgroup *cgroup, const char *service, int *fd);
+void cgroup_service_kill(const struct cgroup *cgroup, const char *service);
+/* true when no process is left in it; the directory is then gone as well, if it can be. */
+bool cgroup_service_remove(const struct cgroup *cgroup, const char *service);
+
+#endif

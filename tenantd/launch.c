@@ -1,0 +1,232 @@
+/* From spec to process. */
+#include "tenantd/launch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/buffer.h"
+#include "common/base/ensure.h"
+#include "common/base/fault.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+#define CODE_PLACE "{code}"
+
+enum {
+    TEXTS_BYTES_MAX = 4 * 1024 * 1024,
+    ARGUMENTS_MAX = 2 * SPEC_LIST_MAX + 1,
+    ENVIRONMENT_OWN = 5, /* PATH, HOME and the three SOLO_* */
+    VARIABLE_BYTES = PATH_MAX + 64,
+    MARK_BYTES = 200,
+};
+_Static_assert(TEXTS_BYTES_MAX > 4 * SPEC_BYTES_MAX, "replacing {code} makes texts longer");
+
+static bool names_code(const struct str_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strstr(list->items[i], CODE_PLACE) != NULL)
+            return true;
+    return false;
+}
+
+static void put_text(struct buffer *texts, const char *text)
+{
+    buffer_append(texts, text, strlen(text) + 1);
+}
+
+static void put_argument(struct buffer *texts, const char *text, const char *code_path)
+{
+    for (const char *place; code_path != NULL && (place = strstr(text, CODE_PLACE)) != NULL;) {
+        buffer_append(texts, text, (size_t)(place - text));
+        buffer_append(texts, code_path, strlen(code_path));
+        text = place + strlen(CODE_PLACE);
+    }
+    put_text(texts, text);
+}
+
+static uint32_t put_arguments(struct buffer *texts, const struct spec *spec, const char *code_path)
+{
+    size_t count = 0;
+    if (spec->code.size == 0) {
+        for (size_t i = 0; i < spec->argv.count; i++, count++)
+            put_argument(texts, spec->argv.items[i], NULL);
+        return (uint32_t)count;
+    }
+    for (size_t i = 0; i < spec->interpreter.count; i++, count++)
+        put_argument(texts, spec->interpreter.items[i], code_path);
+    if (!names_code(&spec->interpreter) && !names_code(&spec->argv)) {
+        put_text(texts, code_path);
+        count++;
+    }
+    for (size_t i = 0; i < spec->argv.count; i++, count++)
+        put_argument(texts, spec->argv.items[i], code_path);
+    return (uint32_t)count;
+}
+
+/* The three that say who a process is are ours, whatever the spec says. */
+static bool is_reserved(const char *key)
+{
+    return strcmp(key, "SOLO_TENANT") == 0 || strcmp(key, "SOLO_SERVICE") == 0 ||
+           strcmp(key, "SOLO_INSTANCE") == 0;
+}
+
+static uint32_t put_environment(struct buffer *texts, const struct spec *spec)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < spec->env_count; i++) {
+        if (is_reserved(spec->env[i].key))
+            continue;
+        buffer_append_text(texts, spec->env[i].key);
+        buffer_append_text(texts, "=");
+        put_text(texts, spec->env[i].value);
+        count++;
+    }
+    return count;
+}
+
+enum status launch_make(const struct spec *spec, const char *code_path, struct launch **launch)
+{
+    AUTO(buffer_close) struct buffer texts = { .limit = TEXTS_BYTES_MAX };
+    uint32_t arguments = put_arguments(&texts, spec, code_path);
+    uint32_t variables = put_environment(&texts, spec);
+    size_t path_at = texts.size;
+    put_text(&texts, spec_path(spec));
+    size_t working_dir_at = texts.size;
+    put_text(&texts, spec->working_dir == NULL ? "" : spec->working_dir);
+    struct launch *made = texts.is_exhausted ? NULL : malloc(sizeof *made + texts.size);
+    if (made == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep spec", "service", spec->name);
+    ensure(arguments > 0);
+    ensure(arguments <= ARGUMENTS_MAX);
+    memcpy(made->texts, texts.data, texts.size);
+    made->restart = (struct restart_settings){ spec->restart.policy, spec->restart.initial_ms,
+                                               spec->restart.max_ms, spec->restart.max_restarts,
+                                               spec->restart.window_ms };
+    made->logs = (struct log_settings){ spec->logs.max_bytes, spec->logs.files };
+    made->stop_timeout_ms = spec->stop.timeout_ms;
+    made->stop_signal = spec->stop.signal;
+    made->has_code = spec->code.size > 0;
+    made->argument_count = arguments;
+    made->environment_count = variables;
+    made->path = made->texts + path_at;
+    made->working_dir = made->texts + working_dir_at;
+    *launch = made;
+    return STATUS_OK;
+}
+
+enum status launch_code_path(const struct site *site, const char *service, uint64_t generation,
+                             char path[PATH_MAX])
+{
+    char below[NAME_BYTES_MAX + 64];
+    snprintf(below, sizeof below, "%s/%" PRIu64 "/code", service, generation);
+    return path_join(path, site->code_seen, below);
+}
+
+char *launch_mark(char mark[MARK_BYTES], const struct site *site,
+                  const struct launch_identity *identity)
+{
+    snprintf(mark, MARK_BYTES, "%s%" PRIu64 "/%016" PRIx64, site->mark_prefix, identity->generation,
+             identity->nonce);
+    return mark;
+}
+
+static char *next_text(char *text)
+{
+    return text + strlen(text) + 1;
+}
+
+static bool is_overridden(const char *text, size_t count, const char *key)
+{
+    size_t size = strlen(key);
+    for (size_t i = 0; i < count; i++, text += strlen(text) + 1)
+        if (strncmp(text, key, size) == 0 && text[size] == '=')
+            return true;
+    return false;
+}
+
+/* Room for what a start needs in text form; too big for a stack frame's liking, one at a time. */
+struct start {
+    char *arguments[ARGUMENTS_MAX + 1];
+    char *environment[SPEC_LIST_MAX + ENVIRONMENT_OWN + 1];
+    char path[VARIABLE_BYTES], home[VARIABLE_BYTES], tenant[VARIABLE_BYTES];
+    char service[VARIABLE_BYTES], mark[MARK_BYTES + 16];
+};
+
+static void fill(struct start *start, const struct launch *launch, const struct site *site,
+                 const struct launch_identity *identity)
+{
+    char *text = (char *)launch->texts, mark[MARK_BYTES];
+    for (size_t i = 0; i < launch->argument_count; i++, text = next_text(text))
+        start->arguments[i] = text;
+    start->arguments[launch->argument_count] = NULL;
+
+    snprintf(start->path, VARIABLE_BYTES, "PATH=" SPEC_DEFAULT_PATH);
+    snprintf(start->home, VARIABLE_BYTES, "HOME=%s/%s", site->home_seen, identity->service);
+    snprintf(start->tenant, VARIABLE_BYTES, "SOLO_TENANT=%s", site->tenant);
+    snprintf(start->service, VARIABLE_BYTES, "SOLO_SERVICE=%s", identity->service);
+    snprintf(start->mark, sizeof start->mark, "SOLO_INSTANCE=%s",
+             launch_mark(mark, site, identity));
+    char **next = start->environment;
+    if (!is_overridden(text, launch->environment_count, "PATH"))
+        *next++ = start->path;
+    if (!is_overridden(text, launch->environment_count, "HOME"))
+        *next++ = start->home;
+    *next++ = start->tenant;
+    *next++ = start->service;
+    *next++ = start->mark;
+    for (size_t i = 0; i < launch->environment_count; i++, text = next_text(text))
+        *next++ = text;
+    *next = NULL;
+}
+
+static enum status refuse(struct problem *problem, enum status status, const char *program,
+                          const char *step, const char *why)
+{
+    bool is_exec = strcmp(step, "exec") == 0;
+    return problem_set(problem, status, "", "%s cannot be started: %s%s%s", program,
+                       is_exec ? "" : step, is_exec ? "" : ": ", why);
+}
+
+enum status launch_run(const struct launch *launch, const struct site *site,
+                       const struct launch_identity *identity, int output, int error, int cgroup,
+                       pid_t *pid, int *pidfd, struct problem *problem)
+{
+    static struct start start;
+    char program[PATH_MAX];
+    fill(&start, launch, site, identity);
+    const char *working_dir =
+        launch->working_dir[0] != '\0' ? launch->working_dir : start.home + strlen("HOME=");
+    enum status status = program_find(start.arguments[0], launch->path, working_dir, program);
+    if (status == STATUS_NOT_FOUND)
+        return refuse(problem, STATUS_FAILED_PRECONDITION, start.arguments[0], "exec",
+                      "no such program in its PATH");
+    if (status == STATUS_PERMISSION_DENIED)
+        return refuse(problem, STATUS_FAILED_PRECONDITION, start.arguments[0], "exec",
+                      "it is not executable");
+    TRY(status);
+    const struct spawn_request request = {
+        .program = program,
+        .arguments = start.arguments,
+        .environment = start.environment,
+        .working_dir = working_dir,
+        .input = site->null_fd,
+        .output = output,
+        .error = error,
+        .has_ids = site->has_ids,
+        .uid = site->uid,
+        .gid = site->gid,
+        .cgroup = cgroup,
+    };
+    struct spawn_failure failure = { "", 0 };
+    fault_point("tenantd.before_spawn");
+    status = spawn(&request, pid, pidfd, &failure);
+    fault_point("tenantd.after_spawn");
+    if (status == STATUS_FAILED_PRECONDITION)
+        return refuse(problem, status, start.arguments[0], failure.step, strerror(failure.error));
+    if (status != STATUS_OK)
+        return refuse(problem, status, start.arguments[0], "process", status_text(status));
+    return STATUS_OK;
+}

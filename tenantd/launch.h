@@ -1,0 +1,48 @@
+#ifndef SOLO_TENANTD_LAUNCH_H
+#define SOLO_TENANTD_LAUNCH_H
+
+#include "common/spec/spec.h"
+#include "tenantd/log_file.h"
+#include "tenantd/restart.h"
+#include "tenantd/site.h"
+#include "tenantd/spawn.h"
+
+/* What is kept of a spec while its service is held: everything that a start needs, in one block
+ * without the code, which lies in its file. */
+struct launch {
+    struct restart_settings restart;
+    struct log_settings logs;
+    uint64_t stop_timeout_ms;
+    int stop_signal;
+    bool has_code;
+    uint32_t argument_count, environment_count;
+    const char *path;        /* a PATH value */
+    const char *working_dir; /* "" for the service's own folder */
+    char texts[];            /* arguments, then environment ("K=V"), then the two above */
+};
+
+/* With code the arguments are `interpreter... FILE argv...`. Where an argument or the interpreter
+ * names
+ * `{code}` itself, that is replaced by FILE and nothing is inserted. `code_path` is FILE as the
+ * service sees it. The caller frees `*launch`. */
+enum status launch_make(const struct spec *spec, const char *code_path, struct launch **launch);
+
+/* RUN/tenants/T/SERVICE/GENERATION/code as the service sees it. */
+enum status launch_code_path(const struct site *site, const char *service, uint64_t generation,
+                             char path[PATH_MAX]);
+
+/* Who is started: what its mark says. */
+struct launch_identity {
+    const char *service;
+    uint64_t generation, nonce;
+};
+/* SOLO_INSTANCE: <store id>/<tenant>/<generation>/<nonce>. */
+char *launch_mark(char mark[200], const struct site *site, const struct launch_identity *identity);
+
+/* Starts it with `output` and `error` as descriptors 1 and 2, in `cgroup` (or -1). Statuses of
+ * spawn, and of program_find; a refusal fills `problem`. */
+enum status launch_run(const struct launch *launch, const struct site *site,
+                       const struct launch_identity *identity, int output, int error, int cgroup,
+                       pid_t *pid, int *pidfd, struct problem *problem);
+
+#endif

@@ -1,0 +1,138 @@
+/* Lines gather in a buffer and go out in few writes. A disk that is full or broken costs lines,
+ * never the service: the first failure of a batch is logged and the rest of the batch is dropped.
+ */
+#include "tenantd/log_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+
+enum {
+    HEAD_BYTES_MAX = 64,
+};
+_Static_assert((int)LOG_BATCH_BYTES >= (int)HEAD_BYTES_MAX + LOG_LINE_BYTES_MAX + 1,
+               "a batch holds the longest line");
+
+enum { FILE_NAME_BYTES = 128 };
+
+static char *file_name(char name[FILE_NAME_BYTES], const char *service, uint64_t number)
+{
+    if (number == 0)
+        snprintf(name, FILE_NAME_BYTES, "%s.log", service);
+    else
+        snprintf(name, FILE_NAME_BYTES, "%s.log.%" PRIu64, service, number);
+    return name;
+}
+
+static void fail(struct log_file *file, const char *what)
+{
+    if (!file->is_quiet)
+        log_failure(status_from_errno(errno), what, "service", file->service, "reason",
+                    strerror(errno));
+    file->is_quiet = true;
+    file->has_failed = true;
+    file->used = 0;
+}
+
+static void open_current(struct log_file *file)
+{
+    char name[FILE_NAME_BYTES];
+    struct stat stat;
+    file->fd = openat(file->directory, file_name(name, file->service, 0),
+                      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (file->fd < 0 || fstat(file->fd, &stat) < 0)
+        fail(file, "open log");
+    else
+        file->size = (uint64_t)stat.st_size;
+}
+
+static void flush(struct log_file *file)
+{
+    if (file->used > 0 && !file->has_failed &&
+        fd_write_all(file->fd, span_of(file->buffer, file->used)) != STATUS_OK)
+        fail(file, "write log");
+    file->used = 0;
+}
+
+/* The oldest one falls off the end. */
+static void rotate(struct log_file *file)
+{
+    char from[FILE_NAME_BYTES], to[FILE_NAME_BYTES];
+    flush(file);
+    fd_close(&file->fd);
+    uint64_t last = file->settings.files > 0 ? file->settings.files - 1 : 0;
+    if (last == 0 && unlinkat(file->directory, file_name(from, file->service, 0), 0) < 0)
+        fail(file, "rotate log");
+    for (uint64_t number = last; number > 0; number--)
+        if (renameat(file->directory, file_name(from, file->service, number - 1), file->directory,
+                     file_name(to, file->service, number)) < 0 &&
+            errno != ENOENT)
+            fail(file, "rotate log");
+    if (!file->has_failed)
+        open_current(file);
+}
+
+void log_file_begin(struct log_file *file, int directory, const char *service,
+                    const struct log_settings *settings, uint8_t *buffer, bool is_quiet)
+{
+    *file = (struct log_file){ .directory = directory,
+                               .service = service,
+                               .settings = *settings,
+                               .fd = -1,
+                               .buffer = buffer,
+                               .is_quiet = is_quiet };
+}
+
+static size_t put_head(char *text, uint64_t wall_ns, const char *stream, bool is_partial)
+{
+    time_t seconds = (time_t)(wall_ns / 1000000000u);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t size = strftime(text, HEAD_BYTES_MAX, "%Y-%m-%dT%H:%M:%S", &utc);
+    return size + (size_t)snprintf(text + size, HEAD_BYTES_MAX - size, ".%09uZ %s %c ",
+                                   (unsigned)(wall_ns % 1000000000u), stream,
+                                   is_partial ? 'P' : 'F');
+}
+
+void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
+                   struct span head, struct span tail)
+{
+    ensure(head.size + tail.size <= LOG_LINE_BYTES_MAX);
+    char prefix[HEAD_BYTES_MAX];
+    size_t prefix_size = put_head(prefix, wall_ns, stream, is_partial);
+    size_t size = prefix_size + head.size + tail.size + 1;
+    if (file->fd < 0 && !file->has_failed)
+        open_current(file);
+    if (!file->has_failed && file->size > 0 && file->size + size > file->settings.max_bytes)
+        rotate(file);
+    if (LOG_BATCH_BYTES - file->used < size)
+        flush(file);
+    if (file->has_failed)
+        return;
+    uint8_t *to = file->buffer + file->used;
+    memcpy(to, prefix, prefix_size);
+    if (head.size > 0)
+        memcpy(to + prefix_size, head.data, head.size);
+    if (tail.size > 0)
+        memcpy(to + prefix_size + head.size, tail.data, tail.size);
+    to[size - 1] = '\n';
+    file->used += size;
+    file->size += size;
+}
+
+bool log_file_end(struct log_file *file)
+{
+    flush(file);
+    fd_close(&file->fd);
+    return !file->has_failed;
+}

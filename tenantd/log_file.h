@@ -1,0 +1,42 @@
+#ifndef SOLO_TENANTD_LOG_FILE_H
+#define SOLO_TENANTD_LOG_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/span.h"
+
+/* A service's output on disk: NAME.log in the Kubernetes CRI line format,
+ *     2026-11-21T20:58:17.123456789Z stdout F text
+ * kept below `max_bytes` by moving it to NAME.log.1, NAME.log.2 and so on, `files` files in all. It
+ * is open only while a batch is written: an idle service costs no descriptor. */
+struct log_settings {
+    uint64_t max_bytes;
+    uint64_t files;
+};
+
+enum { LOG_BATCH_BYTES = 64 * 1024 };
+
+/* One batch; several files may come and go within it. */
+struct log_file {
+    int directory; /* the tenant's, not owned */
+    const char *service;
+    struct log_settings settings;
+    int fd;
+    uint64_t size;   /* of the file, with what is still in the buffer */
+    uint8_t *buffer; /* LOG_BATCH_BYTES, shared by all services, not owned */
+    size_t used;
+    bool has_failed; /* nothing more is written in this batch */
+    bool is_quiet;   /* the batch before failed as well: its failure was logged */
+};
+
+void log_file_begin(struct log_file *file, int directory, const char *service,
+                    const struct log_settings *settings, uint8_t *buffer, bool is_quiet);
+/* `head` and `tail` together are the text of one line (the tail may be empty); at most
+ * LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */
+void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
+                   struct span head, struct span tail);
+/* Writes what is left and closes; false when something could not be written. */
+bool log_file_end(struct log_file *file);
+
+#endif

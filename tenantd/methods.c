@@ -1,0 +1,421 @@
+/* One function per method. Each checks everything first; what follows is service.c's affair. */
+#include "tenantd/methods.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "tenantd/service_row.h"
+
+enum {
+    LIST_BYTES_MAX = FRAME_BYTES_MAX / 2,
+    SPEC_ARENA_BYTES = 4 * 1024 * 1024,
+    SHUTDOWN_TIMEOUT_MS = 5000, /* when none is given */
+};
+
+static enum status not_held(struct rpc_call *call, const char *name)
+{
+    return problem_set(&call->problem, STATUS_NOT_FOUND, "name", "no service %s is held here",
+                       name);
+}
+
+static enum status handle_supervisor_hello(struct supervisor *supervisor, struct rpc_call *call,
+                                           const struct supervisor_hello_request *request,
+                                           struct supervisor_hello_reply *reply)
+{
+    (void)call, (void)request;
+    const struct site *site = supervisor->site;
+    reply->tenant = site->tenant;
+    reply->protocol = SUPERVISOR_PROTOCOL;
+    reply->pid = site->own_host_pid;
+    reply->incarnation = span_of(supervisor->incarnation, sizeof supervisor->incarnation);
+    reply->isolation = isolation_text(site->isolation);
+    reply->stop_method = site->cgroup.fd >= 0 ? "cgroup" : "mark";
+    reply->services = supervisor_count(supervisor);
+    return STATUS_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct service *const *)a)->name, (*(struct service *const *)b)->name);
+}
+
+static void list_free(struct service ***list)
+{
+    free(*list);
+}
+
+static enum status handle_supervisor_list(struct supervisor *supervisor, struct rpc_call *call,
+                                          const struct supervisor_list_request *request,
+                                          struct supervisor_list_reply *reply)
+{
+    AUTO(buffer_close) struct buffer rows = { .limit = LIST_BYTES_MAX + SERVICE_ROW_BYTES_MAX };
+    AUTO(buffer_close) struct buffer list = { .limit = LIST_BYTES_MAX + SERVICE_ROW_BYTES_MAX + 8 };
+    AUTO(list_free)
+    struct service **services = malloc((supervisor_count(supervisor) + 1) * sizeof *services);
+    if (services == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    size_t count = 0, packed = 0;
+    for (struct service *service = supervisor->by_name; service != NULL;
+         service = service->by_name.next)
+        if (strcmp(service->name, request->after) > 0)
+            services[count++] = service;
+    if (count > 1)
+        qsort(services, count, sizeof *services, by_name);
+    while (packed < count && rows.size < LIST_BYTES_MAX && packed < LIST_COUNT_MAX)
+        service_row_write(services[packed++], &rows);
+    write_array(&list, packed);
+    buffer_append(&list, rows.data, rows.size);
+    uint8_t *copy = list.is_exhausted ? NULL : arena_alloc(call->arena, list.size);
+    if (copy == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    memcpy(copy, list.data, list.size);
+    reply->services = span_of(copy, list.size);
+    reply->next = packed < count ? services[packed - 1]->name : "";
+    return STATUS_OK;
+}
+
+/* ---- start ---- */
+
+static enum status parse_start_cause(const char *text, enum start_cause *cause)
+{
+    static const struct {
+        const char *name;
+        enum start_cause cause;
+    } causes[] = { { "", START_DEPLOY },
+                   { "deploy", START_DEPLOY },
+                   { "fallback", START_FALLBACK },
+                   { "recover", START_RECOVER },
+                   { "restart", START_RESTART } };
+    for (size_t i = 0; i < COUNT_OF(causes); i++)
+        if (strcmp(text, causes[i].name) == 0) {
+            *cause = causes[i].cause;
+            return STATUS_OK;
+        }
+    return STATUS_INVALID_ARGUMENT;
+}
+
+static enum status refuse_old(struct rpc_call *call, const char *name, uint64_t held,
+                              uint64_t asked)
+{
+    return problem_set(&call->problem, STATUS_ABORTED, "since",
+                       "%s is held since event %" PRIu64 ", which is not before %" PRIu64, name,
+                       held, asked);
+}
+
+/* What a call finds when it asks for what is there already, or nearly. */
+enum answer { ANSWER_ORDER, ANSWER_JOIN, ANSWER_ROW, ANSWER_REFUSED };
+
+static bool is_idle(enum service_state state)
+{
+    return state == SERVICE_parked || state == SERVICE_failed || state == SERVICE_backoff;
+}
+
+/* The table of section 4 of the design: a lower since is refused, the same generation is not
+ * started twice, and what a supervisor has given up on is started again when somebody asks for just
+ * that. */
+static enum answer compare(const struct service *service, uint64_t generation, uint64_t since,
+                           enum start_cause cause)
+{
+    if (service->order != NULL) {
+        if (since < service->order->since)
+            return ANSWER_REFUSED;
+        if (since == service->order->since)
+            return generation == service->order->generation ? ANSWER_JOIN : ANSWER_REFUSED;
+        return ANSWER_ORDER;
+    }
+    if (since < service->since)
+        return ANSWER_REFUSED;
+    if (generation != service->generation)
+        return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
+    if (service->state == SERVICE_stopping)
+        return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
+    if (service->state == SERVICE_starting)
+        return ANSWER_JOIN;
+    if (is_idle(service->state) &&
+        (since > service->since || cause == START_RECOVER || cause == START_RESTART))
+        return ANSWER_ORDER;
+    return ANSWER_ROW;
+}
+
+static enum status answer_row(struct service *service, struct rpc_call *call, struct span *row)
+{
+    AUTO(buffer_close) struct buffer buffer = { .limit = SERVICE_ROW_BYTES_MAX };
+    service_row_write(service, &buffer);
+    uint8_t *copy = buffer.is_exhausted ? NULL : arena_alloc(call->arena, buffer.size);
+    if (copy == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    memcpy(copy, buffer.data, buffer.size);
+    *row = span_of(copy, buffer.size);
+    return STATUS_OK;
+}
+
+static enum status check_spec(const struct supervisor *supervisor, const char *name,
+                              const struct spec *spec, struct problem *problem)
+{
+    if (strcmp(spec->tenant, supervisor->site->tenant) != 0)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "spec.tenant",
+                           "must be %s, whose supervisor this is", supervisor->site->tenant);
+    if (strcmp(spec->name, name) != 0)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "spec.name", "must be %s", name);
+    return STATUS_OK;
+}
+
+/* The hash is of the canonical form, whatever form was sent. */
+static enum status hash_spec(const struct spec *spec, struct hash *hash)
+{
+    AUTO(buffer_close) struct buffer canonical = { .limit = SPEC_BYTES_MAX };
+    TRY(spec_encode(spec, &canonical));
+    *hash = spec_hash(buffer_span(&canonical));
+    return STATUS_OK;
+}
+
+static enum status make_order(struct supervisor *supervisor, struct rpc_call *call,
+                              const struct supervisor_start_request *request,
+                              enum start_cause cause, struct start_order **made)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct spec spec = { 0 };
+    char code_path[PATH_MAX];
+    enum status status = spec_decode(request->spec, &arena, &spec, &call->problem);
+    if (status != STATUS_OK) {
+        problem_prefix(&call->problem, "spec");
+        return status;
+    }
+    TRY(check_spec(supervisor, request->name, &spec, &call->problem));
+    TRY(launch_code_path(supervisor->site, request->name, request->generation, code_path));
+    struct start_order *order = calloc(1, sizeof *order);
+    if (order == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    order->generation = request->generation;
+    order->since = request->since;
+    order->cause = cause;
+    order->cause_id = request->cause_id;
+    status = hash_spec(&spec, &order->spec_hash);
+    if (status == STATUS_OK)
+        status = launch_make(&spec, code_path, &order->launch);
+    if (status == STATUS_OK && spec.code.size > 0)
+        status = site_code_write(supervisor->site, request->name, request->generation, spec.code);
+    if (status != STATUS_OK) {
+        start_order_free(order);
+        return status;
+    }
+    *made = order;
+    return STATUS_OK;
+}
+
+static enum status check_room(struct supervisor *supervisor, bool is_new, struct rpc_call *call)
+{
+    if (supervisor->is_shutting_down)
+        return problem_set(&call->problem, STATUS_UNAVAILABLE, "",
+                           "the supervisor of %s is shutting down", supervisor->site->tenant);
+    if (is_new && supervisor_count(supervisor) >= SERVICES_PER_TENANT_MAX)
+        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
+                           "%s has %d services already", supervisor->site->tenant,
+                           SERVICES_PER_TENANT_MAX);
+    if (!reports_have_room(&supervisor->reports))
+        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
+                           "too many reports are not acknowledged");
+    return STATUS_OK;
+}
+
+static enum status handle_supervisor_start(struct supervisor *supervisor, struct rpc_call *call,
+                                           const struct supervisor_start_request *request,
+                                           struct supervisor_start_reply *reply)
+{
+    enum start_cause cause;
+    struct service *service = supervisor_find(supervisor, request->name);
+    TRY(check_room(supervisor, service == NULL, call));
+    if (parse_start_cause(request->cause, &cause) != STATUS_OK)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "cause",
+                           "must be deploy, fallback, recover or restart");
+    if (request->generation == 0 || request->since < request->generation)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "since",
+                           "must be the generation or a later event, from 1");
+    enum answer answer = service == NULL
+                             ? ANSWER_ORDER
+                             : compare(service, request->generation, request->since, cause);
+    struct start_order *order = NULL;
+    switch (answer) {
+    case ANSWER_REFUSED:
+        return refuse_old(call, request->name,
+                          service->order != NULL ? service->order->since : service->since,
+                          request->since);
+    case ANSWER_ROW:
+        service->since = request->since;
+        service_touch(service);
+        return answer_row(service, call, &reply->service);
+    case ANSWER_JOIN:
+        rpc_call_defer(call);
+        service_join(service, call);
+        return STATUS_OK;
+    case ANSWER_ORDER:
+        break;
+    }
+    TRY(make_order(supervisor, call, request, cause, &order));
+    rpc_call_defer(call);
+    call->user = NULL;
+    order->calls = call;
+    if (service != NULL)
+        service_order(service, order);
+    else if (service_new(supervisor, request->name, order) == NULL) {
+        start_order_free(order);
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
+    return STATUS_OK;
+}
+
+/* ---- stop and restart ---- */
+
+static enum status parse_stop_cause(const char *text, enum stop_cause *cause)
+{
+    static const struct {
+        const char *name;
+        enum stop_cause cause;
+    } causes[] = { { "kill", STOP_KILL },
+                   { "replace", STOP_REPLACE },
+                   { "shutdown", STOP_SHUTDOWN },
+                   { "recover", STOP_RECOVER } };
+    for (size_t i = 0; i < COUNT_OF(causes); i++)
+        if (strcmp(text, causes[i].name) == 0) {
+            *cause = causes[i].cause;
+            return STATUS_OK;
+        }
+    return STATUS_INVALID_ARGUMENT;
+}
+
+static uint64_t newest_since(const struct service *service)
+{
+    return service->order != NULL ? service->order->since : service->since;
+}
+
+static enum status handle_supervisor_stop(struct supervisor *supervisor, struct rpc_call *call,
+                                          const struct supervisor_stop_request *request,
+                                          struct supervisor_stop_reply *reply)
+{
+    (void)reply;
+    struct stop_request stop = {
+        .cause_id = request->cause_id,
+        .has_grace = request->has_grace,
+        .grace_ms = request->grace_ms,
+    };
+    struct service *service = supervisor_find(supervisor, request->name);
+    if (parse_stop_cause(request->cause, &stop.cause) != STATUS_OK)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "cause",
+                           "must be kill, replace, shutdown or recover");
+    if (service == NULL)
+        return not_held(call, request->name);
+    if (request->since != 0 && request->since < newest_since(service))
+        return refuse_old(call, request->name, newest_since(service), request->since);
+    rpc_call_defer(call);
+    service_stop(service, &stop, call);
+    return STATUS_OK;
+}
+
+static enum status handle_supervisor_restart(struct supervisor *supervisor, struct rpc_call *call,
+                                             const struct supervisor_restart_request *request,
+                                             struct supervisor_restart_reply *reply)
+{
+    (void)reply;
+    struct service *service = supervisor_find(supervisor, request->name);
+    TRY(check_room(supervisor, false, call));
+    if (service == NULL)
+        return not_held(call, request->name);
+    if (request->since < newest_since(service))
+        return refuse_old(call, request->name, newest_since(service), request->since);
+    /* What waits to be started, or is just being started, is fresh enough. */
+    if (service->order != NULL || service->state == SERVICE_starting) {
+        rpc_call_defer(call);
+        service_join(service, call);
+        return STATUS_OK;
+    }
+    if (service->state == SERVICE_stopping)
+        return problem_set(&call->problem, STATUS_ABORTED, "name", "%s is being stopped",
+                           request->name);
+    struct start_order *order = calloc(1, sizeof *order);
+    if (order == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    order->generation = service->generation;
+    order->since = request->since;
+    order->cause = START_RESTART;
+    rpc_call_defer(call);
+    call->user = NULL;
+    order->calls = call;
+    service_order(service, order);
+    return STATUS_OK;
+}
+
+/* ---- reports and shutdown ---- */
+
+static enum status handle_supervisor_watch(struct supervisor *supervisor, struct rpc_call *call,
+                                           const struct supervisor_watch_request *request,
+                                           struct supervisor_watch_reply *reply)
+{
+    (void)request, (void)reply;
+    rpc_call_defer(call);
+    watch_begin(supervisor, call);
+    return STATUS_OK;
+}
+
+static enum status handle_supervisor_ack(struct supervisor *supervisor, struct rpc_call *call,
+                                         const struct supervisor_ack_request *request,
+                                         struct supervisor_ack_reply *reply)
+{
+    (void)reply;
+    if (reports_acknowledge(&supervisor->reports, request->number) != STATUS_OK)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "number",
+                           "no report %" PRIu64 " was ever sent", request->number);
+    return STATUS_OK;
+}
+
+static enum status handle_supervisor_shutdown(struct supervisor *supervisor, struct rpc_call *call,
+                                              const struct supervisor_shutdown_request *request,
+                                              struct supervisor_shutdown_reply *reply)
+{
+    (void)reply;
+    rpc_call_defer(call);
+    supervisor_shutdown(supervisor,
+                        request->timeout_ms != 0 ? request->timeout_ms : SHUTDOWN_TIMEOUT_MS, call);
+    return STATUS_OK;
+}
+
+#define ROUTES_DEF     "common/api/tenantd.def"
+#define ROUTES_CONTEXT struct supervisor
+#include "common/api/routes.h"
+
+static void write_counter(struct buffer *buffer, const char *name, uint64_t value)
+{
+    write_str(buffer, name);
+    write_u64(buffer, value);
+}
+
+static void write_counters(void *context, struct buffer *buffer)
+{
+    const struct supervisor *supervisor = context;
+    write_map(buffer, 6);
+    write_counter(buffer, "services", supervisor_count(supervisor));
+    write_counter(buffer, "starts", supervisor->counters.starts);
+    write_counter(buffer, "exits", supervisor->counters.exits);
+    write_counter(buffer, "process_rounds", supervisor->counters.rounds);
+    write_counter(buffer, "reports_unacknowledged", supervisor->reports.count);
+    write_counter(buffer, "reports_missed", supervisor->reports.missed);
+}
+
+void methods_setup(struct rpc_service *service, struct supervisor *supervisor,
+                   struct access *access)
+{
+    static struct daemon_self self;
+    self = (struct daemon_self){ "tenantd", access, write_counters, supervisor };
+    daemon_methods_setup(&self, routes);
+    daemon_health_set("ready", "%s", "");
+    *service = (struct rpc_service){
+        .routes = routes,
+        .context = supervisor,
+        .authorise = access_authorise,
+        .access = access,
+    };
+}

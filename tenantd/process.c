@@ -1,0 +1,168 @@
+/* Reads /proc by directory descriptor, so that the same code sees our own namespace or the host's.
+ */
+#include "tenantd/process.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+static const char MARK_KEY[] = "SOLO_INSTANCE=";
+enum { ENVIRON_CHUNK_BYTES = 8192, ENVIRON_BYTES_MAX = 4 * 1024 * 1024 };
+
+static ssize_t read_small(int proc_fd, const char *name, char *text, size_t size)
+{
+    AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t got = read(fd, text, size - 1);
+    if (got >= 0)
+        text[got] = '\0';
+    return got;
+}
+
+bool process_read(int proc_fd, pid_t pid, struct process *process)
+{
+    char name[32], text[1024];
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    if (read_small(proc_fd, name, text, sizeof text) <= 0)
+        return false;
+    /* The second field is the program's name in brackets and may hold anything, brackets too. */
+    const char *after_name = strrchr(text, ')');
+    int parent, session;
+    *process = (struct process){ .pid = pid };
+    if (after_name == NULL ||
+        sscanf(after_name + 1,
+               " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
+               &process->state, &parent, &session, &process->start_ticks) != 4)
+        return false;
+    process->parent = parent;
+    process->session = session;
+    return true;
+}
+
+static int by_pid(const void *a, const void *b)
+{
+    pid_t first = ((const struct process *)a)->pid, second = ((const struct process *)b)->pid;
+    return (first > second) - (first < second);
+}
+
+enum status processes_read(int proc_fd, struct process **processes, size_t *count)
+{
+    int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) {
+        int error = errno;
+        fd_close(&fd);
+        return log_failure(status_from_errno(error), "read /proc", "reason", strerror(error));
+    }
+    struct process *list = NULL;
+    size_t size = 0, capacity = 0;
+    enum status status = STATUS_OK;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (!isdigit((unsigned char)entry->d_name[0]))
+            continue;
+        if (size == capacity) {
+            capacity = capacity == 0 ? 128 : capacity * 2;
+            struct process *bigger = realloc(list, capacity * sizeof *list);
+            if (bigger == NULL) {
+                status = log_failure(STATUS_RESOURCE_EXHAUSTED, "read /proc", "reason", "memory");
+                break;
+            }
+            list = bigger;
+        }
+        if (process_read(proc_fd, (pid_t)atoi(entry->d_name), &list[size]) &&
+            list[size].state != 'Z' && list[size].state != 'X')
+            size++;
+    }
+    closedir(directory);
+    if (status != STATUS_OK) {
+        free(list);
+        return status;
+    }
+    if (size > 1)
+        qsort(list, size, sizeof *list, by_pid);
+    *processes = list;
+    *count = size;
+    return STATUS_OK;
+}
+
+/* Looks at one variable; the text ends with NUL. */
+static bool is_mark(const char *variable, const char *prefix, char mark[PROCESS_MARK_BYTES])
+{
+    if (strncmp(variable, MARK_KEY, sizeof MARK_KEY - 1) != 0)
+        return false;
+    const char *value = variable + sizeof MARK_KEY - 1;
+    if (strncmp(value, prefix, strlen(prefix)) != 0 || strlen(value) >= PROCESS_MARK_BYTES)
+        return false;
+    strcpy(mark, value);
+    return true;
+}
+
+bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES])
+{
+    char name[32], chunk[ENVIRON_CHUNK_BYTES + 1];
+    snprintf(name, sizeof name, "%d/environ", (int)pid);
+    AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t held = 0, total = 0;
+    bool is_inside_long_one = false; /* a variable that does not fit cannot be the mark */
+    for (;;) {
+        ssize_t got = read(fd, chunk + held, ENVIRON_CHUNK_BYTES - held);
+        if (got < 0 && errno == EINTR)
+            continue;
+        size_t size = held + (got > 0 ? (size_t)got : 0);
+        chunk[size] = '\0';
+        char *variable = chunk, *end;
+        while ((end = memchr(variable, '\0', (size_t)(chunk + size - variable))) != NULL) {
+            if (!is_inside_long_one && is_mark(variable, prefix, mark))
+                return true;
+            is_inside_long_one = false;
+            variable = end + 1;
+        }
+        held = (size_t)(chunk + size - variable);
+        total += got > 0 ? (size_t)got : 0;
+        if (got <= 0 || total > ENVIRON_BYTES_MAX)
+            return held > 0 && !is_inside_long_one && is_mark(variable, prefix, mark);
+        memmove(chunk, variable, held);
+        if (held == ENVIRON_CHUNK_BYTES) {
+            held = 0;
+            is_inside_long_one = true;
+        }
+    }
+}
+
+void process_kill(int proc_fd, const struct process *process)
+{
+    AUTO(fd_close) int pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+    struct process now;
+    if (pidfd < 0 || !process_read(proc_fd, process->pid, &now) ||
+        now.start_ticks != process->start_ticks)
+        return;
+    if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+        log_failure(status_from_errno(errno), "kill", "pid", NUMBER(process->pid), "reason",
+                    strerror(errno));
+}
+
+pid_t process_outer_pid(int proc_fd, int pidfd)
+{
+    char name[48], text[1024];
+    snprintf(name, sizeof name, "self/fdinfo/%d", pidfd);
+    if (read_small(proc_fd, name, text, sizeof text) <= 0)
+        return 0;
+    const char *line = strstr(text, "Pid:");
+    int pid = line == NULL ? 0 : atoi(line + strlen("Pid:"));
+    return pid > 0 ? pid : 0;
+}

@@ -1,0 +1,36 @@
+#ifndef SOLO_TENANTD_PROCESS_H
+#define SOLO_TENANTD_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/status.h"
+
+/* What /proc says about a process. `proc_fd` is a descriptor of a /proc directory; pids are those
+ * of its pid namespace. */
+struct process {
+    pid_t pid, parent, session;
+    uint64_t start_ticks; /* field 22 of stat: with the pid it names one process of this boot */
+    char state;           /* 'Z' and 'X' are dead already */
+};
+
+/* false when it is gone. */
+bool process_read(int proc_fd, pid_t pid, struct process *process);
+
+/* All processes but dead ones, in the order of their pids. The caller frees `*processes`. */
+enum status processes_read(int proc_fd, struct process **processes, size_t *count);
+
+/* The mark in its environment: the value of SOLO_INSTANCE, if it begins with `prefix`. */
+enum { PROCESS_MARK_BYTES = 200 };
+bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES]);
+
+/* SIGKILL to exactly this process, never to a later one with its number. `proc_fd` must be our own
+ * pid namespace's. */
+void process_kill(int proc_fd, const struct process *process);
+
+/* The pid of a process that we hold a pidfd of, in the pid namespace of `proc_fd`; 0 if it has
+ * gone. */
+pid_t process_outer_pid(int proc_fd, int pidfd);
+
+#endif

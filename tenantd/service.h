@@ -1,0 +1,125 @@
+#ifndef SOLO_TENANTD_SERVICE_H
+#define SOLO_TENANTD_SERVICE_H
+
+#include <ev.h>
+
+#include "common/api/service_states.h"
+#include "common/base/hash.h"
+#include "common/base/limits.h"
+#include "common/base/name.h"
+#include "common/rpc/server.h"
+#include "tenantd/capture.h"
+#include "tenantd/launch.h"
+#include "tenantd/restart.h"
+
+/* Names are chosen by tenants: they are hashed with a key of our own. */
+#define HASH_FUNCTION(key, size, hash) ((hash) = service_name_hash(key, size))
+unsigned service_name_hash(const void *key, size_t size);
+#include <uthash.h>
+
+struct supervisor;
+
+/* Why a process is started: decides what the report of it is called. */
+enum start_cause { START_DEPLOY, START_FALLBACK, START_RECOVER, START_RESTART, START_AFTER_CRASH };
+
+/* Why it is stopped. */
+enum stop_cause { STOP_KILL, STOP_REPLACE, STOP_SHUTDOWN, STOP_RECOVER, STOP_RESTART };
+
+/* What a call wants started, from its arrival until its service has become it. */
+struct start_order {
+    uint64_t generation, since, cause_id;
+    enum start_cause cause;
+    struct hash spec_hash;
+    struct launch *launch;  /* NULL: what is held already */
+    struct rpc_call *calls; /* that wait for it, linked by `user` */
+};
+
+/* One exit, packed as an exit_row. */
+struct past_exit {
+    size_t size;
+    uint8_t packed[];
+};
+
+/* One service: at most one process tree at any time. See service_step for the states. */
+struct service {
+    struct supervisor *supervisor;
+    UT_hash_handle by_name, by_pid;
+    struct service *previous_ending, *next_ending;
+    struct service *previous_changed, *next_changed;
+    bool is_changed; /* its row has to be sent to the watch */
+    char name[NAME_BYTES_MAX + 1];
+
+    uint64_t generation, since, cause_id;
+    struct hash spec_hash;
+    struct launch *launch;
+    enum service_state state;
+    char reason[REASON_BYTES_MAX];
+
+    /* the process */
+    pid_t pid;      /* 0 when there is none; otherwise our child, not reaped yet */
+    pid_t session;  /* that the last one led */
+    uint64_t nonce; /* of its mark */
+    uint64_t host_pid, start_ticks, started_wall_ns, started_boot_ns;
+    struct capture capture;
+
+    /* what follows its end */
+    bool is_ending;        /* the rest of its tree is being ended */
+    bool was_found;        /* by the round that looks for it now */
+    unsigned empty_rounds; /* that found nothing of it, in a row */
+    int exit_status;       /* of waitpid */
+    uint64_t ran_ns;
+    struct past_exit *exits[EXITS_KEPT]; /* newest first */
+    struct restart_history history;
+    uint64_t restarts; /* by policy, since it was last started on request */
+    enum start_cause start_cause;
+    bool owes_restarted; /* a crash was reported, the first restart after it was not */
+
+    /* what has been asked for */
+    struct start_order *order;    /* comes when it has stopped */
+    struct rpc_call *start_calls; /* wait for the process of this generation */
+    struct rpc_call *stop_calls;
+    bool is_stop_wanted;
+    bool was_running_at_stop;
+    bool was_killed;
+    enum stop_cause stop_cause;
+    uint64_t stop_cause_id;
+    uint64_t stop_grace_ms;
+
+    struct ev_timer timer; /* the end of a grace or of a backoff */
+    bool is_due;           /* it has fired */
+    uint64_t due_wall_ns;
+};
+
+/* Makes a service in the supervisor's tables, in state starting, with an order that is carried out
+ * by the next service_step. Takes the order over. NULL when there is no memory. */
+struct service *service_new(struct supervisor *supervisor, const char *name,
+                            struct start_order *order);
+/* Out of the tables, and its memory: when nothing of it is left, or at the supervisor's end. */
+void service_free(struct service *service);
+void start_order_free(struct start_order *order);
+
+/* Begins what the order says; stops what runs. Takes the order over. An older order that waits is
+ * dropped and its calls are told. */
+void service_order(struct service *service, struct start_order *order);
+/* Adds a call to those that wait for the start of what is held or ordered. */
+void service_join(struct service *service, struct rpc_call *call);
+
+struct stop_request {
+    enum stop_cause cause;
+    uint64_t cause_id;
+    bool has_grace;
+    uint64_t grace_ms; /* at most this */
+};
+/* Ends and forgets it; drops a waiting order. `call` (may be NULL) is answered when it is gone. */
+void service_stop(struct service *service, const struct stop_request *request,
+                  struct rpc_call *call);
+
+/* Its process has ended. */
+void service_exited(struct service *service, int exit_status);
+/* Nothing is left of its tree. May free the service. */
+void service_tree_ended(struct service *service);
+
+/* Marks its row as changed. */
+void service_touch(struct service *service);
+
+#endif

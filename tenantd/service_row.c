@@ -1,0 +1,203 @@
+/* Packs what is known about a service. */
+#include "tenantd/service_row.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "tenantd/supervisor.h"
+
+enum {
+    EXIT_ROW_BYTES_MAX = REASON_BYTES_MAX + EXIT_OUTPUT_BYTES_MAX + 128,
+    EXITS_BYTES_MAX = EXITS_KEPT * EXIT_ROW_BYTES_MAX,
+    PAYLOAD_BYTES_MAX = 4096,
+};
+static const uint64_t NS_PER_MS = 1000000;
+_Static_assert((int)SERVICE_ROW_BYTES_MAX > (int)EXITS_BYTES_MAX + 2048, "a row holds its exits");
+
+static void exits_write(const struct service *service, struct buffer *buffer)
+{
+    size_t count = 0;
+    while (count < EXITS_KEPT && service->exits[count] != NULL)
+        count++;
+    write_array(buffer, count);
+    for (size_t i = 0; i < count; i++)
+        write_object(buffer, span_of(service->exits[i]->packed, service->exits[i]->size));
+}
+
+void service_row_write(const struct service *service, struct buffer *buffer)
+{
+    const struct supervisor *supervisor = service->supervisor;
+    AUTO(buffer_close) struct buffer exits = { .limit = EXITS_BYTES_MAX };
+    char mark[200];
+    const struct launch_identity identity = { service->name, service->generation, service->nonce };
+    if (service->exits[0] != NULL)
+        exits_write(service, &exits);
+    const struct service_row row = {
+        .tenant = supervisor->site->tenant,
+        .name = service->name,
+        .state = service_state_name(service->state),
+        .reason = service->reason,
+        .generation = service->generation,
+        .since = service->since,
+        .pid = service->host_pid,
+        .start_ticks = service->start_ticks,
+        .started_ns = service->pid != 0 ? service->started_wall_ns : 0,
+        .restarts = service->restarts,
+        .due_ns = service->due_wall_ns,
+        .is_ready = service->state == SERVICE_running,
+        .spec_hash = service->spec_hash,
+        .instance = service->pid != 0 ? launch_mark(mark, supervisor->site, &identity) : "",
+        .exits = exits.is_exhausted ? span_of(NULL, 0) : buffer_span(&exits),
+        .boot_id = supervisor->boot_id,
+    };
+    fields_encode(&record_service_row, &row, buffer);
+}
+
+char *exit_text(char text[EXIT_TEXT_BYTES], int exit_status)
+{
+    if (!WIFSIGNALED(exit_status)) {
+        snprintf(text, EXIT_TEXT_BYTES, "exited with code %d", WEXITSTATUS(exit_status));
+        return text;
+    }
+    const char *name = signal_text(WTERMSIG(exit_status));
+    if (name != NULL && name[0] != '\0')
+        snprintf(text, EXIT_TEXT_BYTES, "was killed by SIG%s", name);
+    else
+        snprintf(text, EXIT_TEXT_BYTES, "was killed by signal %d", WTERMSIG(exit_status));
+    return text;
+}
+
+void service_exit_keep(struct service *service)
+{
+    AUTO(buffer_close) struct buffer buffer = { .limit = EXIT_ROW_BYTES_MAX };
+    char text[EXIT_TEXT_BYTES], reason[EXIT_TEXT_BYTES + 48], output[EXIT_OUTPUT_BYTES_MAX + 1];
+    bool is_signalled = WIFSIGNALED(service->exit_status);
+    snprintf(reason, sizeof reason, "%s%s", exit_text(text, service->exit_status),
+             service->was_killed && service->is_stop_wanted ? ", its grace was over"
+             : service->is_stop_wanted                      ? " when asked to stop"
+                                                            : "");
+    const struct exit_row row = {
+        .wall_ns = clock_wall_ns(),
+        .ran_ms = service->ran_ns / NS_PER_MS,
+        .code = is_signalled ? 0 : WEXITSTATUS(service->exit_status),
+        .signal = is_signalled ? (uint64_t)WTERMSIG(service->exit_status) : 0,
+        .reason = reason,
+        .output = capture_tail_text(&service->capture, output),
+    };
+    fields_encode(&record_exit_row, &row, &buffer);
+    struct past_exit *kept = buffer.is_exhausted ? NULL : malloc(sizeof *kept + buffer.size);
+    if (kept == NULL)
+        return;
+    kept->size = buffer.size;
+    memcpy(kept->packed, buffer.data, buffer.size);
+    free(service->exits[EXITS_KEPT - 1]);
+    memmove(service->exits + 1, service->exits, (EXITS_KEPT - 1) * sizeof service->exits[0]);
+    service->exits[0] = kept;
+}
+
+static const char *stop_cause_name(enum stop_cause cause)
+{
+    static const char *const names[] = {
+        [STOP_KILL] = "kill",       [STOP_REPLACE] = "replace", [STOP_SHUTDOWN] = "shutdown",
+        [STOP_RECOVER] = "recover", [STOP_RESTART] = "restart",
+    };
+    return names[cause];
+}
+
+static void exit_write(const struct service *service, struct buffer *buffer)
+{
+    char text[EXIT_TEXT_BYTES];
+    bool is_signalled = WIFSIGNALED(service->exit_status);
+    write_str(buffer, is_signalled ? "signal" : "code");
+    write_u64(buffer, (uint64_t)(is_signalled ? WTERMSIG(service->exit_status)
+                                              : WEXITSTATUS(service->exit_status)));
+    write_str(buffer, "exit");
+    write_str(buffer, exit_text(text, service->exit_status));
+    write_str(buffer, "ran_ms");
+    write_u64(buffer, service->ran_ns / NS_PER_MS);
+}
+
+/* No output: a secret that a service prints must not get into the log. */
+void service_report(struct service *service, const char *type, uint64_t causation_id,
+                    unsigned parts)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    bool has_exit = (parts & REPORT_WITH_EXIT) != 0, has_stop = (parts & REPORT_WITH_STOP) != 0;
+    write_map(&payload,
+              3u + (service->host_pid != 0 ? 1 : 0) + (has_exit ? 3 : 0) + (has_stop ? 2 : 0));
+    write_str(&payload, "generation");
+    write_u64(&payload, service->generation);
+    write_str(&payload, "restarts");
+    write_u64(&payload, service->restarts);
+    write_str(&payload, "reason");
+    write_str(&payload, service->reason);
+    if (service->host_pid != 0) {
+        write_str(&payload, "pid");
+        write_u64(&payload, service->host_pid);
+    }
+    if (has_exit)
+        exit_write(service, &payload);
+    if (has_stop) {
+        write_str(&payload, "cause");
+        write_str(&payload, stop_cause_name(service->stop_cause));
+        write_str(&payload, "was_killed");
+        write_bool(&payload, service->was_killed);
+    }
+    const struct report_content content = {
+        .type = type,
+        .name = service->name,
+        .generation = service->generation,
+        .since = service->since,
+        .causation_id = causation_id,
+        .payload = buffer_span(&payload),
+        .is_folding = strcmp(type, "service_completed") == 0,
+    };
+    ensure(!payload.is_exhausted);
+    reports_add(&service->supervisor->reports, &content);
+}
+
+static struct rpc_call *calls_pop(struct rpc_call **calls)
+{
+    struct rpc_call *call = *calls;
+    if (call != NULL)
+        *calls = call->user;
+    return call;
+}
+
+void service_answer_rows(struct service *service, struct rpc_call **calls)
+{
+    if (*calls == NULL)
+        return;
+    AUTO(buffer_close) struct buffer row = { .limit = SERVICE_ROW_BYTES_MAX };
+    service_row_write(service, &row);
+    const struct supervisor_start_reply start = { .service = buffer_span(&row) };
+    const struct supervisor_restart_reply restart = { .service = buffer_span(&row) };
+    for (struct rpc_call *call; (call = calls_pop(calls)) != NULL;)
+        rpc_call_reply(call, call->method == &method_supervisor_start ? (const void *)&start
+                                                                      : (const void *)&restart);
+}
+
+void service_answer_stopped(struct service *service, struct rpc_call **calls)
+{
+    const struct supervisor_stop_reply reply = { .generation = service->generation,
+                                                 .was_killed = service->was_running_at_stop &&
+                                                               service->was_killed };
+    for (struct rpc_call *call; (call = calls_pop(calls)) != NULL;)
+        rpc_call_reply(call, &reply);
+}
+
+void calls_fail(struct rpc_call **calls, enum status status, const struct problem *problem)
+{
+    for (struct rpc_call *call; (call = calls_pop(calls)) != NULL;)
+        rpc_call_fail(call, status, problem);
+}

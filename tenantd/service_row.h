@@ -1,0 +1,27 @@
+#ifndef SOLO_TENANTD_SERVICE_ROW_H
+#define SOLO_TENANTD_SERVICE_ROW_H
+
+#include "common/base/buffer.h"
+#include "tenantd/service.h"
+
+/* What others see of a service: its row, its exits and the payloads of its reports. */
+void service_row_write(const struct service *service, struct buffer *buffer);
+
+/* "exited with code 3", "killed by SIGKILL". */
+enum { EXIT_TEXT_BYTES = 96 };
+char *exit_text(char text[EXIT_TEXT_BYTES], int exit_status);
+
+/* Remembers the exit that service->exit_status and ran_ns describe, with the last output. */
+void service_exit_keep(struct service *service);
+
+/* Queues a report; with_exit adds the exit's fields, `stop` its cause. */
+enum { REPORT_PLAIN = 0, REPORT_WITH_EXIT = 1, REPORT_WITH_STOP = 2 };
+void service_report(struct service *service, const char *type, uint64_t causation_id,
+                    unsigned parts);
+
+/* Answer every call of a list, which is then empty. */
+void service_answer_rows(struct service *service, struct rpc_call **calls);
+void service_answer_stopped(struct service *service, struct rpc_call **calls);
+void calls_fail(struct rpc_call **calls, enum status status, const struct problem *problem);
+
+#endif

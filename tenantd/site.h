@@ -1,0 +1,71 @@
+#ifndef SOLO_TENANTD_SITE_H
+#define SOLO_TENANTD_SITE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/file_lock.h"
+#include "common/base/name.h"
+#include "common/base/status.h"
+#include "tenantd/cgroup.h"
+#include "tenantd/options.h"
+
+enum isolation { ISOLATION_NONE, ISOLATION_USER_NAMESPACES, ISOLATION_NAMESPACES };
+
+/* Where a tenant's things are: directories opened before a mount namespace may hide their paths,
+ * and the paths under which its services see them. */
+struct site {
+    char tenant[NAME_BYTES_MAX + 1];
+    char store_id[STORE_ID_DIGITS + 1];
+    bool has_ids; /* services run as uid and gid; otherwise as we do */
+    uid_t uid;
+    gid_t gid;
+    char data_dir[PATH_MAX], run_dir[PATH_MAX];
+    char mark_prefix[STORE_ID_DIGITS + NAME_BYTES_MAX + 3]; /* "<store id>/<tenant>/" */
+
+    struct file_lock lock;
+    int socket_fd; /* RUN/internal/tenants */
+    int code_fd;   /* RUN/tenants/T: code, GENERATION below a service */
+    int home_fd;   /* DATA/tenants/T: a working directory per service */
+    int log_fd;    /* DATA/logs/T */
+    int null_fd;
+    int host_proc_fd; /* the host's /proc */
+    int proc_fd;      /* our own pid namespace's; the same one without namespaces */
+    struct cgroup cgroup;
+
+    enum isolation isolation;
+    uint64_t own_host_pid;
+    char home_seen[PATH_MAX]; /* home_fd and code_fd as a service sees them */
+    char code_seen[PATH_MAX];
+};
+#define SITE_NONE                                                                                  \
+    ((struct site){ .lock = FILE_LOCK_NONE,                                                        \
+                    .socket_fd = -1,                                                               \
+                    .code_fd = -1,                                                                 \
+                    .home_fd = -1,                                                                 \
+                    .log_fd = -1,                                                                  \
+                    .null_fd = -1,                                                                 \
+                    .host_proc_fd = -1,                                                            \
+                    .proc_fd = -1,                                                                 \
+                    .cgroup = CGROUP_NONE })
+
+/* Makes the directories and takes the tenant's lock: STATUS_LOCKED when another supervisor has it.
+ * Then ends whatever an earlier supervisor of this tenant left behind. */
+enum status site_open(struct site *site, const struct options *options, const char *data_dir,
+                      const char *run_dir);
+void site_close(struct site *site);
+
+/* A service's own folder, owned by the tenant; made when it is not there. */
+enum status site_home_make(const struct site *site, const char *service);
+
+/* Writes RUN/tenants/T/SERVICE/GENERATION/code, readable by the tenant only. Not synced: it is made
+ * again from the log after a power cut. */
+enum status site_code_write(const struct site *site, const char *service, uint64_t generation,
+                            struct span code);
+void site_code_remove(const struct site *site, const char *service, uint64_t generation);
+
+const char *isolation_text(enum isolation isolation); /* as supervisor.hello says it */
+
+#endif

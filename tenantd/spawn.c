@@ -1,0 +1,156 @@
+/* From supervisor to program without a shell or a helper in between. The child shares our memory
+ * until it execs: child_run makes system calls directly (the C library's wrappers for ids would
+ * signal threads, sanitizers would wrap the others) and leaves its error in the shared request. */
+#include "tenantd/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "tenantd/clone_vfork.h"
+
+enum {
+    SIGNALS = 64,
+    CAPABILITIES = 64,
+    FILES_SOFT_MAX = 1024, /* what programs that use select(2) can live with */
+    SERVICE_UMASK = 022,
+};
+
+struct child {
+    const struct spawn_request *request;
+    pid_t parent;
+    bool is_in_cgroup;
+    int cgroup_procs;
+    volatile int error;
+    const char *volatile step;
+};
+
+#define UNCHECKED __attribute__((no_sanitize("address", "undefined")))
+
+UNCHECKED static void child_fail(struct child *child, const char *step)
+{
+    child->error = errno;
+    child->step = step;
+    syscall(SYS_exit_group, 127);
+}
+
+#define MUST(step, call)                                                                           \
+    do {                                                                                           \
+        if ((call) < 0)                                                                            \
+            child_fail(child, step);                                                               \
+    } while (0)
+
+/* The mask stays full until our handlers, which would run on the shared memory, are gone. */
+UNCHECKED static void reset_signals(void)
+{
+    static const uint64_t default_action[4]; /* the kernel's struct sigaction, SIG_DFL */
+    for (int number = 1; number <= SIGNALS; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t));
+}
+
+UNCHECKED static void place_descriptors(struct child *child)
+{
+    const struct spawn_request *request = child->request;
+    MUST("input", syscall(SYS_dup3, request->input, 0, 0));
+    MUST("output", syscall(SYS_dup3, request->output, 1, 0));
+    MUST("output", syscall(SYS_dup3, request->error, 2, 0));
+    /* All of ours are close-on-exec; this is for what we may have inherited. */
+    syscall(SYS_close_range, 3u, ~0u, 0u);
+}
+
+UNCHECKED static void set_limits(struct child *child)
+{
+    const struct rlimit no_core = { 0, 0 };
+    struct rlimit files = { 0, 0 };
+    MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_CORE, &no_core, NULL));
+    MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &files));
+    files.rlim_cur = files.rlim_max < FILES_SOFT_MAX ? files.rlim_max : FILES_SOFT_MAX;
+    MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL));
+    syscall(SYS_umask, SERVICE_UMASK);
+}
+
+UNCHECKED static void drop_rights(struct child *child)
+{
+    const struct spawn_request *request = child->request;
+    /* Fails with EPERM for who has no CAP_SETPCAP, and who has not has no capabilities to pass on.
+     */
+    for (int capability = 0; capability < CAPABILITIES; capability++)
+        if (syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+            break;
+    syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (request->has_ids) {
+        MUST("groups", syscall(SYS_setgroups, 0, NULL));
+        MUST("gid", syscall(SYS_setresgid, request->gid, request->gid, request->gid));
+        MUST("uid", syscall(SYS_setresuid, request->uid, request->uid, request->uid));
+    }
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0, 0, 0 }, { 0, 0, 0 } };
+    MUST("capabilities", syscall(SYS_capset, &header, none));
+    MUST("privileges", syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    /* After the ids: changing them clears it. */
+    MUST("parent", syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    if (syscall(SYS_getppid) != child->parent)
+        syscall(SYS_exit_group, 127);
+}
+
+UNCHECKED static int child_run(void *argument)
+{
+    struct child *child = argument;
+    const struct spawn_request *request = child->request;
+    reset_signals();
+    if (child->cgroup_procs >= 0 && !child->is_in_cgroup)
+        MUST("cgroup", syscall(SYS_write, child->cgroup_procs, "0", (size_t)1));
+    MUST("session", syscall(SYS_setsid));
+    place_descriptors(child);
+    set_limits(child);
+    drop_rights(child);
+    MUST("chdir", syscall(SYS_chdir, request->working_dir));
+    const uint64_t nothing = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &nothing, NULL, sizeof nothing);
+    MUST("exec", syscall(SYS_execve, request->program, request->arguments, request->environment));
+    return 127;
+}
+
+enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
+                  struct spawn_failure *failure)
+{
+    struct child child = { .request = request, .parent = getpid(), .cgroup_procs = -1 };
+    if (request->cgroup >= 0)
+        child.cgroup_procs = openat(request->cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    int opened_pidfd = -1;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t made = clone_vfork(child_run, &child, request->cgroup, &child.is_in_cgroup,
+                             pidfd == NULL ? NULL : &opened_pidfd);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (child.cgroup_procs >= 0)
+        close(child.cgroup_procs);
+    if (made < 0)
+        return log_failure(status_from_errno(error), "make process", "program", request->program,
+                           "reason", strerror(error));
+    if (child.error == 0) {
+        *pid = made;
+        if (pidfd != NULL)
+            *pidfd = opened_pidfd;
+        return STATUS_OK;
+    }
+    if (opened_pidfd >= 0)
+        close(opened_pidfd);
+    while (waitpid(made, NULL, 0) < 0 && errno == EINTR)
+        ;
+    *failure = (struct spawn_failure){ child.step, child.error };
+    return STATUS_FAILED_PRECONDITION;
+}

@@ -1,0 +1,335 @@
+/* Tables, SIGCHLD, and the end of each turn: rounds that end trees, then what the watch gets, then
+ * whether we are done. */
+#include "tenantd/supervisor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <utlist.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "tenantd/service_row.h"
+
+enum {
+    ROUNDS_WITHOUT = 2,     /* that find nothing end a tree */
+    STRAY_ROUNDS_MAX = 100, /* strays that do not die hold up nobody for longer */
+    NAMES_BYTES_MAX = FRAME_BYTES_SMALL - 16 * 1024,
+};
+static const double ROUND_DELAY_FIRST_S = 0.001, ROUND_DELAY_MAX_S = 0.05, LINGER_STEP_S = 0.01;
+
+/* ---- tables ---- */
+
+struct service *supervisor_find(const struct supervisor *supervisor, const char *name)
+{
+    struct service *service;
+    HASH_FIND(by_name, supervisor->by_name, name, strlen(name), service);
+    return service;
+}
+
+size_t supervisor_count(const struct supervisor *supervisor)
+{
+    return HASH_CNT(by_name, supervisor->by_name);
+}
+
+static struct service *find_pid(const struct supervisor *supervisor, pid_t pid)
+{
+    struct service *service;
+    HASH_FIND(by_pid, supervisor->by_pid, &pid, sizeof pid, service);
+    return service;
+}
+
+void supervisor_add(struct supervisor *supervisor, struct service *service)
+{
+    HASH_ADD_KEYPTR(by_name, supervisor->by_name, service->name, strlen(service->name), service);
+}
+
+void supervisor_remove(struct supervisor *supervisor, struct service *service)
+{
+    HASH_DELETE(by_name, supervisor->by_name, service);
+    if (service->pid != 0)
+        HASH_DELETE(by_pid, supervisor->by_pid, service);
+    if (service->is_ending)
+        DL_DELETE2(supervisor->ending, service, previous_ending, next_ending);
+    if (service->is_changed)
+        DL_DELETE2(supervisor->changed, service, previous_changed, next_changed);
+}
+
+void supervisor_changed(struct supervisor *supervisor, struct service *service)
+{
+    if (service->is_changed || supervisor->watch.call == NULL)
+        return;
+    service->is_changed = true;
+    DL_APPEND2(supervisor->changed, service, previous_changed, next_changed);
+}
+
+void supervisor_process_started(struct supervisor *supervisor, struct service *service)
+{
+    HASH_ADD(by_pid, supervisor->by_pid, pid, sizeof service->pid, service);
+    supervisor->counters.starts++;
+}
+
+void supervisor_service_stopped(struct supervisor *supervisor, const struct service *service)
+{
+    if (!supervisor->is_shutting_down)
+        return;
+    if (!service->was_killed) {
+        supervisor->stopped++;
+        return;
+    }
+    supervisor->killed++;
+    if (supervisor->killed_names.size + NAME_BYTES_MAX + 8 < NAMES_BYTES_MAX) {
+        write_str(&supervisor->killed_names, service->name);
+        supervisor->killed_names_count++;
+    }
+}
+
+/* ---- children ---- */
+
+static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events)
+{
+    (void)loop, (void)events;
+    struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, on_child);
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        struct service *service = find_pid(supervisor, pid);
+        if (service == NULL)
+            continue; /* an orphan that was handed to us */
+        supervisor->counters.exits++;
+        HASH_DELETE(by_pid, supervisor->by_pid, service);
+        service_exited(service, status);
+    }
+}
+
+/* ---- ending trees ---- */
+
+static void on_ending_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    OWNER_OF(timer, struct supervisor, ending_timer)->is_round_due = true;
+}
+
+void supervisor_end_tree(struct supervisor *supervisor, struct service *service)
+{
+    ensure(!service->is_ending);
+    service->is_ending = true;
+    service->empty_rounds = 0;
+    DL_APPEND2(supervisor->ending, service, previous_ending, next_ending);
+    supervisor->is_round_due = true;
+    supervisor->round_delay_s = ROUND_DELAY_FIRST_S;
+}
+
+static void *owner_by_main(void *context, pid_t pid)
+{
+    return find_pid(context, pid);
+}
+
+static void *owner_by_session(void *context, pid_t session)
+{
+    struct supervisor *supervisor = context;
+    for (struct service *service = supervisor->by_name; service != NULL;
+         service = service->by_name.next)
+        if (service->session == session)
+            return service;
+    return NULL;
+}
+
+static void *owner_by_mark(void *context, const char *mark)
+{
+    struct supervisor *supervisor = context;
+    uint64_t generation, nonce;
+    if (sscanf(mark + strlen(supervisor->site->mark_prefix), "%" SCNu64 "/%" SCNx64, &generation,
+               &nonce) != 2)
+        return NULL;
+    for (struct service *service = supervisor->by_name; service != NULL;
+         service = service->by_name.next)
+        if (service->nonce == nonce && service->generation == generation)
+            return service;
+    return NULL;
+}
+
+static bool must_end(void *context, void *owner)
+{
+    (void)context;
+    struct service *service = owner;
+    service->was_found = true;
+    return service->is_ending;
+}
+
+/* By marks: one look at /proc for all of them. */
+static void look(struct supervisor *supervisor)
+{
+    const struct tree_services services = {
+        supervisor, owner_by_main, owner_by_session, owner_by_mark, must_end,
+    };
+    struct service *service;
+    DL_FOREACH2(supervisor->ending, service, next_ending)
+    service->was_found = false;
+    size_t strays;
+    if (tree_round(&supervisor->tree, &services, &strays) != STATUS_OK)
+        return;
+    supervisor->counters.rounds++;
+    supervisor->stray_rounds = strays == 0 ? 0 : supervisor->stray_rounds + 1;
+    bool has_strays = strays > 0 && supervisor->stray_rounds < STRAY_ROUNDS_MAX;
+    DL_FOREACH2(supervisor->ending, service, next_ending)
+    service->empty_rounds = service->was_found || has_strays ? 0 : service->empty_rounds + 1;
+}
+
+static bool is_tree_empty(struct supervisor *supervisor, struct service *service)
+{
+    const struct cgroup *cgroup = &supervisor->site->cgroup;
+    if (cgroup->fd < 0)
+        return service->empty_rounds >= ROUNDS_WITHOUT;
+    if (cgroup_service_remove(cgroup, service->name))
+        return true;
+    cgroup_service_kill(cgroup, service->name);
+    return false;
+}
+
+static void end_round(struct supervisor *supervisor)
+{
+    struct service *service, *next;
+    supervisor->is_round_due = false;
+    if (supervisor->site->cgroup.fd < 0)
+        for (int i = 0; i < ROUNDS_WITHOUT; i++)
+            look(supervisor);
+    DL_FOREACH_SAFE2(supervisor->ending, service, next, next_ending)
+    {
+        if (!is_tree_empty(supervisor, service))
+            continue;
+        DL_DELETE2(supervisor->ending, service, previous_ending, next_ending);
+        service->is_ending = false;
+        service_tree_ended(service);
+    }
+    if (supervisor->ending == NULL || supervisor->is_round_due)
+        return;
+    ev_timer_stop(supervisor->loop, &supervisor->ending_timer);
+    ev_timer_set(&supervisor->ending_timer, supervisor->round_delay_s, 0.0);
+    ev_timer_start(supervisor->loop, &supervisor->ending_timer);
+    supervisor->round_delay_s = supervisor->round_delay_s * 2 < ROUND_DELAY_MAX_S
+                                    ? supervisor->round_delay_s * 2
+                                    : ROUND_DELAY_MAX_S;
+}
+
+/* ---- shutdown ---- */
+
+/* Only wakes the loop: before_sleep looks whether the last answers are out. */
+static void on_linger(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)timer, (void)events;
+}
+
+void supervisor_shutdown(struct supervisor *supervisor, uint64_t timeout_ms, struct rpc_call *call)
+{
+    const struct stop_request request = { .cause = STOP_SHUTDOWN,
+                                          .has_grace = true,
+                                          .grace_ms = timeout_ms };
+    if (call != NULL) {
+        call->user = supervisor->shutdown_calls;
+        supervisor->shutdown_calls = call;
+    }
+    supervisor->is_shutting_down = true;
+    struct service *service, *next;
+    HASH_ITER(by_name, supervisor->by_name, service, next)
+    service_stop(service, &request, NULL);
+}
+
+static void finish_shutdown(struct supervisor *supervisor)
+{
+    AUTO(buffer_close) struct buffer names = { .limit = NAMES_BYTES_MAX + 16 };
+    write_array(&names, supervisor->killed_names_count);
+    buffer_append(&names, supervisor->killed_names.data, supervisor->killed_names.size);
+    const struct supervisor_shutdown_reply reply = {
+        .stopped = supervisor->stopped,
+        .killed = supervisor->killed,
+        .killed_names = buffer_span(&names),
+    };
+    for (struct rpc_call *call; (call = supervisor->shutdown_calls) != NULL;) {
+        supervisor->shutdown_calls = call->user;
+        rpc_call_reply(call, &reply);
+    }
+    if (supervisor->has_shut_down)
+        return;
+    supervisor->has_shut_down = true;
+    log_info("all services ended", "stopped", NUMBER(supervisor->stopped), "killed",
+             NUMBER(supervisor->killed));
+    supervisor->linger_until_ns = clock_boottime_ns() + SHUTDOWN_LINGER_MS * 1000000ull;
+    ev_timer_set(&supervisor->linger, LINGER_STEP_S, LINGER_STEP_S);
+    ev_timer_start(supervisor->loop, &supervisor->linger);
+}
+
+static void end_if_done(struct supervisor *supervisor)
+{
+    if (!supervisor->is_shutting_down || supervisor->by_name != NULL)
+        return;
+    finish_shutdown(supervisor);
+    bool is_heard = supervisor->reports.count == 0 || supervisor->watch.call == NULL;
+    /* The watch itself is a call that is owed its answer until it is ended. */
+    if (is_heard)
+        watch_end(supervisor);
+    bool is_sent = supervisor->server == NULL || *supervisor->server == NULL ||
+                   rpc_server_owed(*supervisor->server) == 0;
+    if ((is_heard && is_sent) || clock_boottime_ns() >= supervisor->linger_until_ns)
+        lifecycle_end(supervisor->lifecycle, STATUS_OK);
+}
+
+/* Before rpc's own, so that what is answered here still goes out in this turn. */
+static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int events)
+{
+    (void)loop, (void)events;
+    struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, before_sleep);
+    if (supervisor->is_round_due)
+        end_round(supervisor);
+    watch_pump(supervisor);
+    end_if_done(supervisor);
+}
+
+enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lifecycle,
+                            struct site *site)
+{
+    supervisor->lifecycle = lifecycle;
+    supervisor->loop = lifecycle->loop;
+    supervisor->site = site;
+    supervisor->killed_names.limit = NAMES_BYTES_MAX;
+    TRY(clock_boot_id(supervisor->boot_id));
+    random_fill(supervisor->incarnation, sizeof supervisor->incarnation);
+    capture_hub_open(&supervisor->hub, supervisor->loop, site->log_fd);
+    supervisor->tree = (struct tree){
+        .proc_fd = site->proc_fd,
+        .self = getpid(),
+        .is_own_namespace = site->isolation != ISOLATION_NONE,
+        .mark_prefix = site->mark_prefix,
+    };
+    ev_timer_init(&supervisor->ending_timer, on_ending_timer, 0, 0);
+    ev_timer_init(&supervisor->linger, on_linger, 0, 0);
+    ev_signal_init(&supervisor->on_child, on_child, SIGCHLD);
+    ev_signal_start(supervisor->loop, &supervisor->on_child);
+    ev_prepare_init(&supervisor->before_sleep, before_sleep);
+    ev_prepare_start(supervisor->loop, &supervisor->before_sleep);
+    return STATUS_OK;
+}
+
+void supervisor_close(struct supervisor *supervisor)
+{
+    if (supervisor->loop == NULL)
+        return;
+    watch_end(supervisor);
+    struct service *service, *next;
+    HASH_ITER(by_name, supervisor->by_name, service, next)
+    service_free(service);
+    const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
+    calls_fail(&supervisor->shutdown_calls, STATUS_UNAVAILABLE, &gone);
+    ev_timer_stop(supervisor->loop, &supervisor->ending_timer);
+    ev_timer_stop(supervisor->loop, &supervisor->linger);
+    ev_signal_stop(supervisor->loop, &supervisor->on_child);
+    ev_prepare_stop(supervisor->loop, &supervisor->before_sleep);
+    capture_hub_close(&supervisor->hub);
+    reports_close(&supervisor->reports);
+    tree_close(&supervisor->tree);
+    buffer_close(&supervisor->killed_names);
+}

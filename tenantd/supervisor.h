@@ -1,0 +1,77 @@
+#ifndef SOLO_TENANTD_SUPERVISOR_H
+#define SOLO_TENANTD_SUPERVISOR_H
+
+#include "common/base/clock.h"
+#include "common/daemon/lifecycle.h"
+#include "tenantd/reports.h"
+#include "tenantd/service.h"
+#include "tenantd/site.h"
+#include "tenantd/tree.h"
+#include "tenantd/watch.h"
+
+/* All services of one tenant, their processes, and what is due in this turn of the loop. */
+enum {
+    INCARNATION_BYTES = 16,
+    SERVICE_ROW_BYTES_MAX = 8 * 1024,
+    SHUTDOWN_LINGER_MS = 5000, /* for acknowledgements after the last service */
+};
+
+struct supervisor {
+    struct lifecycle *lifecycle;
+    struct ev_loop *loop;
+    struct site *site;
+    struct rpc_server **server; /* to know whether answers are still unsent; filled later */
+    char boot_id[BOOT_ID_BYTES];
+    uint8_t incarnation[INCARNATION_BYTES];
+
+    struct service *by_name, *by_pid; /* hash tables */
+    struct service *changed;          /* rows that the watch has not seen */
+    struct service *ending;           /* trees that are being ended */
+    struct capture_hub hub;
+    struct reports reports;
+    struct watch watch;
+    struct tree tree;
+    unsigned stray_rounds; /* in a row that found strays */
+
+    struct ev_signal on_child;
+    struct ev_prepare before_sleep;
+    struct ev_timer ending_timer;
+    struct ev_timer linger;
+    bool is_round_due;
+    double round_delay_s;
+
+    bool is_shutting_down, has_shut_down;
+    uint64_t linger_until_ns;
+    struct rpc_call *shutdown_calls; /* linked by `user` */
+    uint64_t stopped, killed;
+    struct buffer killed_names; /* packed texts */
+    size_t killed_names_count;
+
+    struct {
+        uint64_t starts, exits, rounds;
+    } counters;
+};
+
+enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lifecycle,
+                            struct site *site);
+/* Answers what waits with unavailable; services die with us. */
+void supervisor_close(struct supervisor *supervisor);
+
+struct service *supervisor_find(const struct supervisor *supervisor, const char *name);
+size_t supervisor_count(const struct supervisor *supervisor);
+
+/* Ends every service, each within min(its grace, timeout_ms); `call` (may be NULL) is answered when
+ * all are gone. Then ends the program when the reports are acknowledged or nobody watches. */
+void supervisor_shutdown(struct supervisor *supervisor, uint64_t timeout_ms, struct rpc_call *call);
+
+/* For service.c: */
+void supervisor_add(struct supervisor *supervisor, struct service *service);
+void supervisor_remove(struct supervisor *supervisor, struct service *service);
+void supervisor_changed(struct supervisor *supervisor, struct service *service);
+void supervisor_process_started(struct supervisor *supervisor, struct service *service);
+/* Ends what is left of a service's tree, from the end of this turn on; service_tree_ended follows.
+ */
+void supervisor_end_tree(struct supervisor *supervisor, struct service *service);
+void supervisor_service_stopped(struct supervisor *supervisor, const struct service *service);
+
+#endif
