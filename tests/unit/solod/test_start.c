@@ -1,0 +1,217 @@
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/uuid.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/solod/scene.h"
+
+TestSuite(solod_start, .init = scene_open, .fini = scene_close, .timeout = 60);
+
+Test(solod_start, daemons_start_in_order_and_recovery_follows)
+{
+    struct listing listing;
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_story("eventd start\ndeployd start\nrecoveryd start\n");
+    scene_list(&listing);
+    cr_assert_eq(listing.count, 3, "solod, eventd, deployd");
+    cr_assert_eq(listing_find(&listing, "solod")->pid, scene.solod);
+    cr_assert_eq(listing.recovery_exit_code, 0);
+    cr_assert_str_empty(listing.reason);
+}
+
+Test(solod_start, a_daemon_that_says_nothing_keeps_the_next_from_starting)
+{
+    struct listing listing;
+    scene_ask("EVENTD", "silent");
+    scene_start(NULL);
+    scene_until("eventd", "starting");
+    scene_until_told("eventd start");
+    scene_list(&listing);
+    cr_assert_str_eq(listing.state, "starting");
+    cr_assert_str_eq(listing_find(&listing, "deployd")->state, "stopped");
+    cr_assert_not_null(strstr(listing.reason, "eventd is starting"));
+}
+
+/* The stranger's message has come when its process has gone: it is sent before. */
+Test(solod_start, a_stranger_cannot_say_ready_for_a_daemon)
+{
+    struct listing listing;
+    scene_ask("EVENTD", "stranger");
+    scene_start(NULL);
+    scene_until_told("eventd start");
+    struct timespec moment = { .tv_nsec = 200 * 1000000 };
+    nanosleep(&moment, NULL);
+    scene_list(&listing);
+    cr_assert_str_eq(listing_find(&listing, "eventd")->state, "starting");
+}
+
+Test(solod_start, a_failed_recovery_makes_it_degraded_not_unready)
+{
+    struct listing listing;
+    struct system_wait_reply reply = { 0 };
+    const struct system_wait_request request = { 0 };
+    scene_ask("RECOVERYD", "code=7");
+    scene_start(NULL);
+    scene_until("solod", "degraded");
+    scene_list(&listing);
+    cr_assert_eq(listing.recovery_exit_code, 7);
+    cr_assert_not_null(strstr(listing.reason, "exit code 7"));
+    cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, NULL), STATUS_OK);
+    cr_assert_str_eq(reply.state, "degraded");
+}
+
+Test(solod_start, without_recovery_recoveryd_is_not_run)
+{
+    struct listing listing;
+    scene_start((const char *[]){ "--set", "recovery_enabled=false", NULL });
+    scene_until("solod", "ready");
+    scene_story("eventd start\ndeployd start\n");
+    scene_list(&listing);
+    cr_assert_eq(listing.recovery_exit_code, -1);
+}
+
+Test(solod_start, wait_is_answered_when_recovery_has_ended_or_in_time)
+{
+    struct system_wait_reply reply = { 0 };
+    struct problem problem = { 0 };
+    struct system_wait_request request = { .timeout_ms = 100 };
+    scene_ask("RECOVERYD", "slow");
+    scene_start(NULL);
+    struct listed recoveryd = scene_until("recoveryd", "running");
+    cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, &problem),
+                 STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(kill(recoveryd.pid, SIGTERM), 0);
+    request.timeout_ms = 0;
+    cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, &problem), STATUS_OK);
+    cr_assert_str_eq(reply.state, "ready");
+}
+
+Test(solod_start, the_progress_of_recovery_is_passed_on)
+{
+    struct listing listing;
+    scene_ask("RECOVERYD", "slow");
+    scene_start(NULL);
+    scene_until("solod", "recovering");
+    do
+        scene_list(&listing);
+    while (strstr(listing.reason, "7 of 9") == NULL);
+}
+
+Test(solod_start, a_second_instance_is_refused_by_run_and_by_data)
+{
+    char other[128];
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert_eq(scene_run_other(scene.data, scene.run), 75);
+    snprintf(other, sizeof other, "%s/other", scene.folder);
+    cr_assert_eq(scene_run_other(scene.data, other), 75, "two RUNs must not share one DATA");
+    cr_assert_eq(scene_run_other(other, scene.run), 75);
+    scene_until("solod", "ready");
+}
+
+Test(solod_start, a_missing_program_is_named_at_once)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/tenantd", scene.bin);
+    cr_assert_eq(unlink(path), 0);
+    scene_start(NULL);
+    cr_assert_eq(scene_end(), 4);
+    scene_story("");
+}
+
+Test(solod_start, a_bad_setting_is_refused_before_anything_is_made)
+{
+    scene_start((const char *[]){ "--set", "recovery_enabled=perhaps", NULL });
+    cr_assert_eq(scene_end(), 64);
+    cr_assert_not(scene_has(""));
+}
+
+static mode_t mode_of(const char *path_in_run)
+{
+    char path[256];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/%s", scene.run, path_in_run);
+    cr_assert_eq(stat(path, &status), 0, "%s", path);
+    return status.st_mode & 07777;
+}
+
+Test(solod_start, directories_and_sockets_have_their_modes)
+{
+    cr_assert_eq(mkdir(scene.run, 0700), 0);
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert_eq(mode_of(""), 0755);
+    cr_assert_eq(mode_of("internal"), 0700);
+    cr_assert_eq(mode_of("internal/tenants"), 0700);
+    cr_assert_eq(mode_of("internal/run_id"), 0600);
+    cr_assert_eq(mode_of("solod.sock"), 0666);
+    cr_assert_eq(mode_of("eventd.sock"), 0666);
+    cr_assert_eq(mode_of("deployd.sock"), 0666);
+}
+
+static void run_write(const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", scene.run, name);
+    cr_assert_eq(file_write(path, span_of_text(text), 0644), STATUS_OK);
+}
+
+Test(solod_start, a_run_directory_of_an_earlier_boot_is_emptied)
+{
+    cr_assert_eq(mkdir(scene.run, 0755), 0);
+    run_write("boot_id", "00000000-0000-0000-0000-000000000000");
+    run_write("stale", "x");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert_not(scene_has("stale"));
+    cr_assert_eq(scene_run_other(scene.data, scene.run), 75, "the lock was taken anew");
+}
+
+Test(solod_start, a_run_directory_of_this_boot_or_of_nobody_is_kept)
+{
+    char boot_id[BOOT_ID_BYTES];
+    cr_assert_eq(mkdir(scene.run, 0755), 0);
+    run_write("somebodys", "x");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert(scene_has("somebodys"));
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_eq(clock_boot_id(boot_id), STATUS_OK);
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert(scene_has("somebodys"));
+}
+
+static void run_id_read(struct uuid *id)
+{
+    char path[256];
+    struct buffer text = { .limit = 64 };
+    snprintf(path, sizeof path, "%s/internal/run_id", scene.run);
+    cr_assert_eq(file_read(path, &text), STATUS_OK);
+    cr_assert_eq(buffer_append(&text, "", 1), STATUS_OK);
+    cr_assert_eq(uuid_parse((const char *)text.data, id), STATUS_OK);
+    buffer_close(&text);
+}
+
+Test(solod_start, each_start_is_a_run_of_its_own)
+{
+    struct uuid first, second;
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    run_id_read(&first);
+    scene_signal(SIGKILL);
+    cr_assert_eq(scene_end(), 128 + SIGKILL);
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    run_id_read(&second);
+    cr_assert_neq(memcmp(&first, &second, sizeof first), 0);
+}

@@ -1,0 +1,172 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/command.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/solod/scene.h"
+
+extern char **environ;
+
+TestSuite(solod_stop, .init = scene_open, .fini = scene_close, .timeout = 60);
+
+static const char whole_story[] = "eventd start\ndeployd start\nrecoveryd start\n"
+                                  "deployd drain\ndeployd stop\neventd close_log\neventd stop\n";
+
+Test(solod_stop, everything_stops_in_reverse_order)
+{
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    scene_story(whole_story);
+    cr_assert_not(scene_has("solod.sock"));
+    cr_assert_not(scene_has("eventd.sock"));
+    cr_assert_not(scene_has("deployd.sock"));
+}
+
+Test(solod_stop, sigint_is_the_same_and_a_second_signal_changes_nothing)
+{
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGINT);
+    scene_signal(SIGTERM);
+    scene_signal(SIGINT);
+    cr_assert_eq(scene_end(), 0);
+    scene_story(whole_story);
+}
+
+Test(solod_stop, a_hangup_is_no_shutdown)
+{
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGHUP);
+    scene_until("solod", "ready");
+    scene_story("eventd start\ndeployd start\nrecoveryd start\n");
+}
+
+Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
+{
+    scene_ask("EVENTD", "late");
+    scene_start(NULL);
+    scene_until_told("eventd start");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    scene_story("eventd start\ndeployd start\ndeployd drain\ndeployd stop\neventd "
+                "close_log\neventd stop\n");
+}
+
+Test(solod_stop, during_recovery_it_ends_recovery)
+{
+    scene_ask("RECOVERYD", "slow");
+    scene_start(NULL);
+    scene_until("recoveryd", "running");
+    scene_until_told("recoveryd start");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_eq(scene_story_count("recoveryd stop"), 1);
+    cr_assert_eq(scene_story_count("eventd close_log\n"), 1);
+}
+
+Test(solod_stop, with_a_daemon_away_it_is_started_to_stop_the_services)
+{
+    struct listing listing;
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_list(&listing);
+    cr_assert_eq(kill(listing_find(&listing, "deployd")->pid, SIGKILL), 0);
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_eq(scene_story_count("deployd drain"), 1);
+    cr_assert_eq(scene_story_count("deployd start"), 2);
+}
+
+Test(solod_stop, killed_services_make_it_forced)
+{
+    scene_ask("DEPLOYD", "drain_kills");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd close_log forced"), 1);
+}
+
+Test(solod_stop, a_daemon_that_fails_to_finish_makes_it_forced)
+{
+    scene_ask("EVENTD", "code=87");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    scene_story(whole_story);
+}
+
+Test(solod_stop, shutdown_events_can_be_switched_off)
+{
+    scene_start((const char *[]){ "--set", "log_shutdown_events=false", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    scene_story("eventd start\ndeployd start\nrecoveryd start\n"
+                "deployd drain quietly\ndeployd stop\neventd stop\n");
+}
+
+Test(solod_stop, an_eventd_that_never_comes_ends_in_time)
+{
+    scene_ask("EVENTD", "silent deaf");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=100", NULL });
+    scene_until_told("eventd start");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    scene_story("eventd start\n");
+}
+
+static pid_t supervisor_start(void)
+{
+    char directory[256];
+    snprintf(directory, sizeof directory, "%s/internal/tenants", scene.run);
+    const char *argv[] = { "supervisor", directory, NULL };
+    const char *const *environment = (const char *const *)environ;
+    char path[128];
+    snprintf(path, sizeof path, "%s/supervisor", scene.bin);
+    cr_assert_eq(symlink(SOLO_STAND_IN, path), 0);
+    argv[0] = path;
+    return command_start(&(struct command){ .argv = argv, .environment = environment }, scene.log);
+}
+
+static int supervisor_end(pid_t pid)
+{
+    int status = 0;
+    struct timespec moment = { .tv_nsec = 5 * 1000000 };
+    for (int i = 0; i < 1000; i++, nanosleep(&moment, NULL))
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return -1;
+}
+
+Test(solod_stop, services_that_nobody_stops_are_killed_with_their_supervisor)
+{
+    scene_ask("DEPLOYD", "drain_fails");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    pid_t supervisor = supervisor_start();
+    while (!scene_has("internal/tenants/acme.sock"))
+        scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(supervisor_end(supervisor), SIGKILL);
+    cr_assert_eq(scene_story_count("eventd close_log forced"), 1);
+}
+
+Test(solod_stop, a_drain_without_an_answer_ends_in_time)
+{
+    scene_ask("DEPLOYD", "drain_hangs");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=100", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd stop"), 1);
+}
