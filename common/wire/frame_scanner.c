@@ -13,11 +13,11 @@ static enum status refuse(const char **rule, const char *text)
 }
 
 /* Every element takes a byte or more: those announced here and those that open containers still
- * lack must fit together. */
+ * lack must fit together. Each level still counts the one that is being read. */
 static bool elements_fit(const struct frame_scanner *scanner, uint64_t elements, size_t bytes_left)
 {
     for (size_t level = 0; level < scanner->depth; level++)
-        elements += scanner->missing[level] - (level + 1 == scanner->depth);
+        elements += scanner->missing[level] - 1;
     return elements <= bytes_left;
 }
 

@@ -123,6 +123,17 @@ Test(frame_scanner, counts_what_outer_containers_still_lack)
     cr_expect_str_eq(rule, "announces more elements than it can hold");
 }
 
+Test(frame_scanner, takes_nested_objects_in_exactly_their_bytes)
+{
+    static const char *const nested[] = { "\x91\x91\x91\x01", "\x91\x81\x01\x92\x01\x02",
+                                          "\x82\x01\x02\x03\x93\x01\x91\x02\x03" };
+    for (size_t i = 0; i < COUNT_OF(nested); i++) {
+        const char *rule = "";
+        struct span data = span_of_text(nested[i]);
+        cr_expect_eq(frame_check(data, data.size, &rule), STATUS_OK, "%zu: %s", i, rule);
+    }
+}
+
 Test(frame_scanner, refuses_what_is_longer_than_its_bound)
 {
     struct frame_scanner scanner = { 0 };
