@@ -150,7 +150,7 @@ static enum status print_store(struct listing *listing, bool *is_end)
     AUTO(event_store_close) struct event_store store = { 0 };
     TRY(event_store_open(&store, listing->settings->data_dir));
     for (*is_end = false; !*is_end;) {
-        uint64_t next, left = listing->left;
+        uint64_t next = listing->next, left = listing->left;
         bool is_settled;
         buffer_clear(&listing->text);
         enum status status = read_slice(listing, &store.db, &next, is_end);
