@@ -42,7 +42,8 @@ struct apply {
     struct application *services;
     size_t count, capacity;
     size_t sent, done, told;
-    size_t bad;
+    size_t total, bad;   /* specs of the file, and those that are refused */
+    bool is_read;        /* the file itself was readable */
     uint64_t timeout_ms; /* of --timeout, 0 without */
     struct list_output list;
     int exit_code;
@@ -108,6 +109,7 @@ static enum status take_spec(void *context, struct span map, const char *place,
 {
     struct apply *apply = context;
     struct spec spec;
+    apply->total++;
     arena_reset(&apply->arena);
     enum status status = spec_decode(map, &apply->arena, &spec, problem);
     if (status == STATUS_OK && apply->session->tenant[0] != '\0' &&
@@ -162,6 +164,7 @@ static enum status read_specs(struct apply *apply, struct problem *problem)
             "without");
     TRY(arguments_duration(apply->arguments, FLAG_timeout, 0, &apply->timeout_ms, problem));
     TRY(input_read("-f", path, &text, problem));
+    apply->is_read = true;
     TRY(specs_from_json(buffer_span(&text), take_spec, apply, problem));
     return find_duplicates(apply, problem);
 }
@@ -262,12 +265,12 @@ int command_apply(struct session *session, const struct arguments *arguments)
     struct problem problem = { 0 };
     enum status status = read_specs(&apply, &problem);
     if (status != STATUS_OK) {
-        const char *path = arguments->value[FLAG_file];
-        return session_fail(session, path == NULL ? "" : path, status, &problem);
+        const char *subject = apply.is_read ? arguments->value[FLAG_file] : "";
+        return session_fail(session, subject, status, &problem);
     }
     if (apply.bad > 0) {
         fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply.bad,
-                apply.bad + apply.count);
+                apply.total);
         return apply.exit_code;
     }
     status = session_client(session, PEER_DEPLOYD, &apply.client, &problem);

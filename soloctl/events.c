@@ -178,6 +178,8 @@ static enum status tell(struct story *story, const struct arguments *arguments,
         TRY(find_start(story, lines, problem));
     TRY(list_begin(&story->list, session->format, "events", problem));
     TRY(show_past(story, problem));
+    if (!session_is_for_programs(session) && !story->has_heading && !follows)
+        fprintf(stderr, "no events\n");
     list_end(&story->list);
     return follows ? show_tail(story, problem) : STATUS_OK;
 }

@@ -25,7 +25,7 @@ enum status input_read(const char *flag, const char *path, struct buffer *conten
                                "%s %s: must be at most %zu bytes", flag, path, content->limit);
     }
     if (size < 0)
-        return problem_set(problem, status_from_errno(errno), "", "%s %s: %s", flag, path,
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s %s: %s", flag, path,
                            strerror(errno));
     return STATUS_OK;
 }

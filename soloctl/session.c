@@ -55,7 +55,7 @@ static enum status read_token(struct session *session, const char *path, struct 
     AUTO(fd_close) int fd = is_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     struct stat file;
     if (fd < 0 || fstat(fd, &file) < 0)
-        return problem_set(problem, status_from_errno(errno), "", "--token-file %s: %s", path,
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "--token-file %s: %s", path,
                            strerror(errno));
     if (!is_input && S_ISREG(file.st_mode) && (file.st_mode & 077) != 0)
         return problem_set(problem, STATUS_PERMISSION_DENIED, "",

@@ -90,7 +90,7 @@ Test(session, a_file_without_a_token_is_refused)
     write_token(text, 0600);
     cr_assert_eq(open_with(&b, FLAG_token_file, token_file, &problem), STATUS_INVALID_ARGUMENT);
     cr_assert_null(strstr(problem.message, "xxx"), "what may be a token is never shown");
-    cr_assert_eq(open_with(&c, FLAG_token_file, "/absent", &problem), STATUS_NOT_FOUND);
+    cr_assert_eq(open_with(&c, FLAG_token_file, "/absent", &problem), STATUS_INVALID_ARGUMENT);
 }
 
 Test(session, bad_global_flags_are_usage)
