@@ -1,0 +1,89 @@
+/* Deploy and kill, over and over: the rate, and whether descriptors and private memory stay flat.
+ *
+ *     bench_pairs [PAIRS]       10000 by default */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench/figures.h"
+#include "bench/fill.h"
+#include "bench/machine.h"
+#include "tests/support/process.h"
+
+enum { SAMPLES = 5 };
+
+struct weight {
+    double kib;
+    long descriptors;
+};
+
+static struct weight weigh(pid_t pid)
+{
+    return (struct weight){ (double)(process_number(pid, "smaps_rollup", "Private_Clean") +
+                                     process_number(pid, "smaps_rollup", "Private_Dirty")),
+                            process_descriptors(pid) };
+}
+
+static void call(struct caller *caller, const char *method, json_t *params)
+{
+    struct problem problem = { 0 };
+    enum status status = caller_call(caller, method, params, 60000, NULL, &problem);
+    if (status != STATUS_OK)
+        test_fail("%s: %s %s", method, status_name(status), problem.message);
+    json_decref(params);
+}
+
+int main(int argc, char **argv)
+{
+    long pairs = argc > 1 ? atol(argv[1]) : 10000;
+    if (pairs < SAMPLES)
+        return 64;
+    struct testbed bed;
+    struct caller caller;
+    char path[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "resident");
+    if (caller_open(&caller, testbed_socket(&bed, "deployd", path)) != STATUS_OK)
+        test_fail("cannot connect");
+    const struct {
+        const char *name;
+        pid_t pid;
+    } daemons[] = { { "solod", bed.solod },
+                    { "eventd", testbed_daemon(&bed, "eventd") },
+                    { "deployd", testbed_daemon(&bed, "deployd") },
+                    { "tenantd", testbed_supervisor(&bed, "acme") } };
+    struct weight weights[COUNT_OF(daemons)][SAMPLES + 1];
+    double begin = machine_now();
+    for (long i = 0, sample = 0; i <= pairs; i++) {
+        if (i >= sample * pairs / SAMPLES && sample <= SAMPLES) {
+            for (size_t d = 0; d < COUNT_OF(daemons); d++)
+                weights[d][sample] = weigh(daemons[d].pid);
+            sample++;
+        }
+        if (i == pairs)
+            break;
+        call(&caller, "service.deploy",
+             json_pack("{s:o}", "spec", service_spec(&bed, "acme", "pair", "sleeper", NULL)));
+        call(&caller, "service.kill", json_pack("{s:s, s:s}", "tenant", "acme", "name", "pair"));
+    }
+    double took = machine_now() - begin;
+    const char *const sleeper[] = { testbed_program(&bed, "sleeper", path), NULL };
+    double bare = machine_spawn_seconds(sleeper, 1000) / 1000;
+    figure_print("a deploy and a kill", took / (double)pairs * 1000, "ms", "posix_spawn, ms",
+                 bare * 1000, 0, 1);
+    for (size_t d = 0; d < COUNT_OF(daemons); d++) {
+        printf("%-10s private KiB", daemons[d].name);
+        for (int s = 0; s <= SAMPLES; s++)
+            printf(" %8.0f", weights[d][s].kib);
+        printf("   descriptors");
+        for (int s = 0; s <= SAMPLES; s++)
+            printf(" %ld", weights[d][s].descriptors);
+        /* the first fifth fills pools and caches; after it nothing may grow */
+        bool is_flat = weights[d][SAMPLES].kib <= 1.1 * weights[d][1].kib + 64 &&
+                       weights[d][SAMPLES].descriptors <= weights[d][1].descriptors + 1;
+        printf("   %s\n", is_flat ? "flat" : "GROWS");
+    }
+    caller_close(&caller);
+    testbed_discard(&bed);
+    return 0;
+}

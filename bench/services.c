@@ -1,0 +1,133 @@
+/* A thousand tiny services of fifty tenants: how long until Solo is ready, how long until they are
+ * all back after kill -9 of everything, beside a bare posix_spawn loop of the same program, and
+ * what the daemons weigh.
+ *
+ *     bench_services [ROUNDS [SERVICES [TENANTS]]]       5 rounds, 1000, 50 by default */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/figures.h"
+#include "bench/fill.h"
+#include "bench/machine.h"
+#include "tests/support/process.h"
+
+static double start_seconds(struct testbed *bed)
+{
+    double begin = machine_now();
+    testbed_launch(bed, NULL);
+    if (!testbed_wait_ready(bed, 120000))
+        test_fail("Solo does not get ready");
+    return machine_now() - begin;
+}
+
+static double run_seconds(const struct testbed *bed, int wanted_code)
+{
+    AUTO(result_close) struct result result = { 0 };
+    double begin = machine_now();
+    testbed_recoveryd(bed, &result, "-o", "json", NULL);
+    double took = machine_now() - begin;
+    if (result.exit_code != wanted_code)
+        test_fail("recoveryd ended with %d: %s", result.exit_code, result_err(&result));
+    return took;
+}
+
+static void measure_start(int rounds)
+{
+    struct testbed bed;
+    struct figures ready = { 0 }, exec = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed); /* creates the store; the figure is for an existing, empty one */
+    testbed_stop(&bed);
+    const char *const argv[] = { "/bin/true", NULL };
+    for (int i = 0; i < rounds; i++) {
+        figures_add(&ready, 1000 * start_seconds(&bed));
+        testbed_stop(&bed);
+        double begin = machine_now();
+        AUTO(result_close) struct result result = { 0 };
+        command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                    &result);
+        figures_add(&exec, 1000 * (machine_now() - begin));
+    }
+    printf("%-46s %12.3f ms       (exec of /bin/true: %.3f ms)   wanted <= 50   %s\n",
+           "solod, exec to ready, nothing to recover", figures_median(&ready),
+           figures_median(&exec), figures_median(&ready) <= 50 ? "ok" : "MISSED");
+    testbed_discard(&bed);
+}
+
+/* Private memory in KiB, of one process. */
+static double private_kib(pid_t pid)
+{
+    return (double)(process_number(pid, "smaps_rollup", "Private_Clean") +
+                    process_number(pid, "smaps_rollup", "Private_Dirty"));
+}
+
+static void measure_memory(struct testbed *bed, size_t services, size_t tenants)
+{
+    static const char *const names[] = { "eventd", "deployd" };
+    char what[64];
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(what, sizeof what, "%s, private memory", names[i]);
+        figure_print_plain(what, private_kib(testbed_daemon(bed, names[i])) / 1024, "MiB", 5, 1);
+    }
+    figure_print_plain("solod, private memory", private_kib(bed->solod) / 1024, "MiB", 5, 1);
+    struct figures supervisors = { 0 };
+    for (size_t i = 0; i < tenants && i < FIGURES_MAX; i++) {
+        char tenant[32];
+        snprintf(tenant, sizeof tenant, "t%zu", i);
+        figures_add(&supervisors, private_kib(testbed_supervisor(bed, tenant)) / 1024);
+    }
+    figure_print_plain("tenantd, private memory (median)", figures_median(&supervisors), "MiB",
+                       1 + (double)(services / tenants) * 4 / 1024, 1);
+}
+
+static void measure_recovery(int rounds, size_t services, size_t tenants)
+{
+    struct testbed bed;
+    struct figures bare = { 0 }, whole = { 0 }, alone = { 0 };
+    char sleeper[4096];
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
+    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
+    testbed_start(&bed);
+    double deploying = fill_services(&bed, services, tenants);
+    figure_print_plain("deploys, one connection", (double)services / deploying, "/s", 0, 0);
+    measure_memory(&bed, services, tenants);
+    const char *const argv[] = { testbed_program(&bed, "sleeper", sleeper), NULL };
+    for (int i = 0; i < rounds; i++) {
+        testbed_kill_everything(&bed);
+        figures_add(&bare, machine_spawn_seconds(argv, services));
+        testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "true");
+        figures_add(&whole, start_seconds(&bed));
+        if (fill_running(&bed) != services)
+            test_fail("%zu of %zu services are back", fill_running(&bed), services);
+        testbed_kill_everything(&bed);
+        testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+        start_seconds(&bed);
+        figures_add(&alone, run_seconds(&bed, 0));
+        if (fill_running(&bed) != services)
+            test_fail("%zu of %zu services are back", fill_running(&bed), services);
+    }
+    char what[80];
+    snprintf(what, sizeof what, "%zu services back, solod exec to ready", services);
+    figure_print(what, figures_median(&whole), "s", "posix_spawn loop", figures_median(&bare), 1.3,
+                 1);
+    snprintf(what, sizeof what, "%zu services back, recoveryd alone", services);
+    figure_print(what, figures_median(&alone), "s", "posix_spawn loop", figures_median(&bare), 1.3,
+                 1);
+    testbed_discard(&bed);
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 5;
+    size_t services = argc > 2 ? (size_t)atol(argv[2]) : 1000;
+    size_t tenants = argc > 3 ? (size_t)atol(argv[3]) : 50;
+    if (rounds < 1 || rounds > FIGURES_MAX || services < 1 || tenants < 1 || tenants > services)
+        return 64;
+    measure_start(rounds);
+    measure_recovery(rounds, services, tenants);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* splitmix64 (public domain algorithm by Sebastiano Vigna). */
+#include "tests/faults/random.h"
+
+#include <stdlib.h>
+
+#include "common/base/hash.h"
+
+uint64_t random_next(struct random *random)
+{
+    uint64_t z = (random->state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint64_t random_below(struct random *random, uint64_t below)
+{
+    return random_next(random) % below;
+}
+
+uint64_t random_seed(void)
+{
+    const char *text = getenv("SOLO_SEED");
+    uint64_t seed;
+    if (text != NULL)
+        return strtoull(text, NULL, 10);
+    random_fill(&seed, sizeof seed);
+    return seed % 1000000000;
+}

@@ -1,0 +1,172 @@
+/* Each daemon killed at each named point of its work, by itself: the first request that arrives
+ * there finds out, the next start must not. Builds without SOLO_FAULTS skip this. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/faults/judge.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(fault_points, .timeout = 300);
+
+/* fault_point() names, and how many arrivals pass before the fatal one: the first are the start's
+ * own. */
+static const struct {
+    const char *point;
+    int arrivals[3];
+} points[] = {
+    { "eventd.before_commit", { 1, 4, 9 } },
+    { "eventd.after_commit", { 1, 4, 9 } },
+    { "rpc_committed", { 1, 4, 9 } },
+    { "deployd.before_append", { 1, 2, 3 } },
+    { "deployd.after_append", { 1, 2, 3 } },
+    { "deployd.before_kill_append", { 1, 2, 0 } },
+    { "deployd.after_kill_append", { 1, 2, 0 } },
+    { "deployd.after_start", { 1, 2, 3 } },
+    { "tenantd.before_spawn", { 1, 2, 3 } },
+    { "tenantd.after_spawn", { 1, 2, 3 } },
+};
+
+struct step {
+    const char *method;
+    const char *name;
+    const char *token;
+};
+
+static const struct step steps[] = {
+    { "service.deploy", "a", "a1" }, { "service.deploy", "b", "b1" },
+    { "service.deploy", "a", "a2" }, { "service.kill", "b", "" },
+    { "service.deploy", "b", "b2" }, { "service.kill", "a", "" },
+    { "service.deploy", "c", "c1" },
+};
+
+static json_t *params_of(const struct testbed *bed, const struct step *step, const char *id)
+{
+    char key[SERVICE_KEY_BYTES];
+    if (strcmp(step->method, "service.kill") == 0)
+        return json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", step->name, "request_id", id);
+    return json_pack("{s:o, s:s}", "spec",
+                     service_spec(bed, "acme", step->name, "sleeper",
+                                  service_key(key, "acme", step->name), step->token, NULL),
+                     "request_id", id);
+}
+
+/* Whether a program can be killed at a point at all: it was compiled in. */
+static bool has_fault_points(const struct testbed *bed)
+{
+    char path[4200];
+    AUTO(result_close) struct result result = { 0 };
+    snprintf(path, sizeof path, "%s/eventd", bed->bin);
+    const char *const argv[] = { "/bin/grep", "-c", "eventd.before_commit", path, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                &result);
+    return result.exit_code == 0;
+}
+
+/* Sends with one id until it is answered, starting solod again when the fault took it. With the
+ * fault set for every life of a daemon, each life gets as far as its point and no further: so it is
+ * taken back after the first few failures by a start without it. */
+static void insist(struct testbed *bed, const struct step *step, const char *id, unsigned *failures)
+{
+    for (int i = 0; i < 400; i++) {
+        struct problem problem = { 0 };
+        json_t *reply = NULL;
+        enum status status =
+            testbed_call(bed, "deployd", step->method, params_of(bed, step, id), &reply, &problem);
+        json_decref(reply);
+        if (status == STATUS_OK)
+            return;
+        ++*failures;
+        if (*failures == 3) {
+            testbed_kill_everything(bed);
+            testbed_set(bed, "SOLO_FAULT", "none");
+            testbed_start(bed);
+        }
+        if (status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN &&
+            status != STATUS_RESOURCE_EXHAUSTED && status != STATUS_DEADLINE_EXCEEDED)
+            test_fail("%s %s: %s %s", step->method, step->name, status_name(status),
+                      problem.message);
+        sleep_ms(10);
+    }
+    test_fail("%s %s was never answered", step->method, step->name);
+}
+
+static void die_at(const char *point, int arrival)
+{
+    struct testbed bed = { 0 };
+    char fault[100];
+    unsigned failures = 0;
+    testbed_open(&bed, 0);
+    if (!has_fault_points(&bed)) {
+        testbed_discard(&bed);
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    }
+    snprintf(fault, sizeof fault, "%s:%d", point, arrival);
+    testbed_start(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT", fault);
+    testbed_launch(&bed, NULL);
+    /* It may never become ready: the point may lie on the way of the start itself. */
+    if (!testbed_wait_ready(&bed, 3000)) {
+        failures = 3;
+        testbed_kill_everything(&bed);
+        testbed_set(&bed, "SOLO_FAULT", "none");
+        testbed_start(&bed);
+    }
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        char id[UUID_TEXT_BYTES];
+        struct uuid uuid = uuid_draw();
+        insist(&bed, &steps[i], uuid_text(id, &uuid), &failures);
+    }
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_FAULT", "none");
+    testbed_start(&bed);
+    json_t *events = judge_read_log(&bed);
+    json_t *wanted = judge_fold(events);
+    size_t running = judge_processes(&bed, wanted);
+    cr_assert_eq(running, 2, "%s: %zu run", fault, running);
+    expect_text(json_object_get(wanted, "acme/b"), "token", "b2");
+    expect_text(json_object_get(wanted, "acme/c"), "token", "c1");
+    size_t deploys = events_count(events, "service_deployed", "acme", NULL);
+    cr_assert_eq(deploys, 5, "%s: %zu deploys in the log", fault, deploys);
+    cr_assert_eq(events_count(events, "service_killed", "acme", NULL), 2);
+    json_decref(events);
+    json_decref(wanted);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 0);
+    printf("%s: %u failed calls, nothing lost\n", fault, failures);
+    fflush(stdout);
+    testbed_close(&bed);
+}
+
+static void die_at_each_of(const char *program)
+{
+    size_t size = strlen(program);
+    for (size_t i = 0; i < COUNT_OF(points); i++)
+        if (strncmp(points[i].point, program, size) == 0)
+            for (size_t k = 0; k < COUNT_OF(points[i].arrivals); k++)
+                if (points[i].arrivals[k] != 0)
+                    die_at(points[i].point, points[i].arrivals[k]);
+}
+
+Test(fault_points, of_eventd)
+{
+    die_at_each_of("eventd.");
+}
+
+Test(fault_points, of_the_answer_after_the_commit)
+{
+    die_at_each_of("rpc_");
+}
+
+Test(fault_points, of_deployd)
+{
+    die_at_each_of("deployd.");
+}
+
+Test(fault_points, of_tenantd)
+{
+    die_at_each_of("tenantd.");
+}
