@@ -1,0 +1,107 @@
+/* Reading specs and looking their programs up. Whether a tenant's uid may execute the file, and whether
+ * the kernel can, shows only when it is tried: tenantd says so. */
+#include "deployd/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/plan/plan.h"
+
+enum { SPEC_ARENA_BYTES = 16 * 1024 * 1024 };
+
+/* What tenantd puts into a tenant's mount namespace; not to be found on the host. */
+#define NAMESPACE_PREFIX "/var/lib/solo/"
+
+enum status admission_decode(const struct caller *caller, struct span map, struct admitted *admitted,
+                             struct problem *problem)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct spec spec;
+    TRY(spec_decode(map, &arena, &spec, problem));
+    if (caller->kind == CALLER_TOKEN && strcmp(caller->tenant, spec.tenant) != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "tenant",
+                           "this token deploys for its own tenant only");
+    struct buffer canonical = { .limit = SPEC_BYTES_MAX };
+    enum status status = spec_encode(&spec, &canonical);
+    if (status != STATUS_OK) {
+        buffer_close(&canonical);
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "spec",
+                           "is over %d bytes with its defaults filled in", (int)SPEC_BYTES_MAX);
+    }
+    snprintf(admitted->tenant, sizeof admitted->tenant, "%s", spec.tenant);
+    snprintf(admitted->name, sizeof admitted->name, "%s", spec.name);
+    admitted->hash = spec_hash(buffer_span(&canonical));
+    admitted->canonical = canonical;
+    return STATUS_OK;
+}
+
+/* A service's own folder on the host. It may not be there yet. */
+static enum status home_path(const struct deployd *deployd, const struct spec *spec, char path[4096])
+{
+    char folder[2 * NAME_BYTES_MAX + 16];
+    snprintf(folder, sizeof folder, "tenants/%s/%s", spec->tenant, spec->name);
+    return path_join(path, deployd->settings.data_dir, folder);
+}
+
+static enum status program_check(const struct deployd *deployd, const struct spec *spec,
+                                 struct problem *problem)
+{
+    char home[4096], found[4096];
+    const char *program = spec_program(spec);
+    /* What is made from the spec itself, or seen inside the namespace only, cannot be looked up. */
+    if (strstr(program, "{code}") != NULL ||
+        strncmp(program, NAMESPACE_PREFIX, strlen(NAMESPACE_PREFIX)) == 0 ||
+        strncmp(spec->working_dir, NAMESPACE_PREFIX, strlen(NAMESPACE_PREFIX)) == 0)
+        return STATUS_OK;
+    TRY(home_path(deployd, spec, home));
+    const char *field = spec->interpreter.count > 0 ? "interpreter" : "argv[0]";
+    const char *path = spec_path(spec);
+    enum status status = program_find(program, path,
+                                      spec->working_dir[0] == '\0' ? home : spec->working_dir, found);
+    bool is_plain = strchr(program, '/') == NULL;
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    if (status == STATUS_PERMISSION_DENIED)
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s cannot be executed%s%s",
+                           program, is_plain ? " in PATH " : "", is_plain ? path : "");
+    return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s not found%s%s", program,
+                       is_plain ? " in PATH " : "", is_plain ? path : "");
+}
+
+enum status admission_program(struct deployd *deployd, struct span canonical,
+                              struct problem *problem)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct spec spec;
+    TRY(spec_decode(canonical, &arena, &spec, problem));
+    return program_check(deployd, &spec, problem);
+}
+
+static void code_set(char code[ADMISSION_CODE_BYTES], enum plan_code value)
+{
+    snprintf(code, ADMISSION_CODE_BYTES, "%s", plan_code_name(value));
+}
+
+enum status admission_program_of(struct deployd *deployd, uint64_t generation,
+                                 char code[ADMISSION_CODE_BYTES], struct problem *problem)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct span stored;
+    struct spec spec;
+    code_set(code, PLAN_CODE_spec_invalid);
+    enum status status = event_map_begin(&deployd->map, &txn);
+    if (status == STATUS_OK)
+        status = event_log_spec(&txn, generation, &stored);
+    if (status != STATUS_OK)
+        return problem_set(problem, status, "", "the spec of generation %llu cannot be read: %s",
+                           (unsigned long long)generation, status_text(status));
+    TRY(spec_decode(stored, &arena, &spec, problem));
+    code_set(code, spec.interpreter.count > 0 ? PLAN_CODE_interpreter_missing
+                                              : PLAN_CODE_program_missing);
+    TRY(program_check(deployd, &spec, problem));
+    code[0] = '\0';
+    return STATUS_OK;
+}

@@ -1,0 +1,93 @@
+/* event.append as deployd uses it: pipelined, repeated after a reconnect, answered after the commit. */
+#include "deployd/appends.h"
+
+#include "common/base/log.h"
+
+enum status append_send(struct deployd *deployd, const struct event_append_request *request,
+                        const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
+                        void *context)
+{
+    struct uuid drawn;
+    if (request_id == NULL && request->source_number == 0) {
+        drawn = uuid_draw();
+        request_id = &drawn;
+    }
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = timeout_ms,
+        .request_id = request_id,
+        .on_reply = on_reply,
+        .context = context,
+    };
+    return rpc_client_call(deployd->eventd, &method_event_append, request, &options, NULL);
+}
+
+struct event_append_request append_about_service(enum event_type type, const struct service *service,
+                                                 char subject[SUBJECT_BYTES],
+                                                 const struct buffer *payload)
+{
+    return (struct event_append_request){
+        .type = event_type_name(type),
+        .tenant = service->tenant->name,
+        .subject = subject_of_service(subject, service->tenant->name, service_name(service)),
+        .payload = buffer_span(payload),
+        .source = "",
+        .intent = "",
+    };
+}
+
+struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
+{
+    return (struct event_append_request){
+        .type = event_type_name(type),
+        .tenant = "",
+        .subject = "system",
+        .payload = buffer_span(payload),
+        .source = "",
+        .intent = "",
+    };
+}
+
+static void on_forgotten_reply(void *context, enum status status, const struct problem *problem,
+                               const void *reply)
+{
+    (void)reply;
+    if (status != STATUS_OK && status != STATUS_CANCELLED)
+        log_warning("an event was not recorded", "type", (const char *)context, "reason",
+                    problem == NULL ? status_text(status) : problem->message);
+}
+
+void append_and_forget(struct deployd *deployd, const struct event_append_request *request)
+{
+    /* Names of types are constants, so they outlive the call. */
+    enum status status = append_send(deployd, request, NULL, APPEND_TIMEOUT_MS, on_forgotten_reply,
+                                     (void *)request->type);
+    if (status != STATUS_OK)
+        on_forgotten_reply((void *)request->type, status, NULL, NULL);
+}
+
+enum status append_problem(enum status status, const struct problem *said, const char *what,
+                           struct problem *problem)
+{
+    const char *message = said != NULL && said->message[0] != '\0' ? said->message
+                                                                    : status_text(status);
+    uint64_t retry_after_ms = said == NULL ? 0 : said->retry_after_ms;
+    switch (status) {
+    case STATUS_DEADLINE_EXCEEDED:
+    case STATUS_UNKNOWN:
+    case STATUS_CANCELLED:
+        problem_set(problem, STATUS_UNKNOWN, "",
+                    "%s: whether the log has it is not known (%s); repeat with the same request_id",
+                    what, message);
+        break;
+    case STATUS_UNAVAILABLE:
+        problem_set(problem, STATUS_UNAVAILABLE, "", "%s: the event log cannot be reached (%s)", what,
+                    message);
+        break;
+    default:
+        problem_set(problem, status, said == NULL ? "" : said->field, "%s: the event log refused: %s",
+                    what, message);
+    }
+    problem->retry_after_ms = retry_after_ms;
+    return problem->code;
+}

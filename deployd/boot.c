@@ -1,0 +1,245 @@
+/* One step after the other, each begun by the end of the one before; the timer bounds the waiting for
+ * supervisors that do not answer and for services that are slow to start. */
+#include "deployd/boot.h"
+
+#include <string.h>
+
+#include "common/access/daemon_methods.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/methods.h"
+#include "deployd/reconcile.h"
+#include "deployd/recovery.h"
+#include "deployd/supervisors.h"
+#include "deployd/tenants.h"
+
+enum { MAP_RETRY_MS = 100, ADOPTING_MS_MAX = 10 * 1000, RECONCILING_MS_MAX = 1500 };
+
+static void timer_set(struct deployd *deployd, uint64_t after_ms)
+{
+    ev_timer_stop(deployd->loop, &deployd->boot.timer);
+    ev_timer_set(&deployd->boot.timer, (double)after_ms / 1e3, 0);
+    ev_timer_start(deployd->loop, &deployd->boot.timer);
+}
+
+static void serve(struct deployd *deployd)
+{
+    ev_timer_stop(deployd->loop, &deployd->boot.timer);
+    enum status status = methods_open(deployd);
+    if (status != STATUS_OK) {
+        lifecycle_end(&deployd->lifecycle, status);
+        return;
+    }
+    lifecycle_ready();
+}
+
+static void boot_damaged(struct deployd *deployd, const char *reason)
+{
+    if (deployd->boot.state == BOOT_DAMAGED)
+        return;
+    log_error("the event store is damaged: nothing is changed until it is repaired", "reason",
+              reason);
+    deployd->boot.state = BOOT_DAMAGED;
+    daemon_health_set("damaged", "the event store: %s", reason);
+    lifecycle_say("damaged: the event store: %s", reason);
+    serve(deployd);
+}
+
+static void boot_ready(struct deployd *deployd)
+{
+    deployd->boot.state = BOOT_READY;
+    const char *reason = !deployd->run.is_new                   ? "not started yet"
+                         : deployd->settings.recovery_enabled ? "waits for recovery"
+                                                              : "recovery is disabled";
+    for (struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next)
+        if (service->wanted.generation != 0 && !service->is_held && service->reason == NULL)
+            catalog_unhold(&deployd->catalog, service, SERVICE_wanted, reason);
+    daemon_health_set("ready", "%s", "");
+    lifecycle_say("ready");
+    log_info("ready", "services", NUMBER(deployd->catalog.service_count), "tenants",
+             NUMBER(deployd->catalog.tenant_count), "run", deployd->run.is_new ? "new" : "the same");
+    serve(deployd);
+}
+
+void boot_reconciled(struct deployd *deployd)
+{
+    if (deployd->boot.state == BOOT_RECONCILING)
+        boot_ready(deployd);
+}
+
+static void reconcile_step(struct deployd *deployd)
+{
+    deployd->boot.state = BOOT_RECONCILING;
+    registry_prune(&deployd->registry, &deployd->catalog);
+    timer_set(deployd, RECONCILING_MS_MAX);
+    reconcile_all(deployd);
+}
+
+void boot_supervisor_told(struct deployd *deployd)
+{
+    ensure(deployd->boot.adopting > 0);
+    if (--deployd->boot.adopting == 0 && deployd->boot.state == BOOT_ADOPTING)
+        timer_set(deployd, 0); /* not from inside a supervisor's step */
+}
+
+static void adopt_step(struct deployd *deployd)
+{
+    deployd->boot.state = BOOT_ADOPTING;
+    timer_set(deployd, ADOPTING_MS_MAX);
+    enum status status = supervisors_adopt(deployd);
+    if (status != STATUS_OK)
+        lifecycle_end(&deployd->lifecycle, status);
+    else if (deployd->boot.adopting == 0)
+        timer_set(deployd, 0);
+}
+
+static void on_run_recorded(void *context, enum status status, const struct problem *problem,
+                            const void *reply)
+{
+    struct deployd *deployd = context;
+    const struct event_append_reply *appended = reply;
+    if (status != STATUS_OK) {
+        const char *reason = problem == NULL ? status_text(status) : problem->message;
+        if (status == STATUS_DATA_LOSS) {
+            boot_damaged(deployd, reason);
+            return;
+        }
+        /* eventd refuses for a while (a full disk, say): deployd is of no use before it does not. */
+        log_warning("the start of the run was not recorded, trying again", "reason", reason);
+        timer_set(deployd, 10 * MAP_RETRY_MS);
+        return;
+    }
+    deployd->run.started = appended->event_id;
+    adopt_step(deployd);
+}
+
+static void run_step(struct deployd *deployd)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
+    struct run_record record;
+    deployd->boot.state = BOOT_RECORDING_RUN;
+    enum status status = event_map_run(&deployd->map, &record);
+    if (status != STATUS_OK) {
+        boot_damaged(deployd, status_text(status));
+        return;
+    }
+    if (record.started != 0 && strcmp(record.run_id, deployd->run.id) == 0) {
+        deployd->run.started = record.started;
+        recovery_restore(deployd, &record);
+        adopt_step(deployd);
+        return;
+    }
+    deployd->run.is_new = true;
+    write_map(&payload, 3);
+    write_str(&payload, "run_id");
+    write_str(&payload, deployd->run.id);
+    write_str(&payload, "boot_id");
+    write_str(&payload, deployd->run.boot_id);
+    write_str(&payload, "version");
+    write_str(&payload, SOLO_VERSION);
+    struct event_append_request request = append_about_system(EVENT_system_started, &payload);
+    status = append_send(deployd, &request, NULL, 0, on_run_recorded, deployd);
+    if (status != STATUS_OK)
+        on_run_recorded(deployd, status, NULL, NULL);
+}
+
+static void map_step(struct deployd *deployd)
+{
+    enum status status = event_map_open(&deployd->map, deployd->settings.data_dir);
+    if (status == STATUS_OK)
+        status = tenants_load(deployd);
+    if (status == STATUS_OK)
+        status = reconcile_load_wanted(deployd);
+    if (status == STATUS_OK)
+        run_step(deployd);
+    else if (status == STATUS_NOT_FOUND || status == STATUS_UNAVAILABLE)
+        timer_set(deployd, MAP_RETRY_MS); /* eventd answers, so its store will be there at once */
+    else
+        boot_damaged(deployd, status_text(status));
+}
+
+static void on_eventd_health(void *context, enum status status, const struct problem *problem,
+                             const void *reply)
+{
+    struct deployd *deployd = context;
+    const struct daemon_health_reply *health = reply;
+    if (status == STATUS_OK && strcmp(health->state, "damaged") == 0) {
+        boot_damaged(deployd, health->reason);
+        return;
+    }
+    if (status != STATUS_OK)
+        log_warning("eventd did not answer", "reason",
+                    problem == NULL ? status_text(status) : problem->message);
+    if (status == STATUS_OK && strcmp(health->state, "ready") == 0)
+        map_step(deployd);
+    else
+        timer_set(deployd, MAP_RETRY_MS);
+}
+
+static void ask_eventd(struct deployd *deployd)
+{
+    const struct daemon_health_request request = {};
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .on_reply = on_eventd_health,
+        .context = deployd,
+    };
+    enum status status =
+        rpc_client_call(deployd->eventd, &method_daemon_health, &request, &options, NULL);
+    if (status != STATUS_OK)
+        lifecycle_end(&deployd->lifecycle, status);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct deployd *deployd = timer->data;
+    switch (deployd->boot.state) {
+    case BOOT_WAITING_FOR_EVENTD:
+        if (deployd->map.is_open)
+            map_step(deployd);
+        else
+            ask_eventd(deployd);
+        break;
+    case BOOT_RECORDING_RUN:
+        run_step(deployd);
+        break;
+    case BOOT_ADOPTING:
+        if (deployd->boot.adopting > 0)
+            log_warning("some supervisors do not answer; their services stay as they are", "count",
+                        NUMBER(deployd->boot.adopting));
+        reconcile_step(deployd);
+        break;
+    case BOOT_RECONCILING:
+        boot_ready(deployd);
+        break;
+    default:
+        break;
+    }
+}
+
+void boot_begin(struct deployd *deployd)
+{
+    ev_timer_init(&deployd->boot.timer, on_timer, 0, 0);
+    deployd->boot.timer.data = deployd;
+    daemon_health_set("starting", "waits for eventd");
+    lifecycle_say("waits for eventd");
+    ask_eventd(deployd);
+}
+
+void boot_end(struct deployd *deployd)
+{
+    ev_timer_stop(deployd->loop, &deployd->boot.timer);
+}
+
+void boot_eventd_connected(struct deployd *deployd)
+{
+    /* Something may have been committed whose answer was lost for good. */
+    if (deployd->boot.state == BOOT_READY)
+        reconcile_soon(deployd);
+}

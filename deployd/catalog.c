@@ -1,0 +1,283 @@
+/* The tables. Tenants choose their names, so the hash is keyed with random bytes. */
+#include <sodium.h>
+
+static unsigned key_hash(const void *key, size_t size);
+#define HASH_FUNCTION(key, size, value) ((value) = key_hash(key, size))
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element) ((element)->hh.tbl = NULL)
+#include "deployd/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/ensure.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+
+static unsigned key_hash(const void *key, size_t size)
+{
+    static uint8_t secret[crypto_shorthash_KEYBYTES];
+    static bool is_drawn;
+    if (!is_drawn) {
+        random_fill(secret, sizeof secret);
+        is_drawn = true;
+    }
+    uint8_t out[crypto_shorthash_BYTES];
+    crypto_shorthash(out, key, size, secret);
+    unsigned value;
+    memcpy(&value, out, sizeof value);
+    return value;
+}
+
+struct tenant *catalog_tenant(const struct catalog *catalog, const char *name)
+{
+    struct tenant *tenant;
+    HASH_FIND(hh, catalog->tenants, name, strlen(name), tenant);
+    return tenant;
+}
+
+enum status catalog_tenant_make(struct catalog *catalog, const char *name, struct tenant **tenant,
+                                struct problem *problem)
+{
+    ensure(name_is_valid(name));
+    *tenant = catalog_tenant(catalog, name);
+    if (*tenant != NULL)
+        return STATUS_OK;
+    if (catalog->tenant_count >= TENANTS_MAX)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "tenant",
+                           "this Solo has %zu tenants of at most %d", catalog->tenant_count,
+                           (int)TENANTS_MAX);
+    struct tenant *made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    size_t size = strlen(name);
+    memcpy(made->name, name, size);
+    HASH_ADD(hh, catalog->tenants, name[0], size, made);
+    if (made->hh.tbl == NULL) {
+        free(made);
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    }
+    catalog->tenant_count++;
+    *tenant = made;
+    return STATUS_OK;
+}
+
+struct service *catalog_service(const struct catalog *catalog, const char *tenant, const char *name)
+{
+    char key[SERVICE_KEY_BYTES];
+    service_key(key, tenant, name);
+    struct service *service;
+    HASH_FIND(hh, catalog->services, key, strlen(key), service);
+    return service;
+}
+
+enum status catalog_service_make(struct catalog *catalog, struct tenant *tenant, const char *name,
+                                 struct service **service, struct problem *problem)
+{
+    ensure(name_is_valid(name));
+    *service = catalog_service(catalog, tenant->name, name);
+    if (*service != NULL)
+        return STATUS_OK;
+    if (catalog->service_count >= SERVICES_MAX)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "name",
+                           "this Solo has %zu services of at most %d; kill one first",
+                           catalog->service_count, (int)SERVICES_MAX);
+    if (tenant->service_count >= SERVICES_PER_TENANT_MAX)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "name",
+                           "tenant %s has %zu services of at most %d; kill one first", tenant->name,
+                           tenant->service_count, (int)SERVICES_PER_TENANT_MAX);
+    char key[SERVICE_KEY_BYTES];
+    service_key(key, tenant->name, name);
+    size_t size = strlen(key);
+    struct service *made = calloc(1, sizeof *made + size + 1);
+    if (made == NULL)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    memcpy(made->key, key, size);
+    made->tenant = tenant;
+    made->tenant_bytes = (unsigned)strlen(tenant->name);
+    made->state = SERVICE_wanted;
+    HASH_ADD(hh, catalog->services, key[0], size, made);
+    if (made->hh.tbl == NULL) {
+        free(made);
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    }
+    made->next = tenant->services;
+    if (made->next != NULL)
+        made->next->previous = made;
+    tenant->services = made;
+    tenant->service_count++;
+    catalog->service_count++;
+    *service = made;
+    return STATUS_OK;
+}
+
+void catalog_touch(struct catalog *catalog, struct service *service)
+{
+    if (service->is_changed)
+        return;
+    service->is_changed = true;
+    service->next_changed = catalog->changed;
+    catalog->changed = service;
+}
+
+struct service *catalog_next_changed(struct catalog *catalog)
+{
+    struct service *service = catalog->changed;
+    if (service != NULL) {
+        catalog->changed = service->next_changed;
+        service->next_changed = NULL;
+        service->is_changed = false;
+    }
+    return service;
+}
+
+void catalog_changed(struct catalog *catalog, struct service *service)
+{
+    catalog_touch(catalog, service);
+    if (catalog->on_change != NULL)
+        catalog->on_change(catalog->context, service);
+}
+
+enum status catalog_hold(struct catalog *catalog, struct service *service,
+                         const struct service_row *row)
+{
+    ensure(service_state_parse(row->state) < SERVICE_STATES);
+    struct buffer packed = { .limit = FRAME_BYTES_SMALL };
+    fields_encode(&record_service_row, row, &packed);
+    uint8_t *copy = packed.is_exhausted ? NULL : realloc(packed.data, packed.size);
+    if (copy == NULL) {
+        buffer_close(&packed);
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep a service's row", "service",
+                           service->key);
+    }
+    free((void *)service->row.data);
+    service->row = span_of(copy, packed.size);
+    free(service->reason);
+    service->reason = NULL;
+    service->is_held = true;
+    service->was_held = true;
+    service->is_ready = row->is_ready;
+    service->has_started = row->started_ns != 0;
+    service->state = service_state_parse(row->state);
+    service->generation = row->generation;
+    service->since = row->since;
+    service->pid = row->pid;
+    catalog_changed(catalog, service);
+    return STATUS_OK;
+}
+
+void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
+                    const char *reason)
+{
+    free((void *)service->row.data);
+    service->row = (struct span){ 0 };
+    free(service->reason);
+    service->reason = strndup(reason, REASON_BYTES_MAX);
+    service->is_held = service->is_ready = service->has_started = false;
+    service->state = state;
+    service->generation = service->since = service->pid = 0;
+    catalog_changed(catalog, service);
+}
+
+void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row)
+{
+    service->wanted = *row;
+    catalog_changed(catalog, service);
+}
+
+bool service_exists(const struct service *service)
+{
+    return service != NULL && (service->is_held || service->wanted.generation != 0);
+}
+
+void catalog_release(struct catalog *catalog, struct service *service)
+{
+    if (service_exists(service) || service->queue != NULL || service->waits != NULL ||
+        service->is_changed)
+        return;
+    struct tenant *tenant = service->tenant;
+    HASH_DEL(catalog->services, service);
+    if (service->previous != NULL)
+        service->previous->next = service->next;
+    else
+        tenant->services = service->next;
+    if (service->next != NULL)
+        service->next->previous = service->previous;
+    tenant->service_count--;
+    catalog->service_count--;
+    free((void *)service->row.data);
+    free(service->reason);
+    free(service);
+}
+
+char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1])
+{
+    if (service->is_held)
+        return map_text(service->row, "reason", reason, REASON_BYTES_MAX + 1);
+    snprintf(reason, REASON_BYTES_MAX + 1, "%s",
+             service->reason == NULL ? "not started yet" : service->reason);
+    return reason;
+}
+
+void catalog_row_write(const struct service *service, struct buffer *buffer)
+{
+    if (service->is_held) {
+        buffer_append(buffer, service->row.data, service->row.size);
+        return;
+    }
+    char reason[REASON_BYTES_MAX + 1];
+    const struct service_row row = {
+        .tenant = service->tenant->name,
+        .name = service_name(service),
+        .state = service_state_name(service->state),
+        .reason = service_reason(service, reason),
+        .generation = service->wanted.generation,
+        .since = service->wanted.since,
+        .instance = "",
+        .boot_id = "",
+        .spec_hash = service->wanted.spec_hash,
+    };
+    fields_encode(&record_service_row, &row, buffer);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp((*(struct service *const *)a)->key, (*(struct service *const *)b)->key);
+}
+
+struct service **catalog_sorted(const struct catalog *catalog, const struct tenant *tenant,
+                                size_t *count)
+{
+    size_t room = tenant == NULL ? catalog->service_count : tenant->service_count;
+    *count = 0;
+    struct service **list = malloc((room + 1) * sizeof(struct service *));
+    if (list == NULL)
+        return NULL;
+    if (tenant != NULL)
+        for (struct service *service = tenant->services; service != NULL; service = service->next)
+            list[(*count)++] = service;
+    else
+        for (struct service *service = catalog->services; service != NULL; service = service->hh.next)
+            list[(*count)++] = service;
+    qsort(list, *count, sizeof(struct service *), by_key);
+    return list;
+}
+
+void catalog_close(struct catalog *catalog)
+{
+    for (struct service *service = catalog->services, *next; service != NULL; service = next) {
+        next = service->hh.next;
+        HASH_DEL(catalog->services, service);
+        free((void *)service->row.data);
+        free(service->reason);
+        free(service);
+    }
+    for (struct tenant *tenant = catalog->tenants, *next; tenant != NULL; tenant = next) {
+        next = tenant->hh.next;
+        HASH_DEL(catalog->tenants, tenant);
+        free(tenant);
+    }
+    *catalog = (struct catalog){ 0 };
+}

@@ -1,0 +1,120 @@
+#ifndef SOLO_DEPLOYD_CATALOG_H
+#define SOLO_DEPLOYD_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uthash.h>
+
+#include "common/api/api.h"
+#include "common/api/service_states.h"
+#include "deployd/supervisor.h"
+
+/* What deployd knows, in memory: every tenant, and every service that the log wants, that a supervisor
+ * holds, or that somebody waits for. Compact on purpose: specs stay in the log, rows stay packed. */
+
+struct operation;
+struct wait;
+
+/* What reconciling found to be due. */
+enum due { DUE_NOTHING, DUE_START, DUE_STOP };
+
+struct service {
+    UT_hash_handle hh; /* by key */
+    struct tenant *tenant;
+    struct service *previous, *next; /* of the same tenant */
+
+    struct live_row wanted; /* as the log has it; generation 0: not wanted */
+
+    /* What its supervisor said last; meaningful while is_held, and for `failed` without a holder. */
+    bool is_held;
+    bool is_ready;
+    bool has_started; /* its process ran at least once */
+    bool is_seen;  /* named by the listing in progress */
+    bool was_held; /* at some time in the life of this deployd */
+    bool was_killed; /* a kill is in the log and may not have been carried out */
+    enum due due;
+    enum service_state state;
+    uint64_t generation, since, pid;
+    struct span row; /* the complete service_row, packed; owned */
+    char *reason;    /* why nothing holds it; owned, NULL for none */
+
+    struct operation *queue; /* first is the oldest */
+    unsigned queued;
+    struct wait *waits;
+
+    bool is_changed; /* stands in catalog.changed: to be written to the registry */
+    struct service *next_changed;
+    unsigned tenant_bytes;
+    char key[]; /* TENANT/NAME */
+};
+
+struct tenant {
+    UT_hash_handle hh; /* by name */
+    uint64_t index;
+    bool is_recorded; /* tenant_created is in the log */
+    bool is_creating; /* and this is being appended */
+    struct service *services;
+    size_t service_count;
+    struct supervisor supervisor;
+    char name[NAME_BYTES_MAX + 1];
+};
+
+struct catalog {
+    struct service *services;
+    struct tenant *tenants;
+    size_t service_count, tenant_count;
+    uint64_t index_next; /* of the next new tenant */
+    struct service *changed;
+    /* Runs whenever a service's state, pid or wanted row may have changed. */
+    void (*on_change)(void *context, struct service *service);
+    void *context;
+};
+
+static inline const char *service_name(const struct service *service)
+{
+    return service->key + service->tenant_bytes + 1;
+}
+
+struct tenant *catalog_tenant(const struct catalog *catalog, const char *name);
+/* Finds or makes. resource_exhausted past TENANTS_MAX, with used and allowed in the problem. */
+enum status catalog_tenant_make(struct catalog *catalog, const char *name, struct tenant **tenant,
+                                struct problem *problem);
+
+struct service *catalog_service(const struct catalog *catalog, const char *tenant, const char *name);
+/* Finds or makes; resource_exhausted past SERVICES_MAX or SERVICES_PER_TENANT_MAX. */
+enum status catalog_service_make(struct catalog *catalog, struct tenant *tenant, const char *name,
+                                 struct service **service, struct problem *problem);
+
+/* Takes over what a supervisor said. The row is copied. */
+enum status catalog_hold(struct catalog *catalog, struct service *service,
+                         const struct service_row *row);
+/* Nothing holds it any more; `state` is wanted, failed or starting, `reason` is copied. */
+void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
+                    const char *reason);
+void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row);
+
+/* Puts the service onto the list of changed ones, which before_sleep works off: registry, release. */
+void catalog_touch(struct catalog *catalog, struct service *service);
+/* The same, and on_change is told: an operation ended, say. */
+void catalog_changed(struct catalog *catalog, struct service *service);
+/* Takes one from that list; NULL when it is empty. */
+struct service *catalog_next_changed(struct catalog *catalog);
+/* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no wait.
+ * Called by before_sleep only, so that a service stays where it is during a turn of the loop. */
+void catalog_release(struct catalog *catalog, struct service *service);
+
+/* The service's row as it is listed: the supervisor's, or one made from what is known. */
+void catalog_row_write(const struct service *service, struct buffer *buffer);
+/* Why it is in its state. */
+char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1]);
+/* False when nothing holds or wants it; also for NULL. */
+bool service_exists(const struct service *service);
+
+/* Services in the order of TENANT/NAME: a new array (free it), of `tenant` only when that is not NULL.
+ * NULL when memory runs out; *count 0 for none. */
+struct service **catalog_sorted(const struct catalog *catalog, const struct tenant *tenant,
+                                size_t *count);
+
+void catalog_close(struct catalog *catalog);
+
+#endif

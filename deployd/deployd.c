@@ -1,0 +1,28 @@
+/* What every part of deployd needs of the whole. */
+#include "deployd/deployd.h"
+
+#include <string.h>
+
+enum status deployd_is_open(const struct deployd *deployd, struct problem *problem)
+{
+    if (deployd->boot.state == BOOT_DAMAGED)
+        return problem_set(problem, STATUS_DATA_LOSS, "",
+                           "the event store is damaged: nothing is changed until it is repaired");
+    if (deployd->drain.is_begun || deployd->is_stopping) {
+        problem_set(problem, STATUS_UNAVAILABLE, "",
+                    deployd->drain.is_begun ? "Solo is shutting down"
+                                            : "deployd is being restarted; repeat the request");
+        problem->retry_after_ms = 1000;
+        return STATUS_UNAVAILABLE;
+    }
+    return STATUS_OK;
+}
+
+enum status deployd_refresh(struct deployd *deployd, struct service *service)
+{
+    struct live_row row;
+    TRY(event_map_live(&deployd->map, service->tenant->name, service_name(service), &row));
+    if (memcmp(&row, &service->wanted, sizeof row) != 0)
+        catalog_want(&deployd->catalog, service, &row);
+    return STATUS_OK;
+}

@@ -1,0 +1,109 @@
+#ifndef SOLO_DEPLOYD_DEPLOYD_H
+#define SOLO_DEPLOYD_DEPLOYD_H
+
+#include <ev.h>
+
+#include "common/access/access.h"
+#include "common/base/clock.h"
+#include "common/daemon/lifecycle.h"
+#include "common/daemon/settings.h"
+#include "common/rpc/client.h"
+#include "common/rpc/server.h"
+#include "deployd/catalog.h"
+#include "deployd/event_map.h"
+#include "deployd/registry.h"
+
+/* The run of Solo that this deployd belongs to. */
+struct run {
+    char id[UUID_TEXT_BYTES];
+    char boot_id[BOOT_ID_BYTES];
+    bool is_new;      /* the log did not know it: adopt only, recoveryd does the rest */
+    uint64_t started; /* event system_started */
+};
+
+/* How far deployd's own start is (boot.c). */
+enum boot_state {
+    BOOT_WAITING_FOR_EVENTD,
+    BOOT_RECORDING_RUN,
+    BOOT_ADOPTING,
+    BOOT_RECONCILING,
+    BOOT_READY,
+    BOOT_DAMAGED,
+};
+struct boot {
+    enum boot_state state;
+    struct ev_timer timer;
+    unsigned adopting; /* supervisors that have not told yet what they hold */
+};
+
+/* What recoveryd says of itself (recovery.c). */
+enum recovery_phase { RECOVERY_NONE, RECOVERY_RUNNING, RECOVERY_DONE, RECOVERY_CUT };
+struct recovery {
+    enum recovery_phase phase;
+    uint64_t event_id; /* of the newest recovery_started */
+    uint64_t done, total, failed;
+    uint64_t began_ns, took_ms;
+    char exit_hint[64];
+    unsigned acting; /* recovery.act calls in progress */
+};
+
+/* The orderly shutdown (drain.c). */
+enum { DRAIN_CALLS_MAX = 16 };
+struct drain {
+    bool is_begun, is_recorded, is_killing, is_done;
+    struct rpc_call *calls[DRAIN_CALLS_MAX];
+    size_t call_count;
+    struct ev_timer timer;
+    uint64_t deadline_ns; /* boottime */
+    unsigned supervisors; /* not gone yet */
+    uint64_t stopped, killed;
+    struct buffer killed_names; /* packed texts */
+    size_t killed_count;
+};
+
+/* Work that is due because of what was found, not because somebody asked (reconcile.c). */
+struct reconcile {
+    struct ev_timer timer;
+    unsigned running; /* operations begun by it and not yet done */
+    bool is_pass;     /* some services are still due */
+};
+
+struct deployd {
+    struct settings settings;
+    struct lifecycle lifecycle;
+    struct ev_loop *loop;
+    struct access access;
+    uint8_t run_key[RUN_KEY_BYTES];
+    bool has_run_key;
+    int listener;
+    struct rpc_server *server;
+    struct rpc_client *eventd;
+    struct event_map map;
+    struct registry registry;
+    struct catalog catalog;
+    struct arena scratch; /* for one decoding at a time; reset after each use */
+    struct run run;
+    struct boot boot;
+    struct recovery recovery;
+    struct drain drain;
+    struct reconcile reconcile;
+    struct ev_prepare before_sleep;
+    struct ev_timer stop_timer;
+    struct rpc_service service; /* what the server answers */
+    unsigned operations; /* begun or queued, all services */
+    unsigned supervisors_spawning;
+    unsigned log_streams, waits;
+    bool is_acknowledging; /* some supervisor is owed an acknowledgement */
+    bool is_stopping; /* SIGTERM: no new work */
+    struct {
+        uint64_t deploys, kills, restarts, fallbacks, supervisor_starts, supervisor_deaths, reports;
+    } counters;
+};
+
+/* Whether deploys, kills and restarts are taken; otherwise the refusal is in `problem`. */
+enum status deployd_is_open(const struct deployd *deployd, struct problem *problem);
+
+/* Reads the service's live row from the log into the catalog. */
+enum status deployd_refresh(struct deployd *deployd, struct service *service);
+
+#endif

@@ -1,0 +1,223 @@
+/* Short transactions on eventd's map. Searches go back along the links of one subject and are bounded;
+ * deployd is the only writer of what it looks for, so what it does not find there is not there. */
+#include "deployd/event_map.h"
+
+#include <string.h>
+
+#include "common/api/event_types.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+
+enum { RECORD_ARENA_BYTES = 64 * 1024, OUTCOME_SEARCH_MAX = 4096, RUN_SEARCH_MAX = 100000 };
+
+enum status event_map_open(struct event_map *map, const char *data_dir)
+{
+    TRY(path_join(map->dir, data_dir, "events"));
+    TRY(db_open_reader(&map->db, &events_schema, map->dir));
+    map->is_open = true;
+    map->is_checked = true;
+    return STATUS_OK;
+}
+
+void event_map_close(struct event_map *map)
+{
+    if (map->is_open)
+        db_close(&map->db);
+    map->is_open = false;
+}
+
+void event_map_turn_ended(struct event_map *map)
+{
+    map->is_checked = false;
+}
+
+enum status event_map_begin(struct event_map *map, struct db_txn *txn)
+{
+    if (map->is_open && !map->is_checked && db_check_same_file(&map->db) != STATUS_OK) {
+        log_warning("the event store was replaced", "dir", map->dir);
+        event_map_close(map);
+        map->was_replaced = true;
+    }
+    if (!map->is_open) {
+        enum status status = db_open_reader(&map->db, &events_schema, map->dir);
+        if (status != STATUS_OK)
+            return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
+        map->is_open = true;
+    }
+    map->is_checked = true;
+    return db_begin_read(&map->db, txn);
+}
+
+enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
+                           struct live_row *row)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(map, &txn));
+    struct live_row found = { 0 };
+    enum status status = live_find(&txn, tenant, name, &found);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
+    *row = status == STATUS_OK ? found : (struct live_row){ 0 };
+    return STATUS_OK;
+}
+
+enum status event_map_tenant(struct event_map *map, const char *tenant, struct tenant_row *row)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(map, &txn));
+    return tenant_find(&txn, tenant, row);
+}
+
+enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(map, &txn));
+    return event_log_newest_of(&txn, subject, id);
+}
+
+/* Calls `look` with each event of a subject, newest first, until it says that it has seen enough. */
+static enum status subject_walk(struct event_map *map, const char *subject, unsigned count_max,
+                                bool (*look)(void *context, const struct event *event),
+                                void *context)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    TRY(event_map_begin(map, &txn));
+    uint64_t id;
+    TRY(event_log_newest_of(&txn, subject, &id));
+    for (unsigned count = 0; id != 0 && count < count_max; count++) {
+        struct event event;
+        TRY(event_log_read(&txn, id, &arena, &event));
+        if (look(context, &event))
+            break;
+        id = event.previous_of_subject;
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+struct request_search {
+    const struct uuid *request;
+    uint64_t id;
+};
+
+static bool request_look(void *context, const struct event *event)
+{
+    struct request_search *search = context;
+    if (event->has_request_id &&
+        memcmp(event->request_id.bytes, search->request->bytes, UUID_BYTES) == 0)
+        search->id = event->id;
+    return search->id != 0;
+}
+
+enum status event_map_request(struct event_map *map, const char *subject, const struct uuid *request,
+                              uint64_t *id)
+{
+    struct request_search search = { .request = request };
+    TRY(subject_walk(map, subject, REQUEST_SEARCH_MAX, request_look, &search));
+    *id = search.id;
+    return STATUS_OK;
+}
+
+struct outcome_search {
+    uint64_t generation;
+    struct generation_outcome *outcome;
+};
+
+/* Newest first, so the oldest event after the generation decides, unless it failed outright. */
+static bool outcome_look(void *context, const struct event *event)
+{
+    struct outcome_search *search = context;
+    struct generation_outcome *outcome = search->outcome;
+    if (event->id <= search->generation)
+        return true;
+    bool is_about_it = map_u64(event->payload, "generation", 0) == search->generation;
+    switch (event_type_parse(event->type)) {
+    case EVENT_service_deployment_failed:
+        if (!is_about_it)
+            return false;
+        outcome->fate = FATE_FAILED;
+        outcome->event_id = event->id;
+        map_text(event->payload, "reason", outcome->reason, sizeof outcome->reason);
+        return true;
+    case EVENT_service_completed:
+        if (is_about_it)
+            outcome->fate = FATE_COMPLETED, outcome->event_id = event->id;
+        return false;
+    case EVENT_service_deployed:
+        outcome->fate = FATE_REPLACED, outcome->event_id = event->id;
+        return false;
+    case EVENT_service_killed:
+        outcome->fate = FATE_KILLED, outcome->event_id = event->id;
+        return false;
+    default:
+        return false;
+    }
+}
+
+enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
+                              struct generation_outcome *outcome)
+{
+    *outcome = (struct generation_outcome){ 0 };
+    struct outcome_search search = { generation, outcome };
+    return subject_walk(map, subject, OUTCOME_SEARCH_MAX, outcome_look, &search);
+}
+
+struct run_search {
+    uint64_t generation;
+    bool has_run;
+};
+
+static bool has_run_look(void *context, const struct event *event)
+{
+    struct run_search *search = context;
+    if (event->id <= search->generation)
+        return true;
+    switch (event_type_parse(event->type)) {
+    case EVENT_service_started:
+    case EVENT_service_restarted:
+    case EVENT_service_recovered:
+        search->has_run = map_u64(event->payload, "generation", 0) == search->generation;
+        return search->has_run;
+    default:
+        return false;
+    }
+}
+
+enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
+                              bool *has_run)
+{
+    struct run_search search = { .generation = generation };
+    TRY(subject_walk(map, subject, OUTCOME_SEARCH_MAX, has_run_look, &search));
+    *has_run = search.has_run;
+    return STATUS_OK;
+}
+
+static bool run_look(void *context, const struct event *event)
+{
+    struct run_record *run = context;
+    switch (event_type_parse(event->type)) {
+    case EVENT_system_started:
+        run->started = event->id;
+        map_text(event->payload, "run_id", run->run_id, sizeof run->run_id);
+        return true;
+    case EVENT_recovery_completed:
+        if (run->recovery_started == 0 && run->recovery_completed == 0)
+            run->recovery_completed = event->id;
+        return false;
+    case EVENT_recovery_started:
+        if (run->recovery_started == 0)
+            run->recovery_started = event->id;
+        return false;
+    default:
+        return false;
+    }
+}
+
+enum status event_map_run(struct event_map *map, struct run_record *run)
+{
+    *run = (struct run_record){ 0 };
+    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run);
+}

@@ -1,0 +1,64 @@
+#ifndef SOLO_DEPLOYD_EVENT_MAP_H
+#define SOLO_DEPLOYD_EVENT_MAP_H
+
+#include "common/api/records/event_log.h"
+#include "common/base/problem.h"
+
+/* eventd's store, mapped for reading: what is wanted, specs, past outcomes. Each function is one short
+ * transaction. The file may be replaced under us (restored, set aside): then it is opened again and
+ * `was_replaced` tells boot and reconcile to read everything anew. */
+struct event_map {
+    struct db db;
+    bool is_open;
+    bool is_checked;   /* in this turn of the loop: the same file as opened */
+    bool was_replaced;
+    char dir[4096];
+};
+
+/* not_found while eventd has not made its store. */
+enum status event_map_open(struct event_map *map, const char *data_dir);
+void event_map_close(struct event_map *map);
+/* For before_sleep: the next read looks at the file again. */
+void event_map_turn_ended(struct event_map *map);
+
+/* Begins a short transaction; the caller ends it with db_end. */
+enum status event_map_begin(struct event_map *map, struct db_txn *txn);
+
+/* The live row, all zero when the service is not wanted. */
+enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
+                           struct live_row *row);
+/* not_found when the tenant is not in the log. */
+enum status event_map_tenant(struct event_map *map, const char *tenant, struct tenant_row *row);
+/* The newest event about a subject, 0 for none. */
+enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id);
+
+/* The event about `subject` that was appended for this request; 0 for none among the newest
+ * REQUEST_SEARCH_MAX. */
+enum { REQUEST_SEARCH_MAX = 4096 };
+enum status event_map_request(struct event_map *map, const char *subject, const struct uuid *request,
+                              uint64_t *id);
+
+/* What became of a generation that is not the current one. */
+enum generation_fate { FATE_UNKNOWN, FATE_FAILED, FATE_REPLACED, FATE_KILLED, FATE_COMPLETED };
+struct generation_outcome {
+    enum generation_fate fate;
+    uint64_t event_id;
+    char reason[REASON_BYTES_MAX + 1]; /* FATE_FAILED */
+};
+enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
+                              struct generation_outcome *outcome);
+
+/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it. */
+enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
+                              bool *has_run);
+
+/* The newest run that the log knows of, and its recoveries. */
+struct run_record {
+    uint64_t started; /* system_started, 0 for none */
+    char run_id[UUID_TEXT_BYTES];
+    uint64_t recovery_started;   /* newest of this run, 0 for none */
+    uint64_t recovery_completed; /* that belongs to it, 0 for none */
+};
+enum status event_map_run(struct event_map *map, struct run_record *run);
+
+#endif

@@ -1,0 +1,18 @@
+#ifndef SOLO_DEPLOYD_LOG_STREAMS_H
+#define SOLO_DEPLOYD_LOG_STREAMS_H
+
+#include "deployd/deployd.h"
+
+/* service.logs: kept output to a caller, in slices between which other work goes on, as fast as the
+ * caller reads; with `follow` until it hangs up. */
+
+enum { LOG_STREAMS_MAX = 64 };
+
+enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
+                             const struct service_logs_request *request,
+                             struct service_logs_reply *reply);
+
+/* At the end: all of them are cut off. */
+void log_streams_end(struct deployd *deployd, const struct problem *problem);
+
+#endif

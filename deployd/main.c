@@ -1,0 +1,179 @@
+/* deployd: admits deploys, kills and restarts, and sees to it that what the log wants is what runs. Boot
+ * order, top to bottom; shutdown is the same list, bottom to top, after the drain in on_stop. What
+ * follows once the loop runs stands in boot.c. */
+#include <string.h>
+#include <unistd.h>
+
+#include "common/access/daemon_methods.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "deployd/boot.h"
+#include "deployd/drain.h"
+#include "deployd/log_streams.h"
+#include "deployd/methods.h"
+#include "deployd/operation.h"
+#include "deployd/reconcile.h"
+#include "deployd/reports.h"
+#include "deployd/supervisors.h"
+#include "deployd/waits.h"
+
+enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024 };
+
+/* The id of this run: made by solod at each of its starts, by us when there is none. */
+static enum status run_open(struct deployd *deployd)
+{
+    char internal[4096], tenants[4096], path[4096];
+    AUTO(buffer_close) struct buffer text = { .limit = 256 };
+    TRY(path_join(internal, deployd->settings.run_dir, "internal"));
+    TRY(path_join(tenants, internal, "tenants"));
+    TRY(path_join(path, internal, "run_id"));
+    TRY(directory_make(internal, 0700));
+    TRY(directory_make(tenants, 0700));
+    TRY(clock_boot_id(deployd->run.boot_id));
+    enum status status = file_read(path, &text);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
+    struct uuid id;
+    while (text.size > 0 && text.data[text.size - 1] == '\n')
+        text.size--;
+    if (status == STATUS_OK && text.size < sizeof deployd->run.id) {
+        memcpy(deployd->run.id, text.data, text.size);
+        if (uuid_parse(deployd->run.id, &id) == STATUS_OK)
+            return STATUS_OK;
+        log_warning("the run's id is unreadable and made anew", "path", path);
+    }
+    id = uuid_draw();
+    uuid_text(deployd->run.id, &id);
+    return file_write(path, span_of_text(deployd->run.id), 0600);
+}
+
+static void on_eventd_connection(void *context, bool is_connected)
+{
+    if (is_connected)
+        boot_eventd_connected(context);
+}
+
+static enum status eventd_open(struct deployd *deployd)
+{
+    char path[4096];
+    TRY(path_join(path, deployd->settings.run_dir, "eventd.sock"));
+    const struct rpc_client_options options = {
+        .path = path,
+        .daemon = deployd->has_run_key ? "deployd" : NULL,
+        .key = span_of(deployd->run_key, deployd->has_run_key ? sizeof deployd->run_key : 0),
+        .on_connection = on_eventd_connection,
+        .context = deployd,
+    };
+    return rpc_client_open(&deployd->eventd, deployd->loop, &options);
+}
+
+/* Once per turn: what changed goes into the registry, what was recorded is acknowledged. */
+static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int events)
+{
+    (void)loop, (void)events;
+    struct deployd *deployd = prepare->data;
+    reports_acknowledge(deployd);
+    registry_flush(&deployd->registry, &deployd->catalog);
+    event_map_turn_ended(&deployd->map);
+    if (deployd->map.was_replaced) {
+        deployd->map.was_replaced = false;
+        reconcile_soon(deployd);
+    }
+    if (deployd->is_stopping && (deployd->server == NULL || rpc_server_owed(deployd->server) == 0))
+        lifecycle_end(&deployd->lifecycle, STATUS_OK);
+}
+
+static void on_stop_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct deployd *deployd = timer->data;
+    /* Whoever repeats its request gets the recorded outcome from the next deployd. */
+    log_info("stopping before every answer was given", "operations", NUMBER(deployd->operations));
+    lifecycle_end(&deployd->lifecycle, STATUS_OK);
+}
+
+/* SIGTERM: services and supervisors go on; calls that are not finished soon are repeated elsewhere. */
+static void on_stop(void *context)
+{
+    struct deployd *deployd = context;
+    struct problem problem;
+    deployd->is_stopping = true;
+    daemon_health_set("stopping", "%s", "");
+    deployd_is_open(deployd, &problem);
+    if (deployd->server != NULL)
+        rpc_server_stop_intake(deployd->server);
+    operations_refuse_queued(deployd, &problem);
+    waits_end(deployd, &problem);
+    log_streams_end(deployd, &problem);
+    ev_timer_init(&deployd->stop_timer, on_stop_timer, STOP_MS_MAX / 1e3, 0);
+    deployd->stop_timer.data = deployd;
+    ev_timer_start(deployd->loop, &deployd->stop_timer);
+    /* So that the loop comes round also when nothing happens on a socket. */
+    ev_feed_event(deployd->loop, &deployd->before_sleep, EV_PREPARE);
+}
+
+static void deployd_close(struct deployd **closed)
+{
+    struct deployd *deployd = *closed;
+    if (deployd->loop != NULL) {
+        struct problem problem = { .code = STATUS_UNAVAILABLE };
+        waits_end(deployd, &problem);
+        log_streams_end(deployd, &problem);
+        boot_end(deployd);
+        drain_close(deployd);
+        operations_close(deployd);
+        for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+             tenant = tenant->hh.next)
+            supervisor_close(&tenant->supervisor);
+        ev_prepare_stop(deployd->loop, &deployd->before_sleep);
+        ev_timer_stop(deployd->loop, &deployd->reconcile.timer);
+        ev_timer_stop(deployd->loop, &deployd->stop_timer);
+    }
+    rpc_server_close(&deployd->server);
+    rpc_client_close(&deployd->eventd);
+    registry_close(&deployd->registry);
+    event_map_close(&deployd->map);
+    catalog_close(&deployd->catalog);
+    arena_close(&deployd->scratch);
+    if (deployd->listener >= 0)
+        close(deployd->listener);
+    lifecycle_close(&deployd->lifecycle);
+}
+
+static enum status run(int argc, char **argv)
+{
+    static struct deployd deployd = { .listener = -1, .scratch = { .limit = SCRATCH_BYTES_MAX } };
+    AUTO(deployd_close) __attribute__((unused)) struct deployd *open = &deployd;
+
+    TRY(settings_load(&deployd.settings, "deployd", NULL, argc, argv));
+    TRY(harden_process());
+    TRY(die_with_parent());
+    TRY(lifecycle_open(&deployd.lifecycle));
+    deployd.loop = deployd.lifecycle.loop;
+    deployd.lifecycle.on_stop = on_stop;
+    deployd.lifecycle.context = &deployd;
+    TRY(lifecycle_run_key(deployd.run_key, &deployd.has_run_key));
+    TRY(access_open(&deployd.access, &deployd.settings, deployd.has_run_key ? deployd.run_key : NULL));
+    methods_setup(&deployd);
+
+    TRY(lifecycle_listener(deployd.settings.run_dir, "deployd", &deployd.listener));
+    TRY(run_open(&deployd));
+    TRY(registry_open(&deployd.registry, deployd.settings.run_dir));
+    TRY(eventd_open(&deployd));
+    deployd.catalog.on_change = waits_look;
+    reconcile_init(&deployd);
+    ev_prepare_init(&deployd.before_sleep, before_sleep);
+    deployd.before_sleep.data = &deployd;
+    ev_prepare_start(deployd.loop, &deployd.before_sleep);
+    boot_begin(&deployd);
+    return lifecycle_run(&deployd.lifecycle);
+}
+
+int main(int argc, char **argv)
+{
+    schema_probe_if_asked(argc, argv);
+    enum status status = run(argc, argv);
+    return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
+}

@@ -1,0 +1,326 @@
+/* What an operation does from its turn in the queue until its event is in the log. The normal path of a
+ * deploy: is it new, is it allowed here and now, is its program there, is its tenant in the log; then
+ * service_deployed is appended. A kill is appended first of all. Starting and stopping what the log
+ * (does not) want has nothing to append and goes straight on. */
+#include "deployd/operation_commit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "deployd/admission.h"
+#include "deployd/appends.h"
+#include "deployd/operation_act.h"
+#include "deployd/reconcile.h"
+#include "deployd/restarts.h"
+#include "deployd/tenants.h"
+
+static void refuse(struct operation *operation, enum status status)
+{
+    operation_end(operation, status);
+}
+
+/* The answer of a request that was committed before and whose generation is not the current one. */
+static void answer_from_log(struct operation *operation)
+{
+    static const char *const words[] = {
+        [FATE_UNKNOWN] = "", [FATE_FAILED] = "",          [FATE_REPLACED] = "replaced",
+        [FATE_KILLED] = "killed", [FATE_COMPLETED] = "completed",
+    };
+    char subject[SUBJECT_BYTES];
+    struct generation_outcome outcome;
+    struct service *service = operation->service;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    enum status status =
+        event_map_outcome(&operation->owner->map, subject, operation->generation, &outcome);
+    if (status != STATUS_OK) {
+        refuse(operation, problem_set(&operation->problem, status, "",
+                                      "the outcome of generation %llu cannot be read from the log",
+                                      (unsigned long long)operation->generation));
+        return;
+    }
+    if (outcome.fate == FATE_FAILED) {
+        refuse(operation,
+               problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
+                           "generation %llu could not be started: %s (event %llu)",
+                           (unsigned long long)operation->generation, outcome.reason,
+                           (unsigned long long)outcome.event_id));
+        return;
+    }
+    operation->result = words[outcome.fate];
+    operation_end(operation, STATUS_OK);
+}
+
+static void on_committed(void *context, enum status status, const struct problem *problem,
+                         const void *reply);
+
+static void commit(struct operation *operation, struct event_append_request *request)
+{
+    if (operation->has_request_id)
+        request->body_hash = operation->body_hash;
+    enum status status = append_send(operation->owner, request, &operation->request_id,
+                                     APPEND_TIMEOUT_MS, on_committed, operation);
+    if (status != STATUS_OK)
+        refuse(operation, append_problem(status, NULL, "nothing was changed", &operation->problem));
+}
+
+static void commit_deploy(struct operation *operation)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = EVENT_PAYLOAD_BYTES_MAX };
+    char subject[SUBJECT_BYTES];
+    const struct live_row *wanted = &operation->service->wanted;
+    operation_move(operation, OPERATION_COMMITTING);
+    write_map(&payload, 3);
+    write_str(&payload, "spec");
+    write_object(&payload, operation->spec);
+    write_str(&payload, "spec_hash");
+    write_bin(&payload, span_of(operation->spec_hash.bytes, HASH_BYTES));
+    write_str(&payload, "previous");
+    write_u64(&payload, wanted->generation);
+    if (payload.is_exhausted) {
+        refuse(operation, problem_set(&operation->problem, STATUS_RESOURCE_EXHAUSTED, "",
+                                      "the spec does not fit into an event of %d bytes",
+                                      (int)EVENT_PAYLOAD_BYTES_MAX));
+        return;
+    }
+    struct event_append_request request =
+        append_about_service(EVENT_service_deployed, operation->service, subject, &payload);
+    request.intent = "service.deploy";
+    fault_point("deployd.before_append");
+    commit(operation, &request);
+}
+
+static void commit_kill(struct operation *operation)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
+    char subject[SUBJECT_BYTES];
+    operation_move(operation, OPERATION_COMMITTING);
+    write_map(&payload, 1);
+    write_str(&payload, "generation");
+    write_u64(&payload, operation->generation);
+    struct event_append_request request =
+        append_about_service(EVENT_service_killed, operation->service, subject, &payload);
+    request.intent = "service.kill";
+    fault_point("deployd.before_kill_append");
+    commit(operation, &request);
+}
+
+static void deploy_committed(struct operation *operation)
+{
+    struct service *service = operation->service;
+    fault_point("deployd.after_append");
+    operation->generation = operation->event_id;
+    operation->owner->counters.deploys += operation->is_repeat ? 0 : 1;
+    free((void *)operation->spec.data); /* from now on it is read from the log */
+    operation->spec = (struct span){ 0 };
+    if (service->wanted.generation != operation->generation) {
+        answer_from_log(operation);
+        return;
+    }
+    operation->since = service->wanted.since;
+    operation_await_supervisor(operation);
+}
+
+static void kill_committed(struct operation *operation)
+{
+    fault_point("deployd.after_kill_append");
+    operation->owner->counters.kills += operation->is_repeat ? 0 : 1;
+    if (operation->service->wanted.generation != 0) {
+        /* Deployed again since: the kill was carried out then. */
+        operation_end(operation, STATUS_OK);
+        return;
+    }
+    operation->service->was_killed = true;
+    operation_await_supervisor(operation);
+}
+
+static void on_committed(void *context, enum status status, const struct problem *problem,
+                         const void *reply)
+{
+    struct operation *operation = context;
+    struct deployd *deployd = operation->owner;
+    const struct event_append_reply *appended = reply;
+    if (status != STATUS_OK) {
+        append_problem(status, problem,
+                       operation->kind == OPERATION_KILL ? "the kill was not recorded"
+                                                         : "the deploy was not recorded",
+                       &operation->problem);
+        if (operation->problem.code == STATUS_UNKNOWN)
+            reconcile_soon(deployd);
+        operation_end(operation, operation->problem.code);
+        return;
+    }
+    operation->event_id = appended->event_id;
+    operation->is_repeat = operation->is_repeat || appended->is_repeat;
+    status = deployd_refresh(deployd, operation->service);
+    if (status != STATUS_OK) {
+        reconcile_soon(deployd);
+        refuse(operation, problem_set(&operation->problem, STATUS_UNKNOWN, "",
+                                      "event %llu is in the log, which cannot be read (%s); repeat "
+                                      "with the same request_id",
+                                      (unsigned long long)operation->event_id, status_text(status)));
+        return;
+    }
+    if (operation->kind == OPERATION_KILL)
+        kill_committed(operation);
+    else
+        deploy_committed(operation);
+}
+
+/* Whether this very request stands in the log already. */
+static enum status find_repeat(struct operation *operation)
+{
+    if (!operation->has_request_id || operation->is_repeat)
+        return STATUS_OK;
+    char subject[SUBJECT_BYTES];
+    uint64_t id;
+    const struct service *service = operation->service;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    TRY(event_map_request(&operation->owner->map, subject, &operation->request_id, &id));
+    operation->is_repeat = id != 0;
+    return STATUS_OK;
+}
+
+static enum status check_event(struct operation *operation)
+{
+    char subject[SUBJECT_BYTES];
+    uint64_t newest;
+    const struct service *service = operation->service;
+    if (operation->if_event == 0)
+        return STATUS_OK;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    TRY(event_map_newest(&operation->owner->map, subject, &newest));
+    if (newest == operation->if_event)
+        return STATUS_OK;
+    return problem_set(&operation->problem, STATUS_ABORTED, "if_event",
+                       "the newest event of %s is %llu, not %llu: it changed meanwhile; nothing was "
+                       "done",
+                       service->key, (unsigned long long)newest,
+                       (unsigned long long)operation->if_event);
+}
+
+static bool is_unchanged(const struct operation *operation)
+{
+    const struct service *service = operation->service;
+    return operation->only_if_changed && service->wanted.generation != 0 && service->is_held &&
+           service->generation == service->wanted.generation &&
+           hash_equal(&service->wanted.spec_hash, &operation->spec_hash);
+}
+
+static void deploy_begin(struct operation *operation)
+{
+    struct service *service = operation->service;
+    struct deployd *deployd = operation->owner;
+    if (!operation->is_repeat) {
+        enum status status = check_event(operation);
+        if (status == STATUS_OK && is_unchanged(operation)) {
+            operation->is_unchanged = true;
+            operation->event_id = operation->generation = service->wanted.generation;
+            operation_end(operation, STATUS_OK);
+            return;
+        }
+        if (status == STATUS_OK)
+            status = admission_program(deployd, operation->spec, &operation->problem);
+        if (status != STATUS_OK) {
+            refuse(operation, status);
+            return;
+        }
+    }
+    if (service->tenant->is_recorded) {
+        commit_deploy(operation);
+        return;
+    }
+    operation_move(operation, OPERATION_TENANT);
+    tenant_create(deployd, service->tenant);
+}
+
+static void kill_begin(struct operation *operation)
+{
+    struct service *service = operation->service;
+    if (!operation->is_repeat && !service_exists(service)) {
+        refuse(operation, problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
+                                      "there is no service %s", service->key));
+        return;
+    }
+    operation->generation =
+        service->wanted.generation != 0 ? service->wanted.generation : service->generation;
+    commit_kill(operation);
+}
+
+static void restart_begin(struct operation *operation)
+{
+    struct service *service = operation->service;
+    bool is_done;
+    enum status status = restarts_find(operation, &is_done);
+    if (status == STATUS_OK && !is_done && service->wanted.generation == 0)
+        status = service->is_held
+                     ? problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "name",
+                                   "%s is %s and not wanted any more; deploy it again",
+                                   service->key, service_state_name(service->state))
+                     : problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
+                                   "there is no service %s", service->key);
+    if (status != STATUS_OK) {
+        refuse(operation, status);
+        return;
+    }
+    operation->generation = service->wanted.generation;
+    operation->since = service->wanted.since;
+    if (is_done)
+        operation_end(operation, STATUS_OK);
+    else
+        operation_await_supervisor(operation);
+}
+
+static void operation_first_step(struct operation *operation)
+{
+    enum status status = STATUS_OK;
+    if (operation->call != NULL && !operation->is_recovery)
+        status = deployd_is_open(operation->owner, &operation->problem);
+    if (status == STATUS_OK)
+        status = deployd_refresh(operation->owner, operation->service);
+    if (status == STATUS_OK)
+        status = find_repeat(operation);
+    if (status != STATUS_OK) {
+        if (operation->problem.message[0] == '\0')
+            problem_set(&operation->problem, status, "", "the event log cannot be read: %s",
+                        status_text(status));
+        refuse(operation, status);
+        return;
+    }
+    switch (operation->kind) {
+    case OPERATION_DEPLOY:
+        deploy_begin(operation);
+        break;
+    case OPERATION_KILL:
+        kill_begin(operation);
+        break;
+    case OPERATION_RESTART:
+        restart_begin(operation);
+        break;
+    case OPERATION_START:
+    case OPERATION_STOP:
+        operation_await_supervisor(operation);
+        break;
+    }
+}
+
+void operation_step(struct operation *operation)
+{
+    switch (operation->state) {
+    case OPERATION_QUEUED:
+        operation_first_step(operation);
+        break;
+    case OPERATION_TENANT:
+        if (operation->service->tenant->is_recorded)
+            commit_deploy(operation);
+        break;
+    case OPERATION_SUPERVISOR:
+        operation_supervisor_step(operation);
+        break;
+    default:
+        break; /* an answer is on its way */
+    }
+}

@@ -1,0 +1,212 @@
+/* Each pass marks the services that something is due for, then begins operations until the bound, and
+ * more as they end. An operation reads the log once more before it acts, so a mark that has been
+ * overtaken does nothing. */
+#include "deployd/reconcile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/plan/plan.h"
+#include "deployd/boot.h"
+#include "deployd/operation.h"
+#include "deployd/supervisors.h"
+
+enum { SOON_MS = 1000 };
+
+bool reconcile_may_start(const struct deployd *deployd, const struct service *service)
+{
+    bool is_of_this_run = service->wanted.since > deployd->run.started;
+    if (service->was_held || is_of_this_run)
+        return true;
+    if (!deployd->settings.recovery_enabled)
+        return deployd->recovery.phase != RECOVERY_NONE; /* an operator had it recovered */
+    return !deployd->run.is_new || deployd->recovery.phase == RECOVERY_DONE;
+}
+
+static bool may_stop(const struct deployd *deployd, const struct service *service)
+{
+    return !deployd->run.is_new || service->was_killed || deployd->recovery.phase == RECOVERY_DONE;
+}
+
+static enum status wanted_take(void *context, const char *tenant_name, const char *name,
+                               const struct live_row *row)
+{
+    struct deployd *deployd = context;
+    struct tenant *tenant;
+    struct service *service;
+    struct problem problem;
+    enum status status = catalog_tenant_make(&deployd->catalog, tenant_name, &tenant, &problem);
+    if (status == STATUS_OK) {
+        supervisor_init(deployd, tenant);
+        status = catalog_service_make(&deployd->catalog, tenant, name, &service, &problem);
+    }
+    if (status != STATUS_OK)
+        return log_failure(status, "read a wanted service", "tenant", tenant_name, "name", name,
+                           "reason", problem.message);
+    if (memcmp(&service->wanted, row, sizeof *row) != 0)
+        catalog_want(&deployd->catalog, service, row);
+    return STATUS_OK;
+}
+
+enum status reconcile_load_wanted(struct deployd *deployd)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(&deployd->map, &txn));
+    for (struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next) {
+        struct live_row row = { 0 };
+        enum status status =
+            live_find(&txn, service->tenant->name, service_name(service), &row);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+            return status;
+        if (status == STATUS_NOT_FOUND && service->wanted.generation != 0)
+            catalog_want(&deployd->catalog, service, &(struct live_row){ 0 });
+    }
+    return live_each(&txn, wanted_take, deployd);
+}
+
+static void begin(struct deployd *deployd, struct service *service, enum operation_kind kind)
+{
+    struct problem problem = { 0 };
+    struct operation *operation = operation_new(deployd, service, kind, &problem);
+    if (operation == NULL) {
+        log_warning("reconciling left a service alone", "service", service->key, "reason",
+                    problem.message);
+        return;
+    }
+    operation->is_reconcile = true;
+    deployd->reconcile.running++;
+    operation_begin(operation);
+}
+
+static void pump(struct deployd *deployd)
+{
+    if (!deployd->reconcile.is_pass)
+        return;
+    for (struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next) {
+        if (service->due == DUE_NOTHING)
+            continue;
+        if (deployd->reconcile.running >= RECONCILE_PARALLEL)
+            return;
+        enum due due = service->due;
+        service->due = DUE_NOTHING;
+        if (service->queue != NULL)
+            continue; /* whoever is at it leaves it as the log wants it */
+        begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP);
+    }
+    deployd->reconcile.is_pass = false;
+    if (deployd->reconcile.running == 0)
+        boot_reconciled(deployd);
+}
+
+static void mark(struct deployd *deployd, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct plan_entry *entry = &plan->entries[i];
+        struct service *service = catalog_service(&deployd->catalog, entry->tenant, entry->name);
+        ensure(service != NULL);
+        if ((entry->action == PLAN_START || entry->action == PLAN_REPLACE) &&
+            reconcile_may_start(deployd, service))
+            service->due = DUE_START;
+        else if (entry->action == PLAN_KEEP && service->state == SERVICE_failed &&
+                 !service->has_started && service->since == service->generation)
+            service->due = DUE_START; /* a deploy that nobody finished: it falls back */
+        else if (entry->action == PLAN_STOP && may_stop(deployd, service))
+            service->due = DUE_STOP;
+        if (service->due != DUE_NOTHING)
+            log_info("due", "action", plan_action_name(entry->action), "service", service->key,
+                     "reason", entry->reason);
+    }
+}
+
+static void pass(struct deployd *deployd, const struct tenant *tenant)
+{
+    if (deployd->drain.is_begun || deployd->is_stopping || deployd->boot.state < BOOT_RECONCILING ||
+        deployd->boot.state == BOOT_DAMAGED)
+        return;
+    size_t count, wanted_count = 0, actual_count = 0;
+    struct plan plan = { 0 };
+    struct service **services = catalog_sorted(&deployd->catalog, tenant, &count);
+    struct plan_wanted *wanted = calloc(count + 1, sizeof *wanted);
+    struct plan_actual *actual = calloc(count + 1, sizeof *actual);
+    bool has_memory = services != NULL && wanted != NULL && actual != NULL;
+    for (size_t i = 0; has_memory && i < count; i++) {
+        struct service *service = services[i];
+        if (service->wanted.generation != 0)
+            wanted[wanted_count++] = (struct plan_wanted){
+                .tenant = service->tenant->name,
+                .name = service_name(service),
+                .row = service->wanted,
+                .obstacle = PLAN_CODE_none, /* the operation looks, and says it in the row */
+            };
+        if (service->is_held)
+            actual[actual_count++] = (struct plan_actual){
+                .tenant = service->tenant->name,
+                .name = service_name(service),
+                .state = service->state,
+                .generation = service->generation,
+                .since = service->since,
+                .pid = service->pid,
+                .is_held = true,
+                .has_record = true,
+            };
+    }
+    if (has_memory &&
+        plan_make(wanted, wanted_count, actual, actual_count, false, &plan) == STATUS_OK)
+        mark(deployd, &plan);
+    else
+        log_warning("no memory to make a plan");
+    plan_close(&plan);
+    free(services);
+    free(wanted);
+    free(actual);
+    deployd->reconcile.is_pass = true;
+    pump(deployd);
+}
+
+void reconcile_all(struct deployd *deployd)
+{
+    pass(deployd, NULL);
+}
+
+void reconcile_tenant(struct deployd *deployd, struct tenant *tenant)
+{
+    pass(deployd, tenant);
+}
+
+void reconcile_operation_ended(struct deployd *deployd)
+{
+    ensure(deployd->reconcile.running > 0);
+    deployd->reconcile.running--;
+    pump(deployd);
+    if (!deployd->reconcile.is_pass && deployd->reconcile.running == 0)
+        boot_reconciled(deployd);
+}
+
+static void on_soon(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct deployd *deployd = timer->data;
+    if (reconcile_load_wanted(deployd) == STATUS_OK)
+        reconcile_all(deployd);
+    else
+        reconcile_soon(deployd);
+}
+
+void reconcile_init(struct deployd *deployd)
+{
+    ev_timer_init(&deployd->reconcile.timer, on_soon, SOON_MS / 1e3, 0);
+    deployd->reconcile.timer.data = deployd;
+}
+
+void reconcile_soon(struct deployd *deployd)
+{
+    if (deployd->is_stopping || ev_is_active(&deployd->reconcile.timer))
+        return;
+    ev_timer_set(&deployd->reconcile.timer, SOON_MS / 1e3, 0);
+    ev_timer_start(deployd->loop, &deployd->reconcile.timer);
+}

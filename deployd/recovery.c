@@ -1,0 +1,291 @@
+/* begin and end are appends; act is an operation of the service like any other, fenced by generation
+ * and since, so that deploys and kills during a recovery need no lock. */
+#include "deployd/recovery.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/event_types.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/operation.h"
+#include "deployd/supervisors.h"
+
+enum { SUMMARY_BYTES_MAX = FRAME_BYTES_SMALL };
+
+static const char *const phase_names[] = { "none", "running", "done", "cut" };
+
+/* Payload {key: map}. */
+static enum status summary_write(struct buffer *payload, const char *key, struct span map,
+                                 struct problem *problem)
+{
+    write_map(payload, 1);
+    write_str(payload, key);
+    write_object(payload, map);
+    if (payload->is_exhausted)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, key, "is over %d bytes",
+                           (int)SUMMARY_BYTES_MAX);
+    return STATUS_OK;
+}
+
+static void on_begun(void *context, enum status status, const struct problem *said,
+                     const void *reply)
+{
+    struct rpc_call *call = context;
+    struct deployd *deployd = call->user;
+    const struct event_append_reply *appended = reply;
+    if (status != STATUS_OK) {
+        struct problem problem = { 0 };
+        status = append_problem(status, said, "the recovery was not recorded", &problem);
+        rpc_call_fail(call, status, &problem);
+        return;
+    }
+    deployd->recovery = (struct recovery){
+        .phase = RECOVERY_RUNNING,
+        .event_id = appended->event_id,
+        .began_ns = clock_boottime_ns(),
+        .total = deployd->recovery.total,
+        .acting = deployd->recovery.acting,
+    };
+    log_info("recovery begins", "event", NUMBER(appended->event_id), "actions",
+             NUMBER(deployd->recovery.total));
+    const struct recovery_begin_reply answer = { .event_id = appended->event_id };
+    rpc_call_reply(call, &answer);
+}
+
+/* The actions that change something; what the plan's summary calls them. */
+static uint64_t plan_total(struct span plan)
+{
+    return map_u64(plan, "start", 0) + map_u64(plan, "replace", 0) + map_u64(plan, "stop", 0);
+}
+
+enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
+                           const struct recovery_begin_request *request)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = SUMMARY_BYTES_MAX };
+    TRY(deployd_is_open(deployd, &call->problem));
+    TRY(summary_write(&payload, "plan", request->plan, &call->problem));
+    struct event_append_request append = append_about_system(EVENT_recovery_started, &payload);
+    append.intent = "recovery.begin";
+    if (call->has_request_id)
+        append.body_hash = call->body_hash;
+    enum status status = append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS,
+                                     on_begun, call);
+    if (status != STATUS_OK)
+        return append_problem(status, NULL, "the recovery was not recorded", &call->problem);
+    deployd->recovery.total = plan_total(request->plan);
+    call->user = deployd;
+    rpc_call_defer(call);
+    return STATUS_OK;
+}
+
+/* For stop, a service may be known to its supervisor only. */
+static enum status service_of(struct deployd *deployd, const struct recovery_act_request *request,
+                              struct service **service, struct problem *problem)
+{
+    struct tenant *tenant = catalog_tenant(&deployd->catalog, request->tenant);
+    if (tenant == NULL || !tenant->is_recorded)
+        return problem_set(problem, STATUS_NOT_FOUND, "tenant", "there is no tenant %s",
+                           request->tenant);
+    return catalog_service_make(&deployd->catalog, tenant, request->name, service, problem);
+}
+
+enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
+                         const struct recovery_act_request *request)
+{
+    struct service *service;
+    bool is_stop = strcmp(request->action, "stop") == 0;
+    if (!is_stop && strcmp(request->action, "start") != 0 && strcmp(request->action, "replace") != 0)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "action",
+                           "must be start, replace or stop, is \"%s\"", request->action);
+    TRY(deployd_is_open(deployd, &call->problem));
+    if (deployd->recovery.acting >= RECOVERY_ACTING_MAX) {
+        problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
+                    "%u recovery actions are in flight, at most %d may be", deployd->recovery.acting,
+                    (int)RECOVERY_ACTING_MAX);
+        call->problem.retry_after_ms = 100;
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
+    TRY(service_of(deployd, request, &service, &call->problem));
+    struct operation *operation = operation_new(
+        deployd, service, is_stop ? OPERATION_STOP : OPERATION_START, &call->problem);
+    catalog_touch(&deployd->catalog, service);
+    if (operation == NULL)
+        return call->problem.code;
+    operation->is_recovery = true;
+    operation->generation = request->generation;
+    operation->since = request->since;
+    operation->recovery_id = request->recovery_id;
+    operation_for_call(operation, call);
+    operation->has_request_id = false; /* fenced by since; nothing of it is recorded under this id */
+    deployd->recovery.acting++;
+    operation_begin(operation);
+    return STATUS_OK;
+}
+
+void recovery_act_ended(struct deployd *deployd, const struct operation *operation)
+{
+    ensure(deployd->recovery.acting > 0);
+    deployd->recovery.acting--;
+    if (strcmp(operation->result, "failed") == 0)
+        deployd->recovery.failed++;
+}
+
+void recovery_progress(struct deployd *deployd, const struct recovery_progress_request *request)
+{
+    deployd->recovery.done = request->done;
+    deployd->recovery.total = request->total;
+}
+
+/* The call of recovery.end waits for one or two events. */
+struct ending {
+    struct deployd *owner;
+    struct rpc_call *call;
+    unsigned waiting;
+    uint64_t event_id;
+    enum status status;
+    struct problem problem;
+    bool is_cut;
+    uint64_t done, total, failed;
+    char exit_hint[64];
+};
+
+static void ending_answer(struct ending *ending)
+{
+    struct deployd *deployd = ending->owner;
+    if (--ending->waiting > 0)
+        return;
+    if (ending->status == STATUS_OK) {
+        struct recovery *recovery = &deployd->recovery;
+        recovery->phase = ending->is_cut ? RECOVERY_CUT : RECOVERY_DONE;
+        recovery->done = ending->done;
+        recovery->total = ending->total;
+        recovery->failed = ending->failed;
+        memcpy(recovery->exit_hint, ending->exit_hint, sizeof recovery->exit_hint);
+        recovery->took_ms = recovery->began_ns == 0
+                                ? 0
+                                : (clock_boottime_ns() - recovery->began_ns) / 1000000;
+        log_info("recovery ended", "as", phase_names[recovery->phase], "took_ms",
+                 NUMBER(recovery->took_ms));
+        const struct recovery_end_reply reply = { .event_id = ending->event_id };
+        rpc_call_reply(ending->call, &reply);
+    } else {
+        rpc_call_fail(ending->call, ending->status, &ending->problem);
+    }
+    free(ending);
+}
+
+static void on_ended(void *context, enum status status, const struct problem *said,
+                     const void *reply)
+{
+    struct ending *ending = context;
+    const struct event_append_reply *appended = reply;
+    if (status == STATUS_OK)
+        ending->event_id = appended->event_id;
+    else
+        ending->status =
+            append_problem(status, said, "the end of the recovery was not recorded", &ending->problem);
+    ending_answer(ending);
+}
+
+static void on_verified(void *context, enum status status, const struct problem *said,
+                        const void *reply)
+{
+    struct ending *ending = context;
+    (void)reply;
+    if (status != STATUS_OK && ending->status == STATUS_OK)
+        ending->status =
+            append_problem(status, said, "the verification was not recorded", &ending->problem);
+    ending_answer(ending);
+}
+
+static enum status end_append(struct ending *ending, enum event_type type, const char *key,
+                              struct span map, uint64_t cause, rpc_on_reply on_reply)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = SUMMARY_BYTES_MAX };
+    struct rpc_call *call = ending->call;
+    TRY(summary_write(&payload, key, map, &call->problem));
+    struct event_append_request append = append_about_system(type, &payload);
+    append.intent = "recovery.end";
+    append.causation_id = cause;
+    bool is_end = type == EVENT_recovery_completed;
+    if (is_end && call->has_request_id)
+        append.body_hash = call->body_hash;
+    enum status status = append_send(ending->owner, &append, is_end ? &call->request_id : NULL,
+                                     APPEND_TIMEOUT_MS, on_reply, ending);
+    if (status != STATUS_OK)
+        return append_problem(status, NULL, "the end of the recovery was not recorded",
+                              &call->problem);
+    ending->waiting++;
+    return STATUS_OK;
+}
+
+enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
+                         const struct recovery_end_request *request)
+{
+    struct ending *ending = calloc(1, sizeof *ending);
+    if (ending == NULL)
+        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
+    ending->owner = deployd;
+    ending->call = call;
+    char state[8];
+    ending->is_cut = strcmp(map_text(request->report, "state", state, sizeof state), "cut") == 0;
+    ending->done = map_u64(request->report, "done", deployd->recovery.done);
+    ending->total = map_u64(request->report, "total", deployd->recovery.total);
+    ending->failed = map_u64(request->report, "failed", deployd->recovery.failed);
+    map_text(request->report, "exit_hint", ending->exit_hint, sizeof ending->exit_hint);
+    uint64_t cause = request->recovery_id;
+    enum status status = end_append(ending, EVENT_recovery_completed, "report", request->report, cause,
+                                    on_ended);
+    if (status != STATUS_OK) {
+        free(ending);
+        return status;
+    }
+    rpc_call_defer(call);
+    if (request->verification.size > 0) {
+        status = end_append(ending, EVENT_verification_completed, "verification",
+                            request->verification, cause, on_verified);
+        if (status != STATUS_OK) {
+            ending->status = status;
+            ending->problem = call->problem;
+        }
+    }
+    return STATUS_OK;
+}
+
+void recovery_restore(struct deployd *deployd, const struct run_record *record)
+{
+    deployd->recovery.event_id = record->recovery_started;
+    if (record->recovery_started == 0)
+        deployd->recovery.phase = RECOVERY_NONE;
+    else if (record->recovery_completed > record->recovery_started)
+        deployd->recovery.phase = RECOVERY_DONE;
+    else
+        deployd->recovery.phase = RECOVERY_RUNNING;
+}
+
+void recovery_write_status(const struct deployd *deployd, struct buffer *buffer)
+{
+    const struct recovery *recovery = &deployd->recovery;
+    write_map(buffer, 8);
+    write_str(buffer, "enabled");
+    write_bool(buffer, deployd->settings.recovery_enabled);
+    write_str(buffer, "state");
+    write_str(buffer, phase_names[recovery->phase]);
+    write_str(buffer, "done");
+    write_u64(buffer, recovery->done);
+    write_str(buffer, "total");
+    write_u64(buffer, recovery->total);
+    write_str(buffer, "failed");
+    write_u64(buffer, recovery->failed);
+    write_str(buffer, "exit_hint");
+    write_str(buffer, recovery->exit_hint);
+    write_str(buffer, "event_id");
+    write_u64(buffer, recovery->event_id);
+    write_str(buffer, "took_ms");
+    write_u64(buffer, recovery->took_ms);
+}

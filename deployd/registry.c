@@ -1,0 +1,163 @@
+/* One short write transaction per turn of the loop, over what the catalog lists as changed. */
+#include "deployd/registry.h"
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+#include "common/wire/writer.h"
+
+enum { PRUNED_PER_WALK = 256 };
+
+enum status registry_open(struct registry *registry, const char *run_dir)
+{
+    TRY(path_join(registry->dir, run_dir, "registry"));
+    enum status status = db_open_writer(&registry->db, &registry_schema, registry->dir);
+    if (status == STATUS_DATA_LOSS) {
+        /* Nothing in it is needed: the supervisors know what runs. */
+        log_warning("the registry is damaged and made anew", "dir", registry->dir);
+        db_close(&registry->db);
+        TRY(directory_empty(registry->dir));
+        status = db_open_writer(&registry->db, &registry_schema, registry->dir);
+    }
+    registry->is_open = status == STATUS_OK;
+    return status;
+}
+
+void registry_close(struct registry *registry)
+{
+    if (registry->is_open)
+        db_close_cleanly(&registry->db);
+    registry->is_open = false;
+}
+
+/* Said once until a write succeeds again: a full disk would fill the log as well. */
+static void written(struct registry *registry, enum status status)
+{
+    if (status != STATUS_OK && !registry->has_failed)
+        log_warning("the registry was not written", "dir", registry->dir, "reason",
+                    status_text(status));
+    registry->has_failed = status != STATUS_OK;
+}
+
+static enum status service_write(struct db_txn *txn, const struct service *service,
+                                 struct buffer *row)
+{
+    struct span key = span_of_text(service->key);
+    bool has_row = service->is_held || (service->state == SERVICE_failed && service_exists(service));
+    if (!has_row) {
+        enum status status = table_delete(txn, REGISTRY_SERVICES, key);
+        return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    }
+    buffer_clear(row);
+    catalog_row_write(service, row);
+    if (row->is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "pack a registry row", "service", service->key);
+    return table_put(txn, REGISTRY_SERVICES, key, buffer_span(row));
+}
+
+void registry_flush(struct registry *registry, struct catalog *catalog)
+{
+    if (catalog->changed == NULL)
+        return;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(buffer_close) struct buffer row = { .limit = FRAME_BYTES_SMALL };
+    enum status status =
+        registry->is_open ? db_begin_write(&registry->db, &txn) : STATUS_FAILED_PRECONDITION;
+    bool can_write = status == STATUS_OK;
+    for (struct service *service; (service = catalog_next_changed(catalog)) != NULL;) {
+        if (can_write && status == STATUS_OK)
+            status = service_write(&txn, service, &row);
+        catalog_release(catalog, service);
+    }
+    if (can_write && status == STATUS_OK)
+        status = db_commit(&txn);
+    if (registry->is_open)
+        written(registry, status);
+}
+
+void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
+                             const char *boot_id)
+{
+    if (!registry->is_open)
+        return;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(buffer_close) struct buffer row = { .limit = 256 };
+    struct span key = span_of_text(tenant);
+    enum status status = db_begin_write(&registry->db, &txn);
+    if (status == STATUS_OK && pid == 0) {
+        status = table_delete(&txn, REGISTRY_TENANTS, key);
+        if (status == STATUS_NOT_FOUND)
+            status = STATUS_OK;
+    } else if (status == STATUS_OK) {
+        write_map(&row, 2);
+        write_str(&row, "pid");
+        write_u64(&row, pid);
+        write_str(&row, "boot_id");
+        write_str(&row, boot_id);
+        status = table_put(&txn, REGISTRY_TENANTS, key, buffer_span(&row));
+    }
+    if (status == STATUS_OK)
+        status = db_commit(&txn);
+    written(registry, status);
+}
+
+/* Collects keys of one table that the catalog does not have, at most PRUNED_PER_WALK. */
+static size_t stale_keys(struct db_txn *txn, unsigned table, const struct catalog *catalog,
+                         char keys[PRUNED_PER_WALK][SERVICE_KEY_BYTES])
+{
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    size_t count = 0;
+    struct span key, value;
+    if (table_cursor_open(txn, table, &cursor) != STATUS_OK)
+        return 0;
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (; status == STATUS_OK && count < PRUNED_PER_WALK;
+         status = table_cursor_next(&cursor, &key, &value)) {
+        char *text = keys[count], tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+        if (key.size >= SERVICE_KEY_BYTES)
+            continue;
+        memcpy(text, key.data, key.size);
+        text[key.size] = '\0';
+        bool is_known;
+        if (table == REGISTRY_SERVICES) {
+            const struct service *service =
+                service_key_split(text, tenant, name) == STATUS_OK
+                    ? catalog_service(catalog, tenant, name)
+                    : NULL;
+            is_known = service != NULL && service->is_held;
+        } else {
+            const struct tenant *known = catalog_tenant(catalog, text);
+            is_known = known != NULL && known->supervisor.state == SUPERVISOR_READY;
+        }
+        if (!is_known)
+            count++;
+    }
+    return count;
+}
+
+static enum status table_prune(struct registry *registry, unsigned table,
+                               const struct catalog *catalog)
+{
+    char keys[PRUNED_PER_WALK][SERVICE_KEY_BYTES];
+    size_t count;
+    do {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_write(&registry->db, &txn));
+        count = stale_keys(&txn, table, catalog, keys);
+        for (size_t i = 0; i < count; i++)
+            TRY(table_delete(&txn, table, span_of_text(keys[i])));
+        TRY(db_commit(&txn));
+    } while (count == PRUNED_PER_WALK);
+    return STATUS_OK;
+}
+
+void registry_prune(struct registry *registry, const struct catalog *catalog)
+{
+    if (!registry->is_open)
+        return;
+    enum status status = table_prune(registry, REGISTRY_SERVICES, catalog);
+    if (status == STATUS_OK)
+        status = table_prune(registry, REGISTRY_TENANTS, catalog);
+    written(registry, status);
+}

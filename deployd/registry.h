@@ -1,0 +1,31 @@
+#ifndef SOLO_DEPLOYD_REGISTRY_H
+#define SOLO_DEPLOYD_REGISTRY_H
+
+#include "common/api/records/schemas.h"
+#include "deployd/catalog.h"
+
+/* RUN/registry: the actual state, one row per service that a supervisor holds (or that could not be
+ * started), one per running supervisor. For recoveryd, which maps it; deployd never decides by it.
+ * It need not survive anything: a damaged one is made anew, a failed write is logged and goes on. */
+struct registry {
+    struct db db;
+    bool is_open;
+    bool has_failed; /* said so already */
+    char dir[4096];
+};
+
+enum status registry_open(struct registry *registry, const char *run_dir);
+void registry_close(struct registry *registry);
+
+/* Everything that changed in this turn of the loop, in one transaction; then lets go of services that
+ * nobody refers to any more. */
+void registry_flush(struct registry *registry, struct catalog *catalog);
+
+/* The supervisor of a tenant: its pid, 0 when none runs. */
+void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
+                             const char *boot_id);
+
+/* Forgets rows of services that the catalog does not have: what an earlier deployd left behind. */
+void registry_prune(struct registry *registry, const struct catalog *catalog);
+
+#endif

@@ -1,0 +1,244 @@
+/* Reports are appended as they come, pipelined, and answered by eventd in their order. When eventd
+ * refuses one, those behind it are refused as well (their numbers would leave a gap): the supervisor's
+ * connection is then made anew and everything unacknowledged comes again. */
+#include "deployd/reports.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/event_types.h"
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/supervisors.h"
+
+enum {
+    PAYLOAD_BYTES_MAX = 16 * 1024,
+    CRASHES_PER_BATCH = 512,
+    CRASH_BYTES_MAX = 512, /* of one event in a batch */
+};
+
+/* One report on its way to eventd. */
+struct sent_report {
+    struct supervisor *supervisor;
+    uint64_t number;
+    uint8_t incarnation[16];
+    char name[NAME_BYTES_MAX + 1];
+    bool is_completion;
+};
+
+static bool is_reportable(enum event_type type)
+{
+    switch (type) {
+    case EVENT_service_started:
+    case EVENT_service_crashed:
+    case EVENT_service_stopped:
+    case EVENT_service_completed:
+    case EVENT_service_parked:
+    case EVENT_service_restarted:
+    case EVENT_service_recovered:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_appended(void *context, enum status status, const struct problem *problem,
+                        const void *reply)
+{
+    struct sent_report *sent = context;
+    struct supervisor *supervisor = sent->supervisor;
+    struct deployd *deployd = supervisor->owner;
+    (void)reply;
+    bool is_same = memcmp(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation) == 0;
+    if (status == STATUS_OK) {
+        deployd->counters.reports++;
+        if (is_same && sent->number > supervisor->acknowledged)
+            supervisor->acknowledged = sent->number;
+        deployd->is_acknowledging = true;
+        struct service *service = catalog_service(&deployd->catalog, supervisor->tenant->name,
+                                                  sent->name);
+        if (sent->is_completion && service != NULL)
+            deployd_refresh(deployd, service);
+    } else if (is_same) {
+        supervisor->reported = supervisor->acknowledged;
+        supervisor_resync(supervisor,
+                          problem == NULL ? status_text(status) : problem->message);
+    }
+    free(sent);
+}
+
+/* The payload names its generation, whatever the supervisor put into it: the fold needs it. */
+static void payload_write(struct buffer *payload, struct span given, uint64_t generation)
+{
+    struct reader reader = reader_of(given), value;
+    uint32_t count = 0;
+    if (given.size == 0 || reader_map(&reader, &count) != STATUS_OK)
+        count = 0, reader.rest.size = 0;
+    if (count > 0 && map_find(given, "generation", &value) == STATUS_OK) {
+        buffer_append(payload, given.data, given.size);
+        return;
+    }
+    write_map(payload, count + 1);
+    write_str(payload, "generation");
+    write_u64(payload, generation);
+    buffer_append(payload, reader.rest.data, reader.rest.size);
+}
+
+static enum status report_append(struct supervisor *supervisor, struct span report, uint64_t number)
+{
+    struct deployd *deployd = supervisor->owner;
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char type[EVENT_TYPE_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1], subject[SUBJECT_BYTES];
+    char source[EVENT_SOURCE_BYTES_MAX + 1];
+    struct reader value;
+    struct span given = { 0 };
+    map_text(report, "type", type, sizeof type);
+    map_text(report, "name", name, sizeof name);
+    enum event_type parsed = event_type_parse(type);
+    if (!is_reportable(parsed) || !name_is_valid(name))
+        return log_failure(STATUS_INVALID_ARGUMENT, "a supervisor's report", "tenant",
+                           supervisor->tenant->name, "type", type, "name", name);
+    if (map_find(report, "payload", &value) == STATUS_OK)
+        TRY(reader_any(&value, &given));
+    payload_write(&payload, given, map_u64(report, "generation", 0));
+    if (payload.is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "a supervisor's report is too large", "tenant",
+                           supervisor->tenant->name, "name", name);
+    struct sent_report *sent = calloc(1, sizeof *sent);
+    if (sent == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    sent->supervisor = supervisor;
+    sent->number = number;
+    sent->is_completion = parsed == EVENT_service_completed;
+    memcpy(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation);
+    memcpy(sent->name, name, sizeof sent->name);
+    snprintf(source, sizeof source, "tenantd/%s", supervisor->tenant->name);
+    const struct event_append_request request = {
+        .type = event_type_name(parsed),
+        .tenant = supervisor->tenant->name,
+        .subject = subject_of_service(subject, supervisor->tenant->name, name),
+        .causation_id = map_u64(report, "causation_id", 0),
+        .payload = buffer_span(&payload),
+        .source = source,
+        .incarnation = span_of(supervisor->incarnation, sizeof supervisor->incarnation),
+        .source_number = number,
+        .intent = "",
+    };
+    enum status status = append_send(deployd, &request, NULL, 0, on_appended, sent);
+    if (status != STATUS_OK)
+        free(sent);
+    return status;
+}
+
+void reports_take(struct supervisor *supervisor, struct span report)
+{
+    uint64_t number = map_u64(report, "number", 0);
+    if (number == 0 || number <= supervisor->reported)
+        return; /* on its way already, or recorded and not yet acknowledged */
+    if (number != supervisor->reported + 1 && supervisor->reported != 0) {
+        supervisor_resync(supervisor, "a report is missing");
+        return;
+    }
+    enum status status = report_append(supervisor, report, number);
+    if (status == STATUS_OK)
+        supervisor->reported = number;
+    else
+        supervisor_resync(supervisor, status_text(status));
+}
+
+void reports_connected(struct supervisor *supervisor)
+{
+    supervisor->acknowledged_sent = 0;
+    supervisor->owner->is_acknowledging = true;
+}
+
+static void on_acknowledged(void *context, enum status status, const struct problem *problem,
+                            const void *reply)
+{
+    (void)context, (void)status, (void)problem, (void)reply;
+    /* Nothing to do: what was not taken comes again with the next connection. */
+}
+
+void reports_acknowledge(struct deployd *deployd)
+{
+    if (!deployd->is_acknowledging)
+        return;
+    deployd->is_acknowledging = false;
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next) {
+        struct supervisor *supervisor = &tenant->supervisor;
+        if (supervisor->acknowledged <= supervisor->acknowledged_sent ||
+            supervisor->state != SUPERVISOR_READY)
+            continue;
+        const struct supervisor_ack_request request = { .number = supervisor->acknowledged };
+        if (supervisor_call(supervisor, &method_supervisor_ack, &request, 0, on_acknowledged,
+                            supervisor) == STATUS_OK)
+            supervisor->acknowledged_sent = supervisor->acknowledged;
+    }
+}
+
+static void on_crashes_recorded(void *context, enum status status, const struct problem *problem,
+                                const void *reply)
+{
+    (void)context, (void)reply;
+    if (status != STATUS_OK)
+        log_warning("the end of a supervisor's services was not recorded", "reason",
+                    problem == NULL ? status_text(status) : problem->message);
+}
+
+static void crash_write(struct buffer *events, const struct service *service)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = CRASH_BYTES_MAX };
+    char subject[SUBJECT_BYTES];
+    write_map(&payload, 2);
+    write_str(&payload, "generation");
+    write_u64(&payload, service->generation);
+    write_str(&payload, "reason");
+    write_str(&payload, "its supervisor ended");
+    const struct event_append_request request =
+        append_about_service(EVENT_service_crashed, service, subject, &payload);
+    fields_encode(method_event_append.request, &request, events);
+}
+
+static void crashes_send(struct deployd *deployd, struct buffer *events, size_t count)
+{
+    AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_MAX };
+    if (count == 0)
+        return;
+    write_array(&list, count);
+    buffer_append(&list, events->data, events->size);
+    const struct event_append_batch_request request = { .events = buffer_span(&list) };
+    const struct uuid request_id = uuid_draw();
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = APPEND_TIMEOUT_MS,
+        .request_id = &request_id,
+        .on_reply = on_crashes_recorded,
+    };
+    enum status status = rpc_client_call(deployd->eventd, &method_event_append_batch, &request,
+                                         &options, NULL);
+    if (status != STATUS_OK)
+        on_crashes_recorded(NULL, status, NULL, NULL);
+}
+
+void reports_supervisor_died(struct supervisor *supervisor)
+{
+    AUTO(buffer_close) struct buffer events = { .limit = CRASHES_PER_BATCH * CRASH_BYTES_MAX };
+    size_t count = 0;
+    supervisor->reported = supervisor->acknowledged = supervisor->acknowledged_sent = 0;
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next) {
+        if (!service->is_held || !service_state_has_process(service->state))
+            continue;
+        crash_write(&events, service);
+        if (++count == CRASHES_PER_BATCH) {
+            crashes_send(supervisor->owner, &events, count);
+            buffer_clear(&events);
+            count = 0;
+        }
+    }
+    crashes_send(supervisor->owner, &events, count);
+}

@@ -1,0 +1,251 @@
+/* Lists are made anew for each page; a page ends well below the largest frame. */
+#include "deployd/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/wire/writer.h"
+#include "deployd/recovery.h"
+
+enum {
+    PAGE_BYTES_MAX = FRAME_BYTES_MAX / 2,
+    PAGE_ROWS_MAX = LIST_COUNT_MAX,
+    TENANTS_BYTES_MAX = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
+};
+
+/* The first supervisor that has said how it separates: they all run on the same machine. */
+static const struct supervisor *any_supervisor(const struct deployd *deployd)
+{
+    for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next)
+        if (tenant->supervisor.isolation[0] != '\0')
+            return &tenant->supervisor;
+    return NULL;
+}
+
+const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant)
+{
+    const struct supervisor *supervisor =
+        tenant == NULL ? any_supervisor(deployd) : &tenant->supervisor;
+    if (geteuid() != 0)
+        return "none (one uid)";
+    if (supervisor != NULL && strcmp(supervisor->isolation, "namespaces") == 0)
+        return "uid per tenant, pid and mount namespace";
+    return "uid per tenant";
+}
+
+enum status status_list(const struct deployd *deployd, const struct tenant *only, const char *after,
+                        struct buffer *list, char next[SERVICE_KEY_BYTES])
+{
+    AUTO(buffer_close) struct buffer rows = { .limit = PAGE_BYTES_MAX + FRAME_BYTES_SMALL };
+    size_t count, written = 0;
+    struct service **services = catalog_sorted(&deployd->catalog, only, &count);
+    const char *last = "";
+    bool is_full = false;
+    next[0] = '\0';
+    if (services == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < count && !is_full; i++) {
+        const struct service *service = services[i];
+        if (!service_exists(service) || (after[0] != '\0' && strcmp(service->key, after) <= 0))
+            continue;
+        if (rows.size >= PAGE_BYTES_MAX || written == PAGE_ROWS_MAX) {
+            is_full = true;
+            continue;
+        }
+        catalog_row_write(service, &rows);
+        last = service->key;
+        written++;
+    }
+    write_array(list, written);
+    buffer_append(list, rows.data, rows.size);
+    if (is_full)
+        snprintf(next, SERVICE_KEY_BYTES, "%s", last);
+    free(services);
+    return list->is_exhausted || rows.is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(struct tenant *const *)a)->name, (*(struct tenant *const *)b)->name);
+}
+
+static void tenant_write(const struct deployd *deployd, const struct tenant *tenant,
+                         struct buffer *list)
+{
+    uint64_t services = 0, running = 0;
+    for (const struct service *service = tenant->services; service != NULL; service = service->next) {
+        services += service_exists(service);
+        running += service->is_held && service->state == SERVICE_running;
+    }
+    write_map(list, 5);
+    write_str(list, "tenant");
+    write_str(list, tenant->name);
+    write_str(list, "uid");
+    write_u64(list, geteuid() == 0 ? deployd->settings.tenant_uid_base + tenant->index : geteuid());
+    write_str(list, "services");
+    write_u64(list, services);
+    write_str(list, "running");
+    write_u64(list, running);
+    write_str(list, "supervisor_pid");
+    write_u64(list, tenant->supervisor.state == SUPERVISOR_READY ? tenant->supervisor.host_pid : 0);
+}
+
+enum status status_tenants(const struct deployd *deployd, const char *only, struct buffer *list)
+{
+    size_t count = 0;
+    struct tenant **tenants = calloc(deployd->catalog.tenant_count + 1, sizeof(struct tenant *));
+    if (tenants == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next)
+        if (tenant->is_recorded && (only == NULL || strcmp(only, tenant->name) == 0))
+            tenants[count++] = tenant;
+    qsort(tenants, count, sizeof(struct tenant *), by_name);
+    write_array(list, count);
+    for (size_t i = 0; i < count; i++)
+        tenant_write(deployd, tenants[i], list);
+    free(tenants);
+    return list->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+const char *status_next_step(const struct service *service, char text[256])
+{
+    const char *format = "";
+    switch (service->state) {
+    case SERVICE_parked:
+        format = "soloctl logs %s -n 50, then soloctl restart %s";
+        break;
+    case SERVICE_failed:
+        format = service->is_held ? "soloctl logs %s -n 50, then soloctl restart %s"
+                                  : "remove the reason above, then soloctl restart %.0s%s";
+        break;
+    case SERVICE_wanted:
+        format = "recoveryd --dry-run shows what is due; soloctl restart %.0s%s starts it now";
+        break;
+    case SERVICE_backoff:
+        format = "soloctl logs %s -n 50; soloctl restart %s does not wait";
+        break;
+    default:
+        break;
+    }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(text, 256, format, service->key, service->key);
+#pragma GCC diagnostic pop
+    return text;
+}
+
+static const char *state_name(const struct deployd *deployd)
+{
+    if (deployd->drain.is_begun)
+        return "draining";
+    if (deployd->boot.state != BOOT_READY)
+        return deployd->boot.state == BOOT_DAMAGED ? "damaged" : "starting";
+    return deployd->recovery.phase == RECOVERY_RUNNING ? "recovering" : "ready";
+}
+
+struct counts {
+    uint64_t of[SERVICE_STATES];
+    uint64_t wanted, wanted_not_running;
+};
+
+static void count_services(const struct deployd *deployd, struct counts *counts)
+{
+    for (const struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next) {
+        if (!service_exists(service))
+            continue;
+        counts->of[service->state]++;
+        if (service->wanted.generation == 0)
+            continue;
+        counts->wanted++;
+        bool runs = service->is_held && service->generation == service->wanted.generation &&
+                    service_state_has_process(service->state);
+        counts->wanted_not_running += !runs;
+    }
+}
+
+static void log_write_status(struct deployd *deployd, struct buffer *map)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t last = 0, live = 0;
+    if (event_map_begin(&deployd->map, &txn) == STATUS_OK) {
+        event_log_last(&txn, &last);
+        live_count(&txn, &live);
+    }
+    write_map(map, 2);
+    write_str(map, "last_event");
+    write_u64(map, last);
+    write_str(map, "live");
+    write_u64(map, live);
+}
+
+void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
+{
+    const struct supervisor *supervisor = any_supervisor(deployd);
+    struct counts counts = { 0 };
+    uint64_t tenants = 0;
+    write_map(map, is_operator ? 11 : 3);
+    write_str(map, "state");
+    write_str(map, state_name(deployd));
+    write_str(map, "version");
+    write_str(map, SOLO_VERSION);
+    write_str(map, "isolation");
+    write_str(map, status_isolation(deployd, NULL));
+    if (!is_operator)
+        return;
+    count_services(deployd, &counts);
+    for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next)
+        tenants += tenant->is_recorded;
+    write_str(map, "run_id");
+    write_str(map, deployd->run.id);
+    write_str(map, "stop_method");
+    write_str(map, supervisor == NULL ? "unknown" : supervisor->stop_method);
+    write_str(map, "tenants");
+    write_u64(map, tenants);
+    write_str(map, "services");
+    write_map(map, SERVICE_STATES);
+    for (int state = 0; state < SERVICE_STATES; state++) {
+        write_str(map, service_state_name((enum service_state)state));
+        write_u64(map, counts.of[state]);
+    }
+    write_str(map, "wanted");
+    write_u64(map, counts.wanted);
+    write_str(map, "wanted_not_running");
+    write_u64(map, counts.wanted_not_running);
+    write_str(map, "recovery");
+    recovery_write_status(deployd, map);
+    write_str(map, "log");
+    log_write_status(deployd, map);
+}
+
+void status_write_counters(void *context, struct buffer *buffer)
+{
+    const struct deployd *deployd = context;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        { "deploys", deployd->counters.deploys },
+        { "kills", deployd->counters.kills },
+        { "restarts", deployd->counters.restarts },
+        { "fallbacks", deployd->counters.fallbacks },
+        { "reports", deployd->counters.reports },
+        { "supervisor_starts", deployd->counters.supervisor_starts },
+        { "supervisor_deaths", deployd->counters.supervisor_deaths },
+        { "operations", deployd->operations },
+        { "services_known", deployd->catalog.service_count },
+        { "appends_pending", deployd->eventd == NULL ? 0 : rpc_client_pending(deployd->eventd) },
+        { "log_streams", deployd->log_streams },
+        { "waits", deployd->waits },
+    };
+    write_map(buffer, COUNT_OF(counters));
+    for (size_t i = 0; i < COUNT_OF(counters); i++) {
+        write_str(buffer, counters[i].name);
+        write_u64(buffer, counters[i].value);
+    }
+}

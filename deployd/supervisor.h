@@ -1,0 +1,62 @@
+#ifndef SOLO_DEPLOYD_SUPERVISOR_H
+#define SOLO_DEPLOYD_SUPERVISOR_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buffer.h"
+#include "common/rpc/client.h"
+
+/* One tenant's supervisor as deployd sees it; supervisors.h acts on it.
+ *
+ *   absent ──► spawning ──► greeting ──► listing ──► ready
+ *     ▲            │            │            │          │
+ *     │            ▼            ▼            ▼          ▼
+ *     └──────── delayed ◄──────────── lost ◄────────────┘
+ *
+ * absent: none runs and none is needed. spawning: our child, the outer half of tenantd, has not ended.
+ * greeting: its lock is held; hello is on its way. listing: what it holds is being read. lost: the
+ * connection broke; whether it lives is being found out. delayed: it is started again after a pause. */
+enum supervisor_state {
+    SUPERVISOR_ABSENT,
+    SUPERVISOR_SPAWNING,
+    SUPERVISOR_GREETING,
+    SUPERVISOR_LISTING,
+    SUPERVISOR_READY,
+    SUPERVISOR_LOST,
+    SUPERVISOR_DELAYED,
+    SUPERVISOR_STATES
+};
+
+struct deployd;
+struct tenant;
+
+struct supervisor {
+    enum supervisor_state state;
+    struct deployd *owner;
+    struct tenant *tenant;
+    struct rpc_client *client; /* from greeting to lost */
+    struct ev_timer timer;     /* the pause, the check of the lock */
+    struct ev_io child;        /* spawning: pidfd of our child */
+    struct ev_io process;      /* pidfd of the supervisor itself */
+    int child_pid;
+    uint64_t host_pid;
+    uint8_t incarnation[16];
+    char isolation[64], stop_method[32];
+    unsigned deaths;       /* since it was last ready for a while: sets the pause */
+    uint64_t ready_ns;     /* boottime */
+    uint64_t greeting_ns;  /* boottime at which the greeting began */
+    uint64_t reported;     /* the greatest number whose report went to eventd */
+    uint64_t acknowledged; /* by eventd */
+    uint64_t acknowledged_sent;
+    unsigned reports_in_flight;
+    bool is_adopting;    /* boot waits for what it says */
+    bool waits_for_slot; /* delayed: too many are being started at once */
+    bool is_ending;      /* system.drain: not started again */
+    bool needs_resync;   /* the connection is made anew, for the reports that eventd did not take */
+    bool has_complained; /* about its protocol */
+    char problem[256]; /* why the last start failed */
+};
+
+#endif

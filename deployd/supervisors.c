@@ -1,0 +1,601 @@
+/* The state machine of a supervisor (drawn in supervisor.h). A callback notes what happened and moves;
+ * the ways it can fail all lead to `lost` (is it dead, or only the connection?) or `delayed`.
+ *
+ * Death is seen by a pidfd of the supervisor's own process, opened after hello; until then by its lock,
+ * which dies with it. */
+#include "deployd/supervisors.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/file_lock.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+#include "deployd/boot.h"
+#include "deployd/drain.h"
+#include "deployd/operation.h"
+#include "deployd/reconcile.h"
+#include "deployd/reports.h"
+#include "deployd/supervisor_process.h"
+
+enum {
+    SPAWN_MS_MAX = 10 * 1000,
+    HELLO_MS_MAX = 2 * 1000,
+    LIST_MS_MAX = 10 * 1000,
+    LOCK_CHECK_MS = 100,
+    RECONNECT_MS = 20,
+    RESYNC_MS = 1000,
+    PROTOCOL_MS = 5 * 1000,
+    GREETING_COMPLAINT_MS = 10 * 1000,
+    DELAY_MS_FIRST = 100,
+    DELAY_MS_MAX = 10 * 1000,
+    STEADY_MS = 10 * 1000, /* ready for as long as this: the next death is a first one */
+    PAGES_MAX = 4096,
+};
+
+#define TO(state) (1u << SUPERVISOR_##state)
+static const struct {
+    const char *name;
+    unsigned next;
+} supervisor_states[SUPERVISOR_STATES] = {
+    [SUPERVISOR_ABSENT] = { "absent", TO(SPAWNING) | TO(GREETING) | TO(DELAYED) },
+    [SUPERVISOR_SPAWNING] = { "spawning", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
+    [SUPERVISOR_GREETING] = { "greeting", TO(LISTING) | TO(LOST) },
+    [SUPERVISOR_LISTING] = { "listing", TO(READY) | TO(LOST) },
+    [SUPERVISOR_READY] = { "ready", TO(LOST) },
+    [SUPERVISOR_LOST] = { "lost", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
+    [SUPERVISOR_DELAYED] = { "delayed", TO(SPAWNING) | TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
+};
+
+static void supervisor_spawn(struct supervisor *supervisor);
+static void supervisor_greet(struct supervisor *supervisor);
+static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events);
+static void on_child(struct ev_loop *loop, struct ev_io *io, int events);
+static void on_process(struct ev_loop *loop, struct ev_io *io, int events);
+
+static void supervisor_move(struct supervisor *supervisor, enum supervisor_state state)
+{
+    ensure((supervisor_states[supervisor->state].next & (1u << state)) != 0);
+    log_debug("supervisor", "tenant", supervisor->tenant->name, "from",
+              supervisor_states[supervisor->state].name, "to", supervisor_states[state].name);
+    supervisor->state = state;
+}
+
+void supervisor_init(struct deployd *deployd, struct tenant *tenant)
+{
+    struct supervisor *supervisor = &tenant->supervisor;
+    if (supervisor->owner != NULL)
+        return;
+    supervisor->owner = deployd;
+    supervisor->tenant = tenant;
+    ev_timer_init(&supervisor->timer, on_timer, 0, 0);
+    ev_io_init(&supervisor->child, on_child, -1, EV_READ);
+    ev_io_init(&supervisor->process, on_process, -1, EV_READ);
+    supervisor->timer.data = supervisor->child.data = supervisor->process.data = supervisor;
+}
+
+static void timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms)
+{
+    struct ev_loop *loop = supervisor->owner->loop;
+    ev_timer_stop(loop, &supervisor->timer);
+    ev_timer_set(&supervisor->timer, (double)after_ms / 1e3, (double)repeat_ms / 1e3);
+    ev_timer_start(loop, &supervisor->timer);
+}
+
+static void watch_end(struct supervisor *supervisor, struct ev_io *io)
+{
+    if (!ev_is_active(io))
+        return;
+    ev_io_stop(supervisor->owner->loop, io);
+    close(io->fd);
+}
+
+static void watch_begin(struct supervisor *supervisor, struct ev_io *io, int fd)
+{
+    watch_end(supervisor, io);
+    ev_io_set(io, fd, EV_READ);
+    ev_io_start(supervisor->owner->loop, io);
+}
+
+/* Boot waits no longer for this one. */
+static void adopted(struct supervisor *supervisor)
+{
+    if (!supervisor->is_adopting)
+        return;
+    supervisor->is_adopting = false;
+    boot_supervisor_told(supervisor->owner);
+}
+
+static bool lock_is_held(const struct supervisor *supervisor)
+{
+    char path[4096];
+    bool is_held = false;
+    if (supervisor_lock_path(supervisor->owner, supervisor->tenant->name, path) != STATUS_OK ||
+        file_lock_is_held(path, &is_held) != STATUS_OK)
+        return false;
+    return is_held;
+}
+
+/* Whether somebody would miss it. */
+static bool is_needed(const struct supervisor *supervisor)
+{
+    if (supervisor->is_ending || supervisor->owner->is_stopping)
+        return false;
+    for (const struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        if (service->queue != NULL || (service->wanted.generation != 0 &&
+                                       reconcile_may_start(supervisor->owner, service)))
+            return true;
+    return false;
+}
+
+static void supervisor_delay(struct supervisor *supervisor)
+{
+    supervisor_move(supervisor, SUPERVISOR_DELAYED);
+    uint64_t delay_ms = 0;
+    for (unsigned death = 1; death < supervisor->deaths && delay_ms < DELAY_MS_MAX; death++)
+        delay_ms = delay_ms == 0 ? DELAY_MS_FIRST : 2 * delay_ms;
+    timer_set(supervisor, delay_ms > DELAY_MS_MAX ? DELAY_MS_MAX : delay_ms, 0);
+}
+
+void supervisor_need(struct supervisor *supervisor)
+{
+    ensure(supervisor->owner != NULL);
+    if (supervisor->state == SUPERVISOR_ABSENT && !supervisor->is_ending)
+        supervisor_spawn(supervisor);
+}
+
+/* A start ended, one way or the other: another may begin. */
+static void slot_free(struct deployd *deployd)
+{
+    ensure(deployd->supervisors_spawning > 0);
+    deployd->supervisors_spawning--;
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next)
+        if (tenant->supervisor.waits_for_slot) {
+            tenant->supervisor.waits_for_slot = false;
+            timer_set(&tenant->supervisor, 0, 0);
+            return;
+        }
+}
+
+static void supervisor_spawn(struct supervisor *supervisor)
+{
+    struct deployd *deployd = supervisor->owner;
+    if (lock_is_held(supervisor)) {
+        supervisor_greet(supervisor);
+        return;
+    }
+    if (deployd->supervisors_spawning >= SUPERVISORS_SPAWNING_MAX) {
+        supervisor_move(supervisor, SUPERVISOR_DELAYED);
+        supervisor->waits_for_slot = true;
+        return;
+    }
+    int pidfd;
+    enum status status = supervisor_process_start(deployd, supervisor->tenant,
+                                                  &supervisor->child_pid, &pidfd,
+                                                  supervisor->problem);
+    if (status != STATUS_OK) {
+        supervisor->deaths++;
+        supervisor_delay(supervisor);
+        return;
+    }
+    supervisor_move(supervisor, SUPERVISOR_SPAWNING);
+    deployd->supervisors_spawning++;
+    watch_begin(supervisor, &supervisor->child, pidfd);
+    timer_set(supervisor, SPAWN_MS_MAX, 0);
+}
+
+static void on_child(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    struct supervisor *supervisor = io->data;
+    enum status status = supervisor_process_collect(io->fd, supervisor->problem);
+    if (status == STATUS_UNAVAILABLE)
+        return;
+    watch_end(supervisor, io);
+    ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
+    if (status == STATUS_OK || status == STATUS_LOCKED) {
+        supervisor->problem[0] = '\0';
+        supervisor_greet(supervisor);
+    } else {
+        log_warning("a supervisor did not start", "tenant", supervisor->tenant->name, "reason",
+                    supervisor->problem);
+        supervisor->deaths++;
+        adopted(supervisor);
+        supervisor_delay(supervisor);
+    }
+    slot_free(supervisor->owner);
+}
+
+static void client_close(struct supervisor *supervisor)
+{
+    if (supervisor->client == NULL)
+        return;
+    rpc_client_close(&supervisor->client);
+    /* Closing calls nobody back, so whoever waited for an answer is told here. */
+    operations_supervisor_lost(supervisor->tenant);
+}
+
+static void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms)
+{
+    if (supervisor->state == SUPERVISOR_LOST)
+        return;
+    supervisor_move(supervisor, SUPERVISOR_LOST);
+    /* Not here: this may run inside one of the client's callbacks. */
+    timer_set(supervisor, after_ms, 0);
+}
+
+static void rows_forget(struct supervisor *supervisor)
+{
+    struct deployd *deployd = supervisor->owner;
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        if (service->is_held)
+            catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
+                           supervisor->is_ending ? "stopped by the shutdown"
+                                                 : "its supervisor ended; it is started again");
+}
+
+/* Nothing of it is left: it was the init of its services' namespace, or their parent. */
+static void supervisor_died(struct supervisor *supervisor)
+{
+    struct deployd *deployd = supervisor->owner;
+    if (supervisor->state != SUPERVISOR_LOST)
+        supervisor_move(supervisor, SUPERVISOR_LOST);
+    ev_timer_stop(deployd->loop, &supervisor->timer);
+    watch_end(supervisor, &supervisor->process);
+    client_close(supervisor);
+    registry_put_supervisor(&deployd->registry, supervisor->tenant->name, 0, deployd->run.boot_id);
+    supervisor->host_pid = 0;
+    if (!supervisor->is_ending) {
+        deployd->counters.supervisor_deaths++;
+        uint64_t ready_ms = supervisor->ready_ns == 0
+                                ? 0
+                                : (clock_boottime_ns() - supervisor->ready_ns) / 1000000;
+        supervisor->deaths = ready_ms >= STEADY_MS ? 1 : supervisor->deaths + 1;
+        log_warning("a supervisor ended", "tenant", supervisor->tenant->name, "deaths in a row",
+                    NUMBER(supervisor->deaths));
+        reports_supervisor_died(supervisor);
+    }
+    rows_forget(supervisor);
+    supervisor->ready_ns = 0;
+    adopted(supervisor);
+    if (is_needed(supervisor)) {
+        supervisor_delay(supervisor);
+        return;
+    }
+    supervisor_move(supervisor, SUPERVISOR_ABSENT);
+    if (supervisor->is_ending)
+        drain_supervisor_gone(deployd);
+}
+
+static void on_process(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    supervisor_died(io->data);
+}
+
+static void on_connection(void *context, bool is_connected)
+{
+    struct supervisor *supervisor = context;
+    /* While greeting, hello is repeated by the client itself. */
+    if (!is_connected && (supervisor->state == SUPERVISOR_LISTING || supervisor->state == SUPERVISOR_READY))
+        supervisor_lose(supervisor, 0);
+}
+
+void supervisor_take_row(struct supervisor *supervisor, struct span map)
+{
+    struct deployd *deployd = supervisor->owner;
+    struct service_row row = { 0 };
+    struct problem problem = { 0 };
+    struct service *service;
+    enum status status = fields_decode(&record_service_row, map, &deployd->scratch, &row, &problem);
+    if (status != STATUS_OK || strcmp(row.tenant, supervisor->tenant->name) != 0 ||
+        service_state_parse(row.state) >= SERVICE_STATES) {
+        log_warning("a supervisor's row was refused", "tenant", supervisor->tenant->name, "field",
+                    problem.field, "reason", problem.message);
+    } else if ((status = catalog_service_make(&deployd->catalog, supervisor->tenant, row.name,
+                                              &service, &problem)) != STATUS_OK) {
+        log_warning("a supervisor's row was refused", "tenant", supervisor->tenant->name, "reason",
+                    problem.message);
+    } else {
+        service->is_seen = true;
+        if (row.boot_id[0] == '\0')
+            row.boot_id = deployd->run.boot_id;
+        catalog_hold(&deployd->catalog, service, &row);
+    }
+    arena_reset(&deployd->scratch);
+}
+
+static void on_notify(void *context, const char *method, struct span params)
+{
+    struct supervisor *supervisor = context;
+    struct reader value;
+    struct span map;
+    if (strcmp(method, "supervisor.state") == 0) {
+        if (map_find(params, "service", &value) == STATUS_OK &&
+            reader_any(&value, &map) == STATUS_OK)
+            supervisor_take_row(supervisor, map);
+    } else if (strcmp(method, "supervisor.report") == 0) {
+        reports_take(supervisor, params);
+    }
+}
+
+/* The watch ends only when something is wrong: we were too slow, or it shuts down. */
+static void on_watch_ended(void *context, enum status status, const struct problem *problem,
+                           const void *reply)
+{
+    (void)reply;
+    struct supervisor *supervisor = context;
+    log_info("a supervisor's watch ended", "tenant", supervisor->tenant->name, "reason",
+             problem == NULL ? status_text(status) : problem->message);
+    /* One that shuts down goes on until its reports are acknowledged. */
+    if (supervisor->state == SUPERVISOR_READY && !supervisor->is_ending)
+        supervisor_lose(supervisor, 0);
+}
+
+static void supervisor_listed(struct supervisor *supervisor)
+{
+    struct deployd *deployd = supervisor->owner;
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        if (service->is_held && !service->is_seen)
+            catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "its supervisor lost it");
+    const struct supervisor_watch_request request = {};
+    const struct rpc_call_options options = {
+        .on_reply = on_watch_ended,
+        .on_notify = on_notify,
+        .context = supervisor,
+    };
+    if (rpc_client_call(supervisor->client, &method_supervisor_watch, &request, &options, NULL) !=
+        STATUS_OK) {
+        supervisor_lose(supervisor, RECONNECT_MS);
+        return;
+    }
+    supervisor_move(supervisor, SUPERVISOR_READY);
+    supervisor->owner->is_acknowledging = true;
+    ev_timer_stop(deployd->loop, &supervisor->timer);
+    supervisor->ready_ns = clock_boottime_ns();
+    supervisor->problem[0] = '\0';
+    adopted(supervisor);
+    drain_supervisor_ready(supervisor);
+    operations_supervisor_ready(supervisor->tenant);
+    reconcile_tenant(deployd, supervisor->tenant);
+}
+
+static void list_ask(struct supervisor *supervisor, const char *after);
+
+static void on_listed(void *context, enum status status, const struct problem *problem,
+                      const void *reply)
+{
+    struct supervisor *supervisor = context;
+    const struct supervisor_list_reply *page = reply;
+    if (supervisor->state != SUPERVISOR_LISTING)
+        return;
+    if (status != STATUS_OK) {
+        log_warning("a supervisor did not say what it holds", "tenant", supervisor->tenant->name,
+                    "reason", problem == NULL ? status_text(status) : problem->message);
+        supervisor_lose(supervisor, RECONNECT_MS);
+        return;
+    }
+    struct reader reader = reader_of(page->services);
+    uint32_t count = 0;
+    if (page->services.size > 0 && reader_array(&reader, &count) != STATUS_OK)
+        count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        if (reader_any(&reader, &map) == STATUS_OK)
+            supervisor_take_row(supervisor, map);
+    }
+    if (page->next == NULL || page->next[0] == '\0')
+        supervisor_listed(supervisor);
+    else
+        list_ask(supervisor, page->next);
+}
+
+static void list_ask(struct supervisor *supervisor, const char *after)
+{
+    const struct supervisor_list_request request = { .after = after };
+    const struct rpc_call_options options = {
+        .timeout_ms = LIST_MS_MAX,
+        .on_reply = on_listed,
+        .context = supervisor,
+    };
+    if (rpc_client_call(supervisor->client, &method_supervisor_list, &request, &options, NULL) !=
+        STATUS_OK)
+        supervisor_lose(supervisor, RECONNECT_MS);
+}
+
+/* Its death becomes readable; without a pidfd the lock is looked at when the connection breaks. */
+static void process_watch(struct supervisor *supervisor)
+{
+    if (supervisor->host_pid == 0)
+        return;
+    int pidfd = pidfd_open((pid_t)supervisor->host_pid, 0);
+    if (pidfd >= 0)
+        watch_begin(supervisor, &supervisor->process, pidfd);
+    else
+        log_warning("a supervisor cannot be watched", "tenant", supervisor->tenant->name, "pid",
+                    NUMBER(supervisor->host_pid), "reason", strerror(errno));
+}
+
+static void on_hello(void *context, enum status status, const struct problem *problem,
+                     const void *reply)
+{
+    struct supervisor *supervisor = context;
+    const struct supervisor_hello_reply *hello = reply;
+    (void)problem;
+    if (supervisor->state != SUPERVISOR_GREETING)
+        return;
+    if (status != STATUS_OK) {
+        supervisor_lose(supervisor, RECONNECT_MS);
+        return;
+    }
+    if (hello->protocol != SUPERVISOR_PROTOCOL ||
+        strcmp(hello->tenant, supervisor->tenant->name) != 0 ||
+        hello->incarnation.size != sizeof supervisor->incarnation) {
+        snprintf(supervisor->problem, sizeof supervisor->problem,
+                 "its supervisor speaks protocol %llu, this deployd %d; end pid %llu to replace it",
+                 (unsigned long long)hello->protocol, (int)SUPERVISOR_PROTOCOL,
+                 (unsigned long long)hello->pid);
+        if (!supervisor->has_complained)
+            log_error("a supervisor cannot be used", "tenant", supervisor->tenant->name, "reason",
+                      supervisor->problem);
+        supervisor->has_complained = true;
+        adopted(supervisor);
+        supervisor_lose(supervisor, PROTOCOL_MS);
+        return;
+    }
+    supervisor->has_complained = false;
+    supervisor->host_pid = hello->pid;
+    if (memcmp(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation) != 0)
+        supervisor->acknowledged = supervisor->reported = 0;
+    memcpy(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation);
+    snprintf(supervisor->isolation, sizeof supervisor->isolation, "%s", hello->isolation);
+    snprintf(supervisor->stop_method, sizeof supervisor->stop_method, "%s", hello->stop_method);
+    process_watch(supervisor);
+    registry_put_supervisor(&supervisor->owner->registry, supervisor->tenant->name, hello->pid,
+                            supervisor->owner->run.boot_id);
+    reports_connected(supervisor);
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        service->is_seen = false;
+    supervisor_move(supervisor, SUPERVISOR_LISTING);
+    list_ask(supervisor, "");
+}
+
+static void supervisor_greet(struct supervisor *supervisor)
+{
+    supervisor_move(supervisor, SUPERVISOR_GREETING);
+    char path[4096];
+    const struct rpc_client_options options = {
+        .path = path,
+        .on_connection = on_connection,
+        .context = supervisor,
+    };
+    const struct supervisor_hello_request request = {};
+    const struct rpc_call_options call = {
+        .flags = RPC_RETRY,
+        .timeout_ms = HELLO_MS_MAX,
+        .on_reply = on_hello,
+        .context = supervisor,
+    };
+    supervisor->greeting_ns = clock_boottime_ns();
+    if (supervisor_socket_path(supervisor->owner, supervisor->tenant->name, path) != STATUS_OK ||
+        rpc_client_open(&supervisor->client, supervisor->owner->loop, &options) != STATUS_OK ||
+        rpc_client_call(supervisor->client, &method_supervisor_hello, &request, &call, NULL) !=
+            STATUS_OK) {
+        supervisor_lose(supervisor, RESYNC_MS);
+        return;
+    }
+    timer_set(supervisor, LOCK_CHECK_MS, LOCK_CHECK_MS);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct supervisor *supervisor = timer->data;
+    switch (supervisor->state) {
+    case SUPERVISOR_SPAWNING:
+        log_warning("a supervisor took too long to start", "tenant", supervisor->tenant->name);
+        kill(supervisor->child_pid, SIGKILL); /* our own child, not collected yet */
+        break;
+    case SUPERVISOR_GREETING:
+    case SUPERVISOR_LISTING:
+        if (!ev_is_active(&supervisor->process) && !lock_is_held(supervisor))
+            supervisor_died(supervisor);
+        break;
+    case SUPERVISOR_LOST:
+        client_close(supervisor);
+        supervisor->needs_resync = false;
+        if (ev_is_active(&supervisor->process) || lock_is_held(supervisor))
+            supervisor_greet(supervisor);
+        else
+            supervisor_died(supervisor);
+        break;
+    case SUPERVISOR_DELAYED:
+        if (is_needed(supervisor)) {
+            supervisor_spawn(supervisor);
+        } else {
+            supervisor_move(supervisor, SUPERVISOR_ABSENT);
+            if (supervisor->is_ending)
+                drain_supervisor_gone(supervisor->owner);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void adopt(struct deployd *deployd, const char *name)
+{
+    struct tenant *tenant;
+    struct problem problem;
+    if (catalog_tenant_make(&deployd->catalog, name, &tenant, &problem) != STATUS_OK) {
+        log_warning("a running supervisor was left alone", "tenant", name, "reason", problem.message);
+        return;
+    }
+    supervisor_init(deployd, tenant);
+    if (tenant->supervisor.state != SUPERVISOR_ABSENT)
+        return;
+    tenant->supervisor.is_adopting = true;
+    deployd->boot.adopting++;
+    supervisor_spawn(&tenant->supervisor);
+}
+
+enum status supervisors_adopt(struct deployd *deployd)
+{
+    return supervisor_locks_each(deployd, adopt);
+}
+
+enum status supervisor_call(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
+                            void *context)
+{
+    ensure(supervisor->state == SUPERVISOR_READY);
+    const struct rpc_call_options options = {
+        .timeout_ms = timeout_ms,
+        .on_reply = on_reply,
+        .context = context,
+    };
+    return rpc_client_call(supervisor->client, method, request, &options, NULL);
+}
+
+void supervisor_resync(struct supervisor *supervisor, const char *reason)
+{
+    if (supervisor->needs_resync || supervisor->state != SUPERVISOR_READY)
+        return;
+    log_warning("a supervisor's reports are asked for again", "tenant", supervisor->tenant->name,
+                "reason", reason);
+    supervisor->needs_resync = true;
+    supervisor_lose(supervisor, RESYNC_MS);
+}
+
+void supervisor_kill(struct supervisor *supervisor)
+{
+    if (ev_is_active(&supervisor->process))
+        pidfd_send_signal(supervisor->process.fd, SIGKILL, NULL, 0);
+    else if (supervisor->state == SUPERVISOR_SPAWNING)
+        kill(supervisor->child_pid, SIGKILL);
+}
+
+void supervisor_close(struct supervisor *supervisor)
+{
+    if (supervisor->owner == NULL)
+        return;
+    ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
+    watch_end(supervisor, &supervisor->child);
+    watch_end(supervisor, &supervisor->process);
+    rpc_client_close(&supervisor->client);
+}
+
+const char *supervisor_problem(const struct supervisor *supervisor)
+{
+    return supervisor->problem;
+}

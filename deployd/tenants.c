@@ -1,0 +1,78 @@
+/* One append per new tenant, whoever asks first; deployd is the only one that gives numbers out, so the
+ * next one is in its memory. A number whose append failed is not given again in this life. */
+#include "deployd/tenants.h"
+
+#include <stdio.h>
+
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/operation.h"
+#include "deployd/supervisors.h"
+
+static void on_created(void *context, enum status status, const struct problem *said,
+                       const void *reply)
+{
+    struct tenant *tenant = context;
+    struct deployd *deployd = tenant->supervisor.owner;
+    struct problem problem = { 0 };
+    struct tenant_row row;
+    (void)reply;
+    tenant->is_creating = false;
+    /* Also when the append failed: an earlier one whose outcome was unknown may be there. */
+    if (event_map_tenant(&deployd->map, tenant->name, &row) == STATUS_OK) {
+        tenant->index = row.index;
+        tenant->is_recorded = true;
+        operations_tenant_created(tenant);
+        return;
+    }
+    append_problem(status == STATUS_OK ? STATUS_UNKNOWN : status, said,
+                   "the tenant was not recorded, nothing was deployed", &problem);
+    operations_tenant_refused(tenant, &problem);
+}
+
+void tenant_create(struct deployd *deployd, struct tenant *tenant)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    if (tenant->is_creating)
+        return;
+    tenant->is_creating = true;
+    write_map(&payload, 1);
+    write_str(&payload, "index");
+    write_u64(&payload, deployd->catalog.index_next++);
+    struct event_append_request request = append_about_system(EVENT_tenant_created, &payload);
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    snprintf(subject, sizeof subject, "tenant/%s", tenant->name);
+    request.subject = subject;
+    request.tenant = tenant->name;
+    enum status status =
+        append_send(deployd, &request, NULL, APPEND_TIMEOUT_MS, on_created, tenant);
+    if (status != STATUS_OK)
+        on_created(tenant, status, NULL, NULL);
+}
+
+static enum status load(void *context, const char *name, const struct tenant_row *row)
+{
+    struct deployd *deployd = context;
+    struct tenant *tenant;
+    struct problem problem;
+    if (row->index >= deployd->catalog.index_next)
+        deployd->catalog.index_next = row->index + 1;
+    enum status status = catalog_tenant_make(&deployd->catalog, name, &tenant, &problem);
+    if (status != STATUS_OK)
+        return log_failure(status, "read a tenant", "tenant", name, "reason", problem.message);
+    supervisor_init(deployd, tenant);
+    tenant->index = row->index;
+    tenant->is_recorded = true;
+    return STATUS_OK;
+}
+
+enum status tenants_load(struct deployd *deployd)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    if (deployd->catalog.index_next == 0)
+        deployd->catalog.index_next = 1;
+    TRY(event_map_begin(&deployd->map, &txn));
+    return tenant_each(&txn, load, deployd);
+}

@@ -1,0 +1,28 @@
+#ifndef SOLO_DEPLOYD_WAITS_H
+#define SOLO_DEPLOYD_WAITS_H
+
+#include "deployd/deployd.h"
+
+/* Callers of service.wait: each is answered when its service has reached the condition, cannot reach it
+ * any more, or its time is over. */
+
+enum wait_condition { WAIT_RUNNING, WAIT_READY, WAIT_GONE };
+enum { WAITS_MAX = 4096, WAIT_MS_DEFAULT = 60 * 1000 };
+
+/* Whether the condition holds (ok), may still come (unavailable), or cannot (another status, with the
+ * reason in the problem). Pure. */
+enum status wait_judge(const struct service *service, enum wait_condition condition,
+                       struct problem *problem);
+
+/* Answers at once where it can; defers the call otherwise. `service` may be NULL. */
+enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct service *service,
+                       enum wait_condition condition, uint64_t timeout_ms,
+                       struct service_wait_reply *reply);
+
+/* The catalog's on_change: looks at the waits of a service. */
+void waits_look(void *context, struct service *service);
+
+/* At the end: all of them are refused. */
+void waits_end(struct deployd *deployd, const struct problem *problem);
+
+#endif
