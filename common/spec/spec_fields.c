@@ -132,7 +132,7 @@ static int compare_pairs(const void *a, const void *b)
 static enum status read_pair(struct spec_values *values, struct reader *reader, const char *outer,
                              struct spec_pair *pair)
 {
-    char place[PLACE_BYTES], shown[PLACE_BYTES];
+    char place[PLACE_BYTES], shown[PLACE_BYTES - 16];
     TRY(value_text(values, reader, outer, SPEC_TEXT_BYTES_MAX, &pair->key));
     place_join(place, outer, text_printable(shown, sizeof shown, span_of_text(pair->key)));
     if (!is_environment_name(pair->key))

@@ -225,8 +225,12 @@ static enum status show_number(struct reader *reader, struct buffer *text)
     if (reader_i64(reader, &integer) == STATUS_OK)
         return buffer_append_format(text, "%" PRId64, integer);
     TRY(reader_f64(reader, &real));
-    return isfinite(real) ? buffer_append_format(text, "%.17g", real)
-                          : buffer_append_text(text, "null");
+    if (!isfinite(real))
+        return buffer_append_text(text, "null");
+    /* A number with a fraction stays one when it is read again. */
+    char digits[40];
+    snprintf(digits, sizeof digits, "%.17g", real);
+    return buffer_append_format(text, "%s%s", digits, strpbrk(digits, ".e") == NULL ? ".0" : "");
 }
 
 static enum status show(struct reader *reader, size_t depth, struct buffer *text)

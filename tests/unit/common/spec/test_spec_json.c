@@ -25,6 +25,7 @@ Test(spec_json, values_of_every_kind_survive)
 {
     assert_same("{\"a\": [1, -2, 1.5, true, false, null, \"\", {}, []]}",
                 "{\"a\": [1, -2, 1.5, true, false, null, \"\", {}, []]}");
+    assert_same("{\"a\": [5.0, -0.0, 1e300]}", "{\"a\": [5.0, -0.0, 1.0000000000000001e+300]}");
     assert_same("{}", "{}");
     assert_same(" {\n\"k\":9223372036854775807}\n", "{\"k\": 9223372036854775807}");
     assert_same("{\"k\":\"\\u00e4 \\ud83d\\ude00\"}", "{\"k\": \"\xc3\xa4 \xf0\x9f\x98\x80\"}");
