@@ -1,5 +1,6 @@
-/* One line per call, built in a fixed buffer and written with one write(2), so that lines of several
- * processes do not mix. A value is quoted when it has blanks, quotes or control characters. */
+/* One line per call, built in a fixed buffer and written with one write(2), so that lines of
+ * several processes do not mix. A value is quoted when it has blanks, quotes or control characters.
+ */
 #include "common/base/log.h"
 
 #include <inttypes.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common/base/name.h"
 
 enum { LINE_BYTES_MAX = 2048 };
 
@@ -33,11 +36,22 @@ static void put_text(struct line *line, const char *text)
         put(line, *text);
 }
 
+/* Control characters, those above 0x7f too, and what is no UTF-8: nobody who names a thing moves
+ * the reader's cursor. */
+static bool must_hide(const char *at, bool is_utf8)
+{
+    unsigned char first = (unsigned char)at[0];
+    if (first < 0x80)
+        return first < ' ' || first == 0x7f;
+    return !is_utf8 || (first == 0xc2 && (unsigned char)at[1] < 0xa0);
+}
+
 static void put_value(struct line *line, const char *value)
 {
+    bool is_utf8 = utf8_is_valid(span_of_text(value));
     bool is_plain = *value != '\0';
     for (const char *p = value; *p != '\0'; p++)
-        if ((unsigned char)*p <= ' ' || *p == '"' || *p == '=' || *p == 0x7f)
+        if (must_hide(p, is_utf8) || *p == ' ' || *p == '"' || *p == '=')
             is_plain = false;
     if (is_plain) {
         put_text(line, value);
@@ -47,7 +61,10 @@ static void put_value(struct line *line, const char *value)
     for (const char *p = value; *p != '\0'; p++) {
         if (*p == '"' || *p == '\\')
             put(line, '\\');
-        put(line, (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
+        bool is_hidden = must_hide(p, is_utf8);
+        put(line, is_hidden ? '?' : *p);
+        if (is_hidden && is_utf8 && (unsigned char)*p >= 0x80)
+            p++; /* the second byte of a control character above 0x7f */
     }
     put(line, '"');
 }

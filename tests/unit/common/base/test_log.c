@@ -55,6 +55,19 @@ Test(log, control_characters_cannot_forge_a_line_or_move_the_cursor, .init = cap
     cr_assert_not_null(strstr(line, "value=\"a?level=error msg=forged?[2J??\""), "%s", line);
 }
 
+Test(log, control_characters_above_ascii_and_broken_text_are_hidden, .init = capture)
+{
+    log_error("x", "c1",
+              "a\xc2\x9b"
+              "2Jb",
+              "broken",
+              "a\x9b\xff"
+              "b",
+              "fine", "gr\xc3\xbc\xc3\x9f");
+    cr_assert_not_null(strstr(logged(), " c1=\"a?2Jb\" broken=\"a??b\" fine=gr\xc3\xbc\xc3\x9f\n"),
+                       "%s", logged());
+}
+
 Test(log, a_line_that_is_too_long_is_cut_and_ended, .init = capture)
 {
     static char text[5000];
