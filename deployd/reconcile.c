@@ -109,6 +109,8 @@ static void mark(struct deployd *deployd, const struct plan *plan)
         const struct plan_entry *entry = &plan->entries[i];
         struct service *service = catalog_service(&deployd->catalog, entry->tenant, entry->name);
         ensure(service != NULL);
+        if (service->queue != NULL)
+            continue; /* whoever is at it leaves it as the log wants it */
         if ((entry->action == PLAN_START || entry->action == PLAN_REPLACE) &&
             reconcile_may_start(deployd, service))
             service->due = DUE_START;
