@@ -42,6 +42,9 @@ struct carry_out {
     struct outcome *outcomes; /* one per entry of the plan */
     struct action *actions;   /* one per entry that is carried out, in their order */
     size_t count, next, in_flight, done, failed;
+    size_t *refused; /* actions that found no room at deployd: begun again, last in first out */
+    size_t refused_count;
+    size_t window; /* how many may be in flight: shrinks when deployd has no room */
     bool is_cut;
     uint64_t began_ns;
     struct ev_timer deadline, tell;
@@ -119,10 +122,13 @@ static enum status make_actions(struct carry_out *run)
     const struct plan *plan = &run->picture->plan;
     run->outcomes = calloc(plan->count + 1, sizeof *run->outcomes);
     run->actions = calloc(plan->count + 1, sizeof *run->actions);
+    run->refused = calloc(plan->count + 1, sizeof *run->refused);
+    run->window = run->settings->recovery_parallel;
     size_t *order = calloc(plan->count + 1, sizeof *order);
-    enum status status = run->outcomes == NULL || run->actions == NULL || order == NULL
-                             ? STATUS_RESOURCE_EXHAUSTED
-                             : fair_order(plan, order, &run->count);
+    enum status status =
+        run->outcomes == NULL || run->actions == NULL || run->refused == NULL || order == NULL
+            ? STATUS_RESOURCE_EXHAUSTED
+            : fair_order(plan, order, &run->count);
     for (size_t i = 0; status == STATUS_OK && i < run->count; i++)
         run->actions[i] = (struct action){ .owner = run, .place = order[i] };
     free(order);
@@ -166,6 +172,12 @@ enum status carry_out_open(struct carry_out **carry_out, const struct settings *
 
 static void act_more(struct carry_out *run);
 
+static bool is_over(const struct carry_out *run)
+{
+    return run->in_flight == 0 &&
+           (run->is_cut || (run->next == run->count && run->refused_count == 0));
+}
+
 static void end_action(struct carry_out *run, const struct action *action)
 {
     struct outcome *outcome = &run->outcomes[action->place];
@@ -176,12 +188,27 @@ static void end_action(struct carry_out *run, const struct action *action)
     act_more(run);
 }
 
+/* deployd had no room and has done nothing. With others in flight their answers make room; alone,
+ * the timer tries again. */
+static void take_back(struct carry_out *run, const struct action *action)
+{
+    run->refused[run->refused_count++] = (size_t)(action - run->actions);
+    run->in_flight--;
+    run->window = run->in_flight > 0 ? run->in_flight : 1;
+    if (is_over(run))
+        ev_break(run->loop, EVBREAK_ALL);
+}
+
 static void on_acted(void *context, enum status status, const struct problem *problem,
                      const void *typed_reply)
 {
     const struct action *action = context;
     const struct recovery_act_reply *reply = typed_reply;
     struct outcome *outcome = &action->owner->outcomes[action->place];
+    if (status == STATUS_RESOURCE_EXHAUSTED) {
+        take_back(action->owner, action);
+        return;
+    }
     if (status != STATUS_OK) {
         /* The supervisor may still do it: the verification and the next run see what came of it. */
         outcome->result = RESULT_FAILED;
@@ -229,15 +256,18 @@ static enum status act(struct carry_out *run, struct action *action)
 /* The one that decides: begins what may be begun, ends the loop when nothing is left. */
 static void act_more(struct carry_out *run)
 {
-    while (!run->is_cut && run->next < run->count &&
-           run->in_flight < run->settings->recovery_parallel) {
-        if (act(run, &run->actions[run->next]) != STATUS_OK)
+    while (!run->is_cut && run->in_flight < run->window &&
+           (run->refused_count > 0 || run->next < run->count)) {
+        bool is_again = run->refused_count > 0;
+        size_t i = is_again ? run->refused[run->refused_count - 1] : run->next;
+        if (act(run, &run->actions[i]) != STATUS_OK)
             break; /* the client's queue is full: an answer makes room */
-        run->next++;
+        run->refused_count -= is_again ? 1 : 0;
+        run->next += is_again ? 0 : 1;
         run->in_flight++;
     }
     progress_show(&run->progress, run->done, run->failed);
-    if (run->in_flight == 0)
+    if (is_over(run))
         ev_break(run->loop, EVBREAK_ALL);
 }
 
@@ -246,7 +276,8 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events
     (void)loop;
     (void)events;
     struct carry_out *run = timer->data;
-    run->is_cut = run->next < run->count;
+    run->is_cut = run->next < run->count || run->refused_count > 0;
+    act_more(run);
 }
 
 static void on_told(void *context, enum status status, const struct problem *problem,
@@ -264,7 +295,7 @@ static void on_tell(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)loop;
     (void)events;
     struct carry_out *run = timer->data;
-    progress_show(&run->progress, run->done, run->failed);
+    act_more(run);
     if (run->done == run->told_done)
         return;
     run->told_done = run->done;
@@ -283,26 +314,32 @@ static void run_loop(struct carry_out *run)
     ev_timer_start(run->loop, &run->deadline);
     ev_timer_start(run->loop, &run->tell);
     act_more(run);
-    if (run->in_flight > 0)
+    if (!is_over(run))
         ev_run(run->loop, 0);
     ev_timer_stop(run->loop, &run->deadline);
     ev_timer_stop(run->loop, &run->tell);
+}
+
+static void skip(struct carry_out *run, const struct action *action)
+{
+    struct outcome *outcome = &run->outcomes[action->place];
+    outcome->result = RESULT_SKIPPED;
+    snprintf(outcome->code, sizeof outcome->code, "time_ran_out");
+    snprintf(outcome->reason, sizeof outcome->reason, "the time for the recovery was over");
 }
 
 enum status carry_out_run(struct carry_out *run, struct report *report)
 {
     run_loop(run);
     progress_close(&run->progress);
-    for (size_t i = run->next; i < run->count; i++) {
-        struct outcome *outcome = &run->outcomes[run->actions[i].place];
-        outcome->result = RESULT_SKIPPED;
-        snprintf(outcome->code, sizeof outcome->code, "time_ran_out");
-        snprintf(outcome->reason, sizeof outcome->reason, "the time for the recovery was over");
-    }
+    for (size_t i = run->next; i < run->count; i++)
+        skip(run, &run->actions[i]);
+    for (size_t i = 0; i < run->refused_count; i++)
+        skip(run, &run->actions[run->refused[i]]);
     report->outcomes = run->outcomes;
     for (size_t i = 0; i < run->picture->plan.count; i++)
         report->of[run->outcomes[i].result]++;
-    report->is_cut = run->next < run->count;
+    report->is_cut = run->is_cut;
     report->took_ms = elapsed_ms(run->began_ns);
     return STATUS_OK;
 }
@@ -401,6 +438,7 @@ void carry_out_close(struct carry_out **carry_out)
         ev_loop_destroy(run->loop);
     free(run->outcomes);
     free(run->actions);
+    free(run->refused);
     free(run);
     *carry_out = NULL;
 }
