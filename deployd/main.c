@@ -1,6 +1,7 @@
 /* deployd: admits deploys, kills and restarts, and sees to it that what the log wants is what runs. Boot
  * order, top to bottom; shutdown is the same list, bottom to top, after the drain in on_stop. What
  * follows once the loop runs stands in boot.c. */
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
 #include "deployd/supervisors.h"
 #include "deployd/waits.h"
 
-enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024 };
+enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024, BIG_BYTES = 64 * 1024 };
 
 /* The id of this run: made by solod at each of its starts, by us when there is none. */
 static enum status run_open(struct deployd *deployd)
@@ -174,6 +175,9 @@ static enum status run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     schema_probe_if_asked(argc, argv);
+    /* Big buffers (lists, specs, plans) live for moments: their memory goes back at once. */
+    mallopt(M_MMAP_THRESHOLD, BIG_BYTES);
+    mallopt(M_TRIM_THRESHOLD, BIG_BYTES);
     enum status status = run(argc, argv);
     return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
 }
