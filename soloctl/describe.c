@@ -168,13 +168,9 @@ static void print_exits(const struct exit_list *exits)
         printf("\nLast exits, newest first\n");
     for (size_t i = 0; i < exits->count; i++) {
         const struct exit_row *exit = &exits->rows[i];
-        printf("  %s  %s after %s", time_text(time, exit->wall_ns), exit_text(text, exit),
-               duration_text(ran, exit->ran_ms));
-        if (exit->reason[0] != '\0') {
-            printf(": ");
-            text_print(stdout, exit->reason);
-        }
-        printf("\n");
+        printf("  %s  ", time_text(time, exit->wall_ns));
+        text_print(stdout, exit->reason[0] != '\0' ? exit->reason : exit_text(text, exit));
+        printf(", ran %s\n", duration_text(ran, exit->ran_ms));
         for (const char *rest = exit->output; *rest != '\0';) {
             size_t size = strcspn(rest, "\n");
             printf("      | ");

@@ -43,30 +43,37 @@ static void print_value(FILE *out, struct reader value, bool is_wide)
         fwrite(json.data, 1, json.size, out);
 }
 
-void payload_print(FILE *out, struct span payload, bool is_wide)
+/* The map of a map is shown in place (a report), one deeper no more; a spec is for `describe`. */
+static void print_pairs(FILE *out, struct span map, bool is_wide, bool is_inner, const char **gap)
 {
-    struct reader reader = reader_of(payload);
+    struct reader reader = reader_of(map);
     uint32_t count = 0;
-    if (payload.size == 0 || reader_map(&reader, &count) != STATUS_OK)
+    if (map.size == 0 || reader_map(&reader, &count) != STATUS_OK)
         return;
-    const char *gap = "";
     for (uint32_t i = 0; i < count; i++) {
         struct span key, object;
-        struct reader value;
         if (reader_str(&reader, &key) != STATUS_OK)
             return;
-        value = reader;
+        struct reader value = reader;
         enum wire_type type = reader_peek(&reader);
         if (reader_any(&reader, &object) != STATUS_OK)
             return;
+        if (type == WIRE_MAP && !is_inner && !span_equal(key, span_of_text("spec")))
+            print_pairs(out, object, is_wide, true, gap);
         if (type == WIRE_MAP || type == WIRE_ARRAY || (type == WIRE_BIN && !is_wide))
             continue;
-        fprintf(out, "%s", gap);
+        fprintf(out, "%s", *gap);
         text_print_span(out, key, false);
         fprintf(out, "=");
         print_value(out, value, is_wide);
-        gap = " ";
+        *gap = " ";
     }
+}
+
+void payload_print(FILE *out, struct span payload, bool is_wide)
+{
+    const char *gap = "";
+    print_pairs(out, payload, is_wide, false, &gap);
 }
 
 void event_print_heading(FILE *out)

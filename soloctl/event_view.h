@@ -15,7 +15,8 @@ void event_item_build(const struct event_item *event, struct item *item);
 void event_print_heading(FILE *out);
 void event_print(FILE *out, const struct event_item *event, bool is_wide);
 
-/* "generation=12 reason=..." from the plain values of a payload; lists and maps are left out. */
+/* "generation=12 reason=..." from the plain values of a payload and of the maps in it; lists, specs
+ * and what is nested deeper are left out. */
 void payload_print(FILE *out, struct span payload, bool is_wide);
 
 /* Calls `take` for each event of a packed list until it fails. */

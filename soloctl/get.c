@@ -12,8 +12,8 @@
 #include "soloctl/service_rows.h"
 #include "soloctl/target.h"
 
-/* After an event the state of a service may still be on its way: it is read once more when no event
- * has come for this long. */
+/* After an event, and when a delayed start is due, the state of a service may still be on its way:
+ * it is read once more when nothing has happened for this long. */
 enum { SETTLE_MS = 300 };
 
 struct listing {
@@ -124,18 +124,41 @@ struct watch {
     struct problem problem;
 };
 
-static void watch_step(struct watch *watch)
+/* A crash loop is not logged start by start, but each row says when its next start is due. */
+static uint64_t next_due_ns(const struct listing *listing)
+{
+    uint64_t next_ns = 0;
+    for (size_t i = 0; i < listing->services.count; i++) {
+        const struct service_row *row = &listing->services.rows[i];
+        if (row->due_ns != 0 && is_named(listing, row) && (next_ns == 0 || row->due_ns < next_ns))
+            next_ns = row->due_ns;
+    }
+    return next_ns;
+}
+
+static void watch_step(struct watch *watch, bool is_settled)
 {
     watch->status = look_again(watch->listing, &watch->problem);
-    if (watch->status != STATUS_OK)
+    if (watch->status != STATUS_OK) {
         ev_break(watch->loop, EVBREAK_ALL);
+        return;
+    }
+    uint64_t now_ns = clock_wall_ns(), due_ns = next_due_ns(watch->listing);
+    double wait_s = SETTLE_MS / 1e3;
+    ev_timer_stop(watch->loop, &watch->settle);
+    if (is_settled && due_ns == 0)
+        return;
+    if (is_settled && due_ns > now_ns)
+        wait_s += (double)(due_ns - now_ns) / 1e9;
+    ev_timer_set(&watch->settle, wait_s, 0.);
+    ev_timer_start(watch->loop, &watch->settle);
 }
 
 static void on_settled(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
+    (void)loop;
     (void)events;
-    ev_timer_stop(loop, timer);
-    watch_step(OWNER_OF(timer, struct watch, settle));
+    watch_step(OWNER_OF(timer, struct watch, settle), true);
 }
 
 static void on_batch(void *context, const char *method, struct span params)
@@ -143,8 +166,7 @@ static void on_batch(void *context, const char *method, struct span params)
     struct watch *watch = context;
     (void)method;
     watch->listing->seen = map_u64(params, "last_id", watch->listing->seen);
-    ev_timer_again(watch->loop, &watch->settle);
-    watch_step(watch);
+    watch_step(watch, false);
 }
 
 static void on_end(void *context, enum status status, const struct problem *problem,
@@ -172,7 +194,9 @@ static enum status follow(struct listing *listing, struct problem *problem)
         TRY(session_client(session, PEER_EVENTD, &client, problem));
         struct watch watch = { .listing = listing, .loop = session->loops[PEER_EVENTD] };
         ev_init(&watch.settle, on_settled);
-        watch.settle.repeat = SETTLE_MS / 1e3;
+        /* What a look before this watch has shown may be about to change. */
+        ev_timer_set(&watch.settle, SETTLE_MS / 1e3, 0.);
+        ev_timer_start(watch.loop, &watch.settle);
         struct event_watch_request request = {
             .tenant = session->tenant, .type = "", .subject = "", .after = listing->seen
         };
@@ -202,9 +226,8 @@ static enum status check_names(const struct listing *listing, struct problem *pr
             continue;
         if (status != STATUS_OK)
             session_fail(listing->session, "", status, problem);
-        status = problem_set(problem, STATUS_NOT_FOUND, "",
-                             "%s: there is no such service; `soloctl get services` lists them",
-                             target->key);
+        status =
+            problem_set(problem, STATUS_NOT_FOUND, "", "%s: there is no such service", target->key);
     }
     return status;
 }

@@ -215,6 +215,11 @@ static void print_advice(const struct session *session, enum status status,
                 "  pass a token with --token-file, or run as root, as Solo's own user or as "
                 "a member of group solo\n");
         break;
+    case STATUS_NOT_FOUND:
+        if (strstr(session->command->operands, "TENANT/NAME") != NULL ||
+            session->command->run == command_get_services)
+            fprintf(stderr, "  `soloctl get services` lists what there is\n");
+        break;
     case STATUS_UNKNOWN:
     case STATUS_DEADLINE_EXCEEDED:
         if (is_change)

@@ -89,8 +89,13 @@ static const char *needs_person(const struct picture *picture)
                "one again";
     if (number_of(services, "failed") > 0)
         return "services have failed: `soloctl get services` names them";
-    if (number_of(picture->system, "wanted_not_running") > 0)
-        return "not every wanted service runs: `recoveryd --dry-run` says what is due";
+    if (number_of(services, "wanted") > 0)
+        return "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
+               "`recoveryd` starts them";
+    char recovered[33] = "";
+    if (recovery.size > 0 &&
+        strcmp(map_text(recovery, "state", recovered, sizeof recovered), "cut") == 0)
+        return "recovery ran out of time: run `recoveryd` again";
     if (number_of(recovery, "failed") > 0)
         return "recovery could not bring everything back: `soloctl events --type "
                "service_recovery_failed`";
