@@ -1,0 +1,334 @@
+/* Who may append what, and what a repeated request gets. */
+#include "eventd/appending.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/db/table.h"
+#include "eventd/requests.h"
+#include "eventd/sources.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_fixture.h"
+
+TestSuite(appending, .init = fixture_open, .fini = fixture_close);
+
+static const struct span nothing;
+
+static void expect_refused(struct rpc_call call, struct event_append_request request,
+                           enum status expected, const char *field)
+{
+    struct append_outcome outcome;
+    uint64_t before = store.committed_id;
+    enum status status = append_one(&call, &request, &outcome);
+    cr_expect_eq(status, expected, "%s by %d: %s instead of %s (%s)", request.type, call.caller.kind,
+                 status_name(status), status_name(expected), call.problem.message);
+    cr_expect_str_eq(call.problem.field, field);
+    cr_expect_neq(call.problem.message[0], '\0');
+    cr_expect_eq(store.committed_id, before);
+}
+
+/* --- who may write what --- */
+
+Test(appending, each_type_has_one_writer)
+{
+    static const char *const daemons[] = { "eventd", "tokend", "vaultd", "deployd", "solod" };
+    for (int type = 0; type < EVENT_TYPES; type++) {
+        const char *name = event_type_name((enum event_type)type);
+        struct event_append_request request = request_of(name, "acme", "service/acme/api",
+                                                         payload_deploy("spec"));
+        expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "type");
+        expect_refused(call_of_token("acme"), request, STATUS_PERMISSION_DENIED, "type");
+        for (size_t i = 0; i < COUNT_OF(daemons); i++)
+            if (strcmp(daemons[i], event_type_writer((enum event_type)type)) != 0)
+                expect_refused(call_of_daemon(daemons[i]), request, STATUS_PERMISSION_DENIED,
+                               "type");
+    }
+    struct rpc_call call = call_of_daemon("deployd");
+    struct event_append_request request = request_of("system_started", "", "system", nothing);
+    cr_expect_eq(must_append(&call, &request), 1);
+}
+
+Test(appending, types_that_are_nobodys_are_refused)
+{
+    static const char *const types[] = { "",        "bogus",  "app",     "app.",
+                                         "App.x",   "app.X",  "app. ",   "app.\n",
+                                         "app.a/b", "apps.x", "service", "app.\xc3\xa9" };
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        expect_refused(call_of_operator(), request_of(types[i], "", "", nothing),
+                       STATUS_INVALID_ARGUMENT, "type");
+}
+
+Test(appending, only_daemons_speak_for_others)
+{
+    const struct event_append_request plain = request_of("app.x", "acme", "", nothing);
+    struct event_append_request request;
+    request = plain, request.source = "me";
+    expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "source");
+    request = plain, request.incarnation = span_of("one incarnation!", 16);
+    expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "incarnation");
+    request = plain, request.source_number = 1;
+    expect_refused(call_of_token("acme"), request, STATUS_PERMISSION_DENIED, "source_number");
+    request = plain, request.causation_id = 1;
+    expect_refused(call_of_token("acme"), request, STATUS_PERMISSION_DENIED, "causation_id");
+    request = plain, request.intent = "service.deploy";
+    expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "intent");
+    request = plain, request.body_hash.bytes[31] = 1;
+    expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "body_hash");
+}
+
+Test(appending, a_token_writes_for_its_own_tenant_only)
+{
+    struct rpc_call call = call_of_token("acme");
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t id = must_append(&call, &request), head;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(heads_find(&txn, HEAD_OF_TENANT, "acme", &head), STATUS_OK);
+    cr_expect_eq(head, id);
+    expect_refused(call_of_token("acme"), request_of("app.x", "beta", "", nothing),
+                   STATUS_PERMISSION_DENIED, "tenant");
+}
+
+Test(appending, subjects_of_others_are_refused)
+{
+    expect_refused(call_of_token("acme"), request_of("app.x", "", "service/beta/api", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    expect_refused(call_of_token("acme"), request_of("app.x", "", "service/acme2/api", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    expect_refused(call_of_token("acme"), request_of("app.x", "", "secret/beta/key", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    expect_refused(call_of_operator(), request_of("app.x", "", "service/beta/api", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    expect_refused(call_of_operator(), request_of("app.x", "", "system", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    expect_refused(call_of_operator(), request_of("app.x", "", "token/tok_x", nothing),
+                   STATUS_PERMISSION_DENIED, "subject");
+    struct rpc_call call = call_of_token("acme");
+    struct event_append_request request = request_of("app.x", "", "service/acme/api", nothing);
+    cr_expect_eq(must_append(&call, &request), 1);
+}
+
+Test(appending, a_cause_must_have_happened)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    struct event_append_request request = request_of("system_started", "", "system", nothing);
+    must_append(&call, &request);
+    request.causation_id = 2;
+    expect_refused(call, request, STATUS_INVALID_ARGUMENT, "causation_id");
+    request.causation_id = 1;
+    must_append(&call, &request);
+}
+
+Test(appending, what_folds_must_have_what_the_fold_needs)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    static const char service[] = "service/acme/api";
+    expect_refused(call, request_of("service_deployed", "acme", service, nothing),
+                   STATUS_INVALID_ARGUMENT, "payload.spec");
+    expect_refused(call, request_of("service_deployed", "beta", service, payload_deploy("x")),
+                   STATUS_INVALID_ARGUMENT, "tenant");
+    expect_refused(call, request_of("service_deployed", "acme", "system", payload_deploy("x")),
+                   STATUS_INVALID_ARGUMENT, "subject");
+    expect_refused(call, request_of("service_completed", "acme", service, nothing),
+                   STATUS_INVALID_ARGUMENT, "payload.generation");
+    expect_refused(call, request_of("service_deployment_failed", "acme", service, payload_index(3)),
+                   STATUS_INVALID_ARGUMENT, "payload.generation");
+    expect_refused(call, request_of("tenant_created", "acme", "tenant/acme", nothing),
+                   STATUS_INVALID_ARGUMENT, "payload.index");
+    expect_refused(call, request_of("tenant_created", "", "", payload_index(1)),
+                   STATUS_INVALID_ARGUMENT, "tenant");
+}
+
+Test(appending, a_tenant_and_its_index_are_created_once)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    struct event_append_request request =
+        request_of("tenant_created", "acme", "tenant/acme", payload_index(1));
+    must_append(&call, &request);
+    expect_refused(call, request_of("tenant_created", "acme", "tenant/acme", payload_index(2)),
+                   STATUS_ALREADY_EXISTS, "tenant");
+    expect_refused(call, request_of("tenant_created", "beta", "tenant/beta", payload_index(1)),
+                   STATUS_ALREADY_EXISTS, "payload.index");
+    const struct event_append_request two[] = {
+        request_of("tenant_created", "beta", "tenant/beta", payload_index(2)),
+        request_of("tenant_created", "gamma", "tenant/gamma", payload_index(2)),
+    };
+    struct append_outcome outcome;
+    cr_expect_eq(append_many(&call, two, 2, &outcome), STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(call.problem.field, "events[1].type");
+}
+
+/* --- batches --- */
+
+Test(appending, a_batch_is_all_or_nothing_and_stays_together)
+{
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome;
+    const struct event_append_request good[] = {
+        request_of("app.a", "", "", nothing),
+        request_of("app.b", "acme", "x", nothing),
+        request_of("app.c", "", "x", nothing),
+    };
+    cr_assert_eq(append_many(&call, good, 3, &outcome), STATUS_OK);
+    cr_expect_eq(outcome.first_id, 1);
+    cr_expect_eq(outcome.count, 3);
+    const struct event_append_request bad[] = {
+        request_of("app.a", "", "", nothing),
+        request_of("app.b", "", "", nothing),
+        request_of("service_killed", "acme", "service/acme/api", nothing),
+    };
+    cr_expect_eq(append_many(&call, bad, 3, &outcome), STATUS_PERMISSION_DENIED);
+    cr_expect_str_eq(call.problem.field, "events[2].type");
+    cr_expect_eq(store.committed_id, 3);
+}
+
+/* --- repeated requests --- */
+
+Test(appending, a_repeated_request_gets_its_first_outcome)
+{
+    struct rpc_call call = call_of_operator();
+    struct uuid id = uuid_draw();
+    struct append_outcome first, again;
+    struct event_append_request request = request_of("app.x", "acme", "", payload_text("a"));
+    call_identify(&call, &id, "body");
+    cr_assert_eq(append_one(&call, &request, &first), STATUS_OK);
+    cr_expect_not(first.is_repeat);
+    cr_assert_eq(append_one(&call, &request, &again), STATUS_OK);
+    cr_expect(again.is_repeat);
+    cr_expect_eq(again.first_id, first.first_id);
+    cr_expect_eq(again.count, 1);
+    fixture_reopen();
+    cr_assert_eq(append_one(&call, &request, &again), STATUS_OK);
+    cr_expect(again.is_repeat, "also after a restart");
+    cr_expect_eq(store.committed_id, 1);
+    cr_expect_eq(store.repeats, 1);
+}
+
+Test(appending, a_request_repeated_within_its_turn_is_one)
+{
+    struct rpc_call call = call_of_operator();
+    struct uuid id = uuid_draw();
+    struct append_outcome first, again;
+    struct event_append_request request = request_of("app.x", "acme", "", nothing);
+    call_identify(&call, &id, "body");
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    cr_assert_eq(appending_run(&store, &call, &request, 1, &first), STATUS_OK);
+    cr_assert_eq(appending_run(&store, &call, &request, 1, &again), STATUS_OK);
+    cr_assert_eq(event_store_commit(&store), STATUS_OK);
+    cr_expect(again.is_repeat);
+    cr_expect_eq(again.first_id, first.first_id);
+    cr_expect_eq(store.committed_id, 1);
+}
+
+Test(appending, the_same_id_with_another_body_or_tenant_is_a_conflict)
+{
+    struct rpc_call call = call_of_operator();
+    struct uuid id = uuid_draw();
+    struct event_append_request request = request_of("app.x", "acme", "", nothing);
+    call_identify(&call, &id, "body");
+    must_append(&call, &request);
+    call_identify(&call, &id, "another body");
+    expect_refused(call, request, STATUS_ABORTED, "request_id");
+    call_identify(&call, &id, "body");
+    request.tenant = "beta";
+    expect_refused(call, request, STATUS_ABORTED, "request_id");
+}
+
+Test(appending, a_refused_request_may_be_mended_under_the_same_id)
+{
+    struct rpc_call call = call_of_operator();
+    struct uuid id = uuid_draw();
+    call_identify(&call, &id, "body");
+    expect_refused(call, request_of("bogus", "", "", nothing), STATUS_INVALID_ARGUMENT, "type");
+    call_identify(&call, &id, "mended");
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    must_append(&call, &request);
+}
+
+Test(appending, a_daemons_own_caller_is_the_one_compared)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    struct uuid id = uuid_draw();
+    struct append_outcome outcome;
+    struct event_append_request request =
+        request_of("service_killed", "acme", "service/acme/api", nothing);
+    request.body_hash = hash_of(span_of_text("service.kill of acme/api"));
+    request.intent = "service.kill";
+    call_identify(&call, &id, "one way to say it");
+    must_append(&call, &request);
+    call_identify(&call, &id, "another way to say it");
+    cr_expect_eq(append_one(&call, &request, &outcome), STATUS_OK);
+    cr_expect(outcome.is_repeat);
+    request.body_hash = hash_of(span_of_text("something else"));
+    expect_refused(call, request, STATUS_ABORTED, "request_id");
+}
+
+static struct uuid uuid_drawn_at(uint64_t milliseconds)
+{
+    struct uuid id = uuid_draw();
+    for (int i = 0; i < 6; i++)
+        id.bytes[i] = (uint8_t)(milliseconds >> (40 - 8 * i));
+    return id;
+}
+
+Test(appending, an_id_too_old_or_from_the_future_is_refused)
+{
+    uint64_t now_ms = clock_wall_ns() / 1000000;
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    struct uuid id = uuid_drawn_at(now_ms - REQUESTS_KEPT_MS - 1000);
+    call_identify(&call, &id, "body");
+    expect_refused(call, request, STATUS_INVALID_ARGUMENT, "request_id");
+    id = uuid_drawn_at(now_ms + 2 * 60 * 60 * 1000);
+    call_identify(&call, &id, "body");
+    expect_refused(call, request, STATUS_INVALID_ARGUMENT, "request_id");
+    id = uuid_drawn_at(now_ms - REQUESTS_KEPT_MS + 60 * 1000);
+    call_identify(&call, &id, "body");
+    must_append(&call, &request);
+}
+
+static uint64_t rows(unsigned table)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t count;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(table_count(&txn, table, &count), STATUS_OK);
+    return count;
+}
+
+Test(appending, old_requests_are_forgotten_in_steps)
+{
+    const uint64_t now_ms = clock_wall_ns() / 1000000;
+    const struct request_outcome outcome = { .intent = "", .first_id = 1, .count = 1 };
+    struct db_txn txn;
+    unsigned pruned;
+    bool are_due;
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    for (int i = 0; i < 20; i++) {
+        struct uuid id = uuid_drawn_at(i < 10 ? now_ms - REQUESTS_KEPT_MS - 5 : now_ms);
+        cr_assert_eq(requests_put(&txn, &id, &outcome), STATUS_OK);
+    }
+    cr_assert_eq(requests_are_due(&txn, now_ms, &are_due), STATUS_OK);
+    cr_expect(are_due);
+    cr_assert_eq(requests_prune(&txn, now_ms, 1000, 4, &pruned), STATUS_OK);
+    cr_expect_eq(pruned, 4, "no more than asked");
+    cr_assert_eq(requests_prune(&txn, now_ms, 1000, 100, &pruned), STATUS_OK);
+    cr_expect_eq(pruned, 6, "no younger ones");
+    cr_assert_eq(requests_prune(&txn, now_ms, 7, 100, &pruned), STATUS_OK);
+    cr_expect_eq(pruned, 3, "down to what is kept at most");
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 7);
+    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 7);
+}
+
+Test(appending, requests_without_an_id_leave_no_row)
+{
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    must_append(&call, &request);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+}
