@@ -16,10 +16,11 @@
 
 enum { DRAIN_BYTES_MAX = 1024 * 1024 };
 
-static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+static void write_unfinished(struct capture *capture);
+
+/* They may read on. */
+static void release_waiting(struct capture_hub *hub)
 {
-    (void)loop, (void)events;
-    struct capture_hub *hub = OWNER_OF(timer, struct capture_hub, tick);
     struct capture *waiting = hub->waiting;
     hub->waiting = NULL;
     for (struct capture *next; waiting != NULL; waiting = next) {
@@ -30,14 +31,37 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
             if (waiting->streams[i].on_readable.fd >= 0)
                 ev_io_start(hub->loop, &waiting->streams[i].on_readable);
     }
-    ev_timer_stop(hub->loop, &hub->tick);
+}
+
+static void age_unfinished(struct capture_hub *hub)
+{
+    for (struct capture **link = &hub->unfinished; *link != NULL;) {
+        struct capture *capture = *link;
+        if (++capture->unfinished_ticks < CAPTURE_PARTIAL_TICKS) {
+            link = &capture->next_unfinished;
+            continue;
+        }
+        *link = capture->next_unfinished;
+        capture->is_unfinished = false;
+        write_unfinished(capture);
+    }
+}
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct capture_hub *hub = OWNER_OF(timer, struct capture_hub, tick);
+    release_waiting(hub);
+    age_unfinished(hub);
+    if (hub->unfinished == NULL)
+        ev_timer_stop(hub->loop, &hub->tick);
 }
 
 void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directory)
 {
     hub->loop = loop;
     hub->directory = directory;
-    hub->waiting = NULL;
+    hub->waiting = hub->unfinished = NULL;
     ev_timer_init(&hub->tick, on_tick, CAPTURE_TICK_MS / 1000.0, CAPTURE_TICK_MS / 1000.0);
 }
 
@@ -45,6 +69,12 @@ void capture_hub_close(struct capture_hub *hub)
 {
     if (hub->loop != NULL)
         ev_timer_stop(hub->loop, &hub->tick);
+}
+
+static void tick_start(struct capture_hub *hub)
+{
+    if (!ev_is_active(&hub->tick))
+        ev_timer_again(hub->loop, &hub->tick);
 }
 
 /* Joins those that wait for the next tick, if this tick's share is used up. */
@@ -60,8 +90,7 @@ static void count(struct capture *capture, size_t bytes)
     for (int i = 0; i < 2; i++)
         if (capture->streams[i].on_readable.fd >= 0)
             ev_io_stop(hub->loop, &capture->streams[i].on_readable);
-    if (!ev_is_active(&hub->tick))
-        ev_timer_again(hub->loop, &hub->tick);
+    tick_start(hub);
 }
 
 static void stop_waiting(struct capture *capture)
@@ -73,6 +102,29 @@ static void stop_waiting(struct capture *capture)
         link = &(*link)->next_waiting;
     *link = capture->next_waiting;
     capture->is_waiting = false;
+}
+
+static void note_unfinished(struct capture *capture)
+{
+    bool has_partial = capture->streams[0].partial != NULL || capture->streams[1].partial != NULL;
+    if (!has_partial || capture->is_unfinished)
+        return;
+    capture->is_unfinished = true;
+    capture->unfinished_ticks = 0;
+    capture->next_unfinished = capture->hub->unfinished;
+    capture->hub->unfinished = capture;
+    tick_start(capture->hub);
+}
+
+static void forget_unfinished(struct capture *capture)
+{
+    if (!capture->is_unfinished)
+        return;
+    struct capture **link = &capture->hub->unfinished;
+    while (*link != capture)
+        link = &(*link)->next_unfinished;
+    *link = capture->next_unfinished;
+    capture->is_unfinished = false;
 }
 
 static void keep_tail(struct capture *capture, struct span data)
@@ -123,11 +175,13 @@ static void put_text(struct capture_stream *stream, struct log_file *file, uint6
         log_file_line(file, wall_ns, stream->name, true, partial_span(stream),
                       span_of(text.data, take));
         forget_partial(stream);
+        stream->is_open_line = true;
         text = span_of(text.data + take, text.size - take);
     }
     if (is_whole) {
         log_file_line(file, wall_ns, stream->name, false, partial_span(stream), text);
         forget_partial(stream);
+        stream->is_open_line = false;
     } else if (text.size > 0) {
         keep_partial(stream, text);
     }
@@ -158,6 +212,24 @@ static void put_bytes(struct capture *capture, struct capture_stream *stream, st
         data = span_of(data.data + size, data.size - size);
     }
     end(capture, &file);
+    note_unfinished(capture);
+}
+
+/* What is left of lines goes out as pieces. */
+static void write_unfinished(struct capture *capture)
+{
+    struct log_file file;
+    begin(capture, &file);
+    for (int i = 0; i < 2; i++) {
+        struct capture_stream *stream = &capture->streams[i];
+        if (stream->partial == NULL)
+            continue;
+        log_file_line(&file, clock_wall_ns(), stream->name, true, partial_span(stream),
+                      span_of(NULL, 0));
+        forget_partial(stream);
+        stream->is_open_line = true;
+    }
+    end(capture, &file);
 }
 
 /* The last line of an instance ends with it. */
@@ -168,7 +240,7 @@ static void close_stream(struct capture *capture, struct capture_stream *stream)
     ev_io_stop(capture->hub->loop, &stream->on_readable);
     close(stream->on_readable.fd);
     ev_io_set(&stream->on_readable, -1, EV_READ);
-    if (stream->partial == NULL)
+    if (stream->partial == NULL && !stream->is_open_line)
         return;
     struct log_file file;
     begin(capture, &file);
@@ -253,6 +325,7 @@ void capture_close(struct capture *capture)
         return;
     capture_drain(capture);
     stop_waiting(capture);
+    forget_unfinished(capture);
     for (int i = 0; i < 2; i++)
         close_stream(capture, &capture->streams[i]);
 }

@@ -18,14 +18,16 @@ enum {
     CAPTURE_READ_BYTES = 32 * 1024,
     CAPTURE_TICK_MS = 100,
     CAPTURE_BYTES_PER_TICK = 1024 * 1024,
+    CAPTURE_PARTIAL_TICKS = 10,
 };
 
 /* Shared by all services of a supervisor. */
 struct capture_hub {
     struct ev_loop *loop;
-    int directory;           /* of the tenant's log files; not owned */
-    struct ev_timer tick;    /* runs while somebody waits */
-    struct capture *waiting; /* those that have used up their tick */
+    int directory;              /* of the tenant's log files; not owned */
+    struct ev_timer tick;       /* runs while one of these lists has somebody */
+    struct capture *waiting;    /* those that have used up their tick */
+    struct capture *unfinished; /* those with an unfinished line */
     uint8_t read_buffer[CAPTURE_READ_BYTES];
     uint8_t write_buffer[LOG_BATCH_BYTES];
 };
@@ -35,6 +37,7 @@ struct capture_stream {
     const char *name;
     uint8_t *partial; /* an unfinished line, below LOG_LINE_BYTES_MAX; NULL for none */
     uint32_t partial_size;
+    bool is_open_line; /* what was written last was a piece: the line goes on */
 };
 
 struct capture {
@@ -42,9 +45,10 @@ struct capture {
     const char *service; /* not owned */
     struct log_settings settings;
     struct capture_stream streams[2];
-    struct capture *next_waiting;
+    struct capture *next_waiting, *next_unfinished;
     uint32_t bytes_this_tick;
-    bool is_waiting;
+    uint32_t unfinished_ticks; /* how long its line has been unfinished */
+    bool is_waiting, is_unfinished;
     bool is_disk_failing; /* logged when it began */
     uint8_t *tail;        /* the last EXIT_OUTPUT_BYTES_MAX bytes, oldest first; NULL for none */
     uint32_t tail_size;

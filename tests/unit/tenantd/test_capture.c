@@ -1,0 +1,310 @@
+/* Output on its way from a pipe to its file: lines, pieces, rotation, the tail. */
+#include "tenantd/capture.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/tenantd/scratch.h"
+
+struct fixture {
+    struct scratch scratch;
+    struct ev_loop *loop;
+    struct capture_hub hub;
+    struct capture capture;
+    int ends[2];
+};
+
+static void fixture_open(struct fixture *fixture, uint64_t max_bytes, uint64_t files)
+{
+    const struct log_settings settings = { max_bytes, files };
+    memset(fixture, 0, sizeof *fixture);
+    scratch_open(&fixture->scratch);
+    fixture->loop = ev_loop_new(EVFLAG_NOENV);
+    capture_hub_open(&fixture->hub, fixture->loop, fixture->scratch.fd);
+    capture_init(&fixture->capture, &fixture->hub, "api");
+    cr_assert_eq(capture_open(&fixture->capture, &settings, fixture->ends), STATUS_OK);
+    for (int i = 0; i < 2; i++)
+        fcntl(fixture->ends[i], F_SETFL, O_NONBLOCK);
+}
+
+static void fixture_close(struct fixture *fixture)
+{
+    close(fixture->ends[0]);
+    close(fixture->ends[1]);
+    capture_free(&fixture->capture);
+    capture_hub_close(&fixture->hub);
+    ev_loop_destroy(fixture->loop);
+    scratch_close(&fixture->scratch);
+}
+
+/* Writes all of it, letting the capture read whenever the pipe is full. */
+static void print(struct fixture *fixture, int stream, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t written = write(fixture->ends[stream], data, size);
+        if (written > 0) {
+            data += written;
+            size -= (size_t)written;
+        }
+        ev_run(fixture->loop, EVRUN_NOWAIT);
+    }
+    capture_drain(&fixture->capture);
+}
+
+static void print_text(struct fixture *fixture, int stream, const char *text)
+{
+    print(fixture, stream, text, strlen(text));
+}
+
+/* The lines of a log without their times: "stdout F text\n...". */
+static char *lines_of(struct fixture *fixture, const char *name)
+{
+    char *text = scratch_read(&fixture->scratch, name);
+    if (text == NULL)
+        return NULL;
+    char *to = text;
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        cr_assert_gt(end - line, 31, "a line without a time: %.*s", (int)(end - line), line);
+        cr_assert_eq(line[29], 'Z');
+        cr_assert_eq(line[30], ' ');
+        memmove(to, line + 31, (size_t)(end + 1 - (line + 31)));
+        to += end + 1 - (line + 31);
+    }
+    *to = '\0';
+    return text;
+}
+
+static void expect_lines(struct fixture *fixture, const char *expected)
+{
+    char *lines = lines_of(fixture, "api.log");
+    cr_assert_not_null(lines);
+    cr_assert_str_eq(lines, expected);
+    free(lines);
+}
+
+Test(capture, lines_of_both_streams_are_in_the_cri_format)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    uint64_t before = clock_wall_ns();
+    print_text(&fixture, 0, "one\n\ntwo\n");
+    print_text(&fixture, 1, "wrong\n");
+    expect_lines(&fixture, "stdout F one\nstdout F \nstdout F two\nstderr F wrong\n");
+    char *text = scratch_read(&fixture.scratch, "api.log");
+    unsigned year;
+    unsigned long ns;
+    cr_assert_eq(sscanf(text, "%u-%*2u-%*2uT%*2u:%*2u:%*2u.%9luZ", &year, &ns), 2);
+    cr_assert_geq(year, 1970 + before / 1000000000u / 86400 / 366);
+    free(text);
+    fixture_close(&fixture);
+}
+
+Test(capture, a_line_that_arrives_in_parts_is_one_line)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    print_text(&fixture, 0, "half ");
+    cr_assert_null(scratch_read(&fixture.scratch, "api.log"));
+    print_text(&fixture, 1, "meanwhile\n");
+    print_text(&fixture, 0, "and half\nrest");
+    expect_lines(&fixture, "stderr F meanwhile\nstdout F half and half\n");
+    capture_close(&fixture.capture);
+    expect_lines(&fixture, "stderr F meanwhile\nstdout F half and half\nstdout F rest\n");
+    fixture_close(&fixture);
+}
+
+static void count_pieces(const char *lines, size_t sizes[8], char flags[8], size_t *count)
+{
+    *count = 0;
+    for (const char *end; (end = strchr(lines, '\n')) != NULL && *count < 8; lines = end + 1) {
+        flags[*count] = lines[7];
+        sizes[(*count)++] = (size_t)(end - lines) - 9;
+    }
+}
+
+Test(capture, a_line_that_is_too_long_goes_out_in_pieces)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    enum { LONG = 2 * LOG_LINE_BYTES_MAX + 100 };
+    char *text = malloc(LONG + 1);
+    memset(text, 'x', LONG);
+    text[LONG] = '\n';
+    print(&fixture, 0, text, LONG + 1);
+    print(&fixture, 0, text + LONG - LOG_LINE_BYTES_MAX, LOG_LINE_BYTES_MAX + 1);
+    char *lines = lines_of(&fixture, "api.log"), flags[8];
+    size_t sizes[8], count;
+    count_pieces(lines, sizes, flags, &count);
+    cr_assert_geq(count, 4);
+    cr_assert_eq(sizes[0], LOG_LINE_BYTES_MAX);
+    cr_assert_eq(flags[0], 'P');
+    cr_assert_eq(sizes[1], LOG_LINE_BYTES_MAX);
+    cr_assert_eq(flags[1], 'P');
+    cr_assert_eq(sizes[2], 100);
+    cr_assert_eq(flags[2], 'F');
+    cr_assert_eq(flags[count - 1], 'F');
+    size_t rest = 0;
+    for (size_t i = 3; i < count; i++)
+        rest += sizes[i];
+    cr_assert_eq(rest, LOG_LINE_BYTES_MAX);
+    free(lines);
+    free(text);
+    fixture_close(&fixture);
+}
+
+Test(capture, an_unfinished_line_can_be_read_after_a_second)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    print_text(&fixture, 0, "password: ");
+    uint64_t deadline = clock_boottime_ns() + 5000000000u;
+    char *text = NULL;
+    while (text == NULL && clock_boottime_ns() < deadline) {
+        ev_run(fixture.loop, EVRUN_ONCE);
+        text = scratch_read(&fixture.scratch, "api.log");
+    }
+    free(text);
+    expect_lines(&fixture, "stdout P password: \n");
+    print_text(&fixture, 0, "secret\nnext\n");
+    expect_lines(&fixture, "stdout P password: \nstdout F secret\nstdout F next\n");
+    fixture_close(&fixture);
+}
+
+static off_t size_of(struct fixture *fixture, const char *name)
+{
+    struct stat stat;
+    return fstatat(fixture->scratch.fd, name, &stat, 0) < 0 ? -1 : stat.st_size;
+}
+
+Test(capture, files_are_rotated_and_bounded)
+{
+    struct fixture fixture;
+    enum { MAX = 4096 };
+    fixture_open(&fixture, MAX, 3);
+    char line[64];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(line, sizeof line, "line number %d\n", i);
+        print_text(&fixture, 0, line);
+    }
+    static const char *const names[] = { "api.log", "api.log.1", "api.log.2" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        cr_assert_gt(size_of(&fixture, names[i]), 0, "%s", names[i]);
+        cr_assert_leq(size_of(&fixture, names[i]), MAX, "%s", names[i]);
+    }
+    cr_assert_eq(size_of(&fixture, "api.log.3"), -1);
+    char *lines = lines_of(&fixture, "api.log");
+    cr_assert_not_null(strstr(lines, "line number 999\n"));
+    free(lines);
+    /* Nothing is lost between the files that are kept. */
+    int next = -1, number;
+    for (int i = 2; i >= 0; i--) {
+        lines = lines_of(&fixture, names[i]);
+        for (char *at = lines; sscanf(at, "stdout F line number %d\n", &number) == 1;
+             at = strchr(at, '\n') + 1) {
+            cr_assert(next == -1 || number == next, "%d after %d", number, next - 1);
+            next = number + 1;
+        }
+        free(lines);
+    }
+    cr_assert_eq(next, 1000);
+    fixture_close(&fixture);
+}
+
+Test(capture, one_file_begins_anew)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 200, 1);
+    for (int i = 0; i < 20; i++)
+        print_text(&fixture, 0, "0123456789\n");
+    cr_assert_leq(size_of(&fixture, "api.log"), 200);
+    cr_assert_eq(size_of(&fixture, "api.log.1"), -1);
+    fixture_close(&fixture);
+}
+
+Test(capture, a_batch_bigger_than_a_file_still_rotates)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1000, 4);
+    char text[20 * 100 + 1] = "";
+    for (int i = 0; i < 100; i++)
+        strcat(text, "0123456789012345678\n");
+    print_text(&fixture, 0, text);
+    for (int i = 1; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "api.log.%d", i);
+        cr_assert_gt(size_of(&fixture, name), 800);
+        cr_assert_leq(size_of(&fixture, name), 1000);
+    }
+    fixture_close(&fixture);
+}
+
+Test(capture, the_tail_is_the_last_output_as_clean_text)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    char text[EXIT_OUTPUT_BYTES_MAX + 1];
+    cr_assert_str_eq(capture_tail_text(&fixture.capture, text), "");
+    print_text(&fixture, 0, "a\x1b[1mb\xff\xc3\xa9\n");
+    cr_assert_str_eq(capture_tail_text(&fixture.capture, text), "a?[1mb?\xc3\xa9\n");
+    for (int i = 0; i < 1000; i++)
+        print_text(&fixture, 1, "0123456789");
+    print_text(&fixture, 1, "the end");
+    capture_tail_text(&fixture.capture, text);
+    cr_assert_eq(strlen(text), EXIT_OUTPUT_BYTES_MAX);
+    cr_assert_str_eq(text + EXIT_OUTPUT_BYTES_MAX - 7, "the end");
+    fixture_close(&fixture);
+}
+
+Test(capture, a_service_that_prints_too_fast_waits_and_loses_nothing)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 64 << 20, 2);
+    enum { LINES = 300000 };
+    uint64_t began = clock_boottime_ns();
+    char *text = malloc(12 * LINES + 1), *to = text;
+    for (int i = 0; i < LINES; i++)
+        to += sprintf(to, "%010d\n", i);
+    size_t total = (size_t)(to - text);
+    for (const char *at = text; total > 0;) {
+        ssize_t written = write(fixture.ends[0], at, total);
+        if (written > 0) {
+            at += written;
+            total -= (size_t)written;
+        }
+        ev_run(fixture.loop, EVRUN_ONCE);
+    }
+    capture_drain(&fixture.capture);
+    cr_assert_geq(clock_boottime_ns() - began, 2u * CAPTURE_TICK_MS * 1000000u);
+    free(text);
+    char *lines = lines_of(&fixture, "api.log");
+    size_t count = 0;
+    for (char *at = lines; *at != '\0'; at = strchr(at, '\n') + 1, count++)
+        cr_assert_eq(atoi(at + 9), (int)count);
+    cr_assert_eq(count, LINES);
+    free(lines);
+    fixture_close(&fixture);
+}
+
+Test(capture, a_log_that_cannot_be_written_does_not_stop_the_service)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    cr_assert_eq(mkdirat(fixture.scratch.fd, "api.log", 0700), 0);
+    char text[EXIT_OUTPUT_BYTES_MAX + 1];
+    print_text(&fixture, 0, "lost\n");
+    print_text(&fixture, 0, "lost too\n");
+    cr_assert_str_eq(capture_tail_text(&fixture.capture, text), "lost\nlost too\n");
+    cr_assert(fixture.capture.is_disk_failing);
+    cr_assert_eq(unlinkat(fixture.scratch.fd, "api.log", AT_REMOVEDIR), 0);
+    print_text(&fixture, 0, "again\n");
+    cr_assert_not(fixture.capture.is_disk_failing);
+    expect_lines(&fixture, "stdout F again\n");
+    fixture_close(&fixture);
+}
