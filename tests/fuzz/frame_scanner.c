@@ -81,8 +81,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(is_complete == is_complete_in_pieces);
 
     bool is_accepted = status == STATUS_OK && is_complete;
-    if (is_accepted)
+    if (is_accepted) {
         ensure(position == scanner.position);
+        /* An object fits into exactly its bytes, and into none fewer. */
+        ensure(frame_check(span_of(data, position), position, &rule) == STATUS_OK);
+        ensure(frame_check(span_of(data, position), position - 1, &rule) != STATUS_OK);
+    }
     if (!is_accepted && !announces_little(data, size))
         return 0;
 
