@@ -217,7 +217,7 @@ enum status value_duration(struct spec_values *values, struct reader *reader, co
 {
     if (reader_peek(reader) == WIRE_INTEGER)
         return value_count(values, reader, place, least_ms, most_ms, milliseconds);
-    uint64_t found;
+    uint64_t found = 0;
     TRY(parse_text(values, reader, place, duration_parse,
                    "a duration like \"250ms\", \"5s\" or \"2m\", or milliseconds", &found));
     char least[DURATION_TEXT_BYTES], most[DURATION_TEXT_BYTES], is[DURATION_TEXT_BYTES];
@@ -252,7 +252,7 @@ enum status value_size(struct spec_values *values, struct reader *reader, const 
 {
     if (reader_peek(reader) == WIRE_INTEGER)
         return value_count(values, reader, place, least, most, bytes);
-    uint64_t found;
+    uint64_t found = 0;
     TRY(parse_text(values, reader, place, size_parse,
                    "a size like \"64KiB\", \"10MiB\" or \"1GiB\", or bytes", &found));
     if (found < least || found > most)
