@@ -1,0 +1,294 @@
+/* Watches without a server: the functions of common/rpc that a watch calls are played here, so that a
+ * client can be as slow as a test wants. */
+#include "eventd/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/wire/fields.h"
+#include "common/wire/reader.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_fixture.h"
+
+/* One client: what it was sent, and how it stands. */
+struct client {
+    struct rpc_call call;
+    struct event_filter filter;
+    uint64_t ids[5000];
+    size_t count;
+    size_t notifications;
+    uint64_t last_id;
+    size_t unread; /* bytes it has not read: grows when it is asleep */
+    bool is_asleep, is_full;
+    void (*on_drained)(struct rpc_call *call);
+    bool is_deferred, has_ended, is_dropped;
+    enum status ended_with;
+};
+
+static struct client clients[3];
+static struct watch_list list;
+static struct ev_loop *loop;
+
+static struct client *client_of(const struct rpc_call *call)
+{
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        if (&clients[i].call == call)
+            return &clients[i];
+    abort();
+}
+
+void rpc_call_defer(struct rpc_call *call)
+{
+    client_of(call)->is_deferred = true;
+}
+
+enum status rpc_call_notify(struct rpc_call *call, const char *method, struct span params)
+{
+    struct client *client = client_of(call);
+    AUTO(arena_close) struct arena arena = { .limit = 4 << 20 };
+    struct reader value;
+    uint32_t count;
+    if (client->is_full)
+        return STATUS_RESOURCE_EXHAUSTED;
+    cr_assert_str_eq(method, "event.batch");
+    cr_assert_leq(params.size, FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES / 2);
+    cr_assert_eq(map_find(params, "events", &value), STATUS_OK);
+    cr_assert_eq(reader_array(&value, &count), STATUS_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        struct event_item item = { 0 };
+        struct problem problem;
+        cr_assert_eq(reader_any(&value, &map), STATUS_OK);
+        cr_assert_eq(fields_decode(&record_event_item, map, &arena, &item, &problem), STATUS_OK);
+        cr_assert_lt(client->count, COUNT_OF(client->ids));
+        client->ids[client->count++] = item.id;
+    }
+    client->notifications++;
+    client->last_id = map_u64(params, "last_id", 0);
+    if (client->is_asleep)
+        client->unread += params.size;
+    return STATUS_OK;
+}
+
+size_t rpc_call_unread(const struct rpc_call *call)
+{
+    return client_of(call)->unread;
+}
+
+void rpc_call_on_drained(struct rpc_call *call, void (*on_drained)(struct rpc_call *call))
+{
+    client_of(call)->on_drained = on_drained;
+}
+
+void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem)
+{
+    struct client *client = client_of(call);
+    cr_assert_not(client->has_ended);
+    cr_expect_not_null(strstr(problem->message, "resume after"));
+    client->has_ended = true;
+    client->ended_with = status;
+}
+
+void rpc_call_drop(struct rpc_call *call)
+{
+    client_of(call)->is_dropped = true;
+}
+
+/* --- helpers --- */
+
+static void setup(void)
+{
+    fixture_open();
+    memset(clients, 0, sizeof clients);
+    loop = ev_loop_new(EVFLAG_AUTO);
+    watch_list_open(&list, loop, &store);
+}
+
+static void teardown(void)
+{
+    watch_list_close(&list);
+    ev_loop_destroy(loop);
+    fixture_close();
+}
+
+TestSuite(watch, .init = setup, .fini = teardown);
+
+static void append_events(int count, const char *type, const char *tenant)
+{
+    static char text[2000];
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome;
+    memset(text, 'x', sizeof text - 1);
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    for (int i = 0; i < count; i++) {
+        struct event_append_request request = request_of(type, tenant, "", payload_text(text));
+        cr_assert_eq(appending_run(&store, &call, &request, 1, &outcome), STATUS_OK);
+    }
+    cr_assert_eq(event_store_commit(&store), STATUS_OK);
+    watch_list_wake(&list);
+}
+
+/* As many turns as there is something to do in. */
+static int run_turns(void)
+{
+    int turns = 0;
+    while (ev_is_active(&list.slice) && turns < 10000) {
+        ev_run(loop, EVRUN_ONCE);
+        turns++;
+    }
+    return turns;
+}
+
+static void begin(struct client *client, const char *type, const char *tenant, uint64_t after)
+{
+    snprintf(client->filter.type, sizeof client->filter.type, "%s", type);
+    snprintf(client->filter.tenant, sizeof client->filter.tenant, "%s", tenant);
+    cr_assert_eq(watch_begin(&list, &client->call, &client->filter, after), STATUS_OK);
+    cr_expect(client->is_deferred);
+}
+
+static void expect_ids(const struct client *client, uint64_t first, uint64_t last)
+{
+    cr_assert_eq(client->count, last - first + 1, "%zu events", client->count);
+    for (uint64_t id = first; id <= last; id++)
+        cr_assert_eq(client->ids[id - first], id);
+}
+
+/* --- the promises --- */
+
+Test(watch, what_was_there_and_what_comes_is_sent_once_each)
+{
+    append_events(500, "app.x", "acme");
+    begin(&clients[0], "", "", 0);
+    run_turns();
+    expect_ids(&clients[0], 1, 500);
+    for (int i = 0; i < 20; i++) {
+        append_events(7, "app.x", "acme");
+        run_turns();
+    }
+    expect_ids(&clients[0], 1, 640);
+    cr_expect_eq(clients[0].last_id, 640);
+}
+
+Test(watch, it_resumes_after_a_number)
+{
+    append_events(100, "app.x", "acme");
+    begin(&clients[0], "", "", 42);
+    run_turns();
+    expect_ids(&clients[0], 43, 100);
+}
+
+Test(watch, a_number_beyond_the_end_is_refused)
+{
+    append_events(3, "app.x", "acme");
+    cr_expect_eq(watch_begin(&list, &clients[0].call, &clients[0].filter, 4),
+                 STATUS_FAILED_PRECONDITION);
+    cr_expect_str_eq(clients[0].call.problem.field, "after");
+    cr_expect_not(clients[0].is_deferred);
+    begin(&clients[1], "", "", 3);
+    append_events(1, "app.x", "acme");
+    run_turns();
+    expect_ids(&clients[1], 4, 4);
+}
+
+Test(watch, filters_hold_for_old_and_new_events)
+{
+    begin(&clients[0], "app.a", "", 0);
+    begin(&clients[1], "", "beta", 0);
+    append_events(3, "app.a", "acme");
+    append_events(2, "app.b", "beta");
+    append_events(1, "app.a", "beta");
+    run_turns();
+    cr_expect_eq(clients[0].count, 4);
+    cr_expect_eq(clients[0].ids[3], 6);
+    cr_expect_eq(clients[1].count, 3);
+    cr_expect_eq(clients[1].ids[0], 4);
+}
+
+Test(watch, catching_up_is_done_in_slices)
+{
+    append_events(2000, "app.x", "acme");
+    begin(&clients[0], "", "", 0);
+    int turns = run_turns();
+    expect_ids(&clients[0], 1, 2000);
+    cr_expect_gt(turns, 10, "%d turns", turns);
+    cr_expect_gt(clients[0].notifications, 10);
+}
+
+Test(watch, a_client_that_does_not_read_is_waited_for_and_goes_on)
+{
+    append_events(2000, "app.x", "acme");
+    clients[0].is_asleep = true;
+    begin(&clients[0], "", "", 0);
+    begin(&clients[1], "", "", 0);
+    run_turns();
+    cr_expect_lt(clients[0].unread, 2 * 1024 * 1024, "what waits is bounded");
+    cr_expect_lt(clients[0].count, 2000);
+    expect_ids(&clients[1], 1, 2000);
+    cr_assert_not_null(clients[0].on_drained);
+    clients[0].is_asleep = false;
+    clients[0].unread = 0;
+    clients[0].on_drained(&clients[0].call);
+    run_turns();
+    expect_ids(&clients[0], 1, 2000);
+    cr_expect_not(clients[0].has_ended);
+}
+
+Test(watch, a_client_that_never_reads_is_cut_off, .timeout = 60)
+{
+    append_events(2000, "app.x", "acme");
+    clients[0].is_asleep = true;
+    begin(&clients[0], "", "", 0);
+    run_turns();
+    for (int i = 0; i < 20 && !clients[0].has_ended; i++)
+        ev_run(loop, EVRUN_ONCE);
+    cr_expect(clients[0].has_ended);
+    cr_expect_eq(clients[0].ended_with, STATUS_RESOURCE_EXHAUSTED);
+    cr_expect_eq(list.count, 0);
+}
+
+Test(watch, a_client_too_far_behind_is_cut_off_at_once)
+{
+    append_events(10, "app.x", "acme");
+    clients[0].is_full = true;
+    begin(&clients[0], "", "", 0);
+    run_turns();
+    cr_expect(clients[0].has_ended);
+    cr_expect_eq(clients[0].ended_with, STATUS_RESOURCE_EXHAUSTED);
+}
+
+Test(watch, a_client_that_went_away_is_forgotten)
+{
+    append_events(10, "app.x", "acme");
+    begin(&clients[0], "", "", 0);
+    begin(&clients[1], "", "", 0);
+    clients[0].call.on_gone(&clients[0].call);
+    cr_expect(clients[0].is_dropped);
+    run_turns();
+    cr_expect_eq(clients[0].count, 0);
+    expect_ids(&clients[1], 1, 10);
+    cr_expect_eq(list.count, 1);
+}
+
+Test(watch, closing_ends_every_watch)
+{
+    begin(&clients[0], "", "", 0);
+    begin(&clients[1], "", "", 0);
+    watch_list_close(&list);
+    cr_expect_eq(clients[0].ended_with, STATUS_UNAVAILABLE);
+    cr_expect_eq(clients[1].ended_with, STATUS_UNAVAILABLE);
+    cr_expect_eq(watch_begin(&list, &clients[2].call, &clients[2].filter, 0), STATUS_UNAVAILABLE);
+}
+
+Test(watch, there_is_a_most)
+{
+    begin(&clients[0], "", "", 0);
+    list.count = WATCHES_MAX;
+    cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 0),
+                 STATUS_RESOURCE_EXHAUSTED);
+    cr_expect_neq(clients[1].call.problem.message[0], '\0');
+    list.count = 1;
+}
