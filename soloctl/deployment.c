@@ -100,7 +100,10 @@ void deployment_item(const struct target *target, const struct service_deploy_re
 
 void deployment_isolation_note(const char *isolation)
 {
-    if (strncmp(isolation, "none", 4) == 0)
-        fprintf(stderr, "note: isolation: %s; started as root, Solo gives each tenant its own\n",
-                isolation);
+    if (strncmp(isolation, "none", 4) != 0)
+        return;
+    fflush(stdout);
+    fprintf(stderr,
+            "note: isolation: %s; started as root, Solo gives each tenant a uid of its own\n",
+            isolation);
 }

@@ -124,6 +124,7 @@ static int wait_for_solo(struct session *session, uint64_t timeout_ms)
     if (status == STATUS_OK)
         status = rpc_client_call_wait(client, &method_system_wait, &request, &options,
                                       &session->arena, &reply, &problem);
+    session->is_unreachable = status == STATUS_UNAVAILABLE;
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     bool is_ready = strcmp(reply.state, "ready") == 0;

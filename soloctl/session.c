@@ -138,6 +138,7 @@ enum status session_client(struct session *session, enum peer peer, struct rpc_c
     TRY(socket_path(session, peer, path, problem));
     AUTO(fd_close) int fd = -1;
     enum status status = unix_socket_connect(path, &fd);
+    session->is_unreachable = status == STATUS_NOT_FOUND || status == STATUS_UNAVAILABLE;
     if (status == STATUS_NOT_FOUND)
         return problem_set(problem, STATUS_UNAVAILABLE, "", "there is no socket at %s", path);
     if (status == STATUS_UNAVAILABLE)
@@ -206,14 +207,13 @@ static void print_advice(const struct session *session, enum status status,
                      strcmp(session->command->words, "describe") != 0;
     switch (status) {
     case STATUS_UNAVAILABLE:
+        if (!session->is_unreachable)
+            break;
         fprintf(stderr, "  is Solo running? start it with scripts/up, or name its run directory "
                         "with --run\n");
         break;
     case STATUS_UNAUTHENTICATED:
-    case STATUS_PERMISSION_DENIED:
-        fprintf(stderr,
-                "  pass a token with --token-file, or run as root, as Solo's own user or as "
-                "a member of group solo\n");
+        fprintf(stderr, "  name a file that holds a token with --token-file\n");
         break;
     case STATUS_NOT_FOUND:
         if (strstr(session->command->operands, "TENANT/NAME") != NULL ||

@@ -71,6 +71,14 @@ int command_daemon_restart(struct session *session, const struct arguments *argu
     if (status == STATUS_OK && !name_is_valid(request.daemon))
         status =
             problem_set(&problem, STATUS_USAGE, "", "%s is no name of a daemon", request.daemon);
+    if (status == STATUS_OK && strcmp(request.daemon, "solod") == 0)
+        status = problem_set(&problem, STATUS_FAILED_PRECONDITION, "",
+                             "it is the parent of all daemons: end it with SIGTERM and start it "
+                             "again");
+    if (status == STATUS_OK && strcmp(request.daemon, "tenantd") == 0)
+        status = problem_set(&problem, STATUS_FAILED_PRECONDITION, "",
+                             "a supervisor ends together with its services: restart those with "
+                             "`soloctl restart TENANT/NAME`");
     if (status == STATUS_OK)
         status = session_call(session, PEER_SOLOD, &method_daemon_restart, &request, timeout_ms,
                               &reply, &problem);
