@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,18 +50,16 @@ static void launch(const char *fault)
     char fault_variable[64] = "SOLO_NO_FAULT=", key_variable[64];
     if (fault != NULL)
         snprintf(fault_variable, sizeof fault_variable, "SOLO_FAULT=%s", fault);
-    int key[2];
-    cr_assert_eq(pipe(key), 0);
-    cr_assert_eq(write(key[1], run_key, 32), 32);
-    close(key[1]);
-    snprintf(key_variable, sizeof key_variable, "SOLO_KEY_FD=%d", key[0]);
+    int key = memfd_create("run-key", 0);
+    cr_assert_eq(write(key, run_key, 32), 32);
+    snprintf(key_variable, sizeof key_variable, "SOLO_KEY_FD=%d", key);
     const char *const argv[] = { SOLO_BIN_DIR "/eventd", "--data", data, "--run", run, NULL };
     const char *const environment[] = { "PATH=/usr/bin:/bin", fault_variable, key_variable, NULL };
     const struct command command = { .argv = argv, .environment = environment };
     unlink(socket_path);
     eventd = command_start(&command, log_file);
     cr_assert_gt(eventd, 0);
-    close(key[0]);
+    close(key);
 }
 
 /* From now on this connection speaks for a daemon. */
