@@ -16,6 +16,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/db/table.h"
+#include "common/plan/plan.h"
 #include "common/rpc/client.h"
 #include "common/wire/reader.h"
 #include "recoveryd/process.h"
@@ -69,9 +70,7 @@ static enum status add(struct actual *actual, const struct service_row *row, boo
 static int by_key(const void *a, const void *b)
 {
     const struct actual_service *first = a, *second = b;
-    char first_key[SERVICE_KEY_BYTES], second_key[SERVICE_KEY_BYTES];
-    return strcmp(service_key(first_key, first->tenant, first->name),
-                  service_key(second_key, second->tenant, second->name));
+    return plan_service_compare(first->tenant, first->name, second->tenant, second->name);
 }
 
 /* Sorted, and each service once: what is held by a supervisor before what is only known to live. */

@@ -139,10 +139,8 @@ static struct plan_wanted *wanted_of(struct picture *picture, const struct plan_
     /* Entries point to the very names of the rows. */
     for (size_t low = 0, high = picture->wanted_count; low < high;) {
         size_t middle = low + (high - low) / 2;
-        char a[SERVICE_KEY_BYTES], b[SERVICE_KEY_BYTES];
-        int order =
-            strcmp(service_key(a, picture->wanted[middle].tenant, picture->wanted[middle].name),
-                   service_key(b, entry->tenant, entry->name));
+        int order = plan_service_compare(picture->wanted[middle].tenant,
+                                         picture->wanted[middle].name, entry->tenant, entry->name);
         if (order == 0)
             return &picture->wanted[middle];
         if (order < 0)

@@ -183,11 +183,18 @@ static void plan_unwanted_one(struct plan_entry *entry, const struct plan_actual
                  service_state_name(actual->state), why);
 }
 
-static int compare_services(const char *a_tenant, const char *a_name, const char *b_tenant,
-                            const char *b_name)
+int plan_service_compare(const char *a_tenant, const char *a_name, const char *b_tenant,
+                         const char *b_name)
 {
-    char a[SERVICE_KEY_BYTES], b[SERVICE_KEY_BYTES];
-    return strcmp(service_key(a, a_tenant, a_name), service_key(b, b_tenant, b_name));
+    while (*a_tenant != '\0' && *a_tenant == *b_tenant) {
+        a_tenant++;
+        b_tenant++;
+    }
+    if (*a_tenant == *b_tenant)
+        return strcmp(a_name, b_name);
+    unsigned char a = *a_tenant == '\0' ? '/' : (unsigned char)*a_tenant;
+    unsigned char b = *b_tenant == '\0' ? '/' : (unsigned char)*b_tenant;
+    return a < b ? -1 : 1;
 }
 
 static int compare_entries(const void *a, const void *b)
@@ -195,7 +202,7 @@ static int compare_entries(const void *a, const void *b)
     const struct plan_entry *first = a, *second = b;
     if (first->action != second->action)
         return first->action < second->action ? -1 : 1;
-    return compare_services(first->tenant, first->name, second->tenant, second->name);
+    return plan_service_compare(first->tenant, first->name, second->tenant, second->name);
 }
 
 /* A list out of order would be merged wrongly, and something would be started twice. */
@@ -203,11 +210,11 @@ static void ensure_ascending(const struct plan_wanted *wanted, size_t wanted_cou
                              const struct plan_actual *actual, size_t actual_count)
 {
     for (size_t i = 1; i < wanted_count; i++)
-        ensure(compare_services(wanted[i - 1].tenant, wanted[i - 1].name, wanted[i].tenant,
-                                wanted[i].name) < 0);
+        ensure(plan_service_compare(wanted[i - 1].tenant, wanted[i - 1].name, wanted[i].tenant,
+                                    wanted[i].name) < 0);
     for (size_t i = 1; i < actual_count; i++)
-        ensure(compare_services(actual[i - 1].tenant, actual[i - 1].name, actual[i].tenant,
-                                actual[i].name) < 0);
+        ensure(plan_service_compare(actual[i - 1].tenant, actual[i - 1].name, actual[i].tenant,
+                                    actual[i].name) < 0);
 }
 
 enum status plan_make(const struct plan_wanted *wanted, size_t wanted_count,
@@ -222,8 +229,8 @@ enum status plan_make(const struct plan_wanted *wanted, size_t wanted_count,
     while (w < wanted_count || a < actual_count) {
         int order = w == wanted_count   ? 1
                     : a == actual_count ? -1
-                                        : compare_services(wanted[w].tenant, wanted[w].name,
-                                                           actual[a].tenant, actual[a].name);
+                                        : plan_service_compare(wanted[w].tenant, wanted[w].name,
+                                                               actual[a].tenant, actual[a].name);
         if (order > 0 && is_over(&actual[a])) {
             a++;
             continue;

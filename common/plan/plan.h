@@ -77,6 +77,10 @@ enum status plan_make(const struct plan_wanted *wanted, size_t wanted_count,
                       struct plan *plan);
 void plan_close(struct plan *plan);
 
+/* The order of both lists: that of strcmp on "TENANT/NAME", without writing the texts. */
+int plan_service_compare(const char *a_tenant, const char *a_name, const char *b_tenant,
+                         const char *b_name);
+
 /* Whether anything would be changed; whether a person is needed (cannot_recover, report). */
 bool plan_has_changes(const struct plan *plan);
 bool plan_needs_person(const struct plan *plan);

@@ -268,3 +268,21 @@ Test(plan, names_are_those_of_the_files)
     cr_assert_str_eq(plan_action_name(PLAN_KEEP), "keep");
     cr_assert_str_eq(plan_code_name(PLAN_CODE_not_running), "not_running");
 }
+
+static int sign_of(int order)
+{
+    return (order > 0) - (order < 0);
+}
+
+Test(plan, services_are_compared_as_their_keys_are)
+{
+    static const char *const names[] = { "a", "a-b", "a.b", "a0", "ab", "b", "b-", "a-" };
+    for (size_t i = 0; i < 64 * 64; i++) {
+        const char *a_tenant = names[i % 8], *a_name = names[i / 8 % 8];
+        const char *b_tenant = names[i / 64 % 8], *b_name = names[i / 512];
+        char a[SERVICE_KEY_BYTES], b[SERVICE_KEY_BYTES];
+        int expected = strcmp(service_key(a, a_tenant, a_name), service_key(b, b_tenant, b_name));
+        cr_assert_eq(sign_of(plan_service_compare(a_tenant, a_name, b_tenant, b_name)),
+                     sign_of(expected), "%s %s", a, b);
+    }
+}
