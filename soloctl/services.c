@@ -1,10 +1,15 @@
 /* kill, restart and wait: one service, one call each. */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 
 #include "common/api/api.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/unix_socket.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
 #include "soloctl/target.h"
@@ -112,11 +117,32 @@ static int wait_for_service(struct session *session, const struct arguments *arg
     return 0;
 }
 
+/* While there is no socket, sleeps until something happens in the run directory; returns what is
+ * left of `timeout_ms`. The client alone would do, but after a while it asks once a second only. */
+static uint64_t wait_for_run_directory(const struct session *session, uint64_t timeout_ms)
+{
+    char path[PATH_TEXT_BYTES_MAX];
+    AUTO(fd_close) int probe = -1;
+    AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
+    int length = snprintf(path, sizeof path, "%s/solod.sock", session->run_dir);
+    /* Watched first, asked second: a socket made in between is seen by one of the two. One that is
+     * there and refuses may be about to listen, which no file tells. */
+    if (length < 0 || (size_t)length >= sizeof path || fd < 0 ||
+        inotify_add_watch(fd, session->run_dir, IN_CREATE | IN_MOVED_TO) < 0 ||
+        unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
+        return timeout_ms;
+    uint64_t began_ns = clock_boottime_ns();
+    poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)timeout_ms);
+    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
+    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 1;
+}
+
 /* Solo may not even have made its sockets yet: the client connects as soon as it has. */
 static int wait_for_solo(struct session *session, uint64_t timeout_ms)
 {
     struct problem problem = { 0 };
     struct rpc_client *client;
+    timeout_ms = wait_for_run_directory(session, timeout_ms);
     struct system_wait_request request = { .timeout_ms = timeout_ms };
     struct system_wait_reply reply = { 0 };
     struct rpc_call_options options = { .flags = RPC_RETRY, .timeout_ms = timeout_ms };
