@@ -157,11 +157,26 @@ static void again(struct operation *operation)
 
 /* ---- starting ---- */
 
+/* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever ran. */
+static bool is_unfinished_deploy(const struct operation *operation)
+{
+    char subject[SUBJECT_BYTES];
+    bool has_run = true;
+    const struct service *service = operation->service;
+    if (operation->kind != OPERATION_START || operation->is_recovery ||
+        operation->generation != operation->since)
+        return false;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    return event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) ==
+               STATUS_OK &&
+           !has_run;
+}
+
 static const char *start_cause(const struct operation *operation)
 {
     if (operation->is_falling_back)
         return "fallback";
-    if (operation->kind == OPERATION_DEPLOY)
+    if (operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation))
         return "deploy";
     return operation->is_recovery ? "recover" : "restart";
 }
@@ -184,26 +199,27 @@ static void fallback_ended(struct operation *operation, enum status status,
     operation_end(operation, operation->problem.code);
 }
 
-/* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever ran, so
- * this failure is the deploy's, and the log falls back. True when the operation has become that deploy. */
-static bool is_unfinished_deploy(struct operation *operation)
+/* Its failure is the deploy's: the log falls back. */
+static void become_deploy(struct operation *operation)
 {
-    char subject[SUBJECT_BYTES];
-    bool has_run = true;
-    struct service *service = operation->service;
-    if (operation->is_recovery || operation->generation != operation->since)
-        return false;
-    subject_of_service(subject, service->tenant->name, service_name(service));
-    if (event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) !=
-            STATUS_OK ||
-        has_run)
-        return false;
     operation->kind = OPERATION_DEPLOY;
     operation->event_id = operation->generation;
     problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
                 "generation %llu could not be started: %s", (number)operation->generation,
                 operation->reason);
-    return true;
+}
+
+/* A start of what the log wants has failed. */
+static void wanted_failed(struct operation *operation, const char *reason)
+{
+    bool is_deploy = is_unfinished_deploy(operation);
+    row_failed(operation, reason);
+    if (is_deploy)
+        become_deploy(operation);
+    if (is_deploy || operation->is_recovery)
+        record_failure(operation);
+    else
+        operation_end(operation, STATUS_OK);
 }
 
 /* The program cannot be started. */
@@ -229,11 +245,7 @@ static void start_failed(struct operation *operation, enum status status,
         record_failure(operation);
         break;
     case OPERATION_START:
-        row_failed(operation, reason);
-        if (operation->is_recovery || is_unfinished_deploy(operation))
-            record_failure(operation);
-        else
-            operation_end(operation, STATUS_OK);
+        wanted_failed(operation, reason);
         break;
     default:
         row_failed(operation, reason);
@@ -247,7 +259,8 @@ static void start_failed(struct operation *operation, enum status status,
 static void started(struct operation *operation, struct span row)
 {
     struct service *service = operation->service;
-    fault_point("deployd.after_start");
+    if (!operation->is_repeat)
+        fault_point("deployd.after_start");
     supervisor_take_row(&service->tenant->supervisor, row);
     if (service->is_held && service->state == SERVICE_failed && !service->has_started) {
         /* Answered as it is: it was asked for before and could not be started then. */
@@ -389,11 +402,7 @@ static void start_wanted(struct operation *operation)
     memcpy(code, operation->code, sizeof code);
     said(operation, "failed", code, problem.message);
     log_warning("a service cannot be started", "service", service->key, "reason", problem.message);
-    row_failed(operation, problem.message);
-    if (operation->is_recovery || is_unfinished_deploy(operation))
-        record_failure(operation);
-    else
-        operation_end(operation, STATUS_OK);
+    wanted_failed(operation, problem.message);
 }
 
 /* ---- stopping ---- */

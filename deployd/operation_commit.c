@@ -111,7 +111,6 @@ static void commit_kill(struct operation *operation)
 static void deploy_committed(struct operation *operation)
 {
     struct service *service = operation->service;
-    fault_point("deployd.after_append");
     operation->generation = operation->event_id;
     operation->owner->counters.deploys += operation->is_repeat ? 0 : 1;
     free((void *)operation->spec.data); /* from now on it is read from the log */
@@ -126,7 +125,6 @@ static void deploy_committed(struct operation *operation)
 
 static void kill_committed(struct operation *operation)
 {
-    fault_point("deployd.after_kill_append");
     operation->owner->counters.kills += operation->is_repeat ? 0 : 1;
     if (operation->service->wanted.generation != 0) {
         /* Deployed again since: the kill was carried out then. */
@@ -155,6 +153,10 @@ static void on_committed(void *context, enum status status, const struct problem
     }
     operation->event_id = appended->event_id;
     operation->is_repeat = operation->is_repeat || appended->is_repeat;
+    if (!operation->is_repeat && operation->kind == OPERATION_DEPLOY)
+        fault_point("deployd.after_append");
+    if (!operation->is_repeat && operation->kind == OPERATION_KILL)
+        fault_point("deployd.after_kill_append");
     status = deployd_refresh(deployd, operation->service);
     if (status != STATUS_OK) {
         reconcile_soon(deployd);
