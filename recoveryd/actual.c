@@ -15,6 +15,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/unix_socket.h"
 #include "common/db/table.h"
 #include "common/plan/plan.h"
 #include "common/rpc/client.h"
@@ -152,11 +153,20 @@ static bool is_absence(enum status status)
            status == STATUS_FAILED_PRECONDITION;
 }
 
+/* A client waits before it says that nobody listens; a dry run need not. */
+static bool is_listening(const char *path)
+{
+    AUTO(fd_close) int fd = -1;
+    return unix_socket_connect(path, &fd) == STATUS_OK;
+}
+
 /* unavailable when nobody answers; then nothing has been added. */
 static enum status ask_deployd(const struct settings *settings, struct actual *actual)
 {
     char path[4096];
     TRY(path_join(path, settings->run_dir, "deployd.sock"));
+    if (!is_listening(path))
+        return STATUS_UNAVAILABLE;
     AUTO(peer_close) struct peer peer = { 0 };
     TRY(peer_open(&peer, path));
     AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };

@@ -68,7 +68,8 @@ static enum status call(struct carry_out *run, const struct method *method, cons
         reply, &problem);
     if (status != STATUS_OK)
         return log_failure(status, "call deployd", "method", method->name, "reason",
-                           problem.message);
+                           problem.message, "hint",
+                           "only --dry-run, verify and log need no daemon");
     return STATUS_OK;
 }
 
