@@ -14,7 +14,8 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
-_Static_assert(FIELDS_STRUCT_BYTES_MAX >= FIELDS_MAX * HASH_BYTES, "a struct of the widest kind fits");
+_Static_assert(FIELDS_STRUCT_BYTES_MAX >= FIELDS_MAX * HASH_BYTES,
+               "a struct of the widest kind fits");
 
 static const struct {
     const char *name;
