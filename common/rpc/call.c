@@ -95,8 +95,7 @@ static void answer(struct call_entry *entry, const void *reply, const struct pro
     struct rpc_call *call = &entry->call;
     struct rpc_connection *connection = call->connection;
     if (connection != NULL) {
-        bool is_held = (call->method != NULL && call->method->flags & METHOD_WRITES) &&
-                       entry->server->batch.is_open;
+        bool is_held = entry->is_in_batch && entry->server->batch.is_open;
         struct buffer *buffer =
             is_held ? turn_hold_begin(entry->server) : &connection->output.buffer;
         size_t start = buffer->size;

@@ -10,6 +10,7 @@ struct call_entry {
     struct call_entry *next, *previous; /* connection->calls or server->orphans */
     void (*on_drained)(struct rpc_call *call);
     bool is_deferred, is_answered, is_running;
+    bool is_in_batch; /* its handler ran inside the turn's transaction: answered after the commit */
 };
 
 /* A zeroed entry for one request; NULL without memory. */

@@ -217,6 +217,7 @@ void request_run(struct rpc_connection *connection, const struct message *messag
     call->method = route->method;
     enum status status = check(call, message, request, frame_bytes);
     if (status == STATUS_OK) {
+        entry->is_in_batch = call->method->flags & METHOD_WRITES;
         ensure(call->method->reply->struct_bytes <= sizeof reply);
         memset(reply, 0, call->method->reply->struct_bytes);
         status = route->handle(server->service->context, call, request, reply);

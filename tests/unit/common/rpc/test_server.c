@@ -127,13 +127,15 @@ Test(server, a_failed_commit_is_unknown_to_all_of_the_batch)
     peer_call(&peer, 1, "test.write", "x", 1);
     peer_call(&peer, 2, "test.write", "x", 1);
     peer_call(&peer, 3, "test.read", "x", 1);
+    peer_call(&peer, 4, "test.write", "x", 1000001);
     expect_number(fixture, &peer, 3, 2); /* what did not write is not concerned */
+    expect_error(fixture, &peer, 4, STATUS_INVALID_ARGUMENT, "number");
     expect_error(fixture, &peer, 1, STATUS_UNKNOWN, "");
     expect_error(fixture, &peer, 2, STATUS_UNKNOWN, "");
     cr_expect_eq(fixture->committed, 0);
     fixture->commit_status = STATUS_OK;
-    peer_call(&peer, 4, "test.write", "x", 1);
-    expect_number(fixture, &peer, 4, 2);
+    peer_call(&peer, 5, "test.write", "x", 1);
+    expect_number(fixture, &peer, 5, 2);
 }
 
 Test(server, a_commit_without_space_changes_nothing_and_says_when_to_retry)
