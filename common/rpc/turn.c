@@ -1,12 +1,17 @@
-/* The order before each sleep: commit, queue the answers, tell the owner, send, close. Answers that
+/* The order before each sleep: commit, queue the answers, tell the owner, send, close. The clients of the
+ * last batch, just answered, are about to ask again: a commit waits for as many as came before, a small
+ * part of its own duration at most. Without that a few early ones would fill a commit of their own and
+ * keep the rest waiting behind it. Answers that
  * appear while this runs are left to the next turn, which the idle watcher makes follow at once: a
  * stream to a fast reader cannot keep others waiting. A batch that grows too big is committed
  * early. */
 #include "common/rpc/turn.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
@@ -19,6 +24,8 @@ enum {
     BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
     BATCH_BYTES_KEPT = 4096,
     RETRY_AFTER_COMMIT_MS = 1000,
+    COLLECT_PART = 8, /* of the last commit's duration */
+    COLLECT_NS_MAX = 2 * 1000 * 1000,
 };
 
 static void wake(struct rpc_server *server)
@@ -66,12 +73,18 @@ static void commit(struct rpc_server *server)
     struct batch *batch = &server->batch;
     if (!batch->is_open)
         return;
+    uint64_t began_ns = clock_boottime_ns();
     enum status status = server->service->commit(server->service->context);
     fault_point("rpc_committed");
+    batch->commit_ns = clock_boottime_ns() - began_ns;
     batch->is_open = false;
+    batch->counts[1] = batch->counts[0];
+    batch->counts[0] = batch->count;
     server->stats.commits++;
     for (size_t i = 0; i < batch->count; i++) {
         struct held_answer *held = &batch->answers[i];
+        if (held->connection == NULL)
+            continue;
         if (status == STATUS_OK)
             answer_committed(held, &batch->bytes);
         else
@@ -97,6 +110,8 @@ enum status turn_begin(struct rpc_server *server, size_t request_bytes)
         ensure(server->service->begin != NULL);
         TRY(server->service->begin(server->service->context));
         batch->is_open = true;
+        batch->opened_ns = clock_boottime_ns();
+        batch->looked_count = 0;
     }
     batch->request_bytes += request_bytes;
     wake(server);
@@ -127,6 +142,14 @@ void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t sta
     connection->call_count++;
 }
 
+void turn_forget(struct rpc_connection *connection)
+{
+    struct batch *batch = &connection->server->batch;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->answers[i].connection == connection)
+            batch->answers[i].connection = NULL;
+}
+
 static void serve_attention(struct rpc_server *server)
 {
     struct rpc_connection *list = server->attention;
@@ -142,11 +165,33 @@ static void serve_attention(struct rpc_server *server)
     }
 }
 
+/* Whether the next look at the descriptors may add to this batch. One client alone waits for nothing: a
+ * single look, which does not sleep, shows that there is nobody else. */
+static bool batch_may_grow(struct batch *batch)
+{
+    if (!batch->is_open)
+        return false;
+    bool has_grown = batch->count > batch->looked_count;
+    batch->looked_count = batch->count;
+    size_t expected = batch->counts[0] > batch->counts[1] ? batch->counts[0] : batch->counts[1];
+    if (!has_grown && batch->count >= expected)
+        return false;
+    uint64_t patience_ns = batch->commit_ns / COLLECT_PART;
+    if (patience_ns > COLLECT_NS_MAX)
+        patience_ns = COLLECT_NS_MAX;
+    if (clock_boottime_ns() - batch->opened_ns > patience_ns)
+        return false;
+    if (!has_grown)
+        sched_yield();
+    return true;
+}
+
 static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int events)
 {
     (void)events;
     struct rpc_server *server = watcher->data;
-    commit(server);
+    if (!batch_may_grow(&server->batch))
+        commit(server);
     serve_attention(server);
     if (server->attention == NULL && server->resumed == NULL && !server->batch.is_open)
         ev_idle_stop(loop, &server->wake);

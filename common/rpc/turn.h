@@ -8,7 +8,7 @@
 
 /* An answer that waits for the commit: its bytes in batch.bytes. */
 struct held_answer {
-    struct rpc_connection *connection;
+    struct rpc_connection *connection; /* NULL when it has gone */
     uint64_t msgid;
     size_t start, size;
 };
@@ -19,6 +19,12 @@ struct batch {
     struct held_answer *answers;
     size_t count, capacity;
     size_t request_bytes;
+
+    /* how long it may still collect: see batch_may_grow */
+    size_t counts[2];    /* answers of the last two batches */
+    size_t looked_count; /* answers at the last look */
+    uint64_t opened_ns;
+    uint64_t commit_ns; /* what the last commit took */
 };
 
 struct rpc_server {
@@ -68,6 +74,8 @@ enum status turn_begin(struct rpc_server *server, size_t request_bytes);
 /* Where the answer of a call that writes is put; turn_hold_end closes it. */
 struct buffer *turn_hold_begin(struct rpc_server *server);
 void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start);
+/* The connection goes before the commit: what waits for it is committed, but answered to nobody. */
+void turn_forget(struct rpc_connection *connection);
 
 /* Open calls, held answers included. */
 size_t turn_calls(const struct rpc_server *server);
