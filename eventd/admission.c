@@ -8,6 +8,8 @@
 #include "eventd/projection.h"
 #include "eventd/sources.h"
 
+enum { RETRY_AFTER_FULL_MS = 5000 };
+
 static bool is_daemon(const struct caller *caller)
 {
     return caller->kind == CALLER_DAEMON;
@@ -39,6 +41,29 @@ static enum status check_type(const struct caller *caller, const char *name, enu
         return problem_set(problem, STATUS_PERMISSION_DENIED, "type",
                            "%s is written by %s only; yours begin with app.", name, writer);
     return STATUS_OK;
+}
+
+/* Without space, what is left is for ending things: a kill must not be refused because a disk is full. */
+static enum status check_space(const struct event_store *store, enum event_type type,
+                               struct problem *problem)
+{
+    if (!store->db.is_short_of_space)
+        return STATUS_OK;
+    switch (type) {
+    case EVENT_service_killed:
+    case EVENT_service_completed:
+    case EVENT_service_deployment_failed:
+    case EVENT_service_stopped:
+    case EVENT_system_shutdown_started:
+    case EVENT_capability_revoked:
+        return STATUS_OK;
+    default:
+        problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "",
+                    "the disk of the event store is full: only kills, revocations and a shutdown "
+                    "are taken until there is space");
+        problem->retry_after_ms = RETRY_AFTER_FULL_MS;
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
 }
 
 /* What only a daemon may say: it speaks for others, whose requests and numbers it passes on. */
@@ -112,6 +137,7 @@ enum status admission_check(struct event_store *store, const struct caller *call
 {
     const char *tenant;
     TRY(check_type(caller, item->type, type, problem));
+    TRY(check_space(store, *type, problem));
     TRY(admission_tenant(caller, item->tenant, &tenant, problem));
     if (is_daemon(caller)) {
         TRY(check_source(item, problem));

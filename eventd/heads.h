@@ -10,7 +10,7 @@
 
 enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
 
-enum { HEAD_SLOTS = 1024, HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
+enum { HEAD_SLOTS = 4096, HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
 
 struct head_slot {
     uint8_t key[HEAD_KEY_BYTES];

@@ -18,6 +18,7 @@
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
 #include "common/db/meta_pages.h"
+#include "common/db/reserve.h"
 #include "common/db/seal.h"
 
 enum { LEASE_WAIT_MS = 5000 };
@@ -301,7 +302,10 @@ enum status db_commit(struct db_txn *txn)
     }
     int rc = mdb_txn_commit(txn->txn);
     txn->txn = NULL;
-    return rc == 0 ? STATUS_OK : judge_commit(txn->db, rc);
+    if (rc != 0)
+        return judge_commit(txn->db, rc);
+    reserve_keep(txn->db);
+    return STATUS_OK;
 }
 
 /* --- meta --- */

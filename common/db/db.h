@@ -58,6 +58,8 @@ struct db {
     ino_t inode;
     uint64_t meta_txnids[2];     /* without trace: of both meta pages, as found */
     MDB_txn *spare_reader;       /* a reset read transaction, renewed by the next one */
+    uint64_t file_bytes;         /* length of data.mdb, as far as zeros were written ahead */
+    bool is_short_of_space;      /* the disk refuses to make the file longer: refuse what grows */
     bool is_failed;              /* a commit ended with an unknown outcome: write no more, exit */
     char dir[4096];
 };

@@ -161,6 +161,22 @@ Test(appending, a_tenant_and_its_index_are_created_once)
     cr_expect_str_eq(call.problem.field, "events[1].type");
 }
 
+Test(appending, without_space_only_what_ends_things_is_taken)
+{
+    static const char service[] = "service/acme/api";
+    struct rpc_call call = call_of_daemon("deployd");
+    store.db.is_short_of_space = true;
+    expect_refused(call, request_of("service_deployed", "acme", service, payload_deploy("x")),
+                   STATUS_RESOURCE_EXHAUSTED, "");
+    cr_expect_not(store.db.is_short_of_space, "a commit looks again");
+    store.db.is_short_of_space = true;
+    expect_refused(call_of_operator(), request_of("app.x", "", "", nothing),
+                   STATUS_RESOURCE_EXHAUSTED, "");
+    store.db.is_short_of_space = true;
+    struct event_append_request request = request_of("service_killed", "acme", service, nothing);
+    must_append(&call, &request);
+}
+
 /* --- batches --- */
 
 Test(appending, a_batch_is_all_or_nothing_and_stays_together)

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -235,8 +236,55 @@ Test(table, a_full_map_changes_nothing_and_the_store_goes_on)
     cr_expect_eq(db_commit(&txn), STATUS_RESOURCE_EXHAUSTED);
     cr_expect_not(db.is_failed);
     cr_expect_eq(verify(TEST_COUNTED), STATUS_OK);
+    cr_expect_not(db.is_short_of_space, "nothing of it was kept");
     put(TEST_COUNTED, "after", "2");
     cr_expect_eq(get(TEST_COUNTED, "before", value), STATUS_OK);
+}
+
+Test(table, a_map_that_is_nearly_full_is_said_to_be)
+{
+    static uint8_t big[DB_VALUE_BYTES_MAX];
+    struct db_txn txn;
+    for (uint64_t i = 0; i < 62 && !db.is_short_of_space; i++) {
+        struct table_number number = table_number(i);
+        cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+        cr_assert_eq(table_put(&txn, TEST_PLAIN, table_number_key(&number),
+                               span_of(big, sizeof big - 64)),
+                     STATUS_OK);
+        cr_assert_eq(db_commit(&txn), STATUS_OK);
+    }
+    for (uint64_t i = 0; i < 64 && !db.is_short_of_space; i++) {
+        struct table_number number = table_number(1000 + i);
+        cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+        cr_assert_eq(
+            table_put(&txn, TEST_PLAIN, table_number_key(&number), span_of(big, 64 * 1024)),
+            STATUS_OK);
+        cr_assert_eq(db_commit(&txn), STATUS_OK);
+    }
+    cr_expect(db.is_short_of_space);
+    put(TEST_PLAIN, "last", "there is room left for this");
+}
+
+Test(table, zeros_lie_ahead_of_the_end_and_never_on_what_was_written)
+{
+    struct stat stat;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/data.mdb", dir);
+    for (int i = 0; i < 300; i++) {
+        char key[16], text[4000];
+        uint64_t used, map;
+        snprintf(key, sizeof key, "key%d", i);
+        memset(text, 'a' + i % 26, sizeof text);
+        text[sizeof text - 1] = '\0';
+        put(TEST_COUNTED, key, text);
+        cr_assert_eq(db_usage(&db, &used, &map), STATUS_OK);
+        cr_assert_eq(lstat(path, &stat), 0);
+        cr_expect_geq((uint64_t)stat.st_size, used + 64 * 1024);
+    }
+    cr_expect_eq(verify(TEST_COUNTED), STATUS_OK);
+    db_close(&db);
+    cr_assert_eq(db_open_writer(&db, &test_schema, dir), STATUS_OK);
+    cr_expect_eq(verify(TEST_COUNTED), STATUS_OK);
 }
 
 Test(table, cursors_walk_both_ways_and_check_rows)
