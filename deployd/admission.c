@@ -1,5 +1,5 @@
-/* Reading specs and looking their programs up. Whether a tenant's uid may execute the file, and whether
- * the kernel can, shows only when it is tried: tenantd says so. */
+/* Reading specs and looking their programs up. Whether a tenant's uid may execute the file, and
+ * whether the kernel can, shows only when it is tried: tenantd says so. */
 #include "deployd/admission.h"
 
 #include <stdio.h>
@@ -14,8 +14,8 @@ enum { SPEC_ARENA_BYTES = 16 * 1024 * 1024 };
 /* What tenantd puts into a tenant's mount namespace; not to be found on the host. */
 #define NAMESPACE_PREFIX "/var/lib/solo/"
 
-enum status admission_decode(const struct caller *caller, struct span map, struct admitted *admitted,
-                             struct problem *problem)
+enum status admission_decode(const struct caller *caller, struct span map,
+                             struct admitted *admitted, struct problem *problem)
 {
     AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
     struct spec spec;
@@ -38,7 +38,8 @@ enum status admission_decode(const struct caller *caller, struct span map, struc
 }
 
 /* A service's own folder on the host. It may not be there yet. */
-static enum status home_path(const struct deployd *deployd, const struct spec *spec, char path[4096])
+static enum status home_path(const struct deployd *deployd, const struct spec *spec,
+                             char path[4096])
 {
     char folder[2 * NAME_BYTES_MAX + 16];
     snprintf(folder, sizeof folder, "tenants/%s/%s", spec->tenant, spec->name);
@@ -58,8 +59,8 @@ static enum status program_check(const struct deployd *deployd, const struct spe
     TRY(home_path(deployd, spec, home));
     const char *field = spec->interpreter.count > 0 ? "interpreter" : "argv[0]";
     const char *path = spec_path(spec);
-    enum status status = program_find(program, path,
-                                      spec->working_dir[0] == '\0' ? home : spec->working_dir, found);
+    enum status status =
+        program_find(program, path, spec->working_dir[0] == '\0' ? home : spec->working_dir, found);
     bool is_plain = strchr(program, '/') == NULL;
     if (status == STATUS_OK)
         return STATUS_OK;

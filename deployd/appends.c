@@ -1,4 +1,5 @@
-/* event.append as deployd uses it: pipelined, repeated after a reconnect, answered after the commit. */
+/* event.append as deployd uses it: pipelined, repeated after a reconnect, answered after the
+ * commit. */
 #include "deployd/appends.h"
 
 #include "common/base/log.h"
@@ -22,7 +23,8 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     return rpc_client_call(deployd->eventd, &method_event_append, request, &options, NULL);
 }
 
-struct event_append_request append_about_service(enum event_type type, const struct service *service,
+struct event_append_request append_about_service(enum event_type type,
+                                                 const struct service *service,
                                                  char subject[SUBJECT_BYTES],
                                                  const struct buffer *payload)
 {
@@ -69,8 +71,8 @@ void append_and_forget(struct deployd *deployd, const struct event_append_reques
 enum status append_problem(enum status status, const struct problem *said, const char *what,
                            struct problem *problem)
 {
-    const char *message = said != NULL && said->message[0] != '\0' ? said->message
-                                                                    : status_text(status);
+    const char *message =
+        said != NULL && said->message[0] != '\0' ? said->message : status_text(status);
     uint64_t retry_after_ms = said == NULL ? 0 : said->retry_after_ms;
     switch (status) {
     case STATUS_DEADLINE_EXCEEDED:
@@ -81,12 +83,12 @@ enum status append_problem(enum status status, const struct problem *said, const
                     what, message);
         break;
     case STATUS_UNAVAILABLE:
-        problem_set(problem, STATUS_UNAVAILABLE, "", "%s: the event log cannot be reached (%s)", what,
-                    message);
+        problem_set(problem, STATUS_UNAVAILABLE, "", "%s: the event log cannot be reached (%s)",
+                    what, message);
         break;
     default:
-        problem_set(problem, status, said == NULL ? "" : said->field, "%s: the event log refused: %s",
-                    what, message);
+        problem_set(problem, status, said == NULL ? "" : said->field,
+                    "%s: the event log refused: %s", what, message);
     }
     problem->retry_after_ms = retry_after_ms;
     return problem->code;

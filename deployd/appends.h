@@ -10,14 +10,16 @@
 enum { APPEND_TIMEOUT_MS = 20 * 1000 };
 
 /* Sends event.append; `request_id` NULL draws one, unless the request names a source. The callback
- * gets a struct event_append_reply. resource_exhausted when too many calls are pending: then nothing
- * was sent and the callback does not run. `timeout_ms` 0 waits for as long as eventd is away. */
+ * gets a struct event_append_reply. resource_exhausted when too many calls are pending: then
+ * nothing was sent and the callback does not run. `timeout_ms` 0 waits for as long as eventd is
+ * away. */
 enum status append_send(struct deployd *deployd, const struct event_append_request *request,
                         const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
                         void *context);
 
 /* The fields of an event about one service. `subject` is filled and must live until append_send. */
-struct event_append_request append_about_service(enum event_type type, const struct service *service,
+struct event_append_request append_about_service(enum event_type type,
+                                                 const struct service *service,
                                                  char subject[SUBJECT_BYTES],
                                                  const struct buffer *payload);
 /* And of one about the whole. */
@@ -26,8 +28,8 @@ struct event_append_request append_about_system(enum event_type type, const stru
 /* For events whose loss nobody waits for: a failure is logged. */
 void append_and_forget(struct deployd *deployd, const struct event_append_request *request);
 
-/* What goes wrong with an append, in words for the caller: *problem is filled from what eventd said.
- * Returns the status to answer with. */
+/* What goes wrong with an append, in words for the caller: *problem is filled from what eventd
+ * said. Returns the status to answer with. */
 enum status append_problem(enum status status, const struct problem *said, const char *what,
                            struct problem *problem);
 

@@ -1,5 +1,5 @@
-/* One step after the other, each begun by the end of the one before; the timer bounds the waiting for
- * supervisors that do not answer and for services that are slow to start. */
+/* One step after the other, each begun by the end of the one before; the timer bounds the waiting
+ * for supervisors that do not answer and for services that are slow to start. */
 #include "deployd/boot.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ static void boot_damaged(struct deployd *deployd, const char *reason)
 static void boot_ready(struct deployd *deployd)
 {
     deployd->boot.state = BOOT_READY;
-    const char *reason = !deployd->run.is_new                   ? "not started yet"
+    const char *reason = !deployd->run.is_new                 ? "not started yet"
                          : deployd->settings.recovery_enabled ? "waits for recovery"
                                                               : "recovery is disabled";
     for (struct service *service = deployd->catalog.services; service != NULL;
@@ -62,7 +62,8 @@ static void boot_ready(struct deployd *deployd)
     daemon_health_set("ready", "%s", "");
     lifecycle_say("ready");
     log_info("ready", "services", NUMBER(deployd->catalog.service_count), "tenants",
-             NUMBER(deployd->catalog.tenant_count), "run", deployd->run.is_new ? "new" : "the same");
+             NUMBER(deployd->catalog.tenant_count), "run",
+             deployd->run.is_new ? "new" : "the same");
     serve(deployd);
 }
 
@@ -109,7 +110,8 @@ static void on_run_recorded(void *context, enum status status, const struct prob
             boot_damaged(deployd, reason);
             return;
         }
-        /* eventd refuses for a while (a full disk, say): deployd is of no use before it does not. */
+        /* eventd refuses for a while (a full disk, say): deployd is of no use before it does not.
+         */
         log_warning("the start of the run was not recorded, trying again", "reason", reason);
         timer_set(deployd, 10 * MAP_RETRY_MS);
         return;

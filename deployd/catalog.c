@@ -3,8 +3,8 @@
 
 static unsigned key_hash(const void *key, size_t size);
 #define HASH_FUNCTION(key, size, value) ((value) = key_hash(key, size))
-#define HASH_NONFATAL_OOM 1
-#define uthash_nonfatal_oom(element) ((element)->hh.tbl = NULL)
+#define HASH_NONFATAL_OOM               1
+#define uthash_nonfatal_oom(element)    ((element)->hh.tbl = NULL)
 #include "deployd/catalog.h"
 
 #include <stdio.h>
@@ -62,6 +62,17 @@ enum status catalog_tenant_make(struct catalog *catalog, const char *name, struc
     catalog->tenant_count++;
     *tenant = made;
     return STATUS_OK;
+}
+
+void catalog_tenant_release(struct catalog *catalog, struct tenant *tenant)
+{
+    bool was_supervised =
+        tenant->supervisor.state != SUPERVISOR_ABSENT || tenant->supervisor.isolation[0] != '\0';
+    if (tenant->is_recorded || tenant->is_creating || tenant->services != NULL || was_supervised)
+        return;
+    HASH_DEL(catalog->tenants, tenant);
+    catalog->tenant_count--;
+    free(tenant);
 }
 
 struct service *catalog_service(const struct catalog *catalog, const char *tenant, const char *name)
@@ -168,6 +179,13 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     return STATUS_OK;
 }
 
+void text_cut(char *text)
+{
+    size_t size = text == NULL ? 0 : strlen(text);
+    while (size > 0 && !utf8_is_valid(span_of(text, size)))
+        text[--size] = '\0';
+}
+
 void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
                     const char *reason)
 {
@@ -175,6 +193,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     service->row = (struct span){ 0 };
     free(service->reason);
     service->reason = strndup(reason, REASON_BYTES_MAX);
+    text_cut(service->reason);
     service->is_held = service->is_ready = service->has_started = false;
     service->state = state;
     service->generation = service->since = service->pid = 0;
@@ -210,6 +229,7 @@ void catalog_release(struct catalog *catalog, struct service *service)
     free((void *)service->row.data);
     free(service->reason);
     free(service);
+    catalog_tenant_release(catalog, tenant);
 }
 
 char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1])
@@ -259,7 +279,8 @@ struct service **catalog_sorted(const struct catalog *catalog, const struct tena
         for (struct service *service = tenant->services; service != NULL; service = service->next)
             list[(*count)++] = service;
     else
-        for (struct service *service = catalog->services; service != NULL; service = service->hh.next)
+        for (struct service *service = catalog->services; service != NULL;
+             service = service->hh.next)
             list[(*count)++] = service;
     qsort(list, *count, sizeof(struct service *), by_key);
     return list;

@@ -9,8 +9,9 @@
 #include "common/api/service_states.h"
 #include "deployd/supervisor.h"
 
-/* What deployd knows, in memory: every tenant, and every service that the log wants, that a supervisor
- * holds, or that somebody waits for. Compact on purpose: specs stay in the log, rows stay packed. */
+/* What deployd knows, in memory: every tenant, and every service that the log wants, that a
+ * supervisor holds, or that somebody waits for. Compact on purpose: specs stay in the log, rows
+ * stay packed. */
 
 struct operation;
 struct wait;
@@ -25,13 +26,14 @@ struct service {
 
     struct live_row wanted; /* as the log has it; generation 0: not wanted */
 
-    /* What its supervisor said last; meaningful while is_held, and for `failed` without a holder. */
+    /* What its supervisor said last; meaningful while is_held, and for `failed` without a holder.
+     */
     bool is_held;
     bool is_ready;
     bool has_started; /* its process ran at least once */
-    bool is_seen;  /* named by the listing in progress */
-    bool was_held; /* at some time in the life of this deployd */
-    bool was_killed; /* a kill is in the log and may not have been carried out */
+    bool is_seen;     /* named by the listing in progress */
+    bool was_held;    /* at some time in the life of this deployd */
+    bool was_killed;  /* a kill is in the log and may not have been carried out */
     enum due due;
     enum service_state state;
     uint64_t generation, since, pid;
@@ -80,7 +82,8 @@ struct tenant *catalog_tenant(const struct catalog *catalog, const char *name);
 enum status catalog_tenant_make(struct catalog *catalog, const char *name, struct tenant **tenant,
                                 struct problem *problem);
 
-struct service *catalog_service(const struct catalog *catalog, const char *tenant, const char *name);
+struct service *catalog_service(const struct catalog *catalog, const char *tenant,
+                                const char *name);
 /* Finds or makes; resource_exhausted past SERVICES_MAX or SERVICES_PER_TENANT_MAX. */
 enum status catalog_service_make(struct catalog *catalog, struct tenant *tenant, const char *name,
                                  struct service **service, struct problem *problem);
@@ -93,14 +96,16 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
                     const char *reason);
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row);
 
-/* Puts the service onto the list of changed ones, which before_sleep works off: registry, release. */
+/* Puts the service onto the list of changed ones, which before_sleep works off: registry, release.
+ */
 void catalog_touch(struct catalog *catalog, struct service *service);
 /* The same, and on_change is told: an operation ended, say. */
 void catalog_changed(struct catalog *catalog, struct service *service);
 /* Takes one from that list; NULL when it is empty. */
 struct service *catalog_next_changed(struct catalog *catalog);
-/* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no wait.
- * Called by before_sleep only, so that a service stays where it is during a turn of the loop. */
+/* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no
+ * wait. Called by before_sleep only, so that a service stays where it is during a turn of the loop.
+ */
 void catalog_release(struct catalog *catalog, struct service *service);
 
 /* The service's row as it is listed: the supervisor's, or one made from what is known. */
@@ -110,10 +115,13 @@ char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX
 /* False when nothing holds or wants it; also for NULL. */
 bool service_exists(const struct service *service);
 
-/* Services in the order of TENANT/NAME: a new array (free it), of `tenant` only when that is not NULL.
- * NULL when memory runs out; *count 0 for none. */
+/* Services in the order of TENANT/NAME: a new array (free it), of `tenant` only when that is not
+ * NULL. NULL when memory runs out; *count 0 for none. */
 struct service **catalog_sorted(const struct catalog *catalog, const struct tenant *tenant,
                                 size_t *count);
+
+/* After a copy that may have been cut: ends the text between two characters. NULL is fine. */
+void text_cut(char *text);
 
 void catalog_close(struct catalog *catalog);
 

@@ -64,6 +64,7 @@ struct drain {
 /* Work that is due because of what was found, not because somebody asked (reconcile.c). */
 struct reconcile {
     struct ev_timer timer;
+    bool is_asking;   /* waits for eventd's answer */
     unsigned running; /* operations begun by it and not yet done */
     bool is_pass;     /* some services are still due */
 };
@@ -90,11 +91,11 @@ struct deployd {
     struct ev_prepare before_sleep;
     struct ev_timer stop_timer;
     struct rpc_service service; /* what the server answers */
-    unsigned operations; /* begun or queued, all services */
+    unsigned operations;        /* begun or queued, all services */
     unsigned supervisors_spawning;
     unsigned log_streams, waits;
     bool is_acknowledging; /* some supervisor is owed an acknowledgement */
-    bool is_stopping; /* SIGTERM: no new work */
+    bool is_stopping;      /* SIGTERM: no new work */
     struct {
         uint64_t deploys, kills, restarts, fallbacks, supervisor_starts, supervisor_deaths, reports;
     } counters;

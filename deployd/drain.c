@@ -1,5 +1,5 @@
-/* record -> shut down all supervisors -> all gone -> answer. The timer is the caller's limit, then the
- * moment after SIGKILL in which the kernel ends what is left. */
+/* record -> shut down all supervisors -> all gone -> answer. The timer is the caller's limit, then
+ * the moment after SIGKILL in which the kernel ends what is left. */
 #include "deployd/drain.h"
 
 #include <stdio.h>
@@ -127,7 +127,8 @@ static void supervisors_end(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
     drain->is_recorded = true;
-    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next) {
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next) {
         struct supervisor *supervisor = &tenant->supervisor;
         if (supervisor->owner == NULL || supervisor->is_ending)
             continue;
@@ -150,7 +151,8 @@ static void supervisors_end(struct deployd *deployd)
 static void kill_the_rest(struct deployd *deployd)
 {
     deployd->drain.is_killing = true;
-    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next) {
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next) {
         struct supervisor *supervisor = &tenant->supervisor;
         if (supervisor->owner == NULL || supervisor->state == SUPERVISOR_ABSENT)
             continue;
@@ -201,8 +203,8 @@ static void record(struct deployd *deployd, const struct rpc_call *call, uint64_
     request.intent = "system.drain";
     if (call->has_request_id)
         request.body_hash = call->body_hash;
-    enum status status = append_send(deployd, &request, &call->request_id, RECORD_MS_MAX, on_recorded,
-                                     deployd);
+    enum status status =
+        append_send(deployd, &request, &call->request_id, RECORD_MS_MAX, on_recorded, deployd);
     if (status != STATUS_OK)
         on_recorded(deployd, status, NULL, NULL);
 }

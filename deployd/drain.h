@@ -3,8 +3,9 @@
 
 #include "deployd/deployd.h"
 
-/* system.drain: no new work, the shutdown is recorded, every supervisor ends its services and itself;
- * past the time limit what is left is killed. Services stay wanted: the next run brings them back. */
+/* system.drain: no new work, the shutdown is recorded, every supervisor ends its services and
+ * itself; past the time limit what is left is killed. Services stay wanted: the next run brings
+ * them back. */
 
 /* Defers the call; a second one joins. */
 enum status drain_begin(struct deployd *deployd, struct rpc_call *call,

@@ -1,5 +1,6 @@
-/* Short transactions on eventd's map. Searches go back along the links of one subject and are bounded;
- * deployd is the only writer of what it looks for, so what it does not find there is not there. */
+/* Short transactions on eventd's map. Searches go back along the links of one subject and are
+ * bounded; deployd is the only writer of what it looks for, so what it does not find there is not
+ * there. */
 #include "deployd/event_map.h"
 
 #include <string.h>
@@ -77,7 +78,8 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
     return event_log_newest_of(&txn, subject, id);
 }
 
-/* Calls `look` with each event of a subject, newest first, until it says that it has seen enough. */
+/* Calls `look` with each event of a subject, newest first, until it says that it has seen enough.
+ */
 static enum status subject_walk(struct event_map *map, const char *subject, unsigned count_max,
                                 bool (*look)(void *context, const struct event *event),
                                 void *context)
@@ -112,8 +114,8 @@ static bool request_look(void *context, const struct event *event)
     return search->id != 0;
 }
 
-enum status event_map_request(struct event_map *map, const char *subject, const struct uuid *request,
-                              uint64_t *id)
+enum status event_map_request(struct event_map *map, const char *subject,
+                              const struct uuid *request, uint64_t *id)
 {
     struct request_search search = { .request = request };
     TRY(subject_walk(map, subject, REQUEST_SEARCH_MAX, request_look, &search));

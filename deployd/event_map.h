@@ -4,13 +4,13 @@
 #include "common/api/records/event_log.h"
 #include "common/base/problem.h"
 
-/* eventd's store, mapped for reading: what is wanted, specs, past outcomes. Each function is one short
- * transaction. The file may be replaced under us (restored, set aside): then it is opened again and
- * `was_replaced` tells boot and reconcile to read everything anew. */
+/* eventd's store, mapped for reading: what is wanted, specs, past outcomes. Each function is one
+ * short transaction. The file may be replaced under us (restored, set aside): then it is opened
+ * again and `was_replaced` tells boot and reconcile to read everything anew. */
 struct event_map {
     struct db db;
     bool is_open;
-    bool is_checked;   /* in this turn of the loop: the same file as opened */
+    bool is_checked; /* in this turn of the loop: the same file as opened */
     bool was_replaced;
     char dir[4096];
 };
@@ -35,8 +35,8 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 /* The event about `subject` that was appended for this request; 0 for none among the newest
  * REQUEST_SEARCH_MAX. */
 enum { REQUEST_SEARCH_MAX = 4096 };
-enum status event_map_request(struct event_map *map, const char *subject, const struct uuid *request,
-                              uint64_t *id);
+enum status event_map_request(struct event_map *map, const char *subject,
+                              const struct uuid *request, uint64_t *id);
 
 /* What became of a generation that is not the current one. */
 enum generation_fate { FATE_UNKNOWN, FATE_FAILED, FATE_REPLACED, FATE_KILLED, FATE_COMPLETED };
@@ -48,7 +48,8 @@ struct generation_outcome {
 enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
                               struct generation_outcome *outcome);
 
-/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it. */
+/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it.
+ */
 enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
                               bool *has_run);
 

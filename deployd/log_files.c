@@ -1,6 +1,7 @@
 /* Reading forwards is a block, its lines, the next block; at the end of a file that has been moved
  * away, the next newer one, found by this one's inode. Seeking the last lines reads whole blocks
- * backwards, newest file first, and counts line ends; where the count is reached, forwards begins. */
+ * backwards, newest file first, and counts line ends; where the count is reached, forwards begins.
+ */
 #include "deployd/log_files.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
-_Static_assert((int)LOG_BLOCK_BYTES > (int)LOG_LINE_BYTES_MAX + 64, "a block holds the longest line");
+_Static_assert((int)LOG_BLOCK_BYTES > (int)LOG_LINE_BYTES_MAX + 64,
+               "a block holds the longest line");
 
 enum { FILE_NAME_BYTES = NAME_BYTES_MAX + 32 };
 

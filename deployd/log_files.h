@@ -8,9 +8,9 @@
 #include "common/base/status.h"
 #include "deployd/log_line.h"
 
-/* The kept output of one service, read across its files while tenantd goes on writing and moving them:
- * NAME.log is the newest, NAME.log.1 the one before, and so on. Lines come oldest first; a file is
- * known by its inode, so that moving it loses and repeats nothing. */
+/* The kept output of one service, read across its files while tenantd goes on writing and moving
+ * them: NAME.log is the newest, NAME.log.1 the one before, and so on. Lines come oldest first; a
+ * file is known by its inode, so that moving it loses and repeats nothing. */
 
 enum {
     LOG_FILES_MAX = 1024,
@@ -28,8 +28,8 @@ struct log_files {
     struct log_filter filter;
     int fd; /* the file being read, owned; -1 for none */
     ino_t inode;
-    off_t offset;     /* of the block's first byte */
-    uint8_t *block;   /* LOG_BLOCK_BYTES, owned */
+    off_t offset;        /* of the block's first byte */
+    uint8_t *block;      /* LOG_BLOCK_BYTES, owned */
     size_t filled, read; /* bytes in the block, and those handed out */
 
     /* log_files_seek_last, in progress */
@@ -44,8 +44,8 @@ enum status log_files_open(struct log_files *files, const char *directory, const
                            const struct log_filter *filter);
 void log_files_close(struct log_files *files);
 
-/* Moves to the last `count` whole lines that pass the filter, looking at no more than `bytes_max` bytes
- * of the files at a time: unavailable means call again. */
+/* Moves to the last `count` whole lines that pass the filter, looking at no more than `bytes_max`
+ * bytes of the files at a time: unavailable means call again. */
 enum status log_files_seek_last(struct log_files *files, uint64_t count);
 enum status log_files_seek_step(struct log_files *files, size_t bytes_max);
 

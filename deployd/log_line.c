@@ -1,4 +1,5 @@
-/* Fixed columns: 29 digits and signs of time ending in 'Z' (nanoseconds always nine), stream, flag. */
+/* Fixed columns: 29 digits and signs of time ending in 'Z' (nanoseconds always nine), stream, flag.
+ */
 #include "deployd/log_line.h"
 
 #include <time.h>
@@ -14,7 +15,11 @@ static bool number(const uint8_t *text, size_t size, unsigned *value)
     return true;
 }
 
-enum { TIME_BYTES = 30, STREAM_BYTES = 6, PREFIX_BYTES = TIME_BYTES + 1 + STREAM_BYTES + 1 + 1 + 1 };
+enum {
+    TIME_BYTES = 30,
+    STREAM_BYTES = 6,
+    PREFIX_BYTES = TIME_BYTES + 1 + STREAM_BYTES + 1 + 1 + 1
+};
 
 static bool time_parse(const uint8_t *text, uint64_t *wall_ns)
 {
@@ -22,8 +27,8 @@ static bool time_parse(const uint8_t *text, uint64_t *wall_ns)
     static const struct {
         unsigned place;
         char sign;
-    } signs[] = { { 4, '-' }, { 7, '-' }, { 10, 'T' }, { 13, ':' }, { 16, ':' }, { 19, '.' },
-                  { 29, 'Z' } };
+    } signs[] = { { 4, '-' },  { 7, '-' },  { 10, 'T' }, { 13, ':' },
+                  { 16, ':' }, { 19, '.' }, { 29, 'Z' } };
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
         if (text[signs[i].place] != signs[i].sign)
             return false;
@@ -34,8 +39,12 @@ static bool time_parse(const uint8_t *text, uint64_t *wall_ns)
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
         second > 60)
         return false;
-    struct tm utc = { .tm_year = (int)year - 1900, .tm_mon = (int)month - 1, .tm_mday = (int)day,
-                      .tm_hour = (int)hour, .tm_min = (int)minute, .tm_sec = (int)second };
+    struct tm utc = { .tm_year = (int)year - 1900,
+                      .tm_mon = (int)month - 1,
+                      .tm_mday = (int)day,
+                      .tm_hour = (int)hour,
+                      .tm_min = (int)minute,
+                      .tm_sec = (int)second };
     time_t seconds = timegm(&utc);
     if (seconds < 0)
         return false;
@@ -53,8 +62,8 @@ bool log_line_parse(struct span line, struct log_line *parsed)
     if (!made.is_error && memcmp(stream, "stdout", STREAM_BYTES) != 0)
         return false;
     char flag = (char)stream[STREAM_BYTES + 1];
-    if (line.data[TIME_BYTES] != ' ' || stream[STREAM_BYTES] != ' ' || stream[STREAM_BYTES + 2] != ' ' ||
-        (flag != 'F' && flag != 'P'))
+    if (line.data[TIME_BYTES] != ' ' || stream[STREAM_BYTES] != ' ' ||
+        stream[STREAM_BYTES + 2] != ' ' || (flag != 'F' && flag != 'P'))
         return false;
     made.is_partial = flag == 'P';
     made.text = span_of(line.data + PREFIX_BYTES, line.size - PREFIX_BYTES);

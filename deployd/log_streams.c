@@ -1,5 +1,6 @@
-/* A stream works in slices: each seeks or sends a bounded piece and comes back in the next turn of the
- * loop, or when the caller has read what was sent, or (follow) when inotify sees the directory change. */
+/* A stream works in slices: each seeks or sends a bounded piece and comes back in the next turn of
+ * the loop, or when the caller has read what was sent, or (follow) when inotify sees the directory
+ * change. */
 #include "deployd/log_streams.h"
 
 #include <errno.h>
@@ -132,7 +133,8 @@ static enum status batch_send(struct log_stream *stream, const struct buffer *li
     return rpc_call_notify(stream->call, "log.batch", buffer_span(&batch));
 }
 
-/* Sends one batch. OK: there is more; not_found: no more for now; unavailable: nothing found yet. */
+/* Sends one batch. OK: there is more; not_found: no more for now; unavailable: nothing found yet.
+ */
 static enum status slice_send(struct log_stream *stream)
 {
     AUTO(buffer_close) struct buffer lines = { .limit = FRAME_BYTES_MAX / 2 };
@@ -193,8 +195,8 @@ static enum status follow(struct log_stream *stream, const char *directory)
     return STATUS_OK;
 }
 
-static enum status stream_open(struct log_stream *stream, const struct service_logs_request *request,
-                               struct problem *problem)
+static enum status stream_open(struct log_stream *stream,
+                               const struct service_logs_request *request, struct problem *problem)
 {
     char directory[4096], folder[NAME_BYTES_MAX + 8];
     const struct log_filter filter = {
@@ -240,7 +242,8 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
     ev_timer_init(&stream->turn, on_turn, 0, 0);
     stream->turn.data = stream;
     enum status status = stream_open(stream, request, &call->problem);
-    bool exists = service_exists(catalog_service(&deployd->catalog, request->tenant, request->name));
+    bool exists =
+        service_exists(catalog_service(&deployd->catalog, request->tenant, request->name));
     if (status == STATUS_NOT_FOUND && exists && !request->follow) {
         stream_free(stream); /* it has written nothing */
         *reply = (struct service_logs_reply){ 0 };
@@ -251,8 +254,9 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
     if (status != STATUS_OK) {
         stream_free(stream);
         if (status == STATUS_NOT_FOUND)
-            problem_set(&call->problem, status, "name", "there is no service %s/%s and no output of it",
-                        request->tenant, request->name);
+            problem_set(&call->problem, status, "name",
+                        "there is no service %s/%s and no output of it", request->tenant,
+                        request->name);
         return status;
     }
     call->user = stream;

@@ -1,6 +1,6 @@
-/* deployd: admits deploys, kills and restarts, and sees to it that what the log wants is what runs. Boot
- * order, top to bottom; shutdown is the same list, bottom to top, after the drain in on_stop. What
- * follows once the loop runs stands in boot.c. */
+/* deployd: admits deploys, kills and restarts, and sees to it that what the log wants is what runs.
+ * Boot order, top to bottom; shutdown is the same list, bottom to top, after the drain in on_stop.
+ * What follows once the loop runs stands in boot.c. */
 #include <malloc.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,7 +95,8 @@ static void on_stop_timer(struct ev_loop *loop, struct ev_timer *timer, int even
     lifecycle_end(&deployd->lifecycle, STATUS_OK);
 }
 
-/* SIGTERM: services and supervisors go on; calls that are not finished soon are repeated elsewhere. */
+/* SIGTERM: services and supervisors go on; calls that are not finished soon are repeated elsewhere.
+ */
 static void on_stop(void *context)
 {
     struct deployd *deployd = context;
@@ -156,7 +157,8 @@ static enum status run(int argc, char **argv)
     deployd.lifecycle.on_stop = on_stop;
     deployd.lifecycle.context = &deployd;
     TRY(lifecycle_run_key(deployd.run_key, &deployd.has_run_key));
-    TRY(access_open(&deployd.access, &deployd.settings, deployd.has_run_key ? deployd.run_key : NULL));
+    TRY(access_open(&deployd.access, &deployd.settings,
+                    deployd.has_run_key ? deployd.run_key : NULL));
     methods_setup(&deployd);
 
     TRY(lifecycle_listener(deployd.settings.run_dir, "deployd", &deployd.listener));

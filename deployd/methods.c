@@ -24,7 +24,8 @@ static bool may_see(const struct caller *caller, const char *tenant)
 
 static enum status no_service(struct problem *problem, const char *tenant, const char *name)
 {
-    return problem_set(problem, STATUS_NOT_FOUND, "name", "there is no service %s/%s", tenant, name);
+    return problem_set(problem, STATUS_NOT_FOUND, "name", "there is no service %s/%s", tenant,
+                       name);
 }
 
 /* Refusals are said once, here, for what never became an operation. */
@@ -43,7 +44,8 @@ static enum status arena_span(struct rpc_call *call, const struct buffer *buffer
 {
     uint8_t *copy = buffer->is_exhausted ? NULL : arena_alloc(call->arena, buffer->size + 1);
     if (copy == NULL)
-        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "the answer is too large");
+        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
+                           "the answer is too large");
     memcpy(copy, buffer->data, buffer->size);
     *span = span_of(copy, buffer->size);
     return STATUS_OK;
@@ -60,10 +62,14 @@ static enum status deploy(struct deployd *deployd, struct rpc_call *call,
     TRY(admission_decode(&call->caller, request->spec, admitted, &call->problem));
     TRY(catalog_tenant_make(&deployd->catalog, admitted->tenant, &tenant, &call->problem));
     supervisor_init(deployd, tenant);
-    TRY(catalog_service_make(&deployd->catalog, tenant, admitted->name, &service, &call->problem));
+    enum status status =
+        catalog_service_make(&deployd->catalog, tenant, admitted->name, &service, &call->problem);
+    if (status != STATUS_OK) {
+        catalog_tenant_release(&deployd->catalog, tenant);
+        return status;
+    }
     catalog_touch(&deployd->catalog, service);
-    struct operation *operation =
-        operation_new(deployd, service, OPERATION_DEPLOY, &call->problem);
+    struct operation *operation = operation_new(deployd, service, OPERATION_DEPLOY, &call->problem);
     if (operation == NULL)
         return call->problem.code;
     buffer_shrink(&admitted->canonical, 0);
@@ -89,7 +95,8 @@ static enum status handle_service_deploy(struct deployd *deployd, struct rpc_cal
     return refused(status, call, admitted.tenant, admitted.name);
 }
 
-/* The service that a caller names; also one that is not there any more, for the repeat of a kill. */
+/* The service that a caller names; also one that is not there any more, for the repeat of a kill.
+ */
 static enum status find(struct deployd *deployd, struct rpc_call *call, const char *tenant_name,
                         const char *name, struct service **service)
 {
@@ -137,8 +144,8 @@ static enum status handle_service_restart(struct deployd *deployd, struct rpc_ca
                                           struct service_restart_reply *reply)
 {
     (void)reply;
-    return refused(ask(deployd, call, OPERATION_RESTART, request->tenant, request->name, false), call,
-                   request->tenant, request->name);
+    return refused(ask(deployd, call, OPERATION_RESTART, request->tenant, request->name, false),
+                   call, request->tenant, request->name);
 }
 
 static enum status handle_service_list(struct deployd *deployd, struct rpc_call *call,
@@ -164,8 +171,8 @@ static enum status handle_service_list(struct deployd *deployd, struct rpc_call 
     return reply->next == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 
-static enum status describe_spec(struct deployd *deployd, struct rpc_call *call, uint64_t generation,
-                                 struct span *spec)
+static enum status describe_spec(struct deployd *deployd, struct rpc_call *call,
+                                 uint64_t generation, struct span *spec)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     struct span stored;
@@ -282,8 +289,7 @@ static enum status handle_system_status(struct deployd *deployd, struct rpc_call
 {
     AUTO(buffer_close) struct buffer map = { .limit = FRAME_BYTES_SMALL };
     (void)request;
-    bool is_operator =
-        call->caller.kind == CALLER_OPERATOR || call->caller.kind == CALLER_DAEMON;
+    bool is_operator = call->caller.kind == CALLER_OPERATOR || call->caller.kind == CALLER_DAEMON;
     status_write(deployd, is_operator, &map);
     return arena_span(call, &map, &reply->status);
 }
@@ -296,7 +302,7 @@ static enum status handle_system_drain(struct deployd *deployd, struct rpc_call 
     return refused(drain_begin(deployd, call, request), call, "", "");
 }
 
-#define ROUTES_DEF "common/api/deployd.def"
+#define ROUTES_DEF     "common/api/deployd.def"
 #define ROUTES_CONTEXT struct deployd
 #include "common/api/routes.h"
 

@@ -96,7 +96,8 @@ void operation_for_call(struct operation *operation, struct rpc_call *call)
 
 struct operation *operation_of_request(const struct service *service, const struct uuid *request_id)
 {
-    for (struct operation *operation = service->queue; operation != NULL; operation = operation->next)
+    for (struct operation *operation = service->queue; operation != NULL;
+         operation = operation->next)
         if (operation->has_request_id &&
             memcmp(operation->request_id.bytes, request_id->bytes, UUID_BYTES) == 0)
             return operation;
@@ -106,8 +107,8 @@ struct operation *operation_of_request(const struct service *service, const stru
 /* A kill waits for a commit, not for what follows it: the one before it is fenced by its event. */
 static bool may_run_beside(const struct operation *operation, const struct operation *before)
 {
-    return operation->kind == OPERATION_KILL && (before->state == OPERATION_SUPERVISOR ||
-                                                 before->state == OPERATION_ACTING);
+    return operation->kind == OPERATION_KILL &&
+           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING);
 }
 
 /* Begins what may begin now: the first, and a kill right behind a first one that only waits. */
@@ -244,8 +245,8 @@ void operation_end(struct operation *operation, enum status status)
         queue_step(service);
 }
 
-/* Steps every operation of a tenant that is in this state: the first of a queue, and a kill beside it,
- * which the first one's end does not end. */
+/* Steps every operation of a tenant that is in this state: the first of a queue, and a kill beside
+ * it, which the first one's end does not end. */
 static void tenant_step(struct tenant *tenant, enum operation_state state,
                         void (*step)(struct operation *operation))
 {
@@ -255,8 +256,8 @@ static void tenant_step(struct tenant *tenant, enum operation_state state,
         bool has_second = second != NULL && second->state == state;
         if (first != NULL && first->state == state)
             step(first);
-        bool is_still_there = service->queue != NULL &&
-                              (service->queue == second || service->queue->next == second);
+        bool is_still_there =
+            service->queue != NULL && (service->queue == second || service->queue->next == second);
         if (has_second && is_still_there)
             step(second);
     }

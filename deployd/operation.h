@@ -3,8 +3,8 @@
 
 #include "deployd/deployd.h"
 
-/* One thing to be done with one service. Operations of a service run one after the other, in the order
- * in which they came; those of different services run side by side. A kill may run beside the
+/* One thing to be done with one service. Operations of a service run one after the other, in the
+ * order in which they came; those of different services run side by side. A kill may run beside the
  * operation before it once that one is past its commit, so that it waits for nobody's grace.
  *
  *   queued ──► tenant ──► committing ──► supervisor ◄──► acting ──► done
@@ -12,10 +12,11 @@
  *     ├───────────────────────┘   │          └─recording ◄─┘ ──► done
  *     └──► supervisor             └──► done
  *
- * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its event
- * is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor that is
- * ready (again). acting: the supervisor does it. recording: the failure is on the way to eventd; a
- * deploy then goes back to `supervisor` with the generation that the log wants instead. */
+ * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its
+ * event is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor
+ * that is ready (again). acting: the supervisor does it. recording: the failure is on the way to
+ * eventd; a deploy then goes back to `supervisor` with the generation that the log wants instead.
+ */
 enum operation_state {
     OPERATION_QUEUED,
     OPERATION_TENANT,
@@ -53,7 +54,7 @@ struct operation {
 
     struct span spec; /* canonical, owned; only until it is in the log */
     struct hash spec_hash;
-    uint64_t event_id; /* of service_deployed or service_killed */
+    uint64_t event_id;          /* of service_deployed or service_killed */
     uint64_t generation, since; /* being started; for stop and kill what ran */
     bool is_falling_back;
     bool is_reconcile; /* counted in reconcile.running */
@@ -68,11 +69,12 @@ struct operation {
     char reason[REASON_BYTES_MAX + 1];
 };
 
-/* A new operation on a service, which exists for as long as one refers to it. Not queued yet. NULL with
- * the problem filled when the service's queue is full or memory runs out. */
+/* A new operation on a service, which exists for as long as one refers to it. Not queued yet. NULL
+ * with the problem filled when the service's queue is full or memory runs out. */
 struct operation *operation_new(struct deployd *deployd, struct service *service,
                                 enum operation_kind kind, struct problem *problem);
-/* Puts it at the end of its service's queue and begins it when its turn has come. Owns it from now on. */
+/* Puts it at the end of its service's queue and begins it when its turn has come. Owns it from now
+ * on. */
 void operation_begin(struct operation *operation);
 /* One that was never begun. */
 void operation_free(struct operation *operation);
@@ -81,7 +83,8 @@ void operation_free(struct operation *operation);
 void operation_for_call(struct operation *operation, struct rpc_call *call);
 
 /* The operation of the service that carries this request, or NULL. */
-struct operation *operation_of_request(const struct service *service, const struct uuid *request_id);
+struct operation *operation_of_request(const struct service *service,
+                                       const struct uuid *request_id);
 
 /* Events of a tenant's supervisor and of the tenant's creation. */
 void operations_supervisor_ready(struct tenant *tenant);
@@ -96,7 +99,8 @@ void operation_move(struct operation *operation, enum operation_state state);
 /* Answers the caller and frees the operation; the next one of the queue begins. */
 void operation_end(struct operation *operation, enum status status);
 
-/* For SIGTERM and system.drain: what is still queued is refused with the problem; what runs goes on. */
+/* For SIGTERM and system.drain: what is still queued is refused with the problem; what runs goes
+ * on. */
 void operations_refuse_queued(struct deployd *deployd, const struct problem *problem);
 
 /* At the very end: forgets them all, answering nobody. */

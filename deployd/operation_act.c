@@ -1,32 +1,25 @@
-/* What an operation asks of its tenant's supervisor, and what becomes of the answers. The normal path:
- * supervisor.start or supervisor.stop is answered ok, the row goes into the catalog, the caller gets
- * its answer. Ways to fail: no supervisor can be had (the log carries it on later), the connection
- * breaks (asked again), the program cannot be started (recorded; a deploy falls back). */
+/* What an operation asks of its tenant's supervisor, and what becomes of the answers. The normal
+ * path: supervisor.start or supervisor.stop is answered ok, the row goes into the catalog, the
+ * caller gets its answer. Ways to fail: no supervisor can be had (the log carries it on later), the
+ * connection breaks (asked again), the program cannot be started (operation_start.c). */
 #include "deployd/operation_act.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/auto.h"
-#include "common/base/fault.h"
 #include "common/base/log.h"
-#include "common/wire/writer.h"
-#include "deployd/admission.h"
-#include "deployd/appends.h"
+#include "deployd/operation_start.h"
 #include "deployd/reconcile.h"
-#include "deployd/restarts.h"
 #include "deployd/supervisors.h"
 
 typedef unsigned long long number;
 
-static void record_failure(struct operation *operation);
-
-static bool is_broken(enum status status)
+bool operation_is_broken(enum status status)
 {
     return status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN || status == STATUS_CANCELLED;
 }
 
-static const char *code_of(enum status status)
+const char *operation_code_of(enum status status)
 {
     switch (status) {
     case STATUS_DEADLINE_EXCEEDED:
@@ -40,16 +33,17 @@ static const char *code_of(enum status status)
     }
 }
 
-static void said(struct operation *operation, const char *result, const char *code,
-                 const char *reason)
+void operation_said(struct operation *operation, const char *result, const char *code,
+                    const char *reason)
 {
     operation->result = result;
     snprintf(operation->code, sizeof operation->code, "%s", code);
     snprintf(operation->reason, sizeof operation->reason, "%s", reason);
+    text_cut(operation->reason);
 }
 
 /* It stays wanted, nothing holds it, and the row says why. */
-static void row_failed(struct operation *operation, const char *reason)
+void operation_row_failed(struct operation *operation, const char *reason)
 {
     struct service *service = operation->service;
     if (!service->is_held)
@@ -62,7 +56,8 @@ void operation_superseded(struct operation *operation)
     switch (operation->kind) {
     case OPERATION_START:
     case OPERATION_STOP:
-        said(operation, "skipped", "superseded", "the log has moved on since the plan was made");
+        operation_said(operation, "skipped", "superseded",
+                       "the log has moved on since the plan was made");
         operation_end(operation, STATUS_OK);
         break;
     default:
@@ -94,29 +89,30 @@ static void give_up(struct operation *operation)
                     (number)operation->generation, why);
         break;
     case OPERATION_KILL:
-        problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
-                    "the kill is recorded (event %llu) and is carried out as soon as this is over: %s",
-                    (number)operation->event_id, why);
+        problem_set(
+            &operation->problem, STATUS_UNAVAILABLE, "",
+            "the kill is recorded (event %llu) and is carried out as soon as this is over: %s",
+            (number)operation->event_id, why);
         break;
     case OPERATION_RESTART:
         problem_set(&operation->problem, STATUS_UNAVAILABLE, "", "%s was not restarted: %s",
                     service->key, why);
         break;
     case OPERATION_START:
-        row_failed(operation, why);
-        said(operation, "failed", code_of(STATUS_UNAVAILABLE), why);
+        operation_row_failed(operation, why);
+        operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
         if (operation->is_recovery) {
-            record_failure(operation);
+            operation_record_failure(operation);
             return;
         }
         operation_end(operation, STATUS_OK);
         return;
     case OPERATION_STOP:
-        said(operation, "failed", code_of(STATUS_UNAVAILABLE), why);
+        operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
         operation_end(operation, STATUS_OK);
         return;
     }
-    row_failed(operation, why);
+    operation_row_failed(operation, why);
     operation->problem.retry_after_ms = 1000;
     operation_end(operation, STATUS_UNAVAILABLE);
 }
@@ -145,7 +141,7 @@ void operation_interrupted(struct operation *operation)
 }
 
 /* The next attempt, or the end of all attempts. */
-static void again(struct operation *operation)
+void operation_again(struct operation *operation)
 {
     if (operation->attempts < SUPERVISOR_ATTEMPTS_MAX) {
         operation_await_supervisor(operation);
@@ -155,254 +151,11 @@ static void again(struct operation *operation)
     give_up(operation);
 }
 
-/* ---- starting ---- */
-
-/* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever ran. */
-static bool is_unfinished_deploy(const struct operation *operation)
-{
-    char subject[SUBJECT_BYTES];
-    bool has_run = true;
-    const struct service *service = operation->service;
-    if (operation->kind != OPERATION_START || operation->is_recovery ||
-        operation->generation != operation->since)
-        return false;
-    subject_of_service(subject, service->tenant->name, service_name(service));
-    return event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) ==
-               STATUS_OK &&
-           !has_run;
-}
-
-static const char *start_cause(const struct operation *operation)
-{
-    if (operation->is_falling_back)
-        return "fallback";
-    if (operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation))
-        return "deploy";
-    return operation->is_recovery ? "recover" : "restart";
-}
-
-static void fallback_ended(struct operation *operation, enum status status,
-                           const struct problem *problem)
-{
-    size_t used = strlen(operation->problem.message);
-    char *rest = operation->problem.message + used;
-    size_t room = sizeof operation->problem.message - used;
-    if (status == STATUS_OK)
-        snprintf(rest, room, "; generation %llu was started again",
-                 (number)operation->generation);
-    else
-        snprintf(rest, room, "; generation %llu is wanted again but could not be started: %s",
-                 (number)operation->generation,
-                 problem == NULL ? status_text(status) : problem->message);
-    if (status != STATUS_OK)
-        row_failed(operation, problem == NULL ? status_text(status) : problem->message);
-    operation_end(operation, operation->problem.code);
-}
-
-/* Its failure is the deploy's: the log falls back. */
-static void become_deploy(struct operation *operation)
-{
-    operation->kind = OPERATION_DEPLOY;
-    operation->event_id = operation->generation;
-    problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
-                "generation %llu could not be started: %s", (number)operation->generation,
-                operation->reason);
-}
-
-/* A start of what the log wants has failed. */
-static void wanted_failed(struct operation *operation, const char *reason)
-{
-    bool is_deploy = is_unfinished_deploy(operation);
-    row_failed(operation, reason);
-    if (is_deploy)
-        become_deploy(operation);
-    if (is_deploy || operation->is_recovery)
-        record_failure(operation);
-    else
-        operation_end(operation, STATUS_OK);
-}
-
-/* The program cannot be started. */
-static void start_failed(struct operation *operation, enum status status,
-                         const struct problem *problem)
-{
-    const char *reason = problem != NULL && problem->message[0] != '\0' ? problem->message
-                                                                        : status_text(status);
-    log_warning("a service could not be started", "service", operation->service->key, "generation",
-                NUMBER(operation->generation), "reason", reason);
-    if (operation->is_falling_back) {
-        fallback_ended(operation, status, problem);
-        return;
-    }
-    said(operation, "failed", code_of(status), reason);
-    switch (operation->kind) {
-    case OPERATION_DEPLOY:
-        problem_set(&operation->problem,
-                    status == STATUS_RESOURCE_EXHAUSTED ? status : STATUS_FAILED_PRECONDITION,
-                    problem == NULL ? "" : problem->field,
-                    "generation %llu could not be started: %s", (number)operation->generation,
-                    reason);
-        record_failure(operation);
-        break;
-    case OPERATION_START:
-        wanted_failed(operation, reason);
-        break;
-    default:
-        row_failed(operation, reason);
-        problem_set(&operation->problem, STATUS_FAILED_PRECONDITION,
-                    problem == NULL ? "" : problem->field, "%s could not be restarted: %s",
-                    operation->service->key, reason);
-        operation_end(operation, STATUS_FAILED_PRECONDITION);
-    }
-}
-
-static void started(struct operation *operation, struct span row)
-{
-    struct service *service = operation->service;
-    if (!operation->is_repeat)
-        fault_point("deployd.after_start");
-    supervisor_take_row(&service->tenant->supervisor, row);
-    if (service->is_held && service->state == SERVICE_failed && !service->has_started) {
-        /* Answered as it is: it was asked for before and could not be started then. */
-        struct problem problem;
-        char reason[REASON_BYTES_MAX + 1];
-        problem_set(&problem, STATUS_FAILED_PRECONDITION, "", "%s",
-                    service_reason(service, reason));
-        start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
-        return;
-    }
-    if (operation->is_falling_back) {
-        operation->owner->counters.fallbacks++;
-        fallback_ended(operation, STATUS_OK, NULL);
-        return;
-    }
-    if (operation->kind == OPERATION_RESTART) {
-        operation->owner->counters.restarts++;
-        restarts_note(operation);
-    }
-    said(operation, "recovered", "", "");
-    operation_end(operation, STATUS_OK);
-}
-
-static void on_started(void *context, enum status status, const struct problem *problem,
-                       const void *reply)
-{
-    struct operation *operation = context;
-    const struct supervisor_start_reply *answer = reply;
-    if (status == STATUS_OK)
-        started(operation, answer->service);
-    else if (is_broken(status))
-        again(operation);
-    else if (status == STATUS_ABORTED) {
-        deployd_refresh(operation->owner, operation->service);
-        operation_superseded(operation);
-    } else
-        start_failed(operation, status, problem);
-}
-
-static void on_restarted(void *context, enum status status, const struct problem *problem,
-                         const void *reply)
-{
-    struct operation *operation = context;
-    const struct supervisor_restart_reply *answer = reply;
-    if (status == STATUS_NOT_FOUND) {
-        /* It lost the service between its row and our request: start it instead. */
-        catalog_unhold(&operation->owner->catalog, operation->service, SERVICE_wanted,
-                       "its supervisor lost it");
-        again(operation);
-        return;
-    }
-    if (status == STATUS_OK)
-        started(operation, answer->service);
-    else
-        on_started(context, status, problem, NULL);
-}
-
-static void asked(struct operation *operation, enum status status)
+void operation_asked(struct operation *operation, enum status status)
 {
     operation->attempts++;
     if (status != STATUS_OK)
-        again(operation);
-}
-
-static void ask_restart(struct operation *operation)
-{
-    const struct supervisor_restart_request request = {
-        .name = service_name(operation->service),
-        .since = operation->since,
-    };
-    ev_timer_stop(operation->owner->loop, &operation->timer);
-    operation_move(operation, OPERATION_ACTING);
-    asked(operation, supervisor_call(&operation->service->tenant->supervisor,
-                                     &method_supervisor_restart, &request, SUPERVISOR_ACT_MS_MAX,
-                                     on_restarted, operation));
-}
-
-static void ask_start(struct operation *operation)
-{
-    struct deployd *deployd = operation->owner;
-    struct service *service = operation->service;
-    AUTO(db_end) struct db_txn txn = { 0 };
-    struct span spec;
-    enum status status = event_map_begin(&deployd->map, &txn);
-    if (status == STATUS_OK)
-        status = event_log_spec(&txn, operation->generation, &spec);
-    if (status != STATUS_OK) {
-        struct problem problem;
-        problem_set(&problem, status, "", "the spec of generation %llu cannot be read: %s",
-                    (number)operation->generation, status_text(status));
-        start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
-        return;
-    }
-    const struct supervisor_start_request request = {
-        .name = service_name(service),
-        .generation = operation->generation,
-        .since = operation->since,
-        .spec = spec,
-        .cause = start_cause(operation),
-        .cause_id = operation->is_recovery ? operation->recovery_id : operation->since,
-        .wait = operation->wait,
-    };
-    operation_move(operation, OPERATION_ACTING);
-    ev_timer_stop(deployd->loop, &operation->timer);
-    asked(operation, supervisor_call(&service->tenant->supervisor, &method_supervisor_start,
-                                     &request, SUPERVISOR_ACT_MS_MAX, on_started, operation));
-}
-
-/* What the log wants, whoever asks: with recovery's fence, and without disturbing what is held. */
-static void start_wanted(struct operation *operation)
-{
-    struct service *service = operation->service;
-    const struct live_row *wanted = &service->wanted;
-    if (operation->generation == 0) {
-        operation->generation = wanted->generation;
-        operation->since = wanted->since;
-    }
-    if (wanted->generation == 0 || wanted->generation != operation->generation ||
-        wanted->since != operation->since) {
-        operation_superseded(operation);
-        return;
-    }
-    bool is_same = service->is_held && service->generation == operation->generation &&
-                   service->since == operation->since;
-    bool is_idle = service->state == SERVICE_parked || service->state == SERVICE_failed;
-    if (is_same && !(operation->is_recovery && is_idle)) {
-        said(operation, "skipped", "held", "its supervisor holds it");
-        operation_end(operation, STATUS_OK);
-        return;
-    }
-    struct problem problem = { 0 };
-    enum status status =
-        admission_program_of(operation->owner, operation->generation, operation->code, &problem);
-    if (status == STATUS_OK) {
-        ask_start(operation);
-        return;
-    }
-    char code[sizeof operation->code];
-    memcpy(code, operation->code, sizeof code);
-    said(operation, "failed", code, problem.message);
-    log_warning("a service cannot be started", "service", service->key, "reason", problem.message);
-    wanted_failed(operation, problem.message);
+        operation_again(operation);
 }
 
 /* ---- stopping ---- */
@@ -414,21 +167,21 @@ static void on_stopped(void *context, enum status status, const struct problem *
     struct operation *operation = context;
     struct service *service = operation->service;
     struct deployd *deployd = operation->owner;
-    if (is_broken(status)) {
-        again(operation);
+    if (operation_is_broken(status)) {
+        operation_again(operation);
         return;
     }
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         service->was_killed = false;
         catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "stopped");
-        said(operation, "stopped", "", "");
+        operation_said(operation, "stopped", "", "");
         operation_end(operation, STATUS_OK);
         return;
     }
     const char *reason = problem == NULL ? status_text(status) : problem->message;
     log_warning("a service could not be stopped", "service", service->key, "reason", reason);
     if (operation->kind == OPERATION_STOP) {
-        said(operation, "failed", "stop_failed", reason);
+        operation_said(operation, "failed", "stop_failed", reason);
         operation_end(operation, STATUS_OK);
         return;
     }
@@ -446,14 +199,16 @@ static void ask_stop(struct operation *operation)
         .name = service_name(service),
         .since = operation->kind == OPERATION_KILL ? operation->event_id : 0,
         .cause = operation->kind == OPERATION_KILL ? "kill" : "recover",
-        .cause_id = operation->kind == OPERATION_KILL ? operation->event_id : operation->recovery_id,
+        .cause_id =
+            operation->kind == OPERATION_KILL ? operation->event_id : operation->recovery_id,
         .has_grace = operation->is_forced,
         .grace_ms = 0,
     };
     ev_timer_stop(operation->owner->loop, &operation->timer);
     operation_move(operation, OPERATION_ACTING);
-    asked(operation, supervisor_call(&service->tenant->supervisor, &method_supervisor_stop, &request,
-                                     SUPERVISOR_ACT_MS_MAX, on_stopped, operation));
+    operation_asked(operation,
+                    supervisor_call(&service->tenant->supervisor, &method_supervisor_stop, &request,
+                                    SUPERVISOR_ACT_MS_MAX, on_stopped, operation));
 }
 
 void operation_supervisor_step(struct operation *operation)
@@ -478,7 +233,7 @@ void operation_supervisor_step(struct operation *operation)
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         if (is_current)
-            ask_start(operation);
+            operation_ask_start(operation);
         else
             operation_superseded(operation);
         break;
@@ -486,12 +241,12 @@ void operation_supervisor_step(struct operation *operation)
         if (!is_current)
             operation_superseded(operation);
         else if (service->is_held && service->generation == operation->generation)
-            ask_restart(operation);
+            operation_ask_restart(operation);
         else
-            ask_start(operation);
+            operation_ask_start(operation);
         break;
     case OPERATION_START:
-        start_wanted(operation);
+        operation_start_wanted(operation);
         break;
     case OPERATION_KILL:
         ask_stop(operation);
@@ -503,84 +258,4 @@ void operation_supervisor_step(struct operation *operation)
             ask_stop(operation);
         break;
     }
-}
-
-/* ---- recording a failure ---- */
-
-/* A first deploy that failed leaves nothing: its supervisor forgets it too. */
-static void discard(struct operation *operation)
-{
-    struct problem problem;
-    struct operation *stop = operation_new(operation->owner, operation->service, OPERATION_STOP,
-                                           &problem);
-    if (stop == NULL)
-        return; /* whoever stands in the queue replaces what is held */
-    stop->generation = operation->generation;
-    operation_begin(stop);
-}
-
-static void on_recorded(void *context, enum status status, const struct problem *problem,
-                        const void *reply)
-{
-    struct operation *operation = context;
-    struct deployd *deployd = operation->owner;
-    struct service *service = operation->service;
-    (void)reply;
-    if (operation->kind == OPERATION_START) {
-        if (status != STATUS_OK)
-            log_warning("a failed recovery was not recorded", "service", service->key, "reason",
-                        problem == NULL ? status_text(status) : problem->message);
-        operation_end(operation, STATUS_OK);
-        return;
-    }
-    if (status == STATUS_OK)
-        status = deployd_refresh(deployd, service);
-    if (status != STATUS_OK) {
-        /* The log may still want it: reconciling tries it again. */
-        struct problem refusal = operation->problem;
-        append_problem(STATUS_UNKNOWN, problem, refusal.message, &operation->problem);
-        reconcile_soon(deployd);
-        operation_end(operation, STATUS_UNKNOWN);
-        return;
-    }
-    if (service->wanted.generation == 0)
-        discard(operation);
-    if (service->wanted.generation == 0 || service->wanted.generation == operation->generation) {
-        operation_end(operation, operation->problem.code);
-        return;
-    }
-    operation->is_falling_back = true;
-    operation->generation = service->wanted.generation;
-    operation->since = service->wanted.since;
-    operation->attempts = 0;
-    operation->wait = false;
-    operation_await_supervisor(operation);
-}
-
-static void record_failure(struct operation *operation)
-{
-    AUTO(buffer_close) struct buffer payload = { .limit = 4096 };
-    char subject[SUBJECT_BYTES];
-    bool is_deploy = operation->kind == OPERATION_DEPLOY;
-    operation_move(operation, OPERATION_RECORDING);
-    write_map(&payload, is_deploy ? 4 : 3);
-    write_str(&payload, "generation");
-    write_u64(&payload, operation->generation);
-    if (is_deploy) {
-        write_str(&payload, "previous");
-        write_u64(&payload, operation->service->wanted.previous);
-    }
-    write_str(&payload, "code");
-    write_str(&payload, operation->code);
-    write_str(&payload, "reason");
-    write_str(&payload, operation->reason);
-    struct event_append_request request =
-        append_about_service(is_deploy ? EVENT_service_deployment_failed
-                                       : EVENT_service_recovery_failed,
-                             operation->service, subject, &payload);
-    request.causation_id = is_deploy ? operation->generation : operation->recovery_id;
-    enum status status = append_send(operation->owner, &request, NULL, APPEND_TIMEOUT_MS, on_recorded,
-                                     operation);
-    if (status != STATUS_OK)
-        on_recorded(operation, status, NULL, NULL);
 }

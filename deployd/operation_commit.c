@@ -1,7 +1,7 @@
-/* What an operation does from its turn in the queue until its event is in the log. The normal path of a
- * deploy: is it new, is it allowed here and now, is its program there, is its tenant in the log; then
- * service_deployed is appended. A kill is appended first of all. Starting and stopping what the log
- * (does not) want has nothing to append and goes straight on. */
+/* What an operation does from its turn in the queue until its event is in the log. The normal path
+ * of a deploy: is it new, is it allowed here and now, is its program there, is its tenant in the
+ * log; then service_deployed is appended. A kill is appended first of all. Starting and stopping
+ * what the log (does not) want has nothing to append and goes straight on. */
 #include "deployd/operation_commit.h"
 
 #include <stdlib.h>
@@ -27,8 +27,11 @@ static void refuse(struct operation *operation, enum status status)
 static void answer_from_log(struct operation *operation)
 {
     static const char *const words[] = {
-        [FATE_UNKNOWN] = "", [FATE_FAILED] = "",          [FATE_REPLACED] = "replaced",
-        [FATE_KILLED] = "killed", [FATE_COMPLETED] = "completed",
+        [FATE_UNKNOWN] = "",
+        [FATE_FAILED] = "",
+        [FATE_REPLACED] = "replaced",
+        [FATE_KILLED] = "killed",
+        [FATE_COMPLETED] = "completed",
     };
     char subject[SUBJECT_BYTES];
     struct generation_outcome outcome;
@@ -43,11 +46,10 @@ static void answer_from_log(struct operation *operation)
         return;
     }
     if (outcome.fate == FATE_FAILED) {
-        refuse(operation,
-               problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
-                           "generation %llu could not be started: %s (event %llu)",
-                           (unsigned long long)operation->generation, outcome.reason,
-                           (unsigned long long)outcome.event_id));
+        refuse(operation, problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
+                                      "generation %llu could not be started: %s (event %llu)",
+                                      (unsigned long long)operation->generation, outcome.reason,
+                                      (unsigned long long)outcome.event_id));
         return;
     }
     operation->result = words[outcome.fate];
@@ -146,8 +148,10 @@ static void on_committed(void *context, enum status status, const struct problem
                        operation->kind == OPERATION_KILL ? "the kill was not recorded"
                                                          : "the deploy was not recorded",
                        &operation->problem);
-        if (operation->problem.code == STATUS_UNKNOWN)
+        if (operation->problem.code == STATUS_UNKNOWN) {
+            operation->service->was_killed |= operation->kind == OPERATION_KILL;
             reconcile_soon(deployd);
+        }
         operation_end(operation, operation->problem.code);
         return;
     }
@@ -160,10 +164,11 @@ static void on_committed(void *context, enum status status, const struct problem
     status = deployd_refresh(deployd, operation->service);
     if (status != STATUS_OK) {
         reconcile_soon(deployd);
-        refuse(operation, problem_set(&operation->problem, STATUS_UNKNOWN, "",
-                                      "event %llu is in the log, which cannot be read (%s); repeat "
-                                      "with the same request_id",
-                                      (unsigned long long)operation->event_id, status_text(status)));
+        refuse(operation,
+               problem_set(&operation->problem, STATUS_UNKNOWN, "",
+                           "event %llu is in the log, which cannot be read (%s); repeat "
+                           "with the same request_id",
+                           (unsigned long long)operation->event_id, status_text(status)));
         return;
     }
     if (operation->kind == OPERATION_KILL)
@@ -197,11 +202,11 @@ static enum status check_event(struct operation *operation)
     TRY(event_map_newest(&operation->owner->map, subject, &newest));
     if (newest == operation->if_event)
         return STATUS_OK;
-    return problem_set(&operation->problem, STATUS_ABORTED, "if_event",
-                       "the newest event of %s is %llu, not %llu: it changed meanwhile; nothing was "
-                       "done",
-                       service->key, (unsigned long long)newest,
-                       (unsigned long long)operation->if_event);
+    return problem_set(
+        &operation->problem, STATUS_ABORTED, "if_event",
+        "the newest event of %s is %llu, not %llu: it changed meanwhile; nothing was "
+        "done",
+        service->key, (unsigned long long)newest, (unsigned long long)operation->if_event);
 }
 
 static bool is_unchanged(const struct operation *operation)

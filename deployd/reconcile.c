@@ -1,6 +1,6 @@
-/* Each pass marks the services that something is due for, then begins operations until the bound, and
- * more as they end. An operation reads the log once more before it acts, so a mark that has been
- * overtaken does nothing. */
+/* Each pass marks the services that something is due for, then begins operations until the bound,
+ * and more as they end. An operation reads the log once more before it acts, so a mark that has
+ * been overtaken does nothing. */
 #include "deployd/reconcile.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "deployd/operation.h"
 #include "deployd/supervisors.h"
 
-enum { SOON_MS = 1000 };
+enum { SOON_MS = 200 };
 
 bool reconcile_may_start(const struct deployd *deployd, const struct service *service)
 {
@@ -58,8 +58,7 @@ enum status reconcile_load_wanted(struct deployd *deployd)
     for (struct service *service = deployd->catalog.services; service != NULL;
          service = service->hh.next) {
         struct live_row row = { 0 };
-        enum status status =
-            live_find(&txn, service->tenant->name, service_name(service), &row);
+        enum status status = live_find(&txn, service->tenant->name, service_name(service), &row);
         if (status != STATUS_OK && status != STATUS_NOT_FOUND)
             return status;
         if (status == STATUS_NOT_FOUND && service->wanted.generation != 0)
@@ -189,6 +188,14 @@ void reconcile_operation_ended(struct deployd *deployd)
         boot_reconciled(deployd);
 }
 
+static void timer_start(struct deployd *deployd)
+{
+    if (deployd->is_stopping || ev_is_active(&deployd->reconcile.timer))
+        return;
+    ev_timer_set(&deployd->reconcile.timer, SOON_MS / 1e3, 0);
+    ev_timer_start(deployd->loop, &deployd->reconcile.timer);
+}
+
 static void on_soon(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -196,7 +203,7 @@ static void on_soon(struct ev_loop *loop, struct ev_timer *timer, int events)
     if (reconcile_load_wanted(deployd) == STATUS_OK)
         reconcile_all(deployd);
     else
-        reconcile_soon(deployd);
+        timer_start(deployd);
 }
 
 void reconcile_init(struct deployd *deployd)
@@ -205,10 +212,30 @@ void reconcile_init(struct deployd *deployd)
     deployd->reconcile.timer.data = deployd;
 }
 
+static void on_answered(void *context, enum status status, const struct problem *problem,
+                        const void *reply)
+{
+    (void)status, (void)problem, (void)reply;
+    struct deployd *deployd = context;
+    deployd->reconcile.is_asking = false;
+    timer_start(deployd);
+}
+
 void reconcile_soon(struct deployd *deployd)
 {
-    if (deployd->is_stopping || ev_is_active(&deployd->reconcile.timer))
+    const struct daemon_health_request request = {};
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .on_reply = on_answered,
+        .context = deployd,
+    };
+    if (deployd->is_stopping || deployd->reconcile.is_asking)
         return;
-    ev_timer_set(&deployd->reconcile.timer, SOON_MS / 1e3, 0);
-    ev_timer_start(deployd->loop, &deployd->reconcile.timer);
+    /* Answers come in the order of the requests: after this one, an append that we gave up waiting
+     * for is in the log or never will be. */
+    if (rpc_client_call(deployd->eventd, &method_daemon_health, &request, &options, NULL) ==
+        STATUS_OK)
+        deployd->reconcile.is_asking = true;
+    else
+        timer_start(deployd);
 }

@@ -3,23 +3,24 @@
 
 #include "deployd/deployd.h"
 
-/* Wanted against held: what is due is found by common/plan and carried out by ordinary operations, at
- * most RECONCILE_PARALLEL at a time. Runs when deployd has come back, when a supervisor has, and after
- * a request whose outcome was left open. */
+/* Wanted against held: what is due is found by common/plan and carried out by ordinary operations,
+ * at most RECONCILE_PARALLEL at a time. Runs when deployd has come back, when a supervisor has, and
+ * after a request whose outcome was left open. */
 
 enum { RECONCILE_PARALLEL = 64 };
 
 /* Reads the whole of `live` into the catalog. data_loss when a row is missing or broken. */
 enum status reconcile_load_wanted(struct deployd *deployd);
 
-/* Whether deployd itself may start this wanted service: in a new run the services of the run before are
- * recoveryd's, with recovery_enabled = false nobody's. */
+/* Whether deployd itself may start this wanted service: in a new run the services of the run before
+ * are recoveryd's, with recovery_enabled = false nobody's. */
 bool reconcile_may_start(const struct deployd *deployd, const struct service *service);
 
 /* Everything that is due, or what is due of one tenant. */
 void reconcile_all(struct deployd *deployd);
 void reconcile_tenant(struct deployd *deployd, struct tenant *tenant);
-/* In a second, with `live` read again: many causes, one pass. */
+/* Once eventd has dealt with everything that was sent to it, with `live` read again: many causes,
+ * one pass. */
 void reconcile_soon(struct deployd *deployd);
 
 void reconcile_operation_ended(struct deployd *deployd);

@@ -1,5 +1,5 @@
-/* begin and end are appends; act is an operation of the service like any other, fenced by generation
- * and since, so that deploys and kills during a recovery need no lock. */
+/* begin and end are appends; act is an operation of the service like any other, fenced by
+ * generation and since, so that deploys and kills during a recovery need no lock. */
 #include "deployd/recovery.h"
 
 #include <stdlib.h>
@@ -73,8 +73,8 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
     append.intent = "recovery.begin";
     if (call->has_request_id)
         append.body_hash = call->body_hash;
-    enum status status = append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS,
-                                     on_begun, call);
+    enum status status =
+        append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS, on_begun, call);
     if (status != STATUS_OK)
         return append_problem(status, NULL, "the recovery was not recorded", &call->problem);
     deployd->recovery.total = plan_total(request->plan);
@@ -99,20 +99,21 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
 {
     struct service *service;
     bool is_stop = strcmp(request->action, "stop") == 0;
-    if (!is_stop && strcmp(request->action, "start") != 0 && strcmp(request->action, "replace") != 0)
+    if (!is_stop && strcmp(request->action, "start") != 0 &&
+        strcmp(request->action, "replace") != 0)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "action",
                            "must be start, replace or stop, is \"%s\"", request->action);
     TRY(deployd_is_open(deployd, &call->problem));
     if (deployd->recovery.acting >= RECOVERY_ACTING_MAX) {
         problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
-                    "%u recovery actions are in flight, at most %d may be", deployd->recovery.acting,
-                    (int)RECOVERY_ACTING_MAX);
+                    "%u recovery actions are in flight, at most %d may be",
+                    deployd->recovery.acting, (int)RECOVERY_ACTING_MAX);
         call->problem.retry_after_ms = 100;
         return STATUS_RESOURCE_EXHAUSTED;
     }
     TRY(service_of(deployd, request, &service, &call->problem));
-    struct operation *operation = operation_new(
-        deployd, service, is_stop ? OPERATION_STOP : OPERATION_START, &call->problem);
+    struct operation *operation =
+        operation_new(deployd, service, is_stop ? OPERATION_STOP : OPERATION_START, &call->problem);
     catalog_touch(&deployd->catalog, service);
     if (operation == NULL)
         return call->problem.code;
@@ -121,7 +122,8 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     operation->since = request->since;
     operation->recovery_id = request->recovery_id;
     operation_for_call(operation, call);
-    operation->has_request_id = false; /* fenced by since; nothing of it is recorded under this id */
+    operation->has_request_id =
+        false; /* fenced by since; nothing of it is recorded under this id */
     deployd->recovery.acting++;
     operation_begin(operation);
     return STATUS_OK;
@@ -166,9 +168,8 @@ static void ending_answer(struct ending *ending)
         recovery->total = ending->total;
         recovery->failed = ending->failed;
         memcpy(recovery->exit_hint, ending->exit_hint, sizeof recovery->exit_hint);
-        recovery->took_ms = recovery->began_ns == 0
-                                ? 0
-                                : (clock_boottime_ns() - recovery->began_ns) / 1000000;
+        recovery->took_ms =
+            recovery->began_ns == 0 ? 0 : (clock_boottime_ns() - recovery->began_ns) / 1000000;
         log_info("recovery ended", "as", phase_names[recovery->phase], "took_ms",
                  NUMBER(recovery->took_ms));
         const struct recovery_end_reply reply = { .event_id = ending->event_id };
@@ -187,8 +188,8 @@ static void on_ended(void *context, enum status status, const struct problem *sa
     if (status == STATUS_OK)
         ending->event_id = appended->event_id;
     else
-        ending->status =
-            append_problem(status, said, "the end of the recovery was not recorded", &ending->problem);
+        ending->status = append_problem(status, said, "the end of the recovery was not recorded",
+                                        &ending->problem);
     ending_answer(ending);
 }
 
@@ -239,8 +240,8 @@ enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
     ending->failed = map_u64(request->report, "failed", deployd->recovery.failed);
     map_text(request->report, "exit_hint", ending->exit_hint, sizeof ending->exit_hint);
     uint64_t cause = request->recovery_id;
-    enum status status = end_append(ending, EVENT_recovery_completed, "report", request->report, cause,
-                                    on_ended);
+    enum status status =
+        end_append(ending, EVENT_recovery_completed, "report", request->report, cause, on_ended);
     if (status != STATUS_OK) {
         free(ending);
         return status;

@@ -44,7 +44,8 @@ static enum status service_write(struct db_txn *txn, const struct service *servi
                                  struct buffer *row)
 {
     struct span key = span_of_text(service->key);
-    bool has_row = service->is_held || (service->state == SERVICE_failed && service_exists(service));
+    bool has_row =
+        service->is_held || (service->state == SERVICE_failed && service_exists(service));
     if (!has_row) {
         enum status status = table_delete(txn, REGISTRY_SERVICES, key);
         return status == STATUS_NOT_FOUND ? STATUS_OK : status;
@@ -52,7 +53,8 @@ static enum status service_write(struct db_txn *txn, const struct service *servi
     buffer_clear(row);
     catalog_row_write(service, row);
     if (row->is_exhausted)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "pack a registry row", "service", service->key);
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "pack a registry row", "service",
+                           service->key);
     return table_put(txn, REGISTRY_SERVICES, key, buffer_span(row));
 }
 
@@ -121,10 +123,9 @@ static size_t stale_keys(struct db_txn *txn, unsigned table, const struct catalo
         text[key.size] = '\0';
         bool is_known;
         if (table == REGISTRY_SERVICES) {
-            const struct service *service =
-                service_key_split(text, tenant, name) == STATUS_OK
-                    ? catalog_service(catalog, tenant, name)
-                    : NULL;
+            const struct service *service = service_key_split(text, tenant, name) == STATUS_OK
+                                                ? catalog_service(catalog, tenant, name)
+                                                : NULL;
             is_known = service != NULL && service->is_held;
         } else {
             const struct tenant *known = catalog_tenant(catalog, text);

@@ -6,7 +6,8 @@
 
 /* RUN/registry: the actual state, one row per service that a supervisor holds (or that could not be
  * started), one per running supervisor. For recoveryd, which maps it; deployd never decides by it.
- * It need not survive anything: a damaged one is made anew, a failed write is logged and goes on. */
+ * It need not survive anything: a damaged one is made anew, a failed write is logged and goes on.
+ */
 struct registry {
     struct db db;
     bool is_open;
@@ -17,8 +18,8 @@ struct registry {
 enum status registry_open(struct registry *registry, const char *run_dir);
 void registry_close(struct registry *registry);
 
-/* Everything that changed in this turn of the loop, in one transaction; then lets go of services that
- * nobody refers to any more. */
+/* Everything that changed in this turn of the loop, in one transaction; then lets go of services
+ * that nobody refers to any more. */
 void registry_flush(struct registry *registry, struct catalog *catalog);
 
 /* The supervisor of a tenant: its pid, 0 when none runs. */

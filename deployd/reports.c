@@ -1,6 +1,6 @@
 /* Reports are appended as they come, pipelined, and answered by eventd in their order. When eventd
- * refuses one, those behind it are refused as well (their numbers would leave a gap): the supervisor's
- * connection is then made anew and everything unacknowledged comes again. */
+ * refuses one, those behind it are refused as well (their numbers would leave a gap): the
+ * supervisor's connection is then made anew and everything unacknowledged comes again. */
 #include "deployd/reports.h"
 
 #include <stdio.h>
@@ -53,20 +53,20 @@ static void on_appended(void *context, enum status status, const struct problem 
     struct supervisor *supervisor = sent->supervisor;
     struct deployd *deployd = supervisor->owner;
     (void)reply;
-    bool is_same = memcmp(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation) == 0;
+    bool is_same =
+        memcmp(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation) == 0;
     if (status == STATUS_OK) {
         deployd->counters.reports++;
         if (is_same && sent->number > supervisor->acknowledged)
             supervisor->acknowledged = sent->number;
         deployd->is_acknowledging = true;
-        struct service *service = catalog_service(&deployd->catalog, supervisor->tenant->name,
-                                                  sent->name);
+        struct service *service =
+            catalog_service(&deployd->catalog, supervisor->tenant->name, sent->name);
         if (sent->is_completion && service != NULL)
             deployd_refresh(deployd, service);
     } else if (is_same) {
         supervisor->reported = supervisor->acknowledged;
-        supervisor_resync(supervisor,
-                          problem == NULL ? status_text(status) : problem->message);
+        supervisor_resync(supervisor, problem == NULL ? status_text(status) : problem->message);
     }
     free(sent);
 }
@@ -106,8 +106,8 @@ static enum status report_append(struct supervisor *supervisor, struct span repo
         TRY(reader_any(&value, &given));
     payload_write(&payload, given, map_u64(report, "generation", 0));
     if (payload.is_exhausted)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "a supervisor's report is too large", "tenant",
-                           supervisor->tenant->name, "name", name);
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "a supervisor's report is too large",
+                           "tenant", supervisor->tenant->name, "name", name);
     struct sent_report *sent = calloc(1, sizeof *sent);
     if (sent == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
@@ -168,7 +168,8 @@ void reports_acknowledge(struct deployd *deployd)
     if (!deployd->is_acknowledging)
         return;
     deployd->is_acknowledging = false;
-    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next) {
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next) {
         struct supervisor *supervisor = &tenant->supervisor;
         if (supervisor->acknowledged <= supervisor->acknowledged_sent ||
             supervisor->state != SUPERVISOR_READY)
@@ -218,8 +219,8 @@ static void crashes_send(struct deployd *deployd, struct buffer *events, size_t 
         .request_id = &request_id,
         .on_reply = on_crashes_recorded,
     };
-    enum status status = rpc_client_call(deployd->eventd, &method_event_append_batch, &request,
-                                         &options, NULL);
+    enum status status =
+        rpc_client_call(deployd->eventd, &method_event_append_batch, &request, &options, NULL);
     if (status != STATUS_OK)
         on_crashes_recorded(NULL, status, NULL, NULL);
 }

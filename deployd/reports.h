@@ -3,9 +3,9 @@
 
 #include "deployd/deployd.h"
 
-/* What supervisors report goes into the log under their own numbers (source "tenantd/TENANT"), so that
- * a report that comes twice is recorded once; what is recorded is acknowledged to the supervisor, which
- * keeps it until then. */
+/* What supervisors report goes into the log under their own numbers (source "tenantd/TENANT"), so
+ * that a report that comes twice is recorded once; what is recorded is acknowledged to the
+ * supervisor, which keeps it until then. */
 
 /* A notification supervisor.report. */
 void reports_take(struct supervisor *supervisor, struct span report);

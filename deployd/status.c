@@ -77,7 +77,8 @@ static void tenant_write(const struct deployd *deployd, const struct tenant *ten
                          struct buffer *list)
 {
     uint64_t services = 0, running = 0;
-    for (const struct service *service = tenant->services; service != NULL; service = service->next) {
+    for (const struct service *service = tenant->services; service != NULL;
+         service = service->next) {
         services += service_exists(service);
         running += service->is_held && service->state == SERVICE_running;
     }

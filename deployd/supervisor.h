@@ -15,9 +15,10 @@
  *     │            ▼            ▼            ▼          ▼
  *     └──────── delayed ◄──────────── lost ◄────────────┘
  *
- * absent: none runs and none is needed. spawning: our child, the outer half of tenantd, has not ended.
- * greeting: its lock is held; hello is on its way. listing: what it holds is being read. lost: the
- * connection broke; whether it lives is being found out. delayed: it is started again after a pause. */
+ * absent: none runs and none is needed. spawning: our child, the outer half of tenantd, has not
+ * ended. greeting: its lock is held; hello is on its way. listing: what it holds is being read.
+ * lost: the connection broke; whether it lives is being found out. delayed: it is started again
+ * after a pause. */
 enum supervisor_state {
     SUPERVISOR_ABSENT,
     SUPERVISOR_SPAWNING,
@@ -56,7 +57,7 @@ struct supervisor {
     bool is_ending;      /* system.drain: not started again */
     bool needs_resync;   /* the connection is made anew, for the reports that eventd did not take */
     bool has_complained; /* about its protocol */
-    char problem[256]; /* why the last start failed */
+    char problem[256];   /* why the last start failed */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /* Starting tenantd: posix_spawn, so that no map and no loop of ours crosses a fork. The child gets
- * descriptors 0 to 2 only (all others are close-on-exec), default signals, and an environment without
- * what the parent said to us alone. */
+ * descriptors 0 to 2 only (all others are close-on-exec), default signals, and an environment
+ * without what the parent said to us alone. */
 #include "deployd/supervisor_process.h"
 
 #include <dirent.h>
@@ -23,11 +23,11 @@ extern char **environ;
 
 enum { ENVIRONMENT_MAX = 256, NUMBER_BYTES = 24 };
 
-static const char *const private_variables[] = { "NOTIFY_SOCKET=",  "LISTEN_",     "WATCHDOG_",
+static const char *const private_variables[] = { "NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_",
                                                  "SOLO_KEY_FD=", "SOLO_DIE_WITH_PARENT=" };
 
-static enum status tenants_path(const struct deployd *deployd, const char *tenant, const char *ending,
-                                char path[4096])
+static enum status tenants_path(const struct deployd *deployd, const char *tenant,
+                                const char *ending, char path[4096])
 {
     char file[NAME_BYTES_MAX + 64];
     snprintf(file, sizeof file, "internal/tenants/%s%s", tenant, ending);
@@ -70,8 +70,8 @@ static void environment_fill(char *environment[ENVIRONMENT_MAX + 1])
     for (char **variable = environ; *variable != NULL && count < ENVIRONMENT_MAX; variable++) {
         bool is_private = false;
         for (size_t i = 0; i < COUNT_OF(private_variables); i++)
-            is_private |= strncmp(*variable, private_variables[i],
-                                  strlen(private_variables[i])) == 0;
+            is_private |=
+                strncmp(*variable, private_variables[i], strlen(private_variables[i])) == 0;
         if (!is_private)
             environment[count++] = *variable;
     }

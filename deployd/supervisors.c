@@ -1,8 +1,9 @@
-/* The state machine of a supervisor (drawn in supervisor.h). A callback notes what happened and moves;
- * the ways it can fail all lead to `lost` (is it dead, or only the connection?) or `delayed`.
+/* The state machine of a supervisor (drawn in supervisor.h). A callback notes what happened and
+ * moves; the ways it can fail all lead to `lost` (is it dead, or only the connection?) or
+ * `delayed`.
  *
- * Death is seen by a pidfd of the supervisor's own process, opened after hello; until then by its lock,
- * which dies with it. */
+ * Death is seen by a pidfd of the supervisor's own process, opened after hello; until then by its
+ * lock, which dies with it. */
 #include "deployd/supervisors.h"
 
 #include <errno.h>
@@ -16,27 +17,20 @@
 #include "common/base/ensure.h"
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
-#include "common/wire/reader.h"
 #include "deployd/boot.h"
 #include "deployd/drain.h"
 #include "deployd/operation.h"
 #include "deployd/reconcile.h"
 #include "deployd/reports.h"
 #include "deployd/supervisor_process.h"
+#include "deployd/supervisor_talk.h"
 
 enum {
     SPAWN_MS_MAX = 10 * 1000,
-    HELLO_MS_MAX = 2 * 1000,
-    LIST_MS_MAX = 10 * 1000,
-    LOCK_CHECK_MS = 100,
-    RECONNECT_MS = 20,
     RESYNC_MS = 1000,
-    PROTOCOL_MS = 5 * 1000,
-    GREETING_COMPLAINT_MS = 10 * 1000,
     DELAY_MS_FIRST = 100,
     DELAY_MS_MAX = 10 * 1000,
     STEADY_MS = 10 * 1000, /* ready for as long as this: the next death is a first one */
-    PAGES_MAX = 4096,
 };
 
 #define TO(state) (1u << SUPERVISOR_##state)
@@ -54,12 +48,11 @@ static const struct {
 };
 
 static void supervisor_spawn(struct supervisor *supervisor);
-static void supervisor_greet(struct supervisor *supervisor);
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events);
 static void on_child(struct ev_loop *loop, struct ev_io *io, int events);
 static void on_process(struct ev_loop *loop, struct ev_io *io, int events);
 
-static void supervisor_move(struct supervisor *supervisor, enum supervisor_state state)
+void supervisor_move(struct supervisor *supervisor, enum supervisor_state state)
 {
     ensure((supervisor_states[supervisor->state].next & (1u << state)) != 0);
     log_debug("supervisor", "tenant", supervisor->tenant->name, "from",
@@ -80,7 +73,7 @@ void supervisor_init(struct deployd *deployd, struct tenant *tenant)
     supervisor->timer.data = supervisor->child.data = supervisor->process.data = supervisor;
 }
 
-static void timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms)
+void supervisor_timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms)
 {
     struct ev_loop *loop = supervisor->owner->loop;
     ev_timer_stop(loop, &supervisor->timer);
@@ -104,7 +97,7 @@ static void watch_begin(struct supervisor *supervisor, struct ev_io *io, int fd)
 }
 
 /* Boot waits no longer for this one. */
-static void adopted(struct supervisor *supervisor)
+void supervisor_adopted(struct supervisor *supervisor)
 {
     if (!supervisor->is_adopting)
         return;
@@ -129,8 +122,8 @@ static bool is_needed(const struct supervisor *supervisor)
         return false;
     for (const struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
-        if (service->queue != NULL || (service->wanted.generation != 0 &&
-                                       reconcile_may_start(supervisor->owner, service)))
+        if (service->queue != NULL ||
+            (service->wanted.generation != 0 && reconcile_may_start(supervisor->owner, service)))
             return true;
     return false;
 }
@@ -141,7 +134,7 @@ static void supervisor_delay(struct supervisor *supervisor)
     uint64_t delay_ms = 0;
     for (unsigned death = 1; death < supervisor->deaths && delay_ms < DELAY_MS_MAX; death++)
         delay_ms = delay_ms == 0 ? DELAY_MS_FIRST : 2 * delay_ms;
-    timer_set(supervisor, delay_ms > DELAY_MS_MAX ? DELAY_MS_MAX : delay_ms, 0);
+    supervisor_timer_set(supervisor, delay_ms > DELAY_MS_MAX ? DELAY_MS_MAX : delay_ms, 0);
 }
 
 void supervisor_need(struct supervisor *supervisor)
@@ -159,7 +152,7 @@ static void slot_free(struct deployd *deployd)
     for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next)
         if (tenant->supervisor.waits_for_slot) {
             tenant->supervisor.waits_for_slot = false;
-            timer_set(&tenant->supervisor, 0, 0);
+            supervisor_timer_set(&tenant->supervisor, 0, 0);
             return;
         }
 }
@@ -177,9 +170,8 @@ static void supervisor_spawn(struct supervisor *supervisor)
         return;
     }
     int pidfd;
-    enum status status = supervisor_process_start(deployd, supervisor->tenant,
-                                                  &supervisor->child_pid, &pidfd,
-                                                  supervisor->problem);
+    enum status status = supervisor_process_start(
+        deployd, supervisor->tenant, &supervisor->child_pid, &pidfd, supervisor->problem);
     if (status != STATUS_OK) {
         supervisor->deaths++;
         supervisor_delay(supervisor);
@@ -188,7 +180,7 @@ static void supervisor_spawn(struct supervisor *supervisor)
     supervisor_move(supervisor, SUPERVISOR_SPAWNING);
     deployd->supervisors_spawning++;
     watch_begin(supervisor, &supervisor->child, pidfd);
-    timer_set(supervisor, SPAWN_MS_MAX, 0);
+    supervisor_timer_set(supervisor, SPAWN_MS_MAX, 0);
 }
 
 static void on_child(struct ev_loop *loop, struct ev_io *io, int events)
@@ -207,7 +199,7 @@ static void on_child(struct ev_loop *loop, struct ev_io *io, int events)
         log_warning("a supervisor did not start", "tenant", supervisor->tenant->name, "reason",
                     supervisor->problem);
         supervisor->deaths++;
-        adopted(supervisor);
+        supervisor_adopted(supervisor);
         supervisor_delay(supervisor);
     }
     slot_free(supervisor->owner);
@@ -222,13 +214,13 @@ static void client_close(struct supervisor *supervisor)
     operations_supervisor_lost(supervisor->tenant);
 }
 
-static void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms)
+void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms)
 {
     if (supervisor->state == SUPERVISOR_LOST)
         return;
     supervisor_move(supervisor, SUPERVISOR_LOST);
     /* Not here: this may run inside one of the client's callbacks. */
-    timer_set(supervisor, after_ms, 0);
+    supervisor_timer_set(supervisor, after_ms, 0);
 }
 
 static void rows_forget(struct supervisor *supervisor)
@@ -255,9 +247,8 @@ static void supervisor_died(struct supervisor *supervisor)
     supervisor->host_pid = 0;
     if (!supervisor->is_ending) {
         deployd->counters.supervisor_deaths++;
-        uint64_t ready_ms = supervisor->ready_ns == 0
-                                ? 0
-                                : (clock_boottime_ns() - supervisor->ready_ns) / 1000000;
+        uint64_t ready_ms =
+            supervisor->ready_ns == 0 ? 0 : (clock_boottime_ns() - supervisor->ready_ns) / 1000000;
         supervisor->deaths = ready_ms >= STEADY_MS ? 1 : supervisor->deaths + 1;
         log_warning("a supervisor ended", "tenant", supervisor->tenant->name, "deaths in a row",
                     NUMBER(supervisor->deaths));
@@ -265,7 +256,7 @@ static void supervisor_died(struct supervisor *supervisor)
     }
     rows_forget(supervisor);
     supervisor->ready_ns = 0;
-    adopted(supervisor);
+    supervisor_adopted(supervisor);
     if (is_needed(supervisor)) {
         supervisor_delay(supervisor);
         return;
@@ -281,139 +272,8 @@ static void on_process(struct ev_loop *loop, struct ev_io *io, int events)
     supervisor_died(io->data);
 }
 
-static void on_connection(void *context, bool is_connected)
-{
-    struct supervisor *supervisor = context;
-    /* While greeting, hello is repeated by the client itself. */
-    if (!is_connected && (supervisor->state == SUPERVISOR_LISTING || supervisor->state == SUPERVISOR_READY))
-        supervisor_lose(supervisor, 0);
-}
-
-void supervisor_take_row(struct supervisor *supervisor, struct span map)
-{
-    struct deployd *deployd = supervisor->owner;
-    struct service_row row = { 0 };
-    struct problem problem = { 0 };
-    struct service *service;
-    enum status status = fields_decode(&record_service_row, map, &deployd->scratch, &row, &problem);
-    if (status != STATUS_OK || strcmp(row.tenant, supervisor->tenant->name) != 0 ||
-        service_state_parse(row.state) >= SERVICE_STATES) {
-        log_warning("a supervisor's row was refused", "tenant", supervisor->tenant->name, "field",
-                    problem.field, "reason", problem.message);
-    } else if ((status = catalog_service_make(&deployd->catalog, supervisor->tenant, row.name,
-                                              &service, &problem)) != STATUS_OK) {
-        log_warning("a supervisor's row was refused", "tenant", supervisor->tenant->name, "reason",
-                    problem.message);
-    } else {
-        service->is_seen = true;
-        if (row.boot_id[0] == '\0')
-            row.boot_id = deployd->run.boot_id;
-        catalog_hold(&deployd->catalog, service, &row);
-    }
-    arena_reset(&deployd->scratch);
-}
-
-static void on_notify(void *context, const char *method, struct span params)
-{
-    struct supervisor *supervisor = context;
-    struct reader value;
-    struct span map;
-    if (strcmp(method, "supervisor.state") == 0) {
-        if (map_find(params, "service", &value) == STATUS_OK &&
-            reader_any(&value, &map) == STATUS_OK)
-            supervisor_take_row(supervisor, map);
-    } else if (strcmp(method, "supervisor.report") == 0) {
-        reports_take(supervisor, params);
-    }
-}
-
-/* The watch ends only when something is wrong: we were too slow, or it shuts down. */
-static void on_watch_ended(void *context, enum status status, const struct problem *problem,
-                           const void *reply)
-{
-    (void)reply;
-    struct supervisor *supervisor = context;
-    log_info("a supervisor's watch ended", "tenant", supervisor->tenant->name, "reason",
-             problem == NULL ? status_text(status) : problem->message);
-    /* One that shuts down goes on until its reports are acknowledged. */
-    if (supervisor->state == SUPERVISOR_READY && !supervisor->is_ending)
-        supervisor_lose(supervisor, 0);
-}
-
-static void supervisor_listed(struct supervisor *supervisor)
-{
-    struct deployd *deployd = supervisor->owner;
-    for (struct service *service = supervisor->tenant->services; service != NULL;
-         service = service->next)
-        if (service->is_held && !service->is_seen)
-            catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "its supervisor lost it");
-    const struct supervisor_watch_request request = {};
-    const struct rpc_call_options options = {
-        .on_reply = on_watch_ended,
-        .on_notify = on_notify,
-        .context = supervisor,
-    };
-    if (rpc_client_call(supervisor->client, &method_supervisor_watch, &request, &options, NULL) !=
-        STATUS_OK) {
-        supervisor_lose(supervisor, RECONNECT_MS);
-        return;
-    }
-    supervisor_move(supervisor, SUPERVISOR_READY);
-    supervisor->owner->is_acknowledging = true;
-    ev_timer_stop(deployd->loop, &supervisor->timer);
-    supervisor->ready_ns = clock_boottime_ns();
-    supervisor->problem[0] = '\0';
-    adopted(supervisor);
-    drain_supervisor_ready(supervisor);
-    operations_supervisor_ready(supervisor->tenant);
-    reconcile_tenant(deployd, supervisor->tenant);
-}
-
-static void list_ask(struct supervisor *supervisor, const char *after);
-
-static void on_listed(void *context, enum status status, const struct problem *problem,
-                      const void *reply)
-{
-    struct supervisor *supervisor = context;
-    const struct supervisor_list_reply *page = reply;
-    if (supervisor->state != SUPERVISOR_LISTING)
-        return;
-    if (status != STATUS_OK) {
-        log_warning("a supervisor did not say what it holds", "tenant", supervisor->tenant->name,
-                    "reason", problem == NULL ? status_text(status) : problem->message);
-        supervisor_lose(supervisor, RECONNECT_MS);
-        return;
-    }
-    struct reader reader = reader_of(page->services);
-    uint32_t count = 0;
-    if (page->services.size > 0 && reader_array(&reader, &count) != STATUS_OK)
-        count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct span map;
-        if (reader_any(&reader, &map) == STATUS_OK)
-            supervisor_take_row(supervisor, map);
-    }
-    if (page->next == NULL || page->next[0] == '\0')
-        supervisor_listed(supervisor);
-    else
-        list_ask(supervisor, page->next);
-}
-
-static void list_ask(struct supervisor *supervisor, const char *after)
-{
-    const struct supervisor_list_request request = { .after = after };
-    const struct rpc_call_options options = {
-        .timeout_ms = LIST_MS_MAX,
-        .on_reply = on_listed,
-        .context = supervisor,
-    };
-    if (rpc_client_call(supervisor->client, &method_supervisor_list, &request, &options, NULL) !=
-        STATUS_OK)
-        supervisor_lose(supervisor, RECONNECT_MS);
-}
-
 /* Its death becomes readable; without a pidfd the lock is looked at when the connection breaks. */
-static void process_watch(struct supervisor *supervisor)
+void supervisor_watch_process(struct supervisor *supervisor)
 {
     if (supervisor->host_pid == 0)
         return;
@@ -423,78 +283,6 @@ static void process_watch(struct supervisor *supervisor)
     else
         log_warning("a supervisor cannot be watched", "tenant", supervisor->tenant->name, "pid",
                     NUMBER(supervisor->host_pid), "reason", strerror(errno));
-}
-
-static void on_hello(void *context, enum status status, const struct problem *problem,
-                     const void *reply)
-{
-    struct supervisor *supervisor = context;
-    const struct supervisor_hello_reply *hello = reply;
-    (void)problem;
-    if (supervisor->state != SUPERVISOR_GREETING)
-        return;
-    if (status != STATUS_OK) {
-        supervisor_lose(supervisor, RECONNECT_MS);
-        return;
-    }
-    if (hello->protocol != SUPERVISOR_PROTOCOL ||
-        strcmp(hello->tenant, supervisor->tenant->name) != 0 ||
-        hello->incarnation.size != sizeof supervisor->incarnation) {
-        snprintf(supervisor->problem, sizeof supervisor->problem,
-                 "its supervisor speaks protocol %llu, this deployd %d; end pid %llu to replace it",
-                 (unsigned long long)hello->protocol, (int)SUPERVISOR_PROTOCOL,
-                 (unsigned long long)hello->pid);
-        if (!supervisor->has_complained)
-            log_error("a supervisor cannot be used", "tenant", supervisor->tenant->name, "reason",
-                      supervisor->problem);
-        supervisor->has_complained = true;
-        adopted(supervisor);
-        supervisor_lose(supervisor, PROTOCOL_MS);
-        return;
-    }
-    supervisor->has_complained = false;
-    supervisor->host_pid = hello->pid;
-    if (memcmp(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation) != 0)
-        supervisor->acknowledged = supervisor->reported = 0;
-    memcpy(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation);
-    snprintf(supervisor->isolation, sizeof supervisor->isolation, "%s", hello->isolation);
-    snprintf(supervisor->stop_method, sizeof supervisor->stop_method, "%s", hello->stop_method);
-    process_watch(supervisor);
-    registry_put_supervisor(&supervisor->owner->registry, supervisor->tenant->name, hello->pid,
-                            supervisor->owner->run.boot_id);
-    reports_connected(supervisor);
-    for (struct service *service = supervisor->tenant->services; service != NULL;
-         service = service->next)
-        service->is_seen = false;
-    supervisor_move(supervisor, SUPERVISOR_LISTING);
-    list_ask(supervisor, "");
-}
-
-static void supervisor_greet(struct supervisor *supervisor)
-{
-    supervisor_move(supervisor, SUPERVISOR_GREETING);
-    char path[4096];
-    const struct rpc_client_options options = {
-        .path = path,
-        .on_connection = on_connection,
-        .context = supervisor,
-    };
-    const struct supervisor_hello_request request = {};
-    const struct rpc_call_options call = {
-        .flags = RPC_RETRY,
-        .timeout_ms = HELLO_MS_MAX,
-        .on_reply = on_hello,
-        .context = supervisor,
-    };
-    supervisor->greeting_ns = clock_boottime_ns();
-    if (supervisor_socket_path(supervisor->owner, supervisor->tenant->name, path) != STATUS_OK ||
-        rpc_client_open(&supervisor->client, supervisor->owner->loop, &options) != STATUS_OK ||
-        rpc_client_call(supervisor->client, &method_supervisor_hello, &request, &call, NULL) !=
-            STATUS_OK) {
-        supervisor_lose(supervisor, RESYNC_MS);
-        return;
-    }
-    timer_set(supervisor, LOCK_CHECK_MS, LOCK_CHECK_MS);
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -538,7 +326,8 @@ static void adopt(struct deployd *deployd, const char *name)
     struct tenant *tenant;
     struct problem problem;
     if (catalog_tenant_make(&deployd->catalog, name, &tenant, &problem) != STATUS_OK) {
-        log_warning("a running supervisor was left alone", "tenant", name, "reason", problem.message);
+        log_warning("a running supervisor was left alone", "tenant", name, "reason",
+                    problem.message);
         return;
     }
     supervisor_init(deployd, tenant);

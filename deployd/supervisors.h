@@ -12,8 +12,8 @@ enum { SUPERVISORS_SPAWNING_MAX = 64 };
 void supervisor_init(struct deployd *deployd, struct tenant *tenant);
 /* Makes sure that it runs, or will: operations of its services go on when it is ready. */
 void supervisor_need(struct supervisor *supervisor);
-/* Connects to every supervisor whose lock is held; each counts in boot.adopting until it has told what
- * it holds. */
+/* Connects to every supervisor whose lock is held; each counts in boot.adopting until it has told
+ * what it holds. */
 enum status supervisors_adopt(struct deployd *deployd);
 
 /* One call to a ready one. The callback runs unless the connection has to be given up: then
@@ -25,7 +25,8 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
 /* Takes a service_row over that it sent. */
 void supervisor_take_row(struct supervisor *supervisor, struct span row);
 
-/* Gives the connection up and makes it anew after a moment: all unacknowledged reports come again. */
+/* Gives the connection up and makes it anew after a moment: all unacknowledged reports come again.
+ */
 void supervisor_resync(struct supervisor *supervisor, const char *reason);
 /* Past the end of a shutdown: SIGKILL to the supervisor, which ends everything of its tenant. */
 void supervisor_kill(struct supervisor *supervisor);
@@ -33,5 +34,15 @@ void supervisor_close(struct supervisor *supervisor);
 
 /* Why the last attempt to start it failed; "" for none. */
 const char *supervisor_problem(const struct supervisor *supervisor);
+
+/* Shared with supervisor_talk.c. */
+void supervisor_move(struct supervisor *supervisor, enum supervisor_state state);
+void supervisor_timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms);
+/* The connection is of no use any more; what that means is found out after this long. */
+void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms);
+/* Boot waits no longer for this one. */
+void supervisor_adopted(struct supervisor *supervisor);
+/* Its death becomes readable; without a pidfd the lock is looked at when the connection breaks. */
+void supervisor_watch_process(struct supervisor *supervisor);
 
 #endif

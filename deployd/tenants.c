@@ -1,5 +1,5 @@
-/* One append per new tenant, whoever asks first; deployd is the only one that gives numbers out, so the
- * next one is in its memory. A number whose append failed is not given again in this life. */
+/* One append per new tenant, whoever asks first; deployd is the only one that gives numbers out, so
+ * the next one is in its memory. A number whose append failed is not given again in this life. */
 #include "deployd/tenants.h"
 
 #include <stdio.h>

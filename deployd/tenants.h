@@ -5,7 +5,8 @@
 
 /* Tenants in the log: each has an index, given once and never again, from which its uid follows. */
 
-/* Appends tenant_created, once; operations that wait in `tenant` go on (or are refused) afterwards. */
+/* Appends tenant_created, once; operations that wait in `tenant` go on (or are refused) afterwards.
+ */
 void tenant_create(struct deployd *deployd, struct tenant *tenant);
 
 /* Reads all tenants of the log into the catalog. */

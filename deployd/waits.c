@@ -119,8 +119,7 @@ void waits_look(void *context, struct service *service)
         if (status == STATUS_UNAVAILABLE)
             continue;
         if (status == STATUS_OK)
-            rpc_call_reply(wait->call,
-                           &(struct service_wait_reply){ .state = state_of(service) });
+            rpc_call_reply(wait->call, &(struct service_wait_reply){ .state = state_of(service) });
         else
             rpc_call_fail(wait->call, status, &problem);
         wait_free(wait);

@@ -3,14 +3,14 @@
 
 #include "deployd/deployd.h"
 
-/* Callers of service.wait: each is answered when its service has reached the condition, cannot reach it
- * any more, or its time is over. */
+/* Callers of service.wait: each is answered when its service has reached the condition, cannot
+ * reach it any more, or its time is over. */
 
 enum wait_condition { WAIT_RUNNING, WAIT_READY, WAIT_GONE };
 enum { WAITS_MAX = 4096, WAIT_MS_DEFAULT = 60 * 1000 };
 
-/* Whether the condition holds (ok), may still come (unavailable), or cannot (another status, with the
- * reason in the problem). Pure. */
+/* Whether the condition holds (ok), may still come (unavailable), or cannot (another status, with
+ * the reason in the problem). Pure. */
 enum status wait_judge(const struct service *service, enum wait_condition condition,
                        struct problem *problem);
 

@@ -1,0 +1,340 @@
+/* Starting a generation, and what follows when that fails: the failure is recorded, and a deploy
+ * falls back to what the log wants instead. */
+#include "deployd/operation_start.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "deployd/admission.h"
+#include "deployd/appends.h"
+#include "deployd/operation_act.h"
+#include "deployd/reconcile.h"
+#include "deployd/restarts.h"
+#include "deployd/supervisors.h"
+
+typedef unsigned long long number;
+
+/* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever
+ * ran. */
+static bool is_unfinished_deploy(const struct operation *operation)
+{
+    char subject[SUBJECT_BYTES];
+    bool has_run = true;
+    const struct service *service = operation->service;
+    if (operation->kind != OPERATION_START || operation->is_recovery ||
+        operation->generation != operation->since)
+        return false;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    return event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) ==
+               STATUS_OK &&
+           !has_run;
+}
+
+static const char *start_cause(const struct operation *operation)
+{
+    if (operation->is_falling_back)
+        return "fallback";
+    if (operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation))
+        return "deploy";
+    return operation->is_recovery ? "recover" : "restart";
+}
+
+static void fallback_ended(struct operation *operation, enum status status,
+                           const struct problem *problem)
+{
+    size_t used = strlen(operation->problem.message);
+    char *rest = operation->problem.message + used;
+    size_t room = sizeof operation->problem.message - used;
+    if (status == STATUS_OK)
+        snprintf(rest, room, "; generation %llu was started again", (number)operation->generation);
+    else
+        snprintf(rest, room, "; generation %llu is wanted again but could not be started: %s",
+                 (number)operation->generation,
+                 problem == NULL ? status_text(status) : problem->message);
+    if (status != STATUS_OK)
+        operation_row_failed(operation, problem == NULL ? status_text(status) : problem->message);
+    operation_end(operation, operation->problem.code);
+}
+
+/* Its failure is the deploy's: the log falls back. */
+static void become_deploy(struct operation *operation)
+{
+    operation->kind = OPERATION_DEPLOY;
+    operation->event_id = operation->generation;
+    problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
+                "generation %llu could not be started: %s", (number)operation->generation,
+                operation->reason);
+}
+
+/* A start of what the log wants has failed. */
+static void wanted_failed(struct operation *operation, const char *reason)
+{
+    bool is_deploy = is_unfinished_deploy(operation);
+    operation_row_failed(operation, reason);
+    if (is_deploy)
+        become_deploy(operation);
+    if (is_deploy || operation->is_recovery)
+        operation_record_failure(operation);
+    else
+        operation_end(operation, STATUS_OK);
+}
+
+/* The program cannot be started. */
+static void start_failed(struct operation *operation, enum status status,
+                         const struct problem *problem)
+{
+    const char *reason =
+        problem != NULL && problem->message[0] != '\0' ? problem->message : status_text(status);
+    log_warning("a service could not be started", "service", operation->service->key, "generation",
+                NUMBER(operation->generation), "reason", reason);
+    if (operation->is_falling_back) {
+        fallback_ended(operation, status, problem);
+        return;
+    }
+    operation_said(operation, "failed", operation_code_of(status), reason);
+    switch (operation->kind) {
+    case OPERATION_DEPLOY:
+        problem_set(&operation->problem,
+                    status == STATUS_RESOURCE_EXHAUSTED ? status : STATUS_FAILED_PRECONDITION,
+                    problem == NULL ? "" : problem->field,
+                    "generation %llu could not be started: %s", (number)operation->generation,
+                    reason);
+        operation_record_failure(operation);
+        break;
+    case OPERATION_START:
+        wanted_failed(operation, reason);
+        break;
+    default:
+        operation_row_failed(operation, reason);
+        problem_set(&operation->problem, STATUS_FAILED_PRECONDITION,
+                    problem == NULL ? "" : problem->field, "%s could not be restarted: %s",
+                    operation->service->key, reason);
+        operation_end(operation, STATUS_FAILED_PRECONDITION);
+    }
+}
+
+static void started(struct operation *operation, struct span row)
+{
+    struct service *service = operation->service;
+    if (!operation->is_repeat)
+        fault_point("deployd.after_start");
+    supervisor_take_row(&service->tenant->supervisor, row);
+    if (service->is_held && service->state == SERVICE_failed && !service->has_started) {
+        /* Answered as it is: it was asked for before and could not be started then. */
+        struct problem problem;
+        char reason[REASON_BYTES_MAX + 1];
+        problem_set(&problem, STATUS_FAILED_PRECONDITION, "", "%s",
+                    service_reason(service, reason));
+        start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
+        return;
+    }
+    if (operation->is_falling_back) {
+        operation->owner->counters.fallbacks++;
+        fallback_ended(operation, STATUS_OK, NULL);
+        return;
+    }
+    if (operation->kind == OPERATION_RESTART) {
+        operation->owner->counters.restarts++;
+        restarts_note(operation);
+    }
+    operation_said(operation, "recovered", "", "");
+    operation_end(operation, STATUS_OK);
+}
+
+static void on_started(void *context, enum status status, const struct problem *problem,
+                       const void *reply)
+{
+    struct operation *operation = context;
+    const struct supervisor_start_reply *answer = reply;
+    if (status == STATUS_OK)
+        started(operation, answer->service);
+    else if (operation_is_broken(status))
+        operation_again(operation);
+    else if (status == STATUS_ABORTED) {
+        deployd_refresh(operation->owner, operation->service);
+        operation_superseded(operation);
+    } else
+        start_failed(operation, status, problem);
+}
+
+static void on_restarted(void *context, enum status status, const struct problem *problem,
+                         const void *reply)
+{
+    struct operation *operation = context;
+    const struct supervisor_restart_reply *answer = reply;
+    if (status == STATUS_NOT_FOUND) {
+        /* It lost the service between its row and our request: start it instead. */
+        catalog_unhold(&operation->owner->catalog, operation->service, SERVICE_wanted,
+                       "its supervisor lost it");
+        operation_again(operation);
+        return;
+    }
+    if (status == STATUS_OK)
+        started(operation, answer->service);
+    else
+        on_started(context, status, problem, NULL);
+}
+
+void operation_ask_restart(struct operation *operation)
+{
+    const struct supervisor_restart_request request = {
+        .name = service_name(operation->service),
+        .since = operation->since,
+    };
+    ev_timer_stop(operation->owner->loop, &operation->timer);
+    operation_move(operation, OPERATION_ACTING);
+    operation_asked(operation, supervisor_call(&operation->service->tenant->supervisor,
+                                               &method_supervisor_restart, &request,
+                                               SUPERVISOR_ACT_MS_MAX, on_restarted, operation));
+}
+
+void operation_ask_start(struct operation *operation)
+{
+    struct deployd *deployd = operation->owner;
+    struct service *service = operation->service;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span spec;
+    enum status status = event_map_begin(&deployd->map, &txn);
+    if (status == STATUS_OK)
+        status = event_log_spec(&txn, operation->generation, &spec);
+    if (status != STATUS_OK) {
+        struct problem problem;
+        problem_set(&problem, status, "", "the spec of generation %llu cannot be read: %s",
+                    (number)operation->generation, status_text(status));
+        start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
+        return;
+    }
+    const struct supervisor_start_request request = {
+        .name = service_name(service),
+        .generation = operation->generation,
+        .since = operation->since,
+        .spec = spec,
+        .cause = start_cause(operation),
+        .cause_id = operation->is_recovery ? operation->recovery_id : operation->since,
+        .wait = operation->wait,
+    };
+    operation_move(operation, OPERATION_ACTING);
+    ev_timer_stop(deployd->loop, &operation->timer);
+    operation_asked(operation,
+                    supervisor_call(&service->tenant->supervisor, &method_supervisor_start,
+                                    &request, SUPERVISOR_ACT_MS_MAX, on_started, operation));
+}
+
+/* What the log wants, whoever asks: with recovery's fence, and without disturbing what is held. */
+void operation_start_wanted(struct operation *operation)
+{
+    struct service *service = operation->service;
+    const struct live_row *wanted = &service->wanted;
+    if (operation->generation == 0) {
+        operation->generation = wanted->generation;
+        operation->since = wanted->since;
+    }
+    if (wanted->generation == 0 || wanted->generation != operation->generation ||
+        wanted->since != operation->since) {
+        operation_superseded(operation);
+        return;
+    }
+    bool is_same = service->is_held && service->generation == operation->generation &&
+                   service->since == operation->since;
+    bool is_idle = service->state == SERVICE_parked || service->state == SERVICE_failed;
+    if (is_same && !(operation->is_recovery && is_idle)) {
+        operation_said(operation, "skipped", "held", "its supervisor holds it");
+        operation_end(operation, STATUS_OK);
+        return;
+    }
+    struct problem problem = { 0 };
+    enum status status =
+        admission_program_of(operation->owner, operation->generation, operation->code, &problem);
+    if (status == STATUS_OK) {
+        operation_ask_start(operation);
+        return;
+    }
+    char code[sizeof operation->code];
+    memcpy(code, operation->code, sizeof code);
+    operation_said(operation, "failed", code, problem.message);
+    log_warning("a service cannot be started", "service", service->key, "reason", problem.message);
+    wanted_failed(operation, problem.message);
+}
+
+/* ---- recording a failure ---- */
+
+/* A first deploy that failed leaves nothing: its supervisor forgets it too. */
+static void discard(struct operation *operation)
+{
+    struct problem problem;
+    struct operation *stop =
+        operation_new(operation->owner, operation->service, OPERATION_STOP, &problem);
+    if (stop == NULL)
+        return; /* whoever stands in the queue replaces what is held */
+    stop->generation = operation->generation;
+    operation_begin(stop);
+}
+
+static void on_recorded(void *context, enum status status, const struct problem *problem,
+                        const void *reply)
+{
+    struct operation *operation = context;
+    struct deployd *deployd = operation->owner;
+    struct service *service = operation->service;
+    (void)reply;
+    if (operation->kind == OPERATION_START) {
+        if (status != STATUS_OK)
+            log_warning("a failed recovery was not recorded", "service", service->key, "reason",
+                        problem == NULL ? status_text(status) : problem->message);
+        operation_end(operation, STATUS_OK);
+        return;
+    }
+    if (status == STATUS_OK)
+        status = deployd_refresh(deployd, service);
+    if (status != STATUS_OK) {
+        /* The log may still want it: reconciling tries it again. */
+        struct problem refusal = operation->problem;
+        append_problem(STATUS_UNKNOWN, problem, refusal.message, &operation->problem);
+        reconcile_soon(deployd);
+        operation_end(operation, STATUS_UNKNOWN);
+        return;
+    }
+    if (service->wanted.generation == 0)
+        discard(operation);
+    if (service->wanted.generation == 0 || service->wanted.generation == operation->generation) {
+        operation_end(operation, operation->problem.code);
+        return;
+    }
+    operation->is_falling_back = true;
+    operation->generation = service->wanted.generation;
+    operation->since = service->wanted.since;
+    operation->attempts = 0;
+    operation->wait = false;
+    operation_await_supervisor(operation);
+}
+
+void operation_record_failure(struct operation *operation)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 4096 };
+    char subject[SUBJECT_BYTES];
+    bool is_deploy = operation->kind == OPERATION_DEPLOY;
+    operation_move(operation, OPERATION_RECORDING);
+    write_map(&payload, is_deploy ? 4 : 3);
+    write_str(&payload, "generation");
+    write_u64(&payload, operation->generation);
+    if (is_deploy) {
+        write_str(&payload, "previous");
+        write_u64(&payload, operation->service->wanted.previous);
+    }
+    write_str(&payload, "code");
+    write_str(&payload, operation->code);
+    write_str(&payload, "reason");
+    write_str(&payload, operation->reason);
+    struct event_append_request request = append_about_service(
+        is_deploy ? EVENT_service_deployment_failed : EVENT_service_recovery_failed,
+        operation->service, subject, &payload);
+    request.causation_id = is_deploy ? operation->generation : operation->recovery_id;
+    enum status status =
+        append_send(operation->owner, &request, NULL, APPEND_TIMEOUT_MS, on_recorded, operation);
+    if (status != STATUS_OK)
+        on_recorded(operation, status, NULL, NULL);
+}

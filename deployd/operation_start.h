@@ -1,0 +1,19 @@
+#ifndef SOLO_DEPLOYD_OPERATION_START_H
+#define SOLO_DEPLOYD_OPERATION_START_H
+
+#include "deployd/operation.h"
+
+/* Starts of an operation whose supervisor is ready. All of them end the operation, or move it on.
+ */
+
+/* The operation's generation, or the same process anew. */
+void operation_ask_start(struct operation *operation);
+void operation_ask_restart(struct operation *operation);
+/* What the log wants, whoever asks: with recovery's fence, and without disturbing what is held. */
+void operation_start_wanted(struct operation *operation);
+
+/* Appends what code and reason of the operation say: service_deployment_failed of a deploy,
+ * service_recovery_failed of a recovery. */
+void operation_record_failure(struct operation *operation);
+
+#endif

@@ -1,0 +1,10 @@
+#ifndef SOLO_DEPLOYD_SUPERVISOR_TALK_H
+#define SOLO_DEPLOYD_SUPERVISOR_TALK_H
+
+#include "deployd/supervisor.h"
+
+/* Moves to `greeting`: connects, says hello, has it list what it holds, and watches; `ready` then,
+ * or `lost`. */
+void supervisor_greet(struct supervisor *supervisor);
+
+#endif
