@@ -427,6 +427,8 @@ void connection_close(struct rpc_connection *connection)
     ev_timer_stop(server->loop, &connection->timer);
     while (connection->calls != NULL)
         call_orphan(connection->calls);
+    if (connection->call_count > 0)
+        turn_forget(connection);
     if (connection->is_attended || connection->is_resumed)
         unlink_attention(connection);
     DL_DELETE2(server->connections, connection, previous, next);

@@ -187,6 +187,33 @@ Test(server, a_batch_that_grows_too_big_is_committed_early)
     }
 }
 
+static void commit_slowly(struct fixture *fixture)
+{
+    (void)fixture;
+    usleep(16000); /* the next batch may collect for a part of that */
+}
+
+Test(server, a_client_that_goes_before_the_commit_breaks_nothing)
+{
+    FIXTURE(NULL);
+    fixture->on_commit = commit_slowly;
+    AUTO(peer_close) struct peer stays = peer_open(fixture);
+    for (int round = 0; round < 5; round++) {
+        AUTO(peer_close) struct peer gone = peer_open(fixture);
+        for (int i = 0; i < 8; i++)
+            peer_call(&stays, 1, "test.write", "x", 1);
+        for (int i = 0; i < 8; i++)
+            expect_number(fixture, &stays, 1, 2);
+        peer_call(&gone, 1, "test.write", "x", 1);
+        peer_close(&gone);
+        RUN_UNTIL(fixture, rpc_server_connections(fixture->server) == 1);
+        settle(fixture);
+    }
+    RUN_UNTIL(fixture, rpc_server_owed(fixture->server) == 0);
+    cr_expect_eq(fixture->handled, 5 * 9);
+    cr_expect_eq(fixture->commits, fixture->begins);
+}
+
 Test(server, closing_in_a_batch_aborts_it)
 {
     FIXTURE(NULL);
