@@ -82,6 +82,9 @@ struct tenant *catalog_tenant(const struct catalog *catalog, const char *name);
 enum status catalog_tenant_make(struct catalog *catalog, const char *name, struct tenant **tenant,
                                 struct problem *problem);
 
+/* Frees one that is nothing but a name: not in the log, without services, never supervised. */
+void catalog_tenant_release(struct catalog *catalog, struct tenant *tenant);
+
 struct service *catalog_service(const struct catalog *catalog, const char *tenant,
                                 const char *name);
 /* Finds or makes; resource_exhausted past SERVICES_MAX or SERVICES_PER_TENANT_MAX. */
