@@ -228,6 +228,22 @@ static const char *compare(const json_t *wanted, const json_t *live, bool *is_do
     return first;
 }
 
+/* What a person would look at first. */
+static void show_story(const struct testbed *bed, const char *key)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(bed, &result, "describe", key, NULL);
+    fprintf(stderr, "%s%s", result_out(&result), result_err(&result));
+    testbed_soloctl(bed, &result, "events", "--service", key, "-n", "30", NULL);
+    fprintf(stderr, "%s%s", result_out(&result), result_err(&result));
+    testbed_soloctl(bed, &result, "status", NULL);
+    fprintf(stderr, "%s%s", result_out(&result), result_err(&result));
+    const char *const argv[] = { "/usr/bin/tail", "-n", "400", bed->log, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                &result);
+    fprintf(stderr, "%s", result_out(&result));
+}
+
 size_t judge_processes(const struct testbed *bed, const json_t *wanted)
 {
     uint64_t end = clock_boottime_ns() + (uint64_t)SETTLE_MS * 1000000;
@@ -243,6 +259,7 @@ size_t judge_processes(const struct testbed *bed, const json_t *wanted)
         if (is_double || clock_boottime_ns() > end) {
             char *is = json_dumps(json_object_get(live, key), JSON_ENCODE_ANY);
             char *should = json_dumps(json_object_get(wanted, key), JSON_ENCODE_ANY);
+            show_story(bed, key);
             test_fail("P4: %s: wanted %s, running %s%s", key, should == NULL ? "nothing" : should,
                       is == NULL ? "nothing" : is, is_double ? " (somewhere twice)" : "");
         }

@@ -9,7 +9,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
-enum { KILLS = 110, KILLS_LONG = 1100, KILLS_PER_ROUND = 11, PAUSE_MS_MAX = 180, BYSTANDERS = 4 };
+enum { KILLS = 110, KILLS_LONG = 1100, KILLS_PER_ROUND = 11, PAUSE_MS_MAX = 300, BYSTANDERS = 4 };
 
 /* How often each is chosen, in a hundred. */
 enum victim { EVENTD, DEPLOYD, TENANTD, RECOVERYD, SOLOD, EVERYTHING, VICTIMS };

@@ -16,8 +16,8 @@
 #include "common/base/file.h"
 #include "tests/support/process.h"
 
-/* A test that fails leaves by a jump, without its cleanups: what it leaks then is not worth a word. The
- * programs get ASAN_OPTIONS of their own. */
+/* A test that fails leaves by a jump, without its cleanups: what it leaks then is not worth a word.
+ * The programs get ASAN_OPTIONS of their own. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -150,6 +150,21 @@ static void log_show(const struct testbed *bed)
     size_t shown = log.size < 8000 ? log.size : 8000;
     fprintf(stderr, "--- the end of %s\n%.*s---\n", bed->log, (int)shown,
             (const char *)log.data + (log.size - shown));
+}
+
+/* The first place where a text stands, and what follows. */
+static void log_show_at(const struct testbed *bed, const char *text)
+{
+    AUTO(buffer_close) struct buffer log = { .limit = 256 * 1024 * 1024 };
+    if (file_read(bed->log, &log) != STATUS_OK)
+        return;
+    const char *start = (const char *)log.data, *end = start + log.size;
+    const char *at = memmem(start, log.size, text, strlen(text));
+    if (at == NULL)
+        return;
+    at = at - start > 400 ? at - 400 : start;
+    fprintf(stderr, "--- from %s\n%.*s\n---\n", bed->log, end - at > 9000 ? 9000 : (int)(end - at),
+            at);
 }
 
 size_t testbed_log_count(const struct testbed *bed, const char *text)
@@ -300,7 +315,7 @@ void testbed_close(struct testbed *bed)
     }
     for (size_t i = 0; i < COUNT_OF(complaints); i++)
         if (testbed_log_count(bed, complaints[i]) != 0) {
-            log_show(bed);
+            log_show_at(bed, complaints[i]);
             test_fail("a program said: %s", complaints[i]);
         }
     testbed_discard(bed);
