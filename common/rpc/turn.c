@@ -1,10 +1,11 @@
-/* The order before each sleep: commit, queue the answers, tell the owner, send, close. The clients of the
- * last batch, just answered, are about to ask again: a commit waits for as many as came before, a small
- * part of its own duration at most. Without that a few early ones would fill a commit of their own and
- * keep the rest waiting behind it. Answers that
+/* The order before each sleep: commit, queue the answers, tell the owner, send, close. Answers that
  * appear while this runs are left to the next turn, which the idle watcher makes follow at once: a
- * stream to a fast reader cannot keep others waiting. A batch that grows too big is committed
- * early. */
+ * stream to a fast reader cannot keep others waiting.
+ *
+ * The clients of the last batch, just answered, are about to ask again: a commit waits for as many
+ * as came before, a small part of its own duration at most. Without that a few early ones would
+ * fill a commit of their own and keep the rest waiting behind it. A batch that grows too big is
+ * committed early; a connection may close while its answers wait for the commit. */
 #include "common/rpc/turn.h"
 
 #include <sched.h>
@@ -165,8 +166,8 @@ static void serve_attention(struct rpc_server *server)
     }
 }
 
-/* Whether the next look at the descriptors may add to this batch. One client alone waits for nothing: a
- * single look, which does not sleep, shows that there is nobody else. */
+/* Whether the next look at the descriptors may add to this batch. One client alone waits for
+ * nothing: a single look, which does not sleep, shows that there is nobody else. */
 static bool batch_may_grow(struct batch *batch)
 {
     if (!batch->is_open)
