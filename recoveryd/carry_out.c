@@ -101,7 +101,10 @@ static enum status begin(struct carry_out *run)
     return STATUS_OK;
 }
 
-/* What the plan already says cannot be recovered, or must wait, is an outcome too. */
+/* What the plan already says cannot be recovered, or must wait, is an outcome too. The first
+ * recovery of a run hands the hopeless over all the same: deployd's attempt leaves the reason in
+ * the log and in the service's row. Later ones do not, so that they append nothing but their own
+ * events. */
 static void note_hopeless(struct carry_out *run)
 {
     const struct plan *plan = &run->picture->plan;
@@ -129,7 +132,7 @@ static enum status make_actions(struct carry_out *run)
     enum status status =
         run->outcomes == NULL || run->actions == NULL || run->refused == NULL || order == NULL
             ? STATUS_RESOURCE_EXHAUSTED
-            : fair_order(plan, order, &run->count);
+            : fair_order(plan, run->picture->is_new_run, order, &run->count);
     for (size_t i = 0; status == STATUS_OK && i < run->count; i++)
         run->actions[i] = (struct action){ .owner = run, .place = order[i] };
     free(order);
@@ -233,11 +236,11 @@ static void on_acted(void *context, enum status status, const struct problem *pr
 static enum status act(struct carry_out *run, struct action *action)
 {
     const struct plan_entry *entry = &run->picture->plan.entries[action->place];
-    bool is_stop = entry->action == PLAN_STOP;
+    bool is_stop = entry->action == PLAN_STOP, is_hopeless = entry->action == PLAN_CANNOT_RECOVER;
     struct recovery_act_request request = {
         .tenant = entry->tenant,
         .name = entry->name,
-        .action = plan_action_name(entry->action),
+        .action = plan_action_name(is_hopeless ? PLAN_START : entry->action),
         .generation = entry->generation,
         .since = is_stop ? 0 : entry->since,
         .recovery_id = run->recovery_id,

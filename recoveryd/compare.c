@@ -101,8 +101,10 @@ static bool is_in(const struct findings *findings, const struct finding *wanted)
     return false;
 }
 
-enum status compare_wanted_with_actual(const struct settings *settings, struct findings *findings,
-                                       uint64_t *checked)
+enum status
+compare_wanted_with_actual(const struct settings *settings,
+                           bool (*is_known)(const void *context, const struct finding *finding),
+                           const void *context, struct findings *findings, uint64_t *checked)
 {
     AUTO(findings_close) struct findings before = { 0 };
     for (int look = 0; look < LOOKS; look++) {
@@ -113,7 +115,8 @@ enum status compare_wanted_with_actual(const struct settings *settings, struct f
         *checked = picture.plan.count;
         findings_close(findings);
         for (size_t i = 0; i < now.count; i++)
-            if (look == 0 || is_in(&before, &now.items[i]))
+            if ((look == 0 || is_in(&before, &now.items[i])) &&
+                (is_known == NULL || !is_known(context, &now.items[i])))
                 TRY(findings_add(findings, &now.items[i]));
         if (findings->count == 0)
             break;

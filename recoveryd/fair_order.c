@@ -32,17 +32,29 @@ static void free_turns(struct turn **turns)
     free(*turns);
 }
 
-enum status fair_order(const struct plan *plan, size_t *order, size_t *count)
+static bool is_handed_over(const struct plan_entry *entry, bool with_hopeless)
+{
+    switch (entry->action) {
+    case PLAN_START:
+    case PLAN_REPLACE:
+    case PLAN_STOP:
+        return true;
+    case PLAN_CANNOT_RECOVER:
+        return with_hopeless && entry->running_generation == 0;
+    default:
+        return false;
+    }
+}
+
+enum status fair_order(const struct plan *plan, bool with_hopeless, size_t *order, size_t *count)
 {
     AUTO(free_turns) struct turn *turns = calloc(plan->count + 1, sizeof *turns);
     if (turns == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
     size_t made = 0;
-    for (size_t i = 0; i < plan->count; i++) {
-        enum plan_action action = plan->entries[i].action;
-        if (action == PLAN_START || action == PLAN_REPLACE || action == PLAN_STOP)
+    for (size_t i = 0; i < plan->count; i++)
+        if (is_handed_over(&plan->entries[i], with_hopeless))
             turns[made++] = (struct turn){ .tenant = plan->entries[i].tenant, .place = i };
-    }
     qsort(turns, made, sizeof *turns, by_tenant);
     for (size_t i = 1; i < made; i++)
         if (strcmp(turns[i].tenant, turns[i - 1].tenant) == 0)

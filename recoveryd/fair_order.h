@@ -3,10 +3,12 @@
 
 #include "common/plan/plan.h"
 
-/* The places, in plan->entries, of what is to be carried out (start, replace, stop), one of each
- * tenant in turn, so that a tenant with a thousand services does not hold up one with a single
- * service. A tenant's own entries keep the plan's order. `order` has room for plan->count; returns
- * how many there are. resource_exhausted when memory runs out. */
-enum status fair_order(const struct plan *plan, size_t *order, size_t *count);
+/* The places, in plan->entries, of what is handed to deployd, one of each tenant in turn, so that a
+ * tenant with a thousand services does not hold up one with a single service. A tenant's own
+ * entries keep the plan's order. It is what is to be started, replaced or stopped and,
+ * `with_hopeless`, what cannot be recovered and does not run either: deployd's attempt records why.
+ * `order` has room for plan->count; `count` is how many there are. resource_exhausted when memory
+ * runs out. */
+enum status fair_order(const struct plan *plan, bool with_hopeless, size_t *order, size_t *count);
 
 #endif

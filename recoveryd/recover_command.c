@@ -50,23 +50,26 @@ static int run_code(const struct report *report, const struct options *options)
 }
 
 /* What the report lists as failed or not attempted is no second finding of the verification. */
+static bool is_told(const void *context, const struct finding *finding)
+{
+    const struct report *report = context;
+    const struct plan *plan = &report->picture->plan;
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct plan_entry *entry = &plan->entries[i];
+        bool is_undone = report->outcomes[i].result == RESULT_FAILED ||
+                         report->outcomes[i].result == RESULT_SKIPPED ||
+                         entry->action == PLAN_REPORT;
+        if (is_undone && strcmp(entry->tenant, finding->tenant) == 0 &&
+            strcmp(entry->name, finding->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum status verify(const struct settings *settings, struct report *report,
                           struct findings *findings)
 {
-    AUTO(findings_close) struct findings all = { 0 };
-    TRY(compare_wanted_with_actual(settings, &all, &report->checked));
-    for (size_t i = 0; i < all.count; i++) {
-        const struct plan *plan = &report->picture->plan;
-        bool is_known = false;
-        for (size_t j = 0; j < plan->count && !is_known; j++)
-            is_known = (report->outcomes[j].result == RESULT_FAILED ||
-                        report->outcomes[j].result == RESULT_SKIPPED ||
-                        plan->entries[j].action == PLAN_REPORT) &&
-                       strcmp(plan->entries[j].tenant, all.items[i].tenant) == 0 &&
-                       strcmp(plan->entries[j].name, all.items[i].name) == 0;
-        if (!is_known)
-            TRY(findings_add(findings, &all.items[i]));
-    }
+    TRY(compare_wanted_with_actual(settings, is_told, report, findings, &report->checked));
     report->is_verified = true;
     report->findings = findings;
     return STATUS_OK;

@@ -184,8 +184,11 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
     if (!report->is_verified)
         return;
     if (report->findings->count == 0) {
-        buffer_append_format(text, "Verified %" PRIu64 " services: what runs is what is wanted.\n",
-                             report->checked);
+        bool is_all_done = report->of[RESULT_FAILED] + report->of[RESULT_SKIPPED] == 0 &&
+                           report->picture->plan.of[PLAN_REPORT] == 0;
+        buffer_append_format(text, "Verified %" PRIu64 " services: %s.\n", report->checked,
+                             is_all_done ? "what runs is what is wanted"
+                                         : "nothing disagrees beyond what is listed above");
         return;
     }
     buffer_append_format(text, "Verified %" PRIu64 " services, %zu inconsistencies:\n",

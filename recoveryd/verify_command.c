@@ -29,7 +29,7 @@ static enum status verify(const struct settings *settings, const struct options 
     if (options->is_full)
         TRY(fold_check(settings, &findings, &verification.folded));
     AUTO(findings_close) struct findings differences = { 0 };
-    TRY(compare_wanted_with_actual(settings, &differences, &verification.checked));
+    TRY(compare_wanted_with_actual(settings, NULL, NULL, &differences, &verification.checked));
     for (size_t i = 0; i < differences.count; i++)
         TRY(findings_add(&findings, &differences.items[i]));
     TRY(picture_take(settings, &picture));
