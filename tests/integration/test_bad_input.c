@@ -82,7 +82,7 @@ Test(bad_input, a_bad_spec_is_refused_at_its_place_and_changes_nothing)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "bystander");
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     for (size_t i = 0; i < COUNT_OF(specs); i++) {
         struct problem problem = { 0 };
         size_t lines = testbed_log_count(&bed, "\n");
@@ -113,7 +113,7 @@ Test(bad_input, code_that_is_too_big_is_refused)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     size_t size = SPEC_CODE_BYTES_MAX + 1;
     char *code = malloc(size + 1);
     cr_assert_not_null(code);
@@ -180,7 +180,7 @@ Test(bad_input, a_bad_command_ends_with_the_documented_exit_code)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         AUTO(result_close) struct result result = { 0 };
         const char *const *a = commands[i].arguments;
@@ -204,7 +204,7 @@ Test(bad_input, events_of_solos_own_types_are_refused_from_everybody_else)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     uint64_t generation = service_deploy_sleeper(&bed, "acme", "api");
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     static const char *const types[] = { "service_killed",     "service_deployed", "system_started",
                                          "service_completed",  "tenant_created",   "log_opened",
                                          "capability_granted", "no_such_type",     "app." };

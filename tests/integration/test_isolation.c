@@ -113,7 +113,7 @@ Test(isolation, as_root_a_tenant_reaches_nothing_of_ours_or_of_others)
     uint64_t generation = service_deploy_sleeper(&bed, "acme", "secret");
     service_deploy(&bed, json_pack("{s:s, s:s, s:[s, s, s]}", "tenant", "acme", "name", "secret",
                                    "argv", "/bin/sh", "-c", "echo mine > note; exec sleep 1000"));
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     json_t *found = probe(&bed, probe_spec(&bed));
     expect_nothing_inherited(found);
 

@@ -153,7 +153,7 @@ Test(kill, of_what_does_not_exist_is_not_found_and_changes_nothing)
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "once");
     service_kill(&bed, "acme", "once");
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     testbed_soloctl(&bed, &result, "kill", "acme/never", NULL);
     expect_exit(&result, 4);
     expect_contains(result_err(&result), "acme/never");

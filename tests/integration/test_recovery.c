@@ -99,9 +99,7 @@ Test(recovery, a_second_run_takes_no_action)
     testbed_kill_everything(&bed);
     testbed_start(&bed);
     pid_t one = service_pid(&bed, "acme", "one");
-    /* reports of what happened at the start may still be on their way */
-    sleep_ms(300);
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     testbed_recoveryd(&bed, &result, "-o", "json", NULL);
     expect_exit(&result, 0);
     json_t *report = result_json(&result);

@@ -139,7 +139,7 @@ Test(requests, an_id_that_is_older_than_the_table_keeps_is_refused)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     struct problem problem = { 0 };
     /* the year 2020 */
     static const char old[] = "016f5e66-e800-7abc-8def-0123456789ab";

@@ -93,7 +93,7 @@ Test(restart, a_crash_loop_is_parked_and_its_reason_kept)
     json_decref(plan);
 
     /* a person helps: it tries again, and parks again */
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     testbed_soloctl(&bed, &result, "restart", "acme/loop", NULL);
     event_await(&bed, last, "service_parked", "acme", "loop", 20000);
 

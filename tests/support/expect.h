@@ -6,7 +6,8 @@
 #include "tests/support/criterion.h"
 #include "tests/support/services.h"
 
-/* What tests of the programs assert again and again, with what is needed to understand a failure. */
+/* What tests of the programs assert again and again, with what is needed to understand a failure.
+ */
 
 #define expect_exit(result, code)                                                                  \
     cr_assert_eq((result)->exit_code, (code), "exit code %d, wanted %d\nstdout: %s\nstderr: %s",   \

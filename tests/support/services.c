@@ -10,7 +10,7 @@
 #include "common/base/limits.h"
 #include "common/base/name.h"
 
-enum { POLL_MS = 10 };
+enum { POLL_MS = 10, SETTLE_MS = 150 };
 
 void sleep_ms(int milliseconds)
 {
@@ -236,5 +236,16 @@ uint64_t log_last_id(const struct testbed *bed)
                                 json_pack("{s:i, s:b}", "limit", 1, "newest_first", 1));
     uint64_t last = number_in(reply, "last_id");
     json_decref(reply);
+    return last;
+}
+
+uint64_t log_settled_id(const struct testbed *bed)
+{
+    uint64_t last = log_last_id(bed), before;
+    do {
+        before = last;
+        sleep_ms(SETTLE_MS);
+        last = log_last_id(bed);
+    } while (last != before);
     return last;
 }

@@ -41,6 +41,9 @@ json_t *event_last(const json_t *events, const char *type, const char *tenant, c
 void event_await(const struct testbed *bed, uint64_t after, const char *type, const char *tenant,
                  const char *name, int timeout_ms);
 uint64_t log_last_id(const struct testbed *bed);
+/* The same once nothing has been appended for a while: reports come after the answer that caused
+ * them. */
+uint64_t log_settled_id(const struct testbed *bed);
 
 /* Text and number of an object's member; NULL and 0 when it has none. */
 const char *text_in(const json_t *object, const char *key);
