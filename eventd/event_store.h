@@ -8,9 +8,9 @@
 #include "eventd/heads.h"
 #include "eventd/requests.h"
 
-/* The log and its tables, as their one writer has them. A turn of the loop is one transaction: begin,
- * any number of appends, commit. An append gets its number and the hash it chains to inside that
- * transaction, and changes heads, live and tenants with it. */
+/* The log and its tables, as their one writer has them. A turn of the loop is one transaction:
+ * begin, any number of appends, commit. An append gets its number and the hash it chains to inside
+ * that transaction, and changes heads, live and tenants with it. */
 struct event_store {
     struct db db;
     struct db_txn txn; /* of this turn */
@@ -28,8 +28,8 @@ struct event_store {
     uint64_t appended, commits, batch_max, repeats;
 };
 
-/* Opens DATA/events, creates it when there is none. data_loss: it is damaged and was not touched; with
- * a whole chain and wrong projections these are folded anew, and the log says so. */
+/* Opens DATA/events, creates it when there is none. data_loss: it is damaged and was not touched;
+ * with a whole chain and wrong projections these are folded anew, and the log says so. */
 enum status event_store_open(struct event_store *store, const char *data_dir);
 void event_store_close(struct event_store *store);
 /* With the clean flag, after everything was committed. */
@@ -40,23 +40,24 @@ enum status event_store_begin(struct event_store *store);
 enum status event_store_commit(struct event_store *store);
 void event_store_abort(struct event_store *store);
 
-/* Appends within the turn. The caller fills type, tenant, subject, cause, request, source and payload,
- * and has checked them; the rest is filled in here. After a failure the turn cannot be committed. */
+/* Appends within the turn. The caller fills type, tenant, subject, cause, request, source and
+ * payload, and has checked them; the rest is filled in here. After a failure the turn cannot be
+ * committed. */
 enum status event_store_append(struct event_store *store, enum event_type type,
                                struct event *event);
 
 /* Remembers the outcome of a request, within the turn; its commit then also forgets old ones. */
 enum status event_store_put_request(struct event_store *store, const struct uuid *id,
                                     const struct request_outcome *outcome);
-/* Something after the first write of a request has failed: the turn must not be committed, its commit
- * will return `status`. */
+/* Something after the first write of a request has failed: the turn must not be committed, its
+ * commit will return `status`. */
 void event_store_spoil(struct event_store *store, enum status status);
 
 /* In a turn of its own: eventd's own events. */
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
                                      struct span payload);
 
-/* Every 10 s, outside of a turn: slots of dead readers, requests that are too old. */
+/* Every 10 s: slots of dead readers, requests that are too old. */
 enum status event_store_tidy(struct event_store *store);
 
 #endif

@@ -1,5 +1,5 @@
-/* eventd: the append-only log of everything that happened, and of what should run. Boot order, top to
- * bottom; shutdown is the same list, bottom to top, after the drain in stopping.c. */
+/* eventd: the append-only log of everything that happened, and of what should run. Boot order, top
+ * to bottom; shutdown is the same list, bottom to top, after the drain in stopping.c. */
 #include <string.h>
 
 #include "common/access/access.h"
@@ -19,12 +19,12 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)loop, (void)events;
     struct eventd *eventd = timer->data;
     /* What failed was logged there, and the next append will meet it too. */
-    if (!eventd->store.in_turn && !eventd->store.db.is_failed)
+    if (!eventd->store.db.is_failed)
         event_store_tidy(&eventd->store);
 }
 
-/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting would
- * not mend it. */
+/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting
+ * would not mend it. */
 static enum status open_store(struct eventd *eventd, const char *data_dir)
 {
     enum status status = event_store_open(&eventd->store, data_dir);
