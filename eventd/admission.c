@@ -1,5 +1,5 @@
-/* The rules for one event, in the order in which a refusal helps most: its type, who may write that,
- * whose it is, what it is about, and what its type demands. */
+/* The rules for one event, in the order in which a refusal helps most: its type, who may write
+ * that, whose it is, what it is about, and what its type demands. */
 #include "eventd/admission.h"
 
 #include <string.h>
@@ -32,10 +32,9 @@ static enum status check_type(const struct caller *caller, const char *name, enu
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
                            "must be one of Solo's types or begin with app.");
     if (*type == EVENT_APP)
-        return app_type_is_valid(name)
-                   ? STATUS_OK
-                   : problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
-                                 "must match app.[a-z0-9._-]+");
+        return app_type_is_valid(name) ? STATUS_OK
+                                       : problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
+                                                     "must match app.[a-z0-9._-]+");
     const char *writer = event_type_writer(*type);
     if (!is_daemon(caller) || strcmp(caller->daemon, writer) != 0)
         return problem_set(problem, STATUS_PERMISSION_DENIED, "type",
@@ -43,7 +42,8 @@ static enum status check_type(const struct caller *caller, const char *name, enu
     return STATUS_OK;
 }
 
-/* Without space, what is left is for ending things: a kill must not be refused because a disk is full. */
+/* Without space, what is left is for ending things: a kill must not be refused because a disk is
+ * full. */
 static enum status check_space(const struct event_store *store, enum event_type type,
                                struct problem *problem)
 {
@@ -71,13 +71,13 @@ static enum status check_daemon_fields(const struct event_append_request *item,
                                        struct problem *problem)
 {
     static const struct hash none = { { 0 } };
-    const char *field = item->source[0] != '\0'                  ? "source"
-                        : item->incarnation.size > 0             ? "incarnation"
-                        : item->source_number != 0               ? "source_number"
-                        : item->intent[0] != '\0'                ? "intent"
-                        : item->causation_id != 0                ? "causation_id"
+    const char *field = item->source[0] != '\0'                ? "source"
+                        : item->incarnation.size > 0           ? "incarnation"
+                        : item->source_number != 0             ? "source_number"
+                        : item->intent[0] != '\0'              ? "intent"
+                        : item->causation_id != 0              ? "causation_id"
                         : !hash_equal(&item->body_hash, &none) ? "body_hash"
-                                                                 : NULL;
+                                                               : NULL;
     return field == NULL ? STATUS_OK
                          : problem_set(problem, STATUS_PERMISSION_DENIED, field,
                                        "is for Solo's daemons only");
@@ -111,8 +111,8 @@ enum status admission_tenant(const struct caller *caller, const char *named, con
     return STATUS_OK;
 }
 
-/* Solo's own subjects say whose they are. An app's event about another tenant's service would move that
- * service's newest event, which others compare. */
+/* Solo's own subjects say whose they are. An app's event about another tenant's service would move
+ * that service's newest event, which others compare. */
 static enum status check_subject(const char *subject, const char *tenant, struct problem *problem)
 {
     static const char *const kinds[] = { "service/", "secret/" };

@@ -9,8 +9,9 @@
 /* Who may write what. Each of Solo's types has one writer; everybody else writes app.* types, which
  * touch nothing but the log. */
 
-/* Checks one event against its caller and the open turn, writing nothing. On success *type is its type
- * and `event` is filled with what the caller may decide; it points into `item` and `caller`. */
+/* Checks one event against its caller and the open turn, writing nothing. On success *type is its
+ * type and `event` is filled with what the caller may decide; it points into `item` and `caller`.
+ */
 enum status admission_check(struct event_store *store, const struct caller *caller,
                             const struct event_append_request *item, struct event *event,
                             enum event_type *type, struct problem *problem);

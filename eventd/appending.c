@@ -1,6 +1,6 @@
-/* A request's way into the log: admission of each event, then whether it was there before (by request,
- * by source), then the writes. There are no nested transactions, so nothing is written until nothing
- * but the disk can refuse. */
+/* A request's way into the log: admission of each event, then whether it was there before (by
+ * request, by source), then the writes. There are no nested transactions, so nothing is written
+ * until nothing but the disk can refuse. */
 #include "eventd/appending.h"
 
 #include <stdio.h>
@@ -28,7 +28,8 @@ static void hash_text(struct hash_state *state, const char *text)
     hash_add(state, span_of(text, strlen(text) + 1));
 }
 
-/* What makes two reports of a source the same: what was said, not what a daemon added on the way. */
+/* What makes two reports of a source the same: what was said, not what a daemon added on the way.
+ */
 static struct hash source_body(const struct event_append_request *item, const struct event *event)
 {
     if (!hash_equal(&item->body_hash, &no_hash))
@@ -42,7 +43,8 @@ static struct hash source_body(const struct event_append_request *item, const st
     return hash_end(&state);
 }
 
-/* The newest number of the draft's source: of this request's events before it, else of the table. */
+/* The newest number of the draft's source: of this request's events before it, else of the table.
+ */
 static enum status source_last(struct event_store *store, const struct draft *drafts, size_t index,
                                uint64_t *last)
 {
@@ -63,12 +65,13 @@ static enum status check_source(struct event_store *store, struct draft *drafts,
 {
     uint64_t last;
     TRY(source_last(store, drafts, index, &last));
-    enum status status = sources_check(&store->txn, &drafts[index].source, last,
-                                       &drafts[index].repeats, problem);
+    enum status status =
+        sources_check(&store->txn, &drafts[index].source, last, &drafts[index].repeats, problem);
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-/* Two events of one request that create the same tenant, or share an index, would pass one by one. */
+/* Two events of one request that create the same tenant, or share an index, would pass one by one.
+ */
 static enum status check_tenants_differ(const struct draft *drafts, size_t index,
                                         struct problem *problem)
 {
@@ -110,8 +113,8 @@ static enum status check_all(struct event_store *store, struct rpc_call *call,
     return STATUS_OK;
 }
 
-/* The body a repetition is compared with: the caller's, or the one that a daemon passes on for its own
- * caller; bound to the tenant, so that nobody is answered with another tenant's outcome. */
+/* The body a repetition is compared with: the caller's, or the one that a daemon passes on for its
+ * own caller; bound to the tenant, so that nobody is answered with another tenant's outcome. */
 static struct hash request_body(const struct rpc_call *call,
                                 const struct event_append_request *first, const char *tenant)
 {

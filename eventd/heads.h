@@ -4,9 +4,9 @@
 #include "common/api/records/event_record.h"
 #include "common/db/db.h"
 
-/* The newest event of each tenant, type and subject. Queries start here and follow the back links in
- * the records. Eventd is the only writer, so what it wrote it may remember: heads are changed in memory
- * during a turn and each is written once, before the commit. */
+/* The newest event of each tenant, type and subject. Queries start here and follow the back links
+ * in the records. Eventd is the only writer, so what it wrote it may remember: heads are changed in
+ * memory during a turn and each is written once, before the commit. */
 
 enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
 

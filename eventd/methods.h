@@ -11,7 +11,7 @@ struct eventd {
     struct buffer items, list; /* of the answer that is being made */
     struct arena batch;        /* of the batch that is being read */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
-    bool log_is_closing;       /* event.close_log came: the log ends with system_shutdown_complete */
+    bool log_is_closing; /* event.close_log came: the log ends with system_shutdown_complete */
     bool is_forced;
     /* A commit's outcome is unknown: called once, eventd must end. */
     void (*on_failure)(struct eventd *eventd);

@@ -1,5 +1,5 @@
-/* Folding events into what is wanted. The rules of a service are live_fold's; here are the rows around
- * it, and tenants. */
+/* Folding events into what is wanted. The rules of a service are live_fold's; here are the rows
+ * around it, and tenants. */
 #include "eventd/projection.h"
 
 #include <string.h>
@@ -166,8 +166,8 @@ enum status projection_rebuild(struct db_txn *txn, uint64_t *events)
         struct event event;
         arena_reset(&arena);
         TRY(event_log_read(txn, id, &arena, &event));
-        /* The payload lies in the map, where the fold's own writes may move pages: it copies what it
-         * keeps before it writes. */
+        /* The payload lies in the map, where the fold's own writes may move pages: it copies what
+         * it keeps before it writes. */
         TRY(projection_apply(txn, event_type_parse(event.type), &event));
     }
     return STATUS_OK;

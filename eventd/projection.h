@@ -9,8 +9,8 @@
 /* The tables `live` and `tenants`: always exactly the fold of the log, because they change in the
  * transaction that appends. */
 
-/* What an event of these types must have, so that folding it later cannot fail: a subject, a payload,
- * room in the tables. Types that fold nothing pass. */
+/* What an event of these types must have, so that folding it later cannot fail: a subject, a
+ * payload, room in the tables. Types that fold nothing pass. */
 enum status projection_admits(struct db_txn *txn, enum event_type type, const struct event *event,
                               struct problem *problem);
 

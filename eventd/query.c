@@ -1,6 +1,6 @@
-/* Two ways through the log. Forward is a scan: the back links only lead back. Backward follows the links
- * of one tenant, type or subject; a number to begin below is looked for by scanning back to the first
- * event of that chain. Each record is checked before it is shown. */
+/* Two ways through the log. Forward is a scan: the back links only lead back. Backward follows the
+ * links of one tenant, type or subject; a number to begin below is looked for by scanning back to
+ * the first event of that chain. Each record is checked before it is shown. */
 #include "eventd/query.h"
 
 #include <string.h>
@@ -73,9 +73,9 @@ static enum status take(struct scan *scan, const struct event *event, bool *is_f
     return STATUS_OK;
 }
 
-/* The lowest of the heads that the filter names: above it nothing can match. 0: nothing matches at all.
- * *kind is its chain, the most selective as far as heads can tell: an event of the others that is newer
- * is not in it. A subject is always narrower than a type or a tenant. */
+/* The lowest of the heads that the filter names: above it nothing can match. 0: nothing matches at
+ * all. *kind is its chain, the most selective as far as heads can tell: an event of the others that
+ * is newer is not in it. A subject is always narrower than a type or a tenant. */
 static enum status lowest_head(struct scan *scan, uint64_t last, enum head_kind *kind,
                                uint64_t *start, uint64_t *lowest)
 {
@@ -234,8 +234,7 @@ static enum status start_backward(struct scan *scan)
     scan->result->seen = query->before;
     struct event event;
     TRY(look_at(scan, query->before, &event));
-    bool is_linked =
-        has_filter(query->filter) && is_in_chain(query->filter, &event, kind);
+    bool is_linked = has_filter(query->filter) && is_in_chain(query->filter, &event, kind);
     return scan_backward(scan, is_linked ? linked(&event, kind) : query->before - 1, kind);
 }
 

@@ -2,13 +2,13 @@
 #define SOLO_EVENTD_QUERY_H
 
 #include "common/base/buffer.h"
-#include "common/base/name.h"
 #include "common/base/limits.h"
+#include "common/base/name.h"
 #include "common/db/db.h"
 
-/* Finding events: for event.query and for watches. Bounded in records and bytes looked at, in items and
- * in bytes returned, so that one question never holds up the appends; what is left is asked for by
- * going on at `next`. */
+/* Finding events: for event.query and for watches. Bounded in records and bytes looked at, in items
+ * and in bytes returned, so that one question never holds up the appends; what is left is asked for
+ * by going on at `next`. */
 
 struct event_filter { /* "" is any */
     char tenant[NAME_BYTES_MAX + 1];
@@ -21,14 +21,15 @@ struct query {
     uint64_t after;  /* only numbers above; 0 is all */
     uint64_t before; /* only numbers below; 0 is all */
     uint64_t items_max;
-    size_t bytes_max; /* of packed items; the first one is taken whatever its size */
+    size_t bytes_max;  /* of packed items; the first one is taken whatever its size */
     uint64_t scan_max; /* records looked at */
 };
 
 struct query_result {
     struct buffer *items; /* event_item maps, one behind the other; added to */
     uint64_t count;
-    uint64_t seen;    /* the last number that was looked at or passed over; `after` or `before` to go on */
+    uint64_t
+        seen; /* the last number that was looked at or passed over; `after` or `before` to go on */
     bool is_complete; /* nothing is left in the range */
 };
 

@@ -1,5 +1,5 @@
-/* Rows of the requests table: body hash [32], first event number u64, count u32 (both big-endian), then
- * the intent's text. */
+/* Rows of the requests table: body hash [32], first event number u64, count u32 (both big-endian),
+ * then the intent's text. */
 #include "eventd/requests.h"
 
 #include <string.h>
@@ -43,12 +43,12 @@ enum status requests_find(struct db_txn *txn, const struct uuid *id, const struc
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
         return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its row");
     if (memcmp(row.data, body_hash->bytes, HASH_BYTES) != 0)
-        return problem_set(problem, STATUS_ABORTED, "request_id",
-                           "was used before with another request (%.*s%sevent %llu): draw a new one",
-                           (int)(row.size - AT_INTENT), (const char *)row.data + AT_INTENT,
-                           row.size > AT_INTENT ? ", " : "",
-                           (unsigned long long)table_number_value(
-                               span_of(row.data + AT_FIRST, 8)));
+        return problem_set(
+            problem, STATUS_ABORTED, "request_id",
+            "was used before with another request (%.*s%sevent %llu): draw a new one",
+            (int)(row.size - AT_INTENT), (const char *)row.data + AT_INTENT,
+            row.size > AT_INTENT ? ", " : "",
+            (unsigned long long)table_number_value(span_of(row.data + AT_FIRST, 8)));
     outcome->body_hash = *body_hash;
     outcome->intent = "";
     outcome->first_id = table_number_value(span_of(row.data + AT_FIRST, 8));

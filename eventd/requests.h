@@ -6,15 +6,16 @@
 #include "common/base/uuid.h"
 #include "common/db/db.h"
 
-/* What came of requests that carried a request_id, so that a repeated one gets its first outcome. Keys
- * begin with the time at which the caller drew the id: the oldest rows stand first. Kept for 24 hours,
- * and at most REQUESTS_KEPT_MAX. */
+/* What came of requests that carried a request_id, so that a repeated one gets its first outcome.
+ * Keys begin with the time at which the caller drew the id: the oldest rows stand first. Kept for
+ * 24 hours, and at most REQUESTS_KEPT_MAX. */
 
 enum { INTENT_BYTES_MAX = 64 };
 
 struct request_outcome {
     struct hash body_hash;
-    const char *intent; /* the method that the first caller asked for; "" when it is event.append's */
+    const char
+        *intent; /* the method that the first caller asked for; "" when it is event.append's */
     uint64_t first_id;
     uint32_t count;
 };
@@ -22,7 +23,8 @@ struct request_outcome {
 /* not_found: new. OK: repeated, `outcome` is filled. aborted: the id was used with another body.
  * invalid_argument: older than what is kept, or from the future. The last two fill `problem`. */
 enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
-                          uint64_t now_ms, struct request_outcome *outcome, struct problem *problem);
+                          uint64_t now_ms, struct request_outcome *outcome,
+                          struct problem *problem);
 
 enum status requests_put(struct db_txn *txn, const struct uuid *id,
                          const struct request_outcome *outcome);

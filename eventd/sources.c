@@ -1,5 +1,5 @@
-/* Positions of sources. Keys of one source stand together, so that its incarnations and its window are
- * short walks. */
+/* Positions of sources. Keys of one source stand together, so that its incarnations and its window
+ * are short walks. */
 #include "eventd/sources.h"
 
 #include <string.h>
@@ -71,9 +71,9 @@ static enum status read_row(struct db_txn *txn, const struct source_key *key, si
                             struct span *row)
 {
     TRY(table_get(txn, EVENTS_SOURCES, key_span(key), row));
-    return row->size == size ? STATUS_OK
-                             : log_failure(STATUS_DATA_LOSS, "read source", "reason",
-                                           "not the size of its row");
+    return row->size == size
+               ? STATUS_OK
+               : log_failure(STATUS_DATA_LOSS, "read source", "reason", "not the size of its row");
 }
 
 enum status sources_last(struct db_txn *txn, const struct source_position *position, uint64_t *last)
@@ -175,8 +175,8 @@ static enum status survey_source(struct db_txn *txn, const char *name, size_t *c
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-/* How many sources there are, and the one whose newest event is the oldest. Runs only when a source is
- * met for the first time. */
+/* How many sources there are, and the one whose newest event is the oldest. Runs only when a source
+ * is met for the first time. */
 static enum status survey_all(struct db_txn *txn, size_t *count, struct incarnation *oldest)
 {
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };

@@ -5,17 +5,17 @@
 #include "common/base/problem.h"
 #include "common/db/db.h"
 
-/* Who numbers its own events: an outbox, a supervisor. A source is a name and an incarnation (random,
- * new whenever the source begins again at 1). Its next number appends, an older one with the same body
- * is acknowledged with the event it became, so a source may repeat what it does not know to have
- * arrived.
+/* Who numbers its own events: an outbox, a supervisor. A source is a name and an incarnation
+ * (random, new whenever the source begins again at 1). Its next number appends, an older one with
+ * the same body is acknowledged with the event it became, so a source may repeat what it does not
+ * know to have arrived.
  *
  * Rows of the sources table:
  *   'i' name NUL incarnation           -> last number u64, its event u64
  *   'w' name NUL incarnation number    -> event u64, body hash; the newest SOURCE_WINDOW numbers
  *
- * At most SOURCE_INCARNATIONS_MAX incarnations of a source and SOURCES_MAX sources are kept; the one
- * that was silent for longest goes. */
+ * At most SOURCE_INCARNATIONS_MAX incarnations of a source and SOURCES_MAX sources are kept; the
+ * one that was silent for longest goes. */
 
 enum { SOURCE_INCARNATION_BYTES = 16, SOURCE_INCARNATIONS_MAX = 8 };
 
@@ -26,10 +26,10 @@ struct source_position {
     struct hash body_hash;
 };
 
-/* not_found: new, to be appended. OK: repeated, *event_id is what it became. data_loss: repeated with
- * another body. failed_precondition: not the number that is expected, or too old to compare. The last
- * two fill `problem`. `last` is the newest number, of rows or of this batch's earlier events; pass what
- * sources_last returned or what the batch has added. */
+/* not_found: new, to be appended. OK: repeated, *event_id is what it became. data_loss: repeated
+ * with another body. failed_precondition: not the number that is expected, or too old to compare.
+ * The last two fill `problem`. `last` is the newest number, of rows or of this batch's earlier
+ * events; pass what sources_last returned or what the batch has added. */
 enum status sources_check(struct db_txn *txn, const struct source_position *position, uint64_t last,
                           uint64_t *event_id, struct problem *problem);
 

@@ -95,7 +95,8 @@ void stopping_init(struct stopping *stopping, struct eventd *eventd, struct life
         .settings = settings,
     };
     ev_prepare_init(&stopping->each_turn, on_each_turn);
-    ev_timer_init(&stopping->deadline, on_deadline, (double)settings->shutdown_timeout_ms / 1000., 0.);
+    ev_timer_init(&stopping->deadline, on_deadline, (double)settings->shutdown_timeout_ms / 1000.,
+                  0.);
     stopping->each_turn.data = stopping->deadline.data = stopping;
     lifecycle->on_stop = on_stop;
     lifecycle->context = stopping;

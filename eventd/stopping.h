@@ -6,9 +6,10 @@
 #include "common/rpc/server.h"
 #include "eventd/methods.h"
 
-/* How eventd ends: intake stops, watches end, what was received is answered (counted, not waited for),
- * the log gets its last event if an orderly shutdown was begun, the last commit sets the clean flag. A
- * client that does not read its answers is not waited for beyond shutdown_timeout_ms. */
+/* How eventd ends: intake stops, watches end, what was received is answered (counted, not waited
+ * for), the log gets its last event if an orderly shutdown was begun, the last commit sets the
+ * clean flag. A client that does not read its answers is not waited for beyond shutdown_timeout_ms.
+ */
 struct stopping {
     struct eventd *eventd;
     struct lifecycle *lifecycle;

@@ -1,5 +1,5 @@
-/* Watches share one budget per turn, so that a thousand that start at 1 do not hold up appends. Where
- * one of them is, is a single number: nothing can be missed or sent twice. */
+/* Watches share one budget per turn, so that a thousand that start at 1 do not hold up appends.
+ * Where one of them is, is a single number: nothing can be missed or sent twice. */
 #include "eventd/watch.h"
 
 #include <stdlib.h>
@@ -67,9 +67,9 @@ static bool is_behind(const struct watch *watch)
 static bool anybody_is_behind(const struct watch_list *list)
 {
     struct watch *watch;
-    DL_FOREACH (list->watches, watch)
-        if (is_behind(watch))
-            return true;
+    DL_FOREACH(list->watches, watch)
+    if (is_behind(watch))
+        return true;
     return false;
 }
 
@@ -128,9 +128,9 @@ static void advance_all(struct watch_list *list)
     if (scan_max < SLICE_RECORDS_MIN)
         scan_max = SLICE_RECORDS_MIN;
     struct watch *watch, *next;
-    DL_FOREACH_SAFE (list->watches, watch, next)
-        if (is_behind(watch))
-            advance(watch, &txn, scan_max);
+    DL_FOREACH_SAFE(list->watches, watch, next)
+    if (is_behind(watch))
+        advance(watch, &txn, scan_max);
     buffer_shrink(&list->items, SLICE_BYTES);
     buffer_shrink(&list->params, SLICE_BYTES);
 }
@@ -149,9 +149,9 @@ static void on_slow(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct watch_list *list = timer->data;
     uint64_t now_ns = clock_boottime_ns();
     struct watch *watch, *next;
-    DL_FOREACH_SAFE (list->watches, watch, next)
-        if (watch->is_paused && now_ns - watch->paused_ns > SLOW_SECONDS_MAX * 1000000000ull)
-            end(watch, STATUS_RESOURCE_EXHAUSTED, "the client does not read fast enough");
+    DL_FOREACH_SAFE(list->watches, watch, next)
+    if (watch->is_paused && now_ns - watch->paused_ns > SLOW_SECONDS_MAX * 1000000000ull)
+        end(watch, STATUS_RESOURCE_EXHAUSTED, "the client does not read fast enough");
 }
 
 void watch_list_wake(struct watch_list *list)
@@ -181,8 +181,8 @@ void watch_list_close(struct watch_list *list)
     if (list->loop == NULL)
         return;
     struct watch *watch, *next;
-    DL_FOREACH_SAFE (list->watches, watch, next)
-        end(watch, STATUS_UNAVAILABLE, "eventd is stopping");
+    DL_FOREACH_SAFE(list->watches, watch, next)
+    end(watch, STATUS_UNAVAILABLE, "eventd is stopping");
     ev_timer_stop(list->loop, &list->slice);
     ev_timer_stop(list->loop, &list->slow);
     buffer_close(&list->items);

@@ -7,9 +7,9 @@
 #include "eventd/event_store.h"
 #include "eventd/query.h"
 
-/* Live tails: each watch is a deferred event.watch call and the last number it was sent. After a commit,
- * and whenever it has fallen behind, it gets what it lacks in bounded slices. A client that does not
- * read is waited for, then cut off; it resumes from the last number it saw. */
+/* Live tails: each watch is a deferred event.watch call and the last number it was sent. After a
+ * commit, and whenever it has fallen behind, it gets what it lacks in bounded slices. A client that
+ * does not read is waited for, then cut off; it resumes from the last number it saw. */
 
 struct watch;
 struct watch_list {

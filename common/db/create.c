@@ -1,5 +1,5 @@
-/* Creation of a store. LMDB never creates the final name in place: a power cut in the middle of that
- * leaves a file that never opens again. */
+/* Creation of a store. LMDB never creates the final name in place: a power cut in the middle of
+ * that leaves a file that never opens again. */
 #include "common/db/create.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
-/* Stores: opening, closing and transactions. The normal path of a writer: lease, creation if there is
- * none, probe in a child, open, sync, an empty write transaction, identity, clean flag. Failures are
- * logged here, where LMDB gives them, and leave the store as it was. */
+/* Stores: opening, closing and transactions. The normal path of a writer: lease, creation if there
+ * is none, probe in a child, open, sync, an empty write transaction, identity, clean flag. Failures
+ * are logged here, where LMDB gives them, and leave the store as it was. */
 #include "common/db/db.h"
 
 #include <errno.h>
@@ -52,8 +52,8 @@ static enum status take_lease(struct db *db, const struct db_schema *schema, con
     return status;
 }
 
-/* After a crash the last writer's pages may be in the page cache only, and readers may see the log end
- * one transaction early: a sync and an empty write transaction settle both. */
+/* After a crash the last writer's pages may be in the page cache only, and readers may see the log
+ * end one transaction early: a sync and an empty write transaction settle both. */
 static enum status settle(struct db *db)
 {
     int rc = db->schema->is_durable ? mdb_env_sync(db->env, 1) : 0;
@@ -139,7 +139,8 @@ enum status db_open_reader(struct db *db, const struct db_schema *schema, const 
     return status;
 }
 
-static enum status open_without_trace(struct db *db, const struct db_schema *schema, const char *dir)
+static enum status open_without_trace(struct db *db, const struct db_schema *schema,
+                                      const char *dir)
 {
     char path[4096];
     bool is_held;
@@ -277,7 +278,8 @@ void db_end(struct db_txn *txn)
 }
 
 /* Without space LMDB fails before it touches a meta page and goes on; when a meta page was being
- * written, it refuses every further transaction. Only the first is certain to have changed nothing. */
+ * written, it refuses every further transaction. Only the first is certain to have changed nothing.
+ */
 static enum status judge_commit(struct db *db, int rc)
 {
     enum status status = failure(db, "commit", rc);

@@ -9,18 +9,18 @@
 
 #include <lmdb.h>
 
-/* One LMDB environment with the rules of docs/databases.md: lease, creation under another name, quick
- * probe in an exec'd child, open sequence, rows that prove themselves, digests of tables. A process
- * opens a store once. One writer; any number of readers in other processes. */
+/* One LMDB environment with the rules of docs/databases.md: lease, creation under another name,
+ * quick probe in an exec'd child, open sequence, rows that prove themselves, digests of tables. A
+ * process opens a store once. One writer; any number of readers in other processes. */
 
 enum { DB_TABLES_MAX = 16, DB_KEY_BYTES_MAX = 511, DB_VALUE_BYTES_MAX = 1024 * 1024 };
 
 enum table_flags {
     TABLE_PLAIN = 0,
-    TABLE_DIGEST = 1 << 0,  /* meta keeps the count and the sum of the rows' hashes */
+    TABLE_DIGEST = 1 << 0,   /* meta keeps the count and the sum of the rows' hashes */
     TABLE_UNSEALED = 1 << 1, /* the value proves itself (events: their chain hash) */
-    TABLE_DERIVED = 1 << 2   /* can be made again from other tables: a wrong digest is left to the owner,
-                              * who compares after opening, instead of failing the probe */
+    TABLE_DERIVED = 1 << 2   /* can be made again from other tables: a wrong digest is left to the
+                              * owner, who compares after opening, instead of failing the probe */
 };
 
 struct table_schema {
@@ -51,16 +51,16 @@ struct db {
     MDB_dbi tables[DB_TABLES_MAX];
     MDB_dbi meta;
     struct store_identity identity;
-    struct file_lock lease;      /* writers only */
+    struct file_lock lease; /* writers only */
     bool is_writer;
-    bool was_clean;              /* the clean flag as it was found; a writer clears it when it opens */
-    dev_t device;                /* of data.mdb as opened */
+    bool was_clean; /* the clean flag as it was found; a writer clears it when it opens */
+    dev_t device;   /* of data.mdb as opened */
     ino_t inode;
-    uint64_t meta_txnids[2];     /* without trace: of both meta pages, as found */
-    MDB_txn *spare_reader;       /* a reset read transaction, renewed by the next one */
-    uint64_t file_bytes;         /* length of data.mdb, as far as zeros were written ahead */
-    bool is_short_of_space;      /* the disk refuses to make the file longer: refuse what grows */
-    bool is_failed;              /* a commit ended with an unknown outcome: write no more, exit */
+    uint64_t meta_txnids[2]; /* without trace: of both meta pages, as found */
+    MDB_txn *spare_reader;   /* a reset read transaction, renewed by the next one */
+    uint64_t file_bytes;     /* length of data.mdb, as far as zeros were written ahead */
+    bool is_short_of_space;  /* the disk refuses to make the file longer: refuse what grows */
+    bool is_failed;          /* a commit ended with an unknown outcome: write no more, exit */
     char dir[4096];
 };
 
@@ -71,22 +71,28 @@ struct db_txn {
     MDB_txn *txn;
     enum status status; /* the first failure of a write; commit returns it */
     bool is_write;
-    struct { uint64_t count; uint8_t sum[32]; bool is_loaded, is_dirty; } digests[DB_TABLES_MAX];
+    struct {
+        uint64_t count;
+        uint8_t sum[32];
+        bool is_loaded, is_dirty;
+    } digests[DB_TABLES_MAX];
 };
 
-/* Takes the lease (up to 5 s for a dying holder, then `locked`), creates the store if there is none,
- * has a child of this program probe it (db_probe_main, in `program --probe-store NAME DIR`), opens it.
- * data_loss: the probe or the open sequence found damage; the store has not been touched. */
+/* Takes the lease (up to 5 s for a dying holder, then `locked`), creates the store if there is
+ * none, has a child of this program probe it (db_probe_main, in `program --probe-store NAME DIR`),
+ * opens it. data_loss: the probe or the open sequence found damage; the store has not been touched.
+ */
 enum status db_open_writer(struct db *db, const struct db_schema *schema, const char *dir);
 
 /* Maps an existing store for reading, lock-free. not_found when there is none. */
 enum status db_open_reader(struct db *db, const struct db_schema *schema, const char *dir);
 
-/* For a dry run while no writer holds the lease: RDONLY | NOLOCK, leaving no trace. failed_precondition
- * when the lease is held. See db_is_stable. */
+/* For a dry run while no writer holds the lease: RDONLY | NOLOCK, leaving no trace.
+ * failed_precondition when the lease is held. See db_is_stable. */
 enum status db_open_without_trace(struct db *db, const struct db_schema *schema, const char *dir);
 
-/* Whether the meta pages are still the ones found at open: what was read without locks then holds. */
+/* Whether the meta pages are still the ones found at open: what was read without locks then holds.
+ */
 enum status db_is_stable(struct db *db, bool *is_stable);
 
 /* A writer's last commit sets the clean flag when `is_clean`. */
@@ -106,7 +112,8 @@ enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_by
 enum status db_begin_read(struct db *db, struct db_txn *txn);
 enum status db_begin_write(struct db *db, struct db_txn *txn);
 /* Ends the transaction. When a write in it had failed, returns that status and nothing happened.
- * resource_exhausted: no space, nothing happened. unknown: it may be there after a restart or not. */
+ * resource_exhausted: no space, nothing happened. unknown: it may be there after a restart or not.
+ */
 enum status db_commit(struct db_txn *txn);
 void db_end(struct db_txn *txn); /* aborts a write, ends a read; a zeroed or ended one is fine */
 

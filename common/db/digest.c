@@ -1,5 +1,5 @@
-/* Digests live in struct db_txn while a transaction is open: one read and one write of `meta` per table
- * and transaction, however many rows it changes. */
+/* Digests live in struct db_txn while a transaction is open: one read and one write of `meta` per
+ * table and transaction, however many rows it changes. */
 #include "common/db/digest.h"
 
 #include <stdio.h>

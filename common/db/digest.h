@@ -3,8 +3,8 @@
 
 #include "common/db/db.h"
 
-/* The proof of a whole table: how many rows it has and the sum of their seals. Kept in `meta`, loaded
- * once per transaction, written back by its commit. */
+/* The proof of a whole table: how many rows it has and the sum of their seals. Kept in `meta`,
+ * loaded once per transaction, written back by its commit. */
 
 /* data_loss when `meta` has no digest of this table. */
 enum status digest_load(struct db_txn *txn, unsigned table);

@@ -1,5 +1,5 @@
-/* What creation, writer, reader and probe have in common. A failure here is logged where the system or
- * LMDB gave it; nothing is repaired. */
+/* What creation, writer, reader and probe have in common. A failure here is logged where the system
+ * or LMDB gave it; nothing is repaired. */
 #include "common/db/environment.h"
 
 #include <errno.h>
@@ -25,7 +25,8 @@ enum { IDENTITY_FORMAT = 0, IDENTITY_ID = 4, IDENTITY_INCARNATION = 20, IDENTITY
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags)
 {
-    /* libsodium picks its fast implementations here; without it hashing works, at half the speed. */
+    /* libsodium picks its fast implementations here; without it hashing works, at half the speed.
+     */
     ensure(sodium_init() >= 0);
     ensure(schema->table_count <= DB_TABLES_MAX);
     db->schema = schema;

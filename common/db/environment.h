@@ -5,12 +5,13 @@
 
 /* The parts of opening that every way of opening shares: creation, writer, reader, probe. */
 
-/* Opens LMDB with MDB_NOTLS and `flags`; the data descriptor is close-on-exec afterwards. On failure
- * db_close cleans up. */
+/* Opens LMDB with MDB_NOTLS and `flags`; the data descriptor is close-on-exec afterwards. On
+ * failure db_close cleans up. */
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags);
 
-/* Opens the handles of all tables in `txn`; with MDB_CREATE makes them. data_loss when one is missing. */
+/* Opens the handles of all tables in `txn`; with MDB_CREATE makes them. data_loss when one is
+ * missing. */
 enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags);
 
 /* Reads who the store is; data_loss when that row is broken, failed_precondition when it is another

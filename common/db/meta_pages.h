@@ -15,9 +15,9 @@ struct meta_pages {
     uint64_t pages_used; /* by the newer of the two */
 };
 
-/* data_loss (logged) when the file cannot be what LMDB wrote. A file that is shorter than pages_used is
- * accepted here: LMDB need not write a last page that was taken and freed within one transaction. See
- * the probe. */
+/* data_loss (logged) when the file cannot be what LMDB wrote. A file that is shorter than
+ * pages_used is accepted here: LMDB need not write a last page that was taken and freed within one
+ * transaction. See the probe. */
 enum status meta_pages_read(const char *dir, struct meta_pages *pages);
 
 #endif

@@ -1,6 +1,6 @@
-/* The quick probe, both sides. The parent holds the lease, so the child maps a file that nobody writes;
- * whatever a damaged file makes LMDB do (abort, SIGBUS, divide by zero, walk in circles) ends the child
- * and is its answer. */
+/* The quick probe, both sides. The parent holds the lease, so the child maps a file that nobody
+ * writes; whatever a damaged file makes LMDB do (abort, SIGBUS, divide by zero, walk in circles)
+ * ends the child and is its answer. */
 #include "common/db/probe.h"
 
 #include <errno.h>
@@ -25,8 +25,8 @@ extern char **environ;
 /* Processor time, not time on the clock: a slow disk is no damage, a tree with a circle is. */
 enum { PROBE_CPU_SECONDS_MAX = 60 };
 
-/* LMDB keeps its list of free pages in the first tree: transaction id -> count, then page numbers. Counts
- * the pages of [first, end) that are listed. */
+/* LMDB keeps its list of free pages in the first tree: transaction id -> count, then page numbers.
+ * Counts the pages of [first, end) that are listed. */
 static enum status count_free(struct db_txn *txn, uint64_t first, uint64_t end, uint64_t *count)
 {
     MDB_cursor *cursor;
@@ -107,8 +107,9 @@ static enum status judge_exit(const char *dir, int code)
     if (code == status_exit_code(STATUS_DATA_LOSS))
         return STATUS_DATA_LOSS;
     return log_failure(STATUS_DATA_LOSS, "probe store", "dir", dir, "exit_code", NUMBER(code),
-                       "reason", "the probe broke down (a program that opens stores must call "
-                                 "schema_probe_if_asked first)");
+                       "reason",
+                       "the probe broke down (a program that opens stores must call "
+                       "schema_probe_if_asked first)");
 }
 
 static enum status judge_signal(const char *dir, int signal_number)

@@ -6,10 +6,10 @@
 struct db;
 struct db_schema;
 
-/* The quick probe: what a program runs when its argv says `--probe-store NAME DIR`. Checks file length
- * against both meta pages, page size, flags, roots, then meta, digests of the flagged tables, and
- * `check_rows` of the store's own (may be NULL). Opens without a trace and asks nobody for the lease:
- * the parent holds it. The exit code is a status's. */
+/* The quick probe: what a program runs when its argv says `--probe-store NAME DIR`. Checks file
+ * length against both meta pages, page size, flags, roots, then meta, digests of the flagged
+ * tables, and `check_rows` of the store's own (may be NULL). Opens without a trace and asks nobody
+ * for the lease: the parent holds it. The exit code is a status's. */
 int db_probe_main(const struct db_schema *schema, const char *dir,
                   enum status (*check_rows)(struct db *db));
 

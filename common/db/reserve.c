@@ -1,6 +1,6 @@
-/* The zeros go where the file ends, as the kernel says at that moment, and no transaction is open: they
- * can never lie on what LMDB has written. Real zeros, because space that is only allocated (fallocate)
- * must still be marked as written, in the journal again. */
+/* The zeros go where the file ends, as the kernel says at that moment, and no transaction is open:
+ * they can never lie on what LMDB has written. Real zeros, because space that is only allocated
+ * (fallocate) must still be marked as written, in the journal again. */
 #include "common/db/reserve.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Seals of rows and sums of seals. Small rows, which is nearly all of them, are hashed in one call. */
+/* Seals of rows and sums of seals. Small rows, which is nearly all of them, are hashed in one call.
+ */
 #include "common/db/seal.h"
 
 enum { ONE_CALL_BYTES = 512 };

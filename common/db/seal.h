@@ -14,8 +14,8 @@ struct hash row_seal(const struct store_identity *identity, const char *table, s
 bool row_unseal(const struct store_identity *identity, const char *table, struct span key,
                 struct span stored, struct span *value, struct hash *seal);
 
-/* Adds to, or takes from, a sum of seals mod 2^256 (little-endian): the order of rows does not matter,
- * and one more or less shows. */
+/* Adds to, or takes from, a sum of seals mod 2^256 (little-endian): the order of rows does not
+ * matter, and one more or less shows. */
 void seal_sum_add(uint8_t sum[HASH_BYTES], const struct hash *seal);
 void seal_sum_subtract(uint8_t sum[HASH_BYTES], const struct hash *seal);
 

@@ -1,5 +1,5 @@
-/* Rows: sealed on the way in, checked on the way out. A failed write is remembered in the transaction,
- * whose commit then refuses. */
+/* Rows: sealed on the way in, checked on the way out. A failed write is remembered in the
+ * transaction, whose commit then refuses. */
 #include "common/db/table.h"
 
 #include "common/base/auto.h"
@@ -231,8 +231,7 @@ enum status table_verify(struct db_txn *txn, unsigned table)
     }
     if (status != STATUS_NOT_FOUND)
         return status;
-    if (count != txn->digests[table].count ||
-        memcmp(sum, txn->digests[table].sum, sizeof sum) != 0)
+    if (count != txn->digests[table].count || memcmp(sum, txn->digests[table].sum, sizeof sum) != 0)
         return log_failure(STATUS_DATA_LOSS, "compare table with its digest", "dir", txn->db->dir,
                            "table", schema_of(txn, table)->name, "rows", NUMBER(count), "expected",
                            NUMBER(txn->digests[table].count), "reason",

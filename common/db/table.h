@@ -5,8 +5,8 @@
 
 /* Rows of one table of an open transaction. Values are sealed on the way in and checked on the way
  * out: BLAKE2b-256 over key, value and store id behind each value. A row whose seal is broken is
- * data_loss, never "not found". `table` is the index in the schema. Keys and values that are put must
- * not point into the map of the same transaction: a put may move pages. */
+ * data_loss, never "not found". `table` is the index in the schema. Keys and values that are put
+ * must not point into the map of the same transaction: a put may move pages. */
 
 /* not_found is not logged. The value is without its seal. */
 enum status table_get(struct db_txn *txn, unsigned table, struct span key, struct span *value);
@@ -20,8 +20,8 @@ enum status table_clear(struct db_txn *txn, unsigned table);
 
 /* Rows of a TABLE_DIGEST table by its digest, of others by LMDB's count. */
 enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count);
-/* Walks a TABLE_DIGEST table and compares with its digest: data_loss when a row is missing, extra or
- * broken. */
+/* Walks a TABLE_DIGEST table and compares with its digest: data_loss when a row is missing, extra
+ * or broken. */
 enum status table_verify(struct db_txn *txn, unsigned table);
 
 struct table_cursor {
@@ -37,10 +37,13 @@ enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struc
                               struct span *value);
 enum status table_cursor_last(struct table_cursor *cursor, struct span *key, struct span *value);
 enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value);
-enum status table_cursor_previous(struct table_cursor *cursor, struct span *key, struct span *value);
+enum status table_cursor_previous(struct table_cursor *cursor, struct span *key,
+                                  struct span *value);
 
 /* A number as a key that sorts: 8 bytes, big-endian. */
-struct table_number { uint8_t bytes[8]; };
+struct table_number {
+    uint8_t bytes[8];
+};
 struct table_number table_number(uint64_t value);
 uint64_t table_number_value(struct span key); /* 0 when it is no such key */
 static inline struct span table_number_key(const struct table_number *number)

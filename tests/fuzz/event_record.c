@@ -1,6 +1,6 @@
-/* Event records made of any bytes: refused, or read into an event that packs and reads the same again.
- * The input is tried as a record, and as the body of a record whose header and hash are right, because
- * no fuzzer finds a hash. */
+/* Event records made of any bytes: refused, or read into an event that packs and reads the same
+ * again. The input is tried as a record, and as the body of a record whose header and hash are
+ * right, because no fuzzer finds a hash. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

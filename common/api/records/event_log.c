@@ -1,5 +1,5 @@
-/* Reading the event store. Every record is checked when it is read: its hash, its number against its
- * key, and the store it belongs to. */
+/* Reading the event store. Every record is checked when it is read: its hash, its number against
+ * its key, and the store it belongs to. */
 #include "common/api/records/event_log.h"
 
 #include <stdio.h>
@@ -40,7 +40,8 @@ static enum status check_place(struct db_txn *txn, uint64_t id, const struct eve
     return STATUS_OK;
 }
 
-enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena, struct event *event)
+enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
+                           struct event *event)
 {
     struct table_number number = table_number(id);
     struct span record;
@@ -61,7 +62,8 @@ static enum status decode_row(const struct field_table *table, struct span value
     return STATUS_OK;
 }
 
-enum status live_find(struct db_txn *txn, const char *tenant, const char *name, struct live_row *row)
+enum status live_find(struct db_txn *txn, const char *tenant, const char *name,
+                      struct live_row *row)
 {
     char key[SERVICE_KEY_BYTES];
     struct span value;
@@ -187,8 +189,8 @@ enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span 
         return STATUS_NOT_FOUND;
     struct reader value;
     struct span found;
-    if (map_find(event.payload, "spec", &value) != STATUS_OK ||
-        reader_peek(&value) != WIRE_MAP || reader_any(&value, &found) != STATUS_OK)
+    if (map_find(event.payload, "spec", &value) != STATUS_OK || reader_peek(&value) != WIRE_MAP ||
+        reader_any(&value, &found) != STATUS_OK)
         return log_failure(STATUS_DATA_LOSS, "read spec", "event", NUMBER(generation), "reason",
                            "the payload has no spec");
     *spec = found;

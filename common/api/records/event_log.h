@@ -12,13 +12,15 @@
 /* The newest number, 0 for an empty log. */
 enum status event_log_last(struct db_txn *txn, uint64_t *id);
 /* One event, checked. not_found when there is no such number. The payload points into the map. */
-enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena, struct event *event);
+enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
+                           struct event *event);
 
-enum status live_find(struct db_txn *txn, const char *tenant, const char *name, struct live_row *row);
+enum status live_find(struct db_txn *txn, const char *tenant, const char *name,
+                      struct live_row *row);
 enum status tenant_find(struct db_txn *txn, const char *tenant, struct tenant_row *row);
 
-/* Calls `visit` for each wanted service in the order of TENANT/NAME, until it returns another status
- * than OK. The table's digest is checked along the way: data_loss when a row is missing. */
+/* Calls `visit` for each wanted service in the order of TENANT/NAME, until it returns another
+ * status than OK. The table's digest is checked along the way: data_loss when a row is missing. */
 enum status live_each(struct db_txn *txn,
                       enum status (*visit)(void *context, const char *tenant, const char *name,
                                            const struct live_row *row),
@@ -29,9 +31,9 @@ enum status tenant_each(struct db_txn *txn,
                         void *context);
 enum status live_count(struct db_txn *txn, uint64_t *count);
 
-/* Checks numbers and hashes of the chain from `first` (its predecessor included, when there is one) to
- * the end, at most `count_max` records. *intact_from is the first number of the unbroken run that ends
- * the checked part; data_loss (logged, with the number) when a link is broken. */
+/* Checks numbers and hashes of the chain from `first` (its predecessor included, when there is one)
+ * to the end, at most `count_max` records. *intact_from is the first number of the unbroken run
+ * that ends the checked part; data_loss (logged, with the number) when a link is broken. */
 enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_max,
                              uint64_t *checked);
 

@@ -1,5 +1,5 @@
-/* Packing and reading event records. Reading trusts nothing: whatever is not exactly what event_encode
- * makes is data_loss, and the hash at the end covers every byte before it. */
+/* Packing and reading event records. Reading trusts nothing: whatever is not exactly what
+ * event_encode makes is data_loss, and the hash at the end covers every byte before it. */
 #include "common/api/records/event_record.h"
 
 #include <stdio.h>
@@ -232,8 +232,8 @@ enum status event_decode(struct span record, struct arena *arena, struct event *
 {
     struct event decoded;
     TRY(event_decode_header(record, &decoded));
-    struct reader reader = reader_of(span_of(record.data + EVENT_HEADER_BYTES,
-                                             record.size - EVENT_HEADER_BYTES - HASH_BYTES));
+    struct reader reader = reader_of(
+        span_of(record.data + EVENT_HEADER_BYTES, record.size - EVENT_HEADER_BYTES - HASH_BYTES));
     uint32_t count;
     enum status status = reader_map(&reader, &count);
     for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {

@@ -6,16 +6,16 @@
 #include "common/base/hash.h"
 #include "common/base/uuid.h"
 
-/* One event as it lies in the store. Fixed header, little-endian, that a raw scan of a damaged file can
- * find; a msgpack body; the BLAKE2b-256 of everything before it:
+/* One event as it lies in the store. Fixed header, little-endian, that a raw scan of a damaged file
+ * can find; a msgpack body; the BLAKE2b-256 of everything before it:
  *
  *   0  magic "SoloEvt1"   8  format u32   12 length u32 (whole record)   16 log id [16]
  *   32 epoch u64   40 id u64   48 wall ns u64   56 boottime ns u64   64 previous hash [32]
- *   96 previous number of the same tenant u64   104 of the same type u64   112 of the same subject u64
- *   120 body ...   length-32 hash [32]
+ *   96 previous number of the same tenant u64   104 of the same type u64   112 of the same subject
+ * u64 120 body ...   length-32 hash [32]
  *
- * The body is a map: type, tenant, subject, causation_id, request_id, source (map: name, incarnation,
- * number), payload; what is empty is left out. */
+ * The body is a map: type, tenant, subject, causation_id, request_id, source (map: name,
+ * incarnation, number), payload; what is empty is left out. */
 enum { EVENT_HEADER_BYTES = 120, EVENT_FORMAT = 1 };
 #define EVENT_MAGIC "SoloEvt1"
 

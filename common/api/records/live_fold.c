@@ -67,8 +67,8 @@ static enum status fold_completed(const struct live_row *before, const struct ev
     return STATUS_OK;
 }
 
-enum status live_fold(const struct live_row *before, enum event_type type, const struct event *event,
-                      struct live_row *after, enum fold_change *change)
+enum status live_fold(const struct live_row *before, enum event_type type,
+                      const struct event *event, struct live_row *after, enum fold_change *change)
 {
     *change = FOLD_NOTHING;
     switch (type) {

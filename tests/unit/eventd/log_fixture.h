@@ -5,8 +5,8 @@
 #include "eventd/appending.h"
 #include "eventd/event_store.h"
 
-/* An event store in a scratch folder, and requests to it without a server around. What must succeed and
- * does not fails the test. */
+/* An event store in a scratch folder, and requests to it without a server around. What must succeed
+ * and does not fails the test. */
 extern struct event_store store;
 
 void fixture_open(void);

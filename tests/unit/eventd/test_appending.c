@@ -23,8 +23,9 @@ static void expect_refused(struct rpc_call call, struct event_append_request req
     struct append_outcome outcome;
     uint64_t before = store.committed_id;
     enum status status = append_one(&call, &request, &outcome);
-    cr_expect_eq(status, expected, "%s by %d: %s instead of %s (%s)", request.type, call.caller.kind,
-                 status_name(status), status_name(expected), call.problem.message);
+    cr_expect_eq(status, expected, "%s by %d: %s instead of %s (%s)", request.type,
+                 call.caller.kind, status_name(status), status_name(expected),
+                 call.problem.message);
     cr_expect_str_eq(call.problem.field, field);
     cr_expect_neq(call.problem.message[0], '\0');
     cr_expect_eq(store.committed_id, before);
@@ -37,8 +38,8 @@ Test(appending, each_type_has_one_writer)
     static const char *const daemons[] = { "eventd", "tokend", "vaultd", "deployd", "solod" };
     for (int type = 0; type < EVENT_TYPES; type++) {
         const char *name = event_type_name((enum event_type)type);
-        struct event_append_request request = request_of(name, "acme", "service/acme/api",
-                                                         payload_deploy("spec"));
+        struct event_append_request request =
+            request_of(name, "acme", "service/acme/api", payload_deploy("spec"));
         expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "type");
         expect_refused(call_of_token("acme"), request, STATUS_PERMISSION_DENIED, "type");
         for (size_t i = 0; i < COUNT_OF(daemons); i++)

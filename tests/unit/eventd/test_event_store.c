@@ -131,7 +131,8 @@ Test(event_store, what_was_said_comes_back)
 enum { TENANTS = 3, SERVICES = 3 };
 
 /* The newest number of anything, found by looking at every event. */
-static uint64_t newest_before(uint64_t id, const char *tenant, const char *type, const char *subject)
+static uint64_t newest_before(uint64_t id, const char *tenant, const char *type,
+                              const char *subject)
 {
     AUTO(arena_close) struct arena arena = { .limit = 16384 };
     while (--id > 0) {
@@ -215,9 +216,8 @@ static void expect_live(uint64_t last)
         struct row *row = &rows[(tenant[1] - '0') * SERVICES + (name[1] - '0')];
         struct live_row after;
         enum fold_change change;
-        cr_assert_eq(
-            live_fold(row->is_wanted ? &row->row : NULL, type, &event, &after, &change),
-            STATUS_OK);
+        cr_assert_eq(live_fold(row->is_wanted ? &row->row : NULL, type, &event, &after, &change),
+                     STATUS_OK);
         if (change == FOLD_PUT)
             row->row = after;
         if (change != FOLD_NOTHING)
@@ -239,9 +239,11 @@ static void expect_live(uint64_t last)
 /* One random event of one random service; `newest` are the last deploys. */
 static void append_random(unsigned *seed, uint64_t newest[TENANTS * SERVICES])
 {
-    static const char *const types[] = { "service_deployed", "service_deployed",
-                                         "service_deployment_failed", "service_completed",
-                                         "service_killed", "service_started", "app.note" };
+    static const char *const types[] = {
+        "service_deployed",  "service_deployed", "service_deployment_failed",
+        "service_completed", "service_killed",   "service_started",
+        "app.note"
+    };
     char tenant[8], name[8], subject[SUBJECT_BYTES];
     int t = rand_r(seed) % TENANTS, s = rand_r(seed) % SERVICES;
     snprintf(tenant, sizeof tenant, "t%d", t);
@@ -307,7 +309,8 @@ Test(event_store, more_subjects_than_the_cache_holds_keep_their_links)
         for (int i = 0; i < SUBJECTS; i++) {
             char subject[32];
             snprintf(subject, sizeof subject, "thing/%d", i);
-            struct event_append_request request = request_of("app.x", "", subject, (struct span){ 0 });
+            struct event_append_request request =
+                request_of("app.x", "", subject, (struct span){ 0 });
             cr_assert_eq(appending_run(&store, &call, &request, 1, &outcome), STATUS_OK);
         }
         cr_assert_eq(event_store_commit(&store), STATUS_OK);
@@ -424,7 +427,11 @@ Test(event_store, the_spec_of_a_generation_is_found)
     struct span spec;
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
     cr_assert_eq(event_log_spec(&txn, 2, &spec), STATUS_OK);
-    cr_expect_eq(memcmp(spec.data, "\x81\xa4text\xa1""a", spec.size), 0);
+    cr_expect_eq(memcmp(spec.data,
+                        "\x81\xa4text\xa1"
+                        "a",
+                        spec.size),
+                 0);
     cr_expect_eq(event_log_spec(&txn, 1, &spec), STATUS_NOT_FOUND, "no deploy");
     cr_expect_eq(event_log_spec(&txn, 99, &spec), STATUS_NOT_FOUND, "no such event");
 }

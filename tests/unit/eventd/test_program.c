@@ -164,7 +164,8 @@ Test(program, an_orderly_shutdown_ends_the_log)
     say_hello(&solod, "solod");
     cr_assert_eq(close_log(&solod), STATUS_OK);
     caller_close(&solod);
-    cr_assert_eq(append(&caller, "after close_log", NULL, NULL), STATUS_OK, "it goes on until then");
+    cr_assert_eq(append(&caller, "after close_log", NULL, NULL), STATUS_OK,
+                 "it goes on until then");
     cr_expect_eq(stop(), 0);
     caller_close(&caller);
     launch(NULL);
@@ -208,8 +209,8 @@ Test(program, a_second_one_is_refused)
 }
 
 #ifdef SOLO_FAULTS
-/* Dies at the fault point while it appends; what a repeated request then gets, and how many events there
- * are, says whether that request had happened entirely or not at all. */
+/* Dies at the fault point while it appends; what a repeated request then gets, and how many events
+ * there are, says whether that request had happened entirely or not at all. */
 static void die_while_appending(const char *fault, bool has_happened)
 {
     char id[UUID_TEXT_BYTES];
@@ -280,7 +281,8 @@ Test(program, a_damaged_store_is_said_to_be_and_nothing_is_touched)
     struct problem problem = { 0 };
     json_t *health = NULL;
     cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_DATA_LOSS);
-    cr_expect_eq(caller_call(&caller, "event.query", NULL, 10000, NULL, &problem), STATUS_DATA_LOSS);
+    cr_expect_eq(caller_call(&caller, "event.query", NULL, 10000, NULL, &problem),
+                 STATUS_DATA_LOSS);
     cr_expect_not_null(strstr(problem.message, "restore"));
     cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 10000, &health, NULL), STATUS_OK);
     cr_expect_str_eq(json_string_value(json_object_get(health, "state")), "damaged");

@@ -157,7 +157,9 @@ Test(query, newest_first_reads_only_the_chain)
     AUTO(buffer_close) struct buffer items = { .limit = FRAME_BYTES_MAX };
     AUTO(db_end) struct db_txn txn = { 0 };
     const struct event_filter filter = { .type = "app.rare" };
-    const struct query query = { .filter = &filter, .items_max = 10, .bytes_max = 9999, .scan_max = 2 };
+    const struct query query = {
+        .filter = &filter, .items_max = 10, .bytes_max = 9999, .scan_max = 2
+    };
     struct query_result result = { .items = &items };
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
     cr_assert_eq(query_newest_first(&txn, &query, &result), STATUS_OK);

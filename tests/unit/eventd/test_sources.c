@@ -90,7 +90,8 @@ Test(sources, a_batch_is_numbered_in_itself)
     cr_expect_eq(outcome.first_id, 1);
     cr_expect_eq(outcome.count, 3);
 
-    const struct event_append_request overlap[] = { report(3, "x"), report(4, "x"), report(5, "x") };
+    const struct event_append_request overlap[] = { report(3, "x"), report(4, "x"),
+                                                    report(5, "x") };
     cr_assert_eq(append_many(&call, overlap, 3, &outcome), STATUS_OK);
     cr_expect_not(outcome.is_repeat);
     cr_expect_eq(outcome.first_id, 4, "what was there already is not appended again");

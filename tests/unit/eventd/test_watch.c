@@ -1,5 +1,5 @@
-/* Watches without a server: the functions of common/rpc that a watch calls are played here, so that a
- * client can be as slow as a test wants. */
+/* Watches without a server: the functions of common/rpc that a watch calls are played here, so that
+ * a client can be as slow as a test wants. */
 #include "eventd/watch.h"
 
 #include <stdio.h>

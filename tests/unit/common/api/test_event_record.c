@@ -182,7 +182,8 @@ Test(event_record, a_body_that_is_no_event_is_refused)
                      bodies[i].what);
     }
     seal_body(span_of("\x81\xa4type\xa1x", 8));
-    cr_expect_eq(event_decode(buffer_span(&record), &arena, &decoded), STATUS_OK, "the rule itself");
+    cr_expect_eq(event_decode(buffer_span(&record), &arena, &decoded), STATUS_OK,
+                 "the rule itself");
 }
 
 Test(event_record, a_record_that_is_too_large_is_not_packed)
@@ -213,8 +214,9 @@ Test(event_record, an_item_has_what_the_event_has)
     event_to_item(&event, &item, request_text);
     cr_expect_str_eq(item.request_id, "01930000-0000-7000-8000-000000000000");
     fields_encode(&record_event_item, &item, &packed);
-    cr_assert_eq(fields_decode(&record_event_item, buffer_span(&packed), &arena, &decoded, &problem),
-                 STATUS_OK, "%s %s", problem.field, problem.message);
+    cr_assert_eq(
+        fields_decode(&record_event_item, buffer_span(&packed), &arena, &decoded, &problem),
+        STATUS_OK, "%s %s", problem.field, problem.message);
     cr_expect_eq(decoded.id, 42);
     cr_expect_str_eq(decoded.subject, "service/acme/api");
     cr_expect(span_equal(decoded.payload, event.payload));
@@ -235,8 +237,10 @@ Test(event_record, subjects_of_services_go_both_ways)
     longest[NAME_BYTES_MAX] = '\0';
     cr_expect(subject_to_service(subject_of_service(subject, longest, longest), tenant, name));
     cr_expect_str_eq(name, longest);
-    static const char *const others[] = { "",         "system",        "service/",     "service/acme",
-                                          "token/x/y", "service/acme/", "service//api", "service/A/b" };
+    static const char *const others[] = {
+        "",          "system",        "service/",     "service/acme",
+        "token/x/y", "service/acme/", "service//api", "service/A/b"
+    };
     for (size_t i = 0; i < COUNT_OF(others); i++)
         cr_expect_not(subject_to_service(others[i], tenant, name), "%s", others[i]);
 }

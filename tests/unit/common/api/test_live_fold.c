@@ -1,5 +1,5 @@
-/* The fold, against an oracle written from the words of the design and not from the code: every sequence
- * of everything that can happen to one service, up to six long. */
+/* The fold, against an oracle written from the words of the design and not from the code: every
+ * sequence of everything that can happen to one service, up to six long. */
 #include "common/api/records/live_fold.h"
 
 #include <stdio.h>
@@ -17,8 +17,8 @@ static void setup(void)
 
 TestSuite(live_fold, .init = setup);
 
-/* What can happen. Outcomes name the newest deploy ("current"), the one before it ("late"), or one that
- * never was. A redeploy is a deploy while another is wanted. */
+/* What can happen. Outcomes name the newest deploy ("current"), the one before it ("late"), or one
+ * that never was. A redeploy is a deploy while another is wanted. */
 enum happening {
     DEPLOY,
     FAIL_CURRENT,
@@ -59,7 +59,7 @@ static void pack_outcome(struct buffer *payload, uint64_t generation)
 struct history {
     struct {
         enum event_type type;
-        uint64_t named; /* generation, of outcomes */
+        uint64_t named;       /* generation, of outcomes */
     } events[LENGTH_MAX + 1]; /* from 1: the number of the event */
     uint64_t count;
 };
@@ -95,8 +95,8 @@ static struct wanted oracle_at(const struct history *history, uint64_t end)
     case EVENT_service_deployment_failed: {
         if (!is_about_current)
             return before;
-        /* Only a deploy that is itself current falls back: after a fallback there is nothing more to
-         * fall back to. */
+        /* Only a deploy that is itself current falls back: after a fallback there is nothing more
+         * to fall back to. */
         bool is_deploy = before.since == before.generation;
         struct wanted previous =
             is_deploy ? before_deploy(history, before.generation) : (struct wanted){ 0 };

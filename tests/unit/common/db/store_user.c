@@ -2,7 +2,8 @@
  *
  *     store_user read DIR KEY            prints the value as a reader finds it, or the status
  *     store_user write DIR KEY VALUE     as the writer, uncleanly closed
- *     store_user hold DIR                as a reader: opens a snapshot, prints "ready", waits for input */
+ *     store_user hold DIR                as a reader: opens a snapshot, prints "ready", waits for
+ * input */
 #include <stdio.h>
 #include <string.h>
 

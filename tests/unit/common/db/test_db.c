@@ -446,8 +446,10 @@ Test(db, damage_to_the_file_is_found_by_the_probe)
         const char *what;
         size_t offset, size;
     } cases[] = {
-        { "no magic", 16, 4 },          { "page size 0", 40, 4 },
-        { "second meta page", 4096, 4096 }, { "both meta pages", 0, 4096 },
+        { "no magic", 16, 4 },
+        { "page size 0", 40, 4 },
+        { "second meta page", 4096, 4096 },
+        { "both meta pages", 0, 4096 },
         { "flags of a meta page", 10, 2 },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -42,7 +42,8 @@ static void put(unsigned table, const char *key, const char *value)
     cr_assert_eq(db_commit(&txn), STATUS_OK);
 }
 
-/* Changes what lies in the file behind the back of table.c, as damage would: through LMDB itself. */
+/* Changes what lies in the file behind the back of table.c, as damage would: through LMDB itself.
+ */
 static void put_raw(unsigned table, const char *key, const void *bytes, size_t size)
 {
     MDB_txn *txn;
@@ -248,9 +249,9 @@ Test(table, a_map_that_is_nearly_full_is_said_to_be)
     for (uint64_t i = 0; i < 62 && !db.is_short_of_space; i++) {
         struct table_number number = table_number(i);
         cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
-        cr_assert_eq(table_put(&txn, TEST_PLAIN, table_number_key(&number),
-                               span_of(big, sizeof big - 64)),
-                     STATUS_OK);
+        cr_assert_eq(
+            table_put(&txn, TEST_PLAIN, table_number_key(&number), span_of(big, sizeof big - 64)),
+            STATUS_OK);
         cr_assert_eq(db_commit(&txn), STATUS_OK);
     }
     for (uint64_t i = 0; i < 64 && !db.is_short_of_space; i++) {
