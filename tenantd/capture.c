@@ -107,10 +107,10 @@ static void stop_waiting(struct capture *capture)
 static void note_unfinished(struct capture *capture)
 {
     bool has_partial = capture->streams[0].partial != NULL || capture->streams[1].partial != NULL;
+    capture->unfinished_ticks = 0;
     if (!has_partial || capture->is_unfinished)
         return;
     capture->is_unfinished = true;
-    capture->unfinished_ticks = 0;
     capture->next_unfinished = capture->hub->unfinished;
     capture->hub->unfinished = capture;
     tick_start(capture->hub);

@@ -12,8 +12,9 @@
 
 /* What a service prints, from its two pipes to its log file. An idle service costs two descriptors
  * and this struct: bytes are read into one buffer that all services share, and only an unfinished
- * line is kept. A service that prints faster than CAPTURE_BYTES_PER_TICK has to wait for its pipe:
- * nothing is lost, and it cannot keep the supervisor or the disk busy alone. */
+ * line is kept. When nothing has come for a second that is written as a piece (CRI's P), so that a
+ * prompt can be read. A service that prints faster than CAPTURE_BYTES_PER_TICK has to wait for its
+ * pipe: nothing is lost, and it cannot keep the supervisor or the disk busy alone. */
 enum {
     CAPTURE_READ_BYTES = 32 * 1024,
     CAPTURE_TICK_MS = 100,
@@ -47,7 +48,7 @@ struct capture {
     struct capture_stream streams[2];
     struct capture *next_waiting, *next_unfinished;
     uint32_t bytes_this_tick;
-    uint32_t unfinished_ticks; /* how long its line has been unfinished */
+    uint32_t unfinished_ticks; /* for which nothing came */
     bool is_waiting, is_unfinished;
     bool is_disk_failing; /* logged when it began */
     uint8_t *tail;        /* the last EXIT_OUTPUT_BYTES_MAX bytes, oldest first; NULL for none */

@@ -139,8 +139,8 @@ enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
     if (child.cgroup_procs >= 0)
         close(child.cgroup_procs);
     if (made < 0)
-        return log_failure(status_from_errno(error), "make process", "program", request->program,
-                           "reason", strerror(error));
+        return log_failure(error == EAGAIN ? STATUS_RESOURCE_EXHAUSTED : status_from_errno(error),
+                           "make process", "program", request->program, "reason", strerror(error));
     if (child.error == 0) {
         *pid = made;
         if (pidfd != NULL)

@@ -39,3 +39,8 @@ char *scratch_read(const struct scratch *scratch, const char *name)
         return NULL;
     return strndup(buffer.data == NULL ? "" : (const char *)buffer.data, buffer.size);
 }
+
+void scratch_free(char **text)
+{
+    free(*text);
+}

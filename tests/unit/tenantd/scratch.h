@@ -16,5 +16,7 @@ void scratch_close(struct scratch *scratch);
 
 /* A file of it as text that the caller frees; NULL when there is none. */
 char *scratch_read(const struct scratch *scratch, const char *name);
+/* AUTO(scratch_free) char *text = scratch_read(...) */
+void scratch_free(char **text);
 
 #endif

@@ -205,8 +205,11 @@ Test(spawn, out_of_processes_is_a_status)
     if (geteuid() == 0)
         cr_skip("the limit does not bind root");
     static struct outcome outcome;
-    struct rlimit none = { 0, 0 };
+    struct rlimit before, none;
+    cr_assert_eq(getrlimit(RLIMIT_NPROC, &before), 0);
+    none = (struct rlimit){ 0, before.rlim_max };
     cr_assert_eq(setrlimit(RLIMIT_NPROC, &none), 0);
     run(probe(), &outcome);
+    cr_assert_eq(setrlimit(RLIMIT_NPROC, &before), 0);
     cr_assert_eq(outcome.status, STATUS_RESOURCE_EXHAUSTED);
 }

@@ -1,0 +1,455 @@
+/* Drives tenantd by way of rpc_client, on one loop. */
+#include "tests/unit/tenantd/supervisor_bed.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/spec/spec_json.h"
+#include "common/wire/reader.h"
+#include "tests/support/criterion.h"
+
+enum { CALL_MS = 20000, WAIT_MS = 15000, ARGUMENTS_MAX = 24 };
+
+extern char **environ;
+
+static size_t look_for_marks(const struct bed *bed, bool is_killing);
+
+static const char *store_id(const struct bed *bed)
+{
+    /* Different for each bed, so that leftovers of one cannot disturb another. */
+    static char text[33];
+    snprintf(text, sizeof text, "%016x%016x", (unsigned)getpid(), (unsigned)(uintptr_t)bed);
+    return text;
+}
+
+static void path_in(const struct bed *bed, char path[PATH_MAX], const char *name)
+{
+    cr_assert_eq(path_join(path, bed->scratch.path, name), STATUS_OK);
+}
+
+/* The programs may lie below somebody's private home: the tenant gets copies. */
+static void copy_programs(struct bed *bed)
+{
+    static const char *const names[] = { "spawn_probe",   "sleeper",  "exiter", "crasher",
+                                         "double_forker", "stubborn", "printer" };
+    char to[PATH_MAX], from[PATH_MAX];
+    path_in(bed, to, "programs");
+    cr_assert_eq(mkdir(to, 0755), 0);
+    cr_assert_eq(chmod(to, 0755), 0);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        AUTO(buffer_close) struct buffer content = { .limit = 64u << 20 };
+        cr_assert_eq(path_join(from, PROGRAM_DIR, names[i]), STATUS_OK);
+        cr_assert_eq(file_read(from, &content), STATUS_OK, "%s", from);
+        char name[128];
+        snprintf(name, sizeof name, "programs/%s", names[i]);
+        path_in(bed, to, name);
+        cr_assert_eq(file_write(to, buffer_span(&content), 0755), STATUS_OK);
+    }
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)timer, (void)events;
+}
+
+void bed_open(struct bed *bed, const char *const *options)
+{
+    memset(bed, 0, sizeof *bed);
+    bed->options = options;
+    bed->arena.limit = 8u << 20;
+    scratch_open(&bed->scratch);
+    copy_programs(bed);
+    signal(SIGPIPE, SIG_IGN);
+    bed->loop = ev_loop_new(EVFLAG_NOENV);
+    ev_timer_init(&bed->wake, on_wake, 0.005, 0.005);
+    cr_assert_eq(bed_supervisor_start(bed), 0);
+}
+
+void bed_close(struct bed *bed)
+{
+    bed_supervisor_kill(bed);
+    /* Without a namespace double-forked processes outlive their supervisor. */
+    while (look_for_marks(bed, true) > 0)
+        usleep(1000);
+    arena_close(&bed->arena);
+    ev_loop_destroy(bed->loop);
+    scratch_close(&bed->scratch);
+}
+
+int bed_supervisor_start(struct bed *bed)
+{
+    char run[PATH_MAX], data[PATH_MAX], uid[16];
+    const char *arguments[ARGUMENTS_MAX] = { TENANTD, "--tenant", "acme", "--store-id" };
+    size_t count = 4;
+    path_in(bed, run, "run");
+    path_in(bed, data, "data");
+    snprintf(uid, sizeof uid, "%d", TEST_UID);
+    arguments[count++] = store_id(bed);
+    arguments[count++] = "--run";
+    arguments[count++] = run;
+    arguments[count++] = "--data";
+    arguments[count++] = data;
+    arguments[count++] = "--log-level";
+    arguments[count++] = "error";
+    if (geteuid() == 0) {
+        arguments[count++] = "--uid";
+        arguments[count++] = uid;
+        arguments[count++] = "--gid";
+        arguments[count++] = uid;
+    }
+    for (size_t i = 0; bed->options != NULL && bed->options[i] != NULL; i++)
+        arguments[count++] = bed->options[i];
+    pid_t pid;
+    int status;
+    cr_assert_eq(posix_spawn(&pid, TENANTD, NULL, NULL, (char *const *)arguments, environ), 0);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (code == 0 && bed->client == NULL)
+        bed_connect(bed);
+    return code;
+}
+
+static struct rpc_client *client_of(struct bed *bed)
+{
+    char path[PATH_MAX];
+    struct rpc_client *client;
+    path_in(bed, path, "run/internal/tenants/acme.sock");
+    const struct rpc_client_options options = { .path = path };
+    cr_assert_eq(rpc_client_open(&client, bed->loop, &options), STATUS_OK);
+    return client;
+}
+
+void bed_connect(struct bed *bed)
+{
+    struct supervisor_hello_reply hello = { 0 };
+    if (bed->client != NULL)
+        rpc_client_close(&bed->client);
+    bed->client = client_of(bed);
+    cr_assert_eq(
+        bed_call(bed, &method_supervisor_hello, &(const struct supervisor_hello_request){}, &hello),
+        STATUS_OK, "hello: %s", bed->problem.message);
+    cr_assert_str_eq(hello.tenant, "acme");
+    cr_assert_eq(hello.protocol, SUPERVISOR_PROTOCOL);
+    bed->pid = (pid_t)hello.pid;
+    snprintf(bed->isolation, sizeof bed->isolation, "%s", hello.isolation);
+    snprintf(bed->stop_method, sizeof bed->stop_method, "%s", hello.stop_method);
+}
+
+void bed_supervisor_kill(struct bed *bed)
+{
+    bed_unwatch(bed);
+    if (bed->client != NULL)
+        rpc_client_close(&bed->client);
+    if (bed->pid > 0) {
+        kill(bed->pid, SIGKILL);
+        cr_assert(is_gone_soon((uint64_t)bed->pid));
+    }
+    bed->pid = 0;
+}
+
+enum status bed_call(struct bed *bed, const struct method *method, const void *request, void *reply)
+{
+    const struct rpc_call_options options = { .timeout_ms = CALL_MS };
+    arena_reset(&bed->arena);
+    bed->problem = (struct problem){ 0 };
+    return rpc_client_call_wait(bed->client, method, request, &options, &bed->arena, reply,
+                                &bed->problem);
+}
+
+/* ---- rows ---- */
+
+static void read_exits(struct span list, struct row *row)
+{
+    struct reader reader = reader_of(list);
+    uint32_t count;
+    struct span exit;
+    if (list.size == 0 || reader_array(&reader, &count) != STATUS_OK)
+        return;
+    row->exits = count;
+    if (count > 0 && reader_any(&reader, &exit) == STATUS_OK) {
+        map_text(exit, "reason", row->last_exit, sizeof row->last_exit);
+        map_text(exit, "output", row->last_output, sizeof row->last_output);
+    }
+}
+
+static void read_row(struct bed *bed, struct span map, struct row *row)
+{
+    struct service_row decoded = { 0 };
+    struct problem problem = { 0 };
+    cr_assert_eq(fields_decode(&record_service_row, map, &bed->arena, &decoded, &problem),
+                 STATUS_OK, "row: %s %s", problem.field, problem.message);
+    cr_assert_str_eq(decoded.tenant, "acme");
+    *row = (struct row){ .generation = decoded.generation,
+                         .since = decoded.since,
+                         .pid = decoded.pid,
+                         .restarts = decoded.restarts,
+                         .start_ticks = decoded.start_ticks };
+    snprintf(row->state, sizeof row->state, "%s", decoded.state);
+    snprintf(row->reason, sizeof row->reason, "%s", decoded.reason);
+    snprintf(row->instance, sizeof row->instance, "%s", decoded.instance);
+    read_exits(decoded.exits, row);
+}
+
+static void expand(const struct bed *bed, const char *name, const char *members, char *text,
+                   size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "{\"tenant\": \"acme\", \"name\": \"%s\", ", name);
+    for (const char *at = members; *at != '\0' && used < size - 1;) {
+        if (strncmp(at, "PROGRAMS/", 9) == 0) {
+            used += (size_t)snprintf(text + used, size - used, "%s/programs/", bed->scratch.path);
+            at += 9;
+        } else {
+            text[used++] = *at++;
+        }
+    }
+    cr_assert_lt(used + 2, size);
+    strcpy(text + used, "}");
+}
+
+enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                      const char *cause, const char *members, struct row *row)
+{
+    static char text[65536];
+    AUTO(buffer_close) struct buffer map = { .limit = SPEC_BYTES_MAX };
+    struct supervisor_start_reply reply = { 0 };
+    expand(bed, name, members, text, sizeof text);
+    cr_assert_eq(spec_from_json(span_of_text(text), &map, &bed->problem), STATUS_OK, "%s",
+                 bed->problem.message);
+    const struct supervisor_start_request request = { .name = name,
+                                                      .generation = generation,
+                                                      .since = since,
+                                                      .spec = buffer_span(&map),
+                                                      .cause = cause };
+    enum status status = bed_call(bed, &method_supervisor_start, &request, &reply);
+    if (status == STATUS_OK && row != NULL)
+        read_row(bed, reply.service, row);
+    return status;
+}
+
+enum status bed_stop(struct bed *bed, const char *name, uint64_t since, const char *cause,
+                     int64_t grace_ms, bool *was_killed)
+{
+    struct supervisor_stop_reply reply = { 0 };
+    const struct supervisor_stop_request request = {
+        .name = name,
+        .since = since,
+        .cause = cause,
+        .grace_ms = grace_ms < 0 ? 0 : (uint64_t)grace_ms,
+        .has_grace = grace_ms >= 0,
+    };
+    enum status status = bed_call(bed, &method_supervisor_stop, &request, &reply);
+    if (was_killed != NULL)
+        *was_killed = reply.was_killed;
+    return status;
+}
+
+enum status bed_restart(struct bed *bed, const char *name, uint64_t since, struct row *row)
+{
+    struct supervisor_restart_reply reply = { 0 };
+    const struct supervisor_restart_request request = { .name = name, .since = since };
+    enum status status = bed_call(bed, &method_supervisor_restart, &request, &reply);
+    if (status == STATUS_OK && row != NULL)
+        read_row(bed, reply.service, row);
+    return status;
+}
+
+bool bed_row(struct bed *bed, const char *name, struct row *row)
+{
+    struct supervisor_list_reply reply = { 0 };
+    const struct supervisor_list_request request = { .after = "" };
+    cr_assert_eq(bed_call(bed, &method_supervisor_list, &request, &reply), STATUS_OK, "list: %s",
+                 bed->problem.message);
+    struct reader reader = reader_of(reply.services);
+    uint32_t count;
+    cr_assert_eq(reader_array(&reader, &count), STATUS_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        char found[64];
+        cr_assert_eq(reader_any(&reader, &map), STATUS_OK);
+        if (strcmp(map_text(map, "name", found, sizeof found), name) != 0)
+            continue;
+        read_row(bed, map, row);
+        return true;
+    }
+    return false;
+}
+
+void bed_await(struct bed *bed, const char *name, const char *state, struct row *row)
+{
+    uint64_t deadline = clock_boottime_ns() + WAIT_MS * 1000000ull;
+    while (!bed_row(bed, name, row) || strcmp(row->state, state) != 0) {
+        cr_assert_lt(clock_boottime_ns(), deadline, "%s is %s (%s), not %s", name, row->state,
+                     row->reason, state);
+        bed_turn(bed, 5);
+    }
+}
+
+/* ---- watch ---- */
+
+static void on_notify(void *context, const char *method, struct span params)
+{
+    struct bed *bed = context;
+    if (strcmp(method, "supervisor.state") == 0) {
+        bed->states++;
+        return;
+    }
+    cr_assert_str_eq(method, "supervisor.report");
+    cr_assert_lt(bed->report_count, REPORTS_SEEN_MAX);
+    struct seen_report *seen = &bed->reports[bed->report_count++];
+    seen->number = map_u64(params, "number", 0);
+    seen->generation = map_u64(params, "generation", 0);
+    seen->since = map_u64(params, "since", 0);
+    seen->causation_id = map_u64(params, "causation_id", 0);
+    map_text(params, "type", seen->type, sizeof seen->type);
+    map_text(params, "name", seen->name, sizeof seen->name);
+}
+
+static void on_watch_over(void *context, enum status status, const struct problem *problem,
+                          const void *reply)
+{
+    (void)status, (void)problem, (void)reply;
+    ((struct bed *)context)->is_watch_over = true;
+}
+
+void bed_watch(struct bed *bed)
+{
+    const struct rpc_call_options options = { .on_reply = on_watch_over,
+                                              .on_notify = on_notify,
+                                              .context = bed };
+    bed->watch = client_of(bed);
+    bed->is_watch_over = false;
+    cr_assert_eq(rpc_client_call(bed->watch, &method_supervisor_watch,
+                                 &(const struct supervisor_watch_request){}, &options, NULL),
+                 STATUS_OK);
+    bed_turn(bed, 100);
+}
+
+void bed_unwatch(struct bed *bed)
+{
+    if (bed->watch != NULL)
+        rpc_client_close(&bed->watch);
+}
+
+void bed_turn(struct bed *bed, int milliseconds)
+{
+    uint64_t until = clock_boottime_ns() + (uint64_t)milliseconds * 1000000u;
+    ev_timer_start(bed->loop, &bed->wake);
+    do
+        ev_run(bed->loop, EVRUN_ONCE);
+    while (clock_boottime_ns() < until);
+    ev_timer_stop(bed->loop, &bed->wake);
+}
+
+size_t bed_reports_of(const struct bed *bed, const char *type, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bed->report_count; i++)
+        count += strcmp(bed->reports[i].type, type) == 0 && strcmp(bed->reports[i].name, name) == 0;
+    return count;
+}
+
+void bed_await_report(struct bed *bed, const char *type, const char *name, size_t count)
+{
+    uint64_t deadline = clock_boottime_ns() + WAIT_MS * 1000000ull;
+    while (bed_reports_of(bed, type, name) < count) {
+        cr_assert_lt(clock_boottime_ns(), deadline, "%zu %s of %s, not %zu",
+                     bed_reports_of(bed, type, name), type, name, count);
+        bed_turn(bed, 5);
+    }
+}
+
+/* ---- logs and processes ---- */
+
+char *bed_log(const struct bed *bed, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "data/logs/acme/%s.log", name);
+    char *text = scratch_read(&bed->scratch, path);
+    if (text == NULL)
+        return strdup("");
+    char *to = text;
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        memmove(to, line + 31, (size_t)(end + 1 - (line + 31)));
+        to += end + 1 - (line + 31);
+    }
+    *to = '\0';
+    return text;
+}
+
+void bed_await_log(struct bed *bed, const char *name, const char *text)
+{
+    uint64_t deadline = clock_boottime_ns() + WAIT_MS * 1000000ull;
+    for (;;) {
+        char *log = bed_log(bed, name);
+        bool is_there = strstr(log, text) != NULL;
+        cr_assert(is_there || clock_boottime_ns() < deadline, "no %s in the log of %s:\n%s", text,
+                  name, log);
+        free(log);
+        if (is_there)
+            return;
+        bed_turn(bed, 5);
+    }
+}
+
+bool is_alive(uint64_t pid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (pid == 0 || fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        return false;
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[2] != 'Z' && name_end[2] != 'X';
+}
+
+bool is_gone_soon(uint64_t pid)
+{
+    for (int i = 0; i < 5000 && is_alive(pid); i++)
+        usleep(1000);
+    return !is_alive(pid);
+}
+
+/* Kills what carries our mark when told to; how many there were. */
+static size_t look_for_marks(const struct bed *bed, bool is_killing)
+{
+    char mark[128];
+    snprintf(mark, sizeof mark, "SOLO_INSTANCE=%s/acme/", store_id(bed));
+    DIR *directory = opendir("/proc");
+    size_t found = 0;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        AUTO(buffer_close) struct buffer environment = { .limit = 1u << 20 };
+        char path[512];
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        snprintf(path, sizeof path, "/proc/%s/environ", entry->d_name);
+        AUTO(fd_close) int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        char chunk[4096];
+        for (ssize_t size; fd >= 0 && (size = read(fd, chunk, sizeof chunk)) > 0;)
+            buffer_append(&environment, chunk, (size_t)size);
+        if (environment.size == 0 ||
+            memmem(environment.data, environment.size, mark, strlen(mark)) == NULL)
+            continue;
+        found++;
+        if (is_killing)
+            kill(pid, SIGKILL);
+    }
+    closedir(directory);
+    return found;
+}
+
+size_t bed_marked(const struct bed *bed)
+{
+    return look_for_marks(bed, false);
+}

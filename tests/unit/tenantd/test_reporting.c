@@ -1,0 +1,141 @@
+/* The watch: rows, reports, acknowledgements, across connections. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/tenantd/supervisor_bed.h"
+
+static struct bed bed;
+
+#define SLEEPER "\"argv\": [\"PROGRAMS/sleeper\"]"
+
+static void acknowledge(uint64_t number)
+{
+    struct supervisor_ack_reply reply = {};
+    const struct supervisor_ack_request request = { .number = number };
+    cr_assert_eq(bed_call(&bed, &method_supervisor_ack, &request, &reply), STATUS_OK);
+}
+
+static void reconnect(void)
+{
+    bed_unwatch(&bed);
+    bed.report_count = bed.states = 0;
+    bed_watch(&bed);
+}
+
+static void start_some(const char *prefix, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s%d", prefix, i);
+        cr_assert_eq(bed_start(&bed, name, 10, 10, "deploy", SLEEPER, NULL), STATUS_OK);
+    }
+}
+
+Test(reporting, what_is_not_acknowledged_comes_again)
+{
+    bed_open(&bed, NULL);
+    start_some("s", 5);
+    bed_watch(&bed);
+    cr_assert_eq(bed.states, 5);
+    cr_assert_eq(bed.report_count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        cr_assert_eq(bed.reports[i].number, i + 1);
+        cr_assert_str_eq(bed.reports[i].type, "service_started");
+        cr_assert_eq(bed.reports[i].generation, 10);
+        cr_assert_eq(bed.reports[i].since, 10);
+        cr_assert_eq(bed.reports[i].causation_id, 10);
+    }
+    acknowledge(3);
+    reconnect();
+    cr_assert_eq(bed.states, 5);
+    cr_assert_eq(bed.report_count, 2);
+    cr_assert_eq(bed.reports[0].number, 4);
+    bed_unwatch(&bed);
+    /* Nobody watches; what happens is kept. */
+    start_some("t", 2);
+    acknowledge(5);
+    reconnect();
+    cr_assert_eq(bed.report_count, 2);
+    cr_assert_eq(bed.reports[0].number, 6);
+    cr_assert_eq(bed.reports[1].number, 7);
+    acknowledge(7);
+    reconnect();
+    cr_assert_eq(bed.report_count, 0);
+    cr_assert_eq(bed.states, 7);
+    bed_close(&bed);
+}
+
+Test(reporting, a_new_watch_takes_the_place_of_the_old_one)
+{
+    bed_open(&bed, NULL);
+    bed_watch(&bed);
+    struct rpc_client *old = bed.watch;
+    bed_watch(&bed);
+    cr_assert(bed.is_watch_over, "the old watch was not ended");
+    start_some("s", 1);
+    bed_turn(&bed, 100);
+    cr_assert_eq(bed_reports_of(&bed, "service_started", "s0"), 1);
+    rpc_client_close(&old);
+    /* The end of the old connection does not end the new watch. */
+    bed_turn(&bed, 50);
+    start_some("t", 1);
+    bed_turn(&bed, 100);
+    cr_assert_eq(bed_reports_of(&bed, "service_started", "t0"), 1);
+    bed_close(&bed);
+}
+
+Test(reporting, a_crash_and_its_restart_are_told_once)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    bed_watch(&bed);
+    cr_assert_eq(bed_start(&bed, "api", 10, 10, "deploy",
+                           SLEEPER ", \"restart\": {\"initial\": \"10ms\", \"max\": \"10ms\"}",
+                           &row),
+                 STATUS_OK);
+    for (uint64_t i = 1; i <= 3; i++) {
+        uint64_t before = row.pid;
+        cr_assert_eq(kill((pid_t)row.pid, SIGKILL), 0);
+        for (int j = 0; j < 2000 && (row.restarts != i || row.pid == 0); j++) {
+            bed_turn(&bed, 2);
+            cr_assert(bed_row(&bed, "api", &row));
+        }
+        cr_assert_eq(row.restarts, i);
+        cr_assert_neq(row.pid, before);
+    }
+    cr_assert_eq(bed_reports_of(&bed, "service_crashed", "api"), 1);
+    cr_assert_eq(bed_reports_of(&bed, "service_restarted", "api"), 1);
+    cr_assert_eq(row.exits, 3);
+    cr_assert_eq(bed_restart(&bed, "api", 10, &row), STATUS_OK);
+    bed_await_report(&bed, "service_restarted", "api", 2);
+    cr_assert_eq(kill((pid_t)row.pid, SIGKILL), 0);
+    bed_await_report(&bed, "service_crashed", "api", 2);
+    bed_close(&bed);
+}
+
+Test(reporting, a_list_of_many_comes_in_order_and_in_pages)
+{
+    char name[32], last[64] = "";
+    enum { SERVICES = 120 };
+    bed_open(&bed, NULL);
+    for (int i = 0; i < SERVICES; i++) {
+        snprintf(name, sizeof name, "s%03d", (i * 37) % SERVICES);
+        cr_assert_eq(bed_start(&bed, name, 10, 10, "deploy", SLEEPER, NULL), STATUS_OK);
+    }
+    struct supervisor_list_reply reply = { 0 };
+    struct supervisor_list_request request = { .after = "s099" };
+    cr_assert_eq(bed_call(&bed, &method_supervisor_list, &request, &reply), STATUS_OK);
+    cr_assert_str_eq(reply.next, "");
+    cr_assert_eq(reply.services.data[0], 0xdc); /* array 16 */
+    cr_assert_eq(reply.services.data[1] * 256 + reply.services.data[2], 20);
+    request.after = "";
+    cr_assert_eq(bed_call(&bed, &method_supervisor_list, &request, &reply), STATUS_OK);
+    cr_assert_eq(reply.services.data[1] * 256 + reply.services.data[2], SERVICES);
+    snprintf(last, sizeof last, "%s", reply.next);
+    cr_assert_str_eq(last, "");
+    bed_close(&bed);
+}
