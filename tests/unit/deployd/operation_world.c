@@ -1,0 +1,431 @@
+#include "tests/unit/deployd/operation_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+#include "deployd/admission.h"
+#include "deployd/appends.h"
+#include "deployd/reconcile.h"
+#include "deployd/recovery.h"
+#include "deployd/status.h"
+#include "deployd/supervisors.h"
+#include "deployd/tenants.h"
+#include "tests/support/criterion.h"
+
+struct world world;
+
+/* ---- the log ---- */
+
+enum status append_send(struct deployd *deployd, const struct event_append_request *request,
+                        const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
+                        void *context)
+{
+    (void)deployd, (void)timeout_ms;
+    cr_assert_lt(world.asked_count, ASKED_MAX);
+    struct asked *asked = &world.asked[world.asked_count++];
+    *asked = (struct asked){ .on_reply = on_reply, .context = context };
+    snprintf(asked->what, sizeof asked->what, "%s", request->type);
+    asked->generation = map_u64(request->payload, "generation", 0);
+    if (request_id != NULL)
+        asked->request_id = *request_id;
+    return STATUS_OK;
+}
+
+struct event_append_request append_about_service(enum event_type type,
+                                                 const struct service *service,
+                                                 char subject[SUBJECT_BYTES],
+                                                 const struct buffer *payload)
+{
+    return (struct event_append_request){
+        .type = event_type_name(type),
+        .tenant = service->tenant->name,
+        .subject = subject_of_service(subject, service->tenant->name, service_name(service)),
+        .payload = buffer_span(payload),
+    };
+}
+
+enum status append_problem(enum status status, const struct problem *said, const char *what,
+                           struct problem *problem)
+{
+    (void)said;
+    return problem_set(problem, status, "", "%s", what);
+}
+
+enum status deployd_refresh(struct deployd *deployd, struct service *service)
+{
+    if (world.log_is_unreadable)
+        return STATUS_UNAVAILABLE;
+    catalog_want(&deployd->catalog, service, &world.live);
+    return STATUS_OK;
+}
+
+enum status deployd_is_open(const struct deployd *deployd, struct problem *problem)
+{
+    return deployd->drain.is_begun ? problem_set(problem, STATUS_UNAVAILABLE, "", "shutting down")
+                                   : STATUS_OK;
+}
+
+enum status event_map_begin(struct event_map *map, struct db_txn *txn)
+{
+    (void)map, (void)txn;
+    return STATUS_OK;
+}
+
+void db_end(struct db_txn *txn)
+{
+    (void)txn;
+}
+
+enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span *spec)
+{
+    (void)txn, (void)generation;
+    static const uint8_t empty_map[] = { 0x80 };
+    *spec = span_of(empty_map, sizeof empty_map);
+    return STATUS_OK;
+}
+
+enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id)
+{
+    (void)map;
+    cr_assert_str_eq(subject, "service/acme/api");
+    *id = world.last_event;
+    return STATUS_OK;
+}
+
+enum status event_map_request(struct event_map *map, const char *subject,
+                              const struct uuid *request, uint64_t *id)
+{
+    (void)map, (void)subject, (void)request;
+    *id = world.repeat_of;
+    return STATUS_OK;
+}
+
+enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
+                              struct generation_outcome *outcome)
+{
+    (void)map, (void)subject, (void)generation;
+    *outcome = world.outcome;
+    return STATUS_OK;
+}
+
+enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
+                              bool *has_run)
+{
+    (void)map, (void)subject, (void)generation;
+    *has_run = world.has_run;
+    return STATUS_OK;
+}
+
+/* ---- the rest of deployd ---- */
+
+enum status admission_program(struct deployd *deployd, struct span canonical,
+                              struct problem *problem)
+{
+    (void)deployd, (void)canonical;
+    return world.program_is_missing
+               ? problem_set(problem, STATUS_FAILED_PRECONDITION, "argv[0]", "x not found")
+               : STATUS_OK;
+}
+
+enum status admission_program_of(struct deployd *deployd, uint64_t generation,
+                                 char code[ADMISSION_CODE_BYTES], struct problem *problem)
+{
+    (void)generation;
+    snprintf(code, ADMISSION_CODE_BYTES, "%s", world.program_is_missing ? "program_missing" : "");
+    return admission_program(deployd, (struct span){ 0 }, problem);
+}
+
+void tenant_create(struct deployd *deployd, struct tenant *tenant)
+{
+    (void)deployd, (void)tenant;
+    world.tenants_asked++;
+}
+
+void reconcile_soon(struct deployd *deployd)
+{
+    (void)deployd;
+    world.reconciled++;
+}
+
+void reconcile_operation_ended(struct deployd *deployd)
+{
+    (void)deployd;
+}
+
+void recovery_act_ended(struct deployd *deployd, const struct operation *operation)
+{
+    (void)deployd, (void)operation;
+}
+
+const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant)
+{
+    (void)deployd, (void)tenant;
+    return "none (one uid)";
+}
+
+/* ---- the supervisor ---- */
+
+void supervisor_need(struct supervisor *supervisor)
+{
+    (void)supervisor;
+    world.supervisors_needed++;
+}
+
+const char *supervisor_problem(const struct supervisor *supervisor)
+{
+    return supervisor->problem;
+}
+
+enum status supervisor_call(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
+                            void *context)
+{
+    (void)timeout_ms;
+    cr_assert_eq(supervisor->state, SUPERVISOR_READY);
+    cr_assert_lt(world.asked_count, ASKED_MAX);
+    struct asked *asked = &world.asked[world.asked_count++];
+    *asked = (struct asked){ .on_reply = on_reply, .context = context };
+    snprintf(asked->what, sizeof asked->what, "%s", method->name);
+    if (method == &method_supervisor_start) {
+        const struct supervisor_start_request *start = request;
+        asked->generation = start->generation;
+        asked->since = start->since;
+        snprintf(asked->cause, sizeof asked->cause, "%s", start->cause);
+    } else if (method == &method_supervisor_stop) {
+        const struct supervisor_stop_request *stop = request;
+        asked->since = stop->since;
+        asked->has_grace = stop->has_grace;
+        snprintf(asked->cause, sizeof asked->cause, "%s", stop->cause);
+    }
+    return STATUS_OK;
+}
+
+static struct {
+    const char *state;
+    uint64_t generation, since;
+} row_sent;
+
+void supervisor_take_row(struct supervisor *supervisor, struct span row)
+{
+    (void)row;
+    bool runs = strcmp(row_sent.state, "running") == 0;
+    const struct service_row taken = {
+        .tenant = supervisor->tenant->name,
+        .name = "api",
+        .state = row_sent.state,
+        .reason = "told by its supervisor",
+        .generation = row_sent.generation,
+        .since = row_sent.since,
+        .pid = runs ? 4711 : 0,
+        .started_ns = runs ? 1 : 0,
+        .is_ready = runs,
+        .instance = "",
+        .boot_id = "boot",
+    };
+    cr_assert_eq(catalog_hold(&world.deployd.catalog, world.service, &taken), STATUS_OK);
+}
+
+/* ---- callers ---- */
+
+void rpc_call_defer(struct rpc_call *call)
+{
+    (void)call;
+}
+
+static struct answer *answer_of(struct rpc_call *call)
+{
+    struct answer *answer = &world.answers[call - world.calls];
+    cr_assert_not(answer->is_there, "a call is answered once");
+    answer->is_there = true;
+    return answer;
+}
+
+void rpc_call_reply(struct rpc_call *call, const void *reply)
+{
+    struct answer *answer = answer_of(call);
+    answer->status = STATUS_OK;
+    const char *first = "", *second = "";
+    if (call->method == &method_service_deploy) {
+        answer->reply.deploy = *(const struct service_deploy_reply *)reply;
+        first = answer->reply.deploy.state;
+    } else if (call->method == &method_service_kill) {
+        answer->reply.kill = *(const struct service_kill_reply *)reply;
+    } else if (call->method == &method_service_restart) {
+        answer->reply.restart = *(const struct service_restart_reply *)reply;
+        first = answer->reply.restart.state;
+    } else {
+        answer->reply.act = *(const struct recovery_act_reply *)reply;
+        first = answer->reply.act.result;
+        second = answer->reply.act.code;
+    }
+    snprintf(answer->texts[0], sizeof answer->texts[0], "%s", first);
+    snprintf(answer->texts[1], sizeof answer->texts[1], "%s", second);
+}
+
+void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem)
+{
+    struct answer *answer = answer_of(call);
+    answer->status = status;
+    if (problem != NULL)
+        answer->problem = *problem;
+}
+
+/* ---- what the tests do ---- */
+
+void world_open(void)
+{
+    struct problem problem;
+    log_setup("test", LOG_LEVEL_ERROR);
+    world = (struct world){ .last_event = 10 };
+    world.deployd.loop = ev_loop_new(EVFLAG_NOENV);
+    struct catalog *catalog = &world.deployd.catalog;
+    cr_assert_eq(catalog_tenant_make(catalog, "acme", &world.tenant, &problem), STATUS_OK);
+    world.tenant->is_recorded = true;
+    world.tenant->supervisor.state = SUPERVISOR_READY;
+    world.tenant->supervisor.tenant = world.tenant;
+    cr_assert_eq(catalog_service_make(catalog, world.tenant, "api", &world.service, &problem),
+                 STATUS_OK);
+}
+
+void world_close(void)
+{
+    operations_close(&world.deployd);
+    catalog_close(&world.deployd.catalog);
+    ev_loop_destroy(world.deployd.loop);
+}
+
+static const struct method *method_of(enum operation_kind kind)
+{
+    switch (kind) {
+    case OPERATION_DEPLOY:
+        return &method_service_deploy;
+    case OPERATION_KILL:
+        return &method_service_kill;
+    case OPERATION_RESTART:
+        return &method_service_restart;
+    default:
+        return &method_recovery_act;
+    }
+}
+
+size_t world_prepare(enum operation_kind kind, struct operation **operation)
+{
+    static const uint8_t empty_map[] = { 0x80 };
+    struct problem problem = { 0 };
+    cr_assert_lt(world.call_count, CALLERS_MAX);
+    size_t index = world.call_count++;
+    struct rpc_call *call = &world.calls[index];
+    call->method = method_of(kind);
+    call->request_id = uuid_draw();
+    call->has_request_id = true;
+    call->body_hash = hash_of(span_of(&index, sizeof index));
+    *operation = operation_new(&world.deployd, world.service, kind, &problem);
+    cr_assert_not_null(*operation, "%s", problem.message);
+    if (kind == OPERATION_DEPLOY) {
+        uint8_t *spec = malloc(sizeof empty_map);
+        memcpy(spec, empty_map, sizeof empty_map);
+        (*operation)->spec = span_of(spec, sizeof empty_map);
+        (*operation)->spec_hash = hash_of((*operation)->spec);
+    }
+    operation_for_call(*operation, call);
+    return index;
+}
+
+size_t world_ask(enum operation_kind kind)
+{
+    struct operation *operation;
+    size_t index = world_prepare(kind, &operation);
+    operation_begin(operation);
+    return index;
+}
+
+struct asked world_take(const char *what)
+{
+    cr_assert_gt(world.asked_count, 0, "nothing was asked for, expected %s", what);
+    struct asked asked = world.asked[0];
+    cr_assert_str_eq(asked.what, what);
+    world.asked_count--;
+    memmove(world.asked, world.asked + 1, world.asked_count * sizeof asked);
+    return asked;
+}
+
+void world_nothing_asked(void)
+{
+    cr_assert_eq(world.asked_count, 0, "%s was asked for", world.asked[0].what);
+}
+
+uint64_t world_append(const char *type)
+{
+    struct asked asked = world_take(type);
+    uint64_t id = ++world.last_event;
+    struct live_row *live = &world.live;
+    if (strcmp(type, "service_deployed") == 0)
+        *live = (struct live_row){ .generation = id, .since = id, .previous = live->generation };
+    else if (strcmp(type, "service_killed") == 0)
+        *live = (struct live_row){ 0 };
+    else if (strcmp(type, "service_deployment_failed") == 0 && live->generation == asked.generation)
+        *live = live->previous == 0
+                    ? (struct live_row){ 0 }
+                    : (struct live_row){ .generation = live->previous, .since = id };
+    const struct event_append_reply reply = { .event_id = id };
+    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    return id;
+}
+
+void world_append_fails(const char *type, enum status status)
+{
+    struct asked asked = world_take(type);
+    asked.on_reply(asked.context, status, NULL, NULL);
+}
+
+void world_starts(const char *state)
+{
+    struct asked asked = world_take("supervisor.start");
+    const struct supervisor_start_reply reply = { 0 };
+    row_sent.state = state;
+    row_sent.generation = asked.generation;
+    row_sent.since = asked.since;
+    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+}
+
+void world_start_fails(enum status status, const char *message)
+{
+    struct asked asked = world_take("supervisor.start");
+    struct problem problem;
+    problem_set(&problem, status, "argv[0]", "%s", message);
+    asked.on_reply(asked.context, status, &problem, NULL);
+}
+
+void world_stops(enum status status)
+{
+    struct asked asked = world_take("supervisor.stop");
+    const struct supervisor_stop_reply reply = { 0 };
+    asked.on_reply(asked.context, status, NULL, status == STATUS_OK ? &reply : NULL);
+}
+
+void world_supervisor_ready(void)
+{
+    world.tenant->supervisor.state = SUPERVISOR_READY;
+    operations_supervisor_ready(world.tenant);
+}
+
+void world_supervisor_lost(void)
+{
+    world.tenant->supervisor.state = SUPERVISOR_DELAYED;
+    world.asked_count = 0; /* its answers will never come */
+    operations_supervisor_lost(world.tenant);
+}
+
+void world_runs(uint64_t generation, const char *spec)
+{
+    world.live = (struct live_row){ .generation = generation,
+                                    .since = generation,
+                                    .spec_hash = hash_of(span_of_text(spec)) };
+    catalog_want(&world.deployd.catalog, world.service, &world.live);
+    row_sent.state = "running";
+    row_sent.generation = row_sent.since = generation;
+    supervisor_take_row(&world.tenant->supervisor, (struct span){ 0 });
+}

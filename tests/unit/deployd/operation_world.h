@@ -1,0 +1,86 @@
+#ifndef SOLO_TESTS_UNIT_DEPLOYD_OPERATION_WORLD_H
+#define SOLO_TESTS_UNIT_DEPLOYD_OPERATION_WORLD_H
+
+#include "common/api/event_types.h"
+#include "deployd/deployd.h"
+#include "deployd/operation.h"
+
+/* What surrounds an operation, played: a log of one service acme/api that folds like the real one,
+ * a supervisor that answers when the test says so, and callers whose answers are kept. */
+
+enum { ASKED_MAX = 16, CALLERS_MAX = OPERATIONS_QUEUED_MAX + 8 };
+
+/* Something that the operation asked for and that waits for the test's answer. */
+struct asked {
+    char what[40];       /* event type, or method of the supervisor */
+    uint64_t generation; /* in its payload or request */
+    uint64_t since;
+    char cause[16];
+    bool has_grace;
+    struct uuid request_id;
+    rpc_on_reply on_reply;
+    void *context;
+};
+
+struct answer {
+    bool is_there;
+    enum status status;
+    struct problem problem;
+    union {
+        struct service_deploy_reply deploy;
+        struct service_kill_reply kill;
+        struct service_restart_reply restart;
+        struct recovery_act_reply act;
+    } reply;
+    char texts[2][REASON_BYTES_MAX + 1]; /* state, or result and code */
+};
+
+extern struct world {
+    struct deployd deployd;
+    struct tenant *tenant;
+    struct service *service;
+    /* the log */
+    uint64_t last_event;
+    struct live_row live;
+    bool log_is_unreadable;
+    uint64_t repeat_of; /* event that the next request_id stands for, 0 for none */
+    struct generation_outcome outcome;
+    bool has_run; /* the generation that is asked about */
+    /* what is admitted */
+    bool program_is_missing;
+    /* what waits for an answer */
+    struct asked asked[ASKED_MAX];
+    size_t asked_count;
+    unsigned reconciled, tenants_asked, supervisors_needed;
+    struct rpc_call calls[CALLERS_MAX];
+    struct answer answers[CALLERS_MAX];
+    size_t call_count;
+} world;
+
+void world_open(void);
+void world_close(void);
+
+/* A new operation with a caller; begun. Its answer comes to world.answers[the index returned]. */
+size_t world_ask(enum operation_kind kind);
+/* The same, prepared by the test before it begins. */
+size_t world_prepare(enum operation_kind kind, struct operation **operation);
+
+/* The oldest thing that was asked for and not answered; the test fails unless it is `what`. */
+struct asked world_take(const char *what);
+void world_nothing_asked(void);
+
+/* Answers of the log: appended and folded, or refused. */
+uint64_t world_append(const char *type);
+void world_append_fails(const char *type, enum status status);
+/* Answers of the supervisor. `state` running holds a process. */
+void world_starts(const char *state);
+void world_start_fails(enum status status, const char *message);
+void world_stops(enum status status);
+
+/* The supervisor's state, as supervisors.c would tell it. */
+void world_supervisor_ready(void);
+void world_supervisor_lost(void);
+/* As after a deploy that went well: generation `generation` is wanted, held and runs. */
+void world_runs(uint64_t generation, const char *spec);
+
+#endif

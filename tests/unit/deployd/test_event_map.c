@@ -1,0 +1,187 @@
+/* Searches in a log as eventd writes it. The store is closed before it is mapped: one environment
+ * is never open twice in a process. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/wire/writer.h"
+#include "deployd/event_map.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_fixture.h"
+
+#define API "service/acme/api"
+
+static struct event_map map;
+
+static void begin(void)
+{
+    fixture_open();
+}
+
+static void end(void)
+{
+    event_map_close(&map);
+    fixture_close();
+}
+
+TestSuite(event_map, .init = begin, .fini = end);
+
+static uint64_t append(const char *type, const char *subject, struct span payload)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    const char *tenant = strcmp(subject, "system") == 0 ? "" : "acme";
+    const struct event_append_request request = request_of(type, tenant, subject, payload);
+    return must_append(&call, &request);
+}
+
+static void map_it(void)
+{
+    event_store_close(&store);
+    cr_assert_eq(event_map_open(&map, fixture_data_dir()), STATUS_OK);
+}
+
+static struct generation_outcome outcome_of(uint64_t generation)
+{
+    struct generation_outcome outcome;
+    cr_assert_eq(event_map_outcome(&map, API, generation, &outcome), STATUS_OK);
+    return outcome;
+}
+
+Test(event_map, is_not_there_before_eventd_made_it)
+{
+    cr_assert_eq(event_map_open(&map, "/nonexistent"), STATUS_NOT_FOUND);
+}
+
+Test(event_map, reads_what_is_wanted)
+{
+    struct live_row row;
+    append("service_deployed", API, payload_deploy("a"));
+    uint64_t second = append("service_deployed", API, payload_deploy("b"));
+    append("service_deployed", "service/acme/other", payload_deploy("c"));
+    append("service_killed", "service/acme/other", payload_text("x"));
+    map_it();
+    cr_assert_eq(event_map_live(&map, "acme", "api", &row), STATUS_OK);
+    cr_assert_eq(row.generation, second);
+    cr_assert_eq(event_map_live(&map, "acme", "other", &row), STATUS_OK);
+    cr_assert_eq(row.generation, 0, "killed");
+    uint64_t newest;
+    cr_assert_eq(event_map_newest(&map, API, &newest), STATUS_OK);
+    cr_assert_eq(newest, second);
+    cr_assert_eq(event_map_newest(&map, "service/acme/none", &newest), STATUS_OK);
+    cr_assert_eq(newest, 0);
+}
+
+Test(event_map, finds_the_event_of_a_request)
+{
+    struct uuid id = uuid_draw(), other = uuid_draw();
+    struct rpc_call call = call_of_daemon("deployd");
+    const struct event_append_request request =
+        request_of("service_deployed", "acme", API, payload_deploy("a"));
+    call_identify(&call, &id, "body");
+    uint64_t event = must_append(&call, &request), found;
+    append("service_deployed", API, payload_deploy("b"));
+    map_it();
+    cr_assert_eq(event_map_request(&map, API, &id, &found), STATUS_OK);
+    cr_assert_eq(found, event);
+    cr_assert_eq(event_map_request(&map, API, &other, &found), STATUS_OK);
+    cr_assert_eq(found, 0);
+    cr_assert_eq(event_map_request(&map, "service/acme/b", &id, &found), STATUS_OK);
+    cr_assert_eq(found, 0);
+}
+
+static struct span payload_failed(uint64_t generation, const char *reason)
+{
+    static struct buffer payload = { .limit = 4096 };
+    buffer_clear(&payload);
+    write_map(&payload, 2);
+    write_str(&payload, "generation");
+    write_u64(&payload, generation);
+    write_str(&payload, "reason");
+    write_str(&payload, reason);
+    return buffer_span(&payload);
+}
+
+Test(event_map, tells_what_became_of_a_generation)
+{
+    uint64_t replaced = append("service_deployed", API, payload_deploy("a"));
+    uint64_t failed = append("service_deployed", API, payload_deploy("b"));
+    append("service_deployment_failed", API, payload_failed(failed, "no interpreter"));
+    uint64_t completed = append("service_deployed", API, payload_deploy("c"));
+    append("service_completed", API, payload_generation(completed));
+    uint64_t killed = append("service_deployed", API, payload_deploy("d"));
+    uint64_t kill = append("service_killed", API, payload_generation(killed));
+    uint64_t current = append("service_deployed", API, payload_deploy("e"));
+    map_it();
+    cr_assert_eq(outcome_of(replaced).fate, FATE_REPLACED);
+    cr_assert_eq(outcome_of(replaced).event_id, failed);
+    cr_assert_eq(outcome_of(failed).fate, FATE_FAILED);
+    cr_assert_str_eq(outcome_of(failed).reason, "no interpreter");
+    cr_assert_eq(outcome_of(completed).fate, FATE_COMPLETED);
+    cr_assert_eq(outcome_of(killed).fate, FATE_KILLED);
+    cr_assert_eq(outcome_of(killed).event_id, kill);
+    cr_assert_eq(outcome_of(current).fate, FATE_UNKNOWN);
+}
+
+Test(event_map, a_later_failure_is_not_an_earlier_generations)
+{
+    uint64_t first = append("service_deployed", API, payload_deploy("a"));
+    uint64_t second = append("service_deployed", API, payload_deploy("b"));
+    append("service_deployment_failed", API, payload_failed(second, "b"));
+    map_it();
+    cr_assert_eq(outcome_of(first).fate, FATE_REPLACED);
+}
+
+Test(event_map, knows_whether_a_generation_ever_ran)
+{
+    uint64_t first = append("service_deployed", API, payload_deploy("a"));
+    append("service_started", API, payload_generation(first));
+    uint64_t second = append("service_deployed", API, payload_deploy("b"));
+    append("service_stopped", API, payload_generation(first));
+    bool has_run = false;
+    map_it();
+    cr_assert_eq(event_map_has_run(&map, API, first, &has_run), STATUS_OK);
+    cr_assert(has_run);
+    cr_assert_eq(event_map_has_run(&map, API, second, &has_run), STATUS_OK);
+    cr_assert_not(has_run);
+}
+
+static struct span payload_run(const char *run_id)
+{
+    static struct buffer payload = { .limit = 256 };
+    buffer_clear(&payload);
+    write_map(&payload, 1);
+    write_str(&payload, "run_id");
+    write_str(&payload, run_id);
+    return buffer_span(&payload);
+}
+
+Test(event_map, finds_the_newest_run_and_its_recoveries)
+{
+    struct run_record run;
+    append("system_started", "system", payload_run("first"));
+    append("recovery_started", "system", payload_text("x"));
+    append("recovery_completed", "system", payload_text("x"));
+    uint64_t started = append("system_started", "system", payload_run("second"));
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_eq(run.started, started);
+    cr_assert_str_eq(run.run_id, "second");
+    cr_assert_eq(run.recovery_started, 0, "of the run before");
+    event_map_close(&map);
+
+    fixture_reopen();
+    append("recovery_started", "system", payload_text("x"));
+    append("recovery_completed", "system", payload_text("x"));
+    uint64_t newest = append("recovery_started", "system", payload_text("x"));
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_eq(run.recovery_started, newest);
+    cr_assert_eq(run.recovery_completed, 0, "that one has not ended");
+}
+
+Test(event_map, an_empty_log_knows_no_run)
+{
+    struct run_record run;
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_eq(run.started, 0);
+}

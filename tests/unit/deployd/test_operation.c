@@ -1,0 +1,288 @@
+/* Deploy, kill and restart, one at a time, with everything that can happen on their way. */
+#include <string.h>
+
+#include "deployd/restarts.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/deployd/operation_world.h"
+
+TestSuite(operation, .init = world_open, .fini = world_close);
+
+Test(operation, every_state_leads_to_done_and_nothing_leaves_it)
+{
+    for (int from = 0; from < OPERATION_DONE; from++) {
+        enum operation_state state = (enum operation_state)from;
+        cr_assert(operation_may_move(state, OPERATION_DONE), "%s", operation_state_name(state));
+        cr_assert_not(operation_may_move(OPERATION_DONE, state));
+        cr_assert_not(operation_may_move(state, OPERATION_QUEUED));
+    }
+    cr_assert_not(operation_may_move(OPERATION_QUEUED, OPERATION_ACTING));
+    cr_assert_not(operation_may_move(OPERATION_COMMITTING, OPERATION_ACTING));
+}
+
+Test(operation, a_deploy_is_appended_then_started_then_answered)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    cr_assert_eq(world.asked_count, 1);
+    uint64_t generation = world_append("service_deployed");
+    cr_assert_not(world.answers[deploy].is_there, "exec'd first, answered then");
+    cr_assert_eq(world.asked[0].generation, generation);
+    cr_assert_eq(world.asked[0].since, generation);
+    cr_assert_str_eq(world.asked[0].cause, "deploy");
+    world_starts("running");
+    const struct answer *answer = &world.answers[deploy];
+    cr_assert(answer->is_there);
+    cr_assert_eq(answer->status, STATUS_OK);
+    cr_assert_eq(answer->reply.deploy.event_id, generation);
+    cr_assert_eq(answer->reply.deploy.generation, generation);
+    cr_assert_eq(answer->reply.deploy.pid, 4711);
+    cr_assert_str_eq(answer->texts[0], "running");
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation, a_missing_program_is_refused_before_anything_is_appended)
+{
+    world.program_is_missing = true;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_str_eq(world.answers[deploy].problem.field, "argv[0]");
+}
+
+Test(operation, a_deploy_whose_event_moved_is_refused)
+{
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    operation->if_event = world.last_event - 1;
+    operation_begin(operation);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_str_eq(world.answers[deploy].problem.field, "if_event");
+    deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    operation->if_event = world.last_event;
+    operation_begin(operation);
+    world_take("service_deployed");
+}
+
+Test(operation, the_same_spec_is_not_deployed_again_when_asked_so)
+{
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    world_runs(7, "\x80");
+    operation->only_if_changed = true;
+    operation->spec_hash = world.live.spec_hash;
+    operation_begin(operation);
+    world_nothing_asked();
+    cr_assert(world.answers[deploy].reply.deploy.unchanged);
+    cr_assert_eq(world.answers[deploy].reply.deploy.generation, 7);
+
+    world_prepare(OPERATION_DEPLOY, &operation);
+    operation->only_if_changed = true;
+    operation->spec_hash = hash_of(span_of_text("another"));
+    operation_begin(operation);
+    world_take("service_deployed");
+}
+
+Test(operation, a_new_tenant_is_recorded_first)
+{
+    world.tenant->is_recorded = false;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    cr_assert_eq(world.tenants_asked, 1);
+    world_nothing_asked();
+    world.tenant->is_recorded = true;
+    operations_tenant_created(world.tenant);
+    world_take("service_deployed");
+    cr_assert_not(world.answers[deploy].is_there);
+}
+
+Test(operation, a_tenant_that_is_refused_refuses_the_deploy)
+{
+    struct problem problem;
+    world.tenant->is_recorded = false;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    problem_set(&problem, STATUS_RESOURCE_EXHAUSTED, "tenant", "too many");
+    operations_tenant_refused(world.tenant, &problem);
+    cr_assert_eq(world.answers[deploy].status, STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation, an_append_of_unknown_outcome_is_said_and_looked_after)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append_fails("service_deployed", STATUS_UNKNOWN);
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
+    cr_assert_eq(world.reconciled, 1);
+    world_nothing_asked();
+}
+
+Test(operation, a_refused_append_changes_nothing)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append_fails("service_deployed", STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(world.answers[deploy].status, STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(world.reconciled, 0);
+    world_nothing_asked();
+}
+
+Test(operation, a_kill_is_appended_then_carried_out_then_answered)
+{
+    world_runs(7, "");
+    size_t kill = world_ask(OPERATION_KILL);
+    cr_assert_eq(world.asked[0].generation, 7);
+    uint64_t event = world_append("service_killed");
+    cr_assert_not(world.answers[kill].is_there, "it still runs");
+    cr_assert_eq(world.asked[0].since, event);
+    cr_assert_not(world.asked[0].has_grace);
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_eq(world.answers[kill].reply.kill.event_id, event);
+    cr_assert_eq(world.answers[kill].reply.kill.generation, 7);
+    cr_assert_not(service_exists(world.service));
+}
+
+Test(operation, a_forced_kill_asks_for_no_grace)
+{
+    struct operation *operation;
+    world_runs(7, "");
+    world_prepare(OPERATION_KILL, &operation);
+    operation->is_forced = true;
+    operation_begin(operation);
+    world_append("service_killed");
+    cr_assert(world.asked[0].has_grace);
+}
+
+Test(operation, a_kill_of_nothing_is_not_found)
+{
+    size_t kill = world_ask(OPERATION_KILL);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[kill].status, STATUS_NOT_FOUND);
+}
+
+Test(operation, a_kill_of_what_its_supervisor_does_not_hold_is_done)
+{
+    world_runs(7, "");
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    world_stops(STATUS_NOT_FOUND);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
+Test(operation, a_kill_waits_for_a_supervisor_that_is_not_there)
+{
+    world_runs(7, "");
+    world_supervisor_lost();
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    world_nothing_asked();
+    cr_assert_eq(world.supervisors_needed, 1);
+    cr_assert_not(world.answers[kill].is_there, "something of it may still run");
+    world_supervisor_ready();
+    world_stops(STATUS_NOT_FOUND);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
+Test(operation, a_repeated_kill_leaves_a_later_deploy_alone)
+{
+    world_runs(12, "");
+    world.repeat_of = 11;
+    size_t kill = world_ask(OPERATION_KILL);
+    struct asked asked = world_take("service_killed");
+    const struct event_append_reply reply = { .event_id = 11, .is_repeat = true };
+    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_eq(world.answers[kill].reply.kill.event_id, 11);
+}
+
+static void answer_as_repeat(uint64_t generation)
+{
+    struct asked asked = world_take("service_deployed");
+    const struct event_append_reply reply = { .event_id = generation, .is_repeat = true };
+    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+}
+
+Test(operation, a_repeated_deploy_gets_the_recorded_refusal)
+{
+    world_runs(7, "");
+    world.repeat_of = 9;
+    world.program_is_missing = true; /* by now; it was there then */
+    world.outcome = (struct generation_outcome){ FATE_FAILED, 10, "no such interpreter" };
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    answer_as_repeat(9);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "no such interpreter"));
+}
+
+Test(operation, a_repeated_deploy_that_was_replaced_says_so)
+{
+    world_runs(12, "");
+    world.repeat_of = 9;
+    world.outcome = (struct generation_outcome){ .fate = FATE_REPLACED, .event_id = 12 };
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    answer_as_repeat(9);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+    cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
+    cr_assert_eq(world.answers[deploy].reply.deploy.pid, 0);
+    cr_assert_str_eq(world.answers[deploy].texts[0], "replaced");
+}
+
+Test(operation, a_repeated_deploy_that_is_the_current_one_is_carried_on)
+{
+    world_runs(9, "");
+    world.repeat_of = 9;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    answer_as_repeat(9);
+    cr_assert_eq(world.asked[0].generation, 9);
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
+}
+
+Test(operation, a_restart_is_carried_out_once_per_request)
+{
+    world_runs(7, "");
+    struct operation *operation;
+    size_t first = world_ask(OPERATION_RESTART);
+    struct asked asked = world_take("supervisor.restart");
+    const struct supervisor_restart_reply reply = { 0 };
+    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    cr_assert_eq(world.answers[first].status, STATUS_OK);
+
+    size_t again = world_prepare(OPERATION_RESTART, &operation);
+    operation->request_id = world.calls[first].request_id;
+    operation->body_hash = world.calls[first].body_hash;
+    operation_begin(operation);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[again].status, STATUS_OK);
+
+    size_t other = world_prepare(OPERATION_RESTART, &operation);
+    operation->request_id = world.calls[first].request_id;
+    operation_begin(operation);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[other].status, STATUS_ABORTED, "another body under the same id");
+}
+
+Test(operation, a_restart_starts_what_nothing_holds)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 7 };
+    size_t restart = world_ask(OPERATION_RESTART);
+    cr_assert_str_eq(world.asked[0].cause, "restart");
+    world_starts("running");
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+}
+
+Test(operation, a_restart_of_what_is_not_wanted_is_refused)
+{
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[restart].status, STATUS_NOT_FOUND);
+}
+
+Test(operation, nothing_begins_once_a_shutdown_has)
+{
+    world_runs(7, "");
+    world.deployd.drain.is_begun = true;
+    size_t kill = world_ask(OPERATION_KILL);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[kill].status, STATUS_UNAVAILABLE);
+}

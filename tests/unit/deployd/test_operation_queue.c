@@ -1,0 +1,134 @@
+/* Several operations of one service. */
+#include "tests/support/criterion.h"
+#include "tests/unit/deployd/operation_world.h"
+
+TestSuite(operation_queue, .init = world_open, .fini = world_close);
+
+Test(operation_queue, deploys_run_one_after_the_other_in_their_order)
+{
+    size_t first = world_ask(OPERATION_DEPLOY), second = world_ask(OPERATION_DEPLOY);
+    cr_assert_eq(world.asked_count, 1);
+    uint64_t generation = world_append("service_deployed");
+    cr_assert_eq(world.asked_count, 1, "only the first one goes on");
+    world_starts("running");
+    cr_assert(world.answers[first].is_there);
+    cr_assert_not(world.answers[second].is_there);
+    cr_assert_gt(world_append("service_deployed"), generation);
+    world_starts("running");
+    cr_assert_gt(world.answers[second].reply.deploy.generation, generation);
+}
+
+Test(operation_queue, a_kill_does_not_overtake_a_commit)
+{
+    world_runs(7, "");
+    world_ask(OPERATION_DEPLOY);
+    world_ask(OPERATION_KILL);
+    cr_assert_eq(world.asked_count, 1);
+    world_append("service_deployed");
+    world_take("supervisor.start");
+    world_nothing_asked();
+}
+
+Test(operation_queue, a_kill_runs_beside_a_deploy_that_is_being_started)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    uint64_t generation = world_append("service_deployed");
+    size_t kill = world_ask(OPERATION_KILL);
+    struct asked start = world_take("supervisor.start");
+    cr_assert_eq(world.asked[0].generation, generation);
+    uint64_t event = world_append("service_killed");
+    cr_assert_eq(world.asked[0].since, event, "newer than the start, so the supervisor takes it");
+    /* The supervisor drops the order that waits, then stops what runs. */
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_null(world.service->queue);
+    cr_assert_not(service_exists(world.service));
+}
+
+Test(operation_queue, a_failure_after_a_kill_starts_nothing_again)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    size_t kill = world_ask(OPERATION_KILL);
+    struct asked start = world_take("supervisor.start");
+    world_append("service_killed");
+    start.on_reply(start.context, STATUS_FAILED_PRECONDITION, NULL, NULL);
+    world_stops(STATUS_OK);
+    world_append("service_deployment_failed"); /* late: changes nothing that is wanted */
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    while (world.asked_count > 0)
+        cr_assert_str_eq(world_take("supervisor.stop").cause, "recover", "nothing is started");
+}
+
+Test(operation_queue, a_deploy_behind_a_kill_comes_after_it)
+{
+    world_runs(7, "");
+    world_ask(OPERATION_KILL);
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_killed");
+    world_stops(STATUS_OK);
+    uint64_t generation = world_append("service_deployed");
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].reply.deploy.generation, generation);
+    cr_assert_eq(world.service->wanted.generation, generation);
+}
+
+Test(operation_queue, a_forced_kill_refuses_what_has_not_begun)
+{
+    struct operation *operation;
+    world_runs(7, "");
+    size_t running = world_ask(OPERATION_DEPLOY), queued = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    size_t kill = world_prepare(OPERATION_KILL, &operation);
+    operation->is_forced = true;
+    operation_begin(operation);
+    cr_assert_eq(world.answers[queued].status, STATUS_ABORTED);
+    cr_assert_not(world.answers[running].is_there);
+    world_take("supervisor.start");
+    world_append("service_killed");
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
+Test(operation_queue, a_full_queue_refuses_with_its_bound)
+{
+    struct problem problem = { 0 };
+    for (int i = 0; i < OPERATIONS_QUEUED_MAX; i++)
+        world_ask(OPERATION_DEPLOY);
+    cr_assert_null(operation_new(&world.deployd, world.service, OPERATION_DEPLOY, &problem));
+    cr_assert_eq(problem.code, STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_gt(problem.retry_after_ms, 0);
+    world_append("service_deployed");
+    world_starts("running");
+    struct operation *operation =
+        operation_new(&world.deployd, world.service, OPERATION_DEPLOY, &problem);
+    cr_assert_not_null(operation, "one has left");
+    operation_free(operation);
+}
+
+Test(operation_queue, a_shutdown_refuses_what_is_queued_and_lets_go_on_what_runs)
+{
+    struct problem problem;
+    size_t running = world_ask(OPERATION_DEPLOY), queued = world_ask(OPERATION_DEPLOY);
+    problem_set(&problem, STATUS_UNAVAILABLE, "", "Solo is shutting down");
+    operations_refuse_queued(&world.deployd, &problem);
+    cr_assert_eq(world.answers[queued].status, STATUS_UNAVAILABLE);
+    cr_assert_not(world.answers[running].is_there);
+    world_append("service_deployed");
+    world_starts("running");
+    cr_assert_eq(world.answers[running].status, STATUS_OK);
+}
+
+Test(operation_queue, the_operation_of_a_request_is_found)
+{
+    size_t first = world_ask(OPERATION_DEPLOY);
+    struct uuid unknown = uuid_draw();
+    cr_assert_eq(operation_of_request(world.service, &world.calls[first].request_id),
+                 world.service->queue);
+    cr_assert_null(operation_of_request(world.service, &unknown));
+}

@@ -1,0 +1,239 @@
+/* Starts that fail, supervisors that go away, and what recovery asks for. */
+#include <string.h>
+
+#include "deployd/operation_act.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/deployd/operation_world.h"
+
+TestSuite(operation_start, .init = world_open, .fini = world_close);
+
+Test(operation_start, a_failed_deploy_falls_back_to_what_ran_before)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    uint64_t generation = world_append("service_deployed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    cr_assert_not(world.answers[deploy].is_there);
+    cr_assert_eq(world.asked[0].generation, generation);
+    uint64_t failed = world_append("service_deployment_failed");
+    cr_assert_eq(world.asked[0].generation, 7);
+    cr_assert_eq(world.asked[0].since, failed, "newer than the generation that failed");
+    cr_assert_str_eq(world.asked[0].cause, "fallback");
+    world_starts("running");
+    const struct answer *answer = &world.answers[deploy];
+    cr_assert_eq(answer->status, STATUS_FAILED_PRECONDITION);
+    cr_assert_str_eq(answer->problem.field, "argv[0]");
+    cr_assert_not_null(strstr(answer->problem.message, "no such interpreter"));
+    cr_assert_not_null(strstr(answer->problem.message, "generation 7 was started again"));
+    cr_assert_eq(world.service->generation, 7);
+}
+
+Test(operation_start, a_fallback_that_fails_too_is_said)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "first");
+    world_append("service_deployment_failed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "second");
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "second"));
+    cr_assert_eq(world.service->wanted.generation, 7, "it stays wanted");
+}
+
+Test(operation_start, a_first_deploy_that_fails_leaves_nothing)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_deployment_failed");
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    world_stops(STATUS_OK); /* the supervisor forgets it as well */
+    world_nothing_asked();
+    cr_assert_not(service_exists(world.service));
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_start, a_failure_that_cannot_be_recorded_is_unknown)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append_fails("service_deployment_failed", STATUS_UNAVAILABLE);
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
+    cr_assert_eq(world.reconciled, 1);
+}
+
+Test(operation_start, a_start_is_asked_again_of_the_next_supervisor)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    uint64_t generation = world_append("service_deployed");
+    world_supervisor_lost();
+    world_nothing_asked();
+    cr_assert_not(world.answers[deploy].is_there);
+    world_supervisor_ready();
+    cr_assert_eq(world.asked[0].generation, generation);
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+}
+
+Test(operation_start, a_start_that_ends_every_supervisor_is_given_up)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    for (int attempt = 0; attempt < SUPERVISOR_ATTEMPTS_MAX; attempt++) {
+        cr_assert_not(world.answers[deploy].is_there);
+        struct asked start = world_take("supervisor.start");
+        start.on_reply(start.context, STATUS_UNKNOWN, NULL, NULL);
+    }
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNAVAILABLE);
+    cr_assert_neq(world.service->wanted.generation, 0, "it stays wanted");
+    cr_assert_eq(world.service->state, SERVICE_failed);
+}
+
+Test(operation_start, nothing_is_started_that_the_log_does_not_want_any_more)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_supervisor_lost();
+    world.live = (struct live_row){ .generation = 99, .since = 99 };
+    world_supervisor_ready();
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+}
+
+Test(operation_start, an_unreadable_log_starts_nothing)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_supervisor_lost();
+    world.log_is_unreadable = true;
+    world_supervisor_ready();
+    world_nothing_asked();
+    cr_assert_not(world.answers[deploy].is_there);
+}
+
+static size_t act(enum operation_kind kind, uint64_t generation, uint64_t since)
+{
+    struct operation *operation;
+    size_t index = world_prepare(kind, &operation);
+    operation->is_recovery = true;
+    operation->has_request_id = false;
+    operation->generation = generation;
+    operation->since = since;
+    operation->recovery_id = 5;
+    operation_begin(operation);
+    return index;
+}
+
+static void expect(size_t index, const char *result, const char *code)
+{
+    cr_assert(world.answers[index].is_there);
+    cr_assert_eq(world.answers[index].status, STATUS_OK);
+    cr_assert_str_eq(world.answers[index].texts[0], result);
+    cr_assert_str_eq(world.answers[index].texts[1], code);
+}
+
+Test(operation_start, recovery_starts_what_is_wanted)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 8 };
+    size_t start = act(OPERATION_START, 7, 8);
+    cr_assert_str_eq(world.asked[0].cause, "recover");
+    cr_assert_eq(world.asked[0].since, 8);
+    world_starts("running");
+    expect(start, "recovered", "");
+    cr_assert_eq(world.answers[start].reply.act.pid, 4711);
+}
+
+Test(operation_start, recovery_is_fenced_by_generation_and_since)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 8 };
+    expect(act(OPERATION_START, 6, 8), "skipped", "superseded");
+    expect(act(OPERATION_START, 7, 7), "skipped", "superseded");
+    world.live = (struct live_row){ 0 };
+    expect(act(OPERATION_START, 7, 8), "skipped", "superseded");
+    world_nothing_asked();
+}
+
+Test(operation_start, recovery_leaves_what_is_held_alone)
+{
+    world_runs(7, "");
+    expect(act(OPERATION_START, 7, 7), "skipped", "held");
+    world_nothing_asked();
+}
+
+Test(operation_start, recovery_starts_a_parked_service_once_more)
+{
+    world_runs(7, "");
+    world.service->state = SERVICE_parked;
+    act(OPERATION_START, 7, 7);
+    cr_assert_str_eq(world_take("supervisor.start").cause, "recover");
+}
+
+Test(operation_start, a_recovery_without_its_program_fails_and_is_recorded)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 7 };
+    world.program_is_missing = true;
+    size_t start = act(OPERATION_START, 7, 7);
+    world_append("service_recovery_failed");
+    expect(start, "failed", "program_missing");
+    cr_assert_eq(world.service->state, SERVICE_failed);
+    cr_assert_eq(world.live.generation, 7, "it stays wanted");
+}
+
+Test(operation_start, a_recovery_that_cannot_exec_fails_and_is_recorded)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 7 };
+    size_t start = act(OPERATION_START, 7, 7);
+    world_start_fails(STATUS_FAILED_PRECONDITION, "exec format error");
+    world_append("service_recovery_failed");
+    expect(start, "failed", "exec_failed");
+}
+
+Test(operation_start, recovery_stops_only_what_is_not_wanted)
+{
+    world_runs(7, "");
+    expect(act(OPERATION_STOP, 7, 0), "skipped", "superseded");
+    world_nothing_asked();
+    world.live = (struct live_row){ 0 };
+    size_t stop = act(OPERATION_STOP, 7, 0);
+    world_stops(STATUS_OK);
+    expect(stop, "stopped", "");
+}
+
+/* What reconciling begins: nobody waits for the answer. */
+static void reconcile(enum operation_kind kind)
+{
+    struct problem problem;
+    struct operation *operation = operation_new(&world.deployd, world.service, kind, &problem);
+    operation->is_reconcile = true;
+    operation_begin(operation);
+}
+
+Test(operation_start, a_deploy_that_nobody_finished_falls_back_when_it_fails)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    world.has_run = false;
+    reconcile(OPERATION_START);
+    cr_assert_str_eq(world.asked[0].cause, "deploy");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_deployment_failed");
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_starts("running");
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_start, what_ran_before_stays_wanted_when_it_fails)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    world.has_run = true;
+    reconcile(OPERATION_START);
+    cr_assert_str_eq(world.asked[0].cause, "restart");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_nothing_asked();
+    cr_assert_eq(world.service->wanted.generation, 9);
+    cr_assert_eq(world.service->state, SERVICE_failed);
+}
