@@ -14,6 +14,7 @@
 
 enum {
     SLICE_BYTES = 64 * 1024,          /* of items in one notification, unless one event is larger */
+    TURN_RECORDS_MAX = 4000,          /* looked at in one turn, so that appends do not wait long */
     SLICE_RECORDS_MIN = 64,           /* looked at for each watch, however many there are */
     UNREAD_PAUSE_BYTES = 1024 * 1024, /* a client this far behind is waited for */
     SLOW_SECONDS_MAX = 10,            /* for this long */
@@ -124,7 +125,7 @@ static void advance_all(struct watch_list *list)
     AUTO(db_end) struct db_txn txn = { 0 };
     if (db_begin_read(&list->store->db, &txn) != STATUS_OK)
         return;
-    uint64_t scan_max = QUERY_SCAN_MAX / (list->count == 0 ? 1 : list->count);
+    uint64_t scan_max = TURN_RECORDS_MAX / (list->count == 0 ? 1 : list->count);
     if (scan_max < SLICE_RECORDS_MIN)
         scan_max = SLICE_RECORDS_MIN;
     struct watch *watch, *next;

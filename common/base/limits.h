@@ -19,7 +19,7 @@ enum {
     EVENT_RECORD_BYTES_MAX = 800 * 1024,
     EVENT_BATCH_MAX = 1024,
     QUERY_LIMIT_MAX = 1000,
-    QUERY_SCAN_MAX = 20000, /* records looked at by one request or one turn of a watch */
+    QUERY_SCAN_MAX = 20000, /* records looked at by one request */
 
     /* requests that can be repeated */
     REQUESTS_KEPT_MAX = 1 << 20,
