@@ -174,6 +174,14 @@ static void on_eventd_health(void *context, enum status status, const struct pro
         boot_damaged(deployd, health->reason);
         return;
     }
+    if (deployd->boot.state == BOOT_DAMAGED) {
+        /* Everything in memory may be of the damaged store: begin anew, our parent sees to it. */
+        if (status == STATUS_OK && strcmp(health->state, "ready") == 0) {
+            log_info("the event store is whole again, starting anew");
+            lifecycle_end(&deployd->lifecycle, STATUS_OK);
+        }
+        return;
+    }
     if (status != STATUS_OK)
         log_warning("eventd did not answer", "reason",
                     problem == NULL ? status_text(status) : problem->message);
@@ -244,4 +252,6 @@ void boot_eventd_connected(struct deployd *deployd)
     /* Something may have been committed whose answer was lost for good. */
     if (deployd->boot.state == BOOT_READY)
         reconcile_soon(deployd);
+    else if (deployd->boot.state == BOOT_DAMAGED)
+        ask_eventd(deployd); /* it was restarted, perhaps on a repaired store */
 }

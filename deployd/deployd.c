@@ -3,11 +3,18 @@
 
 #include <string.h>
 
+enum status deployd_is_readable(const struct deployd *deployd, struct problem *problem)
+{
+    return deployd->boot.state == BOOT_DAMAGED
+               ? problem_set(problem, STATUS_DATA_LOSS, "",
+                             "the event store is damaged: nothing is told from it and nothing is "
+                             "changed until it is repaired")
+               : STATUS_OK;
+}
+
 enum status deployd_is_open(const struct deployd *deployd, struct problem *problem)
 {
-    if (deployd->boot.state == BOOT_DAMAGED)
-        return problem_set(problem, STATUS_DATA_LOSS, "",
-                           "the event store is damaged: nothing is changed until it is repaired");
+    TRY(deployd_is_readable(deployd, problem));
     if (deployd->drain.is_begun || deployd->is_stopping) {
         problem_set(problem, STATUS_UNAVAILABLE, "",
                     deployd->drain.is_begun ? "Solo is shutting down"

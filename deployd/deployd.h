@@ -104,6 +104,9 @@ struct deployd {
 /* Whether deploys, kills and restarts are taken; otherwise the refusal is in `problem`. */
 enum status deployd_is_open(const struct deployd *deployd, struct problem *problem);
 
+/* Whether what is asked for can be told; data_loss while the event store is damaged. */
+enum status deployd_is_readable(const struct deployd *deployd, struct problem *problem);
+
 /* Reads the service's live row from the log into the catalog. */
 enum status deployd_refresh(struct deployd *deployd, struct service *service);
 

@@ -156,6 +156,7 @@ static enum status handle_service_list(struct deployd *deployd, struct rpc_call 
     char next[SERVICE_KEY_BYTES];
     const struct tenant *only = NULL;
     const char *tenant = request->tenant;
+    TRY(deployd_is_readable(deployd, &call->problem));
     if (call->caller.kind == CALLER_TOKEN && tenant[0] == '\0')
         tenant = call->caller.tenant;
     if (tenant[0] != '\0')
@@ -195,6 +196,7 @@ static enum status handle_service_describe(struct deployd *deployd, struct rpc_c
 {
     AUTO(buffer_close) struct buffer row = { .limit = FRAME_BYTES_SMALL };
     char text[256];
+    TRY(deployd_is_readable(deployd, &call->problem));
     const struct service *service =
         catalog_service(&deployd->catalog, request->tenant, request->name);
     if (!may_see(&call->caller, request->tenant) || !service_exists(service))
@@ -223,6 +225,7 @@ static enum status handle_service_wait(struct deployd *deployd, struct rpc_call 
                                        struct service_wait_reply *reply)
 {
     static const char *const conditions[] = { "running", "ready", "gone" };
+    TRY(deployd_is_readable(deployd, &call->problem));
     struct service *service =
         may_see(&call->caller, request->tenant)
             ? catalog_service(&deployd->catalog, request->tenant, request->name)
@@ -241,6 +244,7 @@ static enum status handle_tenant_list(struct deployd *deployd, struct rpc_call *
 {
     AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_MAX };
     (void)request;
+    TRY(deployd_is_readable(deployd, &call->problem));
     TRY(status_tenants(deployd, call->caller.kind == CALLER_TOKEN ? call->caller.tenant : NULL,
                        &list));
     return arena_span(call, &list, &reply->tenants);

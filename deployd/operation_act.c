@@ -101,7 +101,7 @@ static void give_up(struct operation *operation)
     case OPERATION_START:
         operation_row_failed(operation, why);
         operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
-        if (operation->is_recovery) {
+        if (operation->is_recovery && !service->tenant->supervisor.is_ending) {
             operation_record_failure(operation);
             return;
         }

@@ -13,6 +13,7 @@
 #include "deployd/boot.h"
 #include "deployd/operation.h"
 #include "deployd/supervisors.h"
+#include "deployd/tenants.h"
 
 enum { SOON_MS = 200 };
 
@@ -124,6 +125,16 @@ static void mark(struct deployd *deployd, const struct plan *plan)
     }
 }
 
+/* What the log never heard of is left alone: only a person may have it stopped. */
+static bool has_record(struct deployd *deployd, const struct service *service)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span spec;
+    return service->wanted.generation != 0 ||
+           (event_map_begin(&deployd->map, &txn) == STATUS_OK &&
+            event_log_spec(&txn, service->generation, &spec) == STATUS_OK);
+}
+
 static void pass(struct deployd *deployd, const struct tenant *tenant)
 {
     if (deployd->drain.is_begun || deployd->is_stopping || deployd->boot.state < BOOT_RECONCILING ||
@@ -153,7 +164,7 @@ static void pass(struct deployd *deployd, const struct tenant *tenant)
                 .since = service->since,
                 .pid = service->pid,
                 .is_held = true,
-                .has_record = true,
+                .has_record = has_record(deployd, service),
             };
     }
     if (has_memory &&
@@ -200,7 +211,7 @@ static void on_soon(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct deployd *deployd = timer->data;
-    if (reconcile_load_wanted(deployd) == STATUS_OK)
+    if (tenants_load(deployd) == STATUS_OK && reconcile_load_wanted(deployd) == STATUS_OK)
         reconcile_all(deployd);
     else
         timer_start(deployd);

@@ -83,6 +83,13 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
     return STATUS_OK;
 }
 
+/* recoveryd goes on after deployd was restarted in the middle. */
+static void goes_on(struct deployd *deployd)
+{
+    if (deployd->recovery.phase == RECOVERY_CUT)
+        deployd->recovery.phase = RECOVERY_RUNNING;
+}
+
 /* For stop, a service may be known to its supervisor only. */
 static enum status service_of(struct deployd *deployd, const struct recovery_act_request *request,
                               struct service **service, struct problem *problem)
@@ -124,6 +131,7 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     operation_for_call(operation, call);
     operation->has_request_id =
         false; /* fenced by since; nothing of it is recorded under this id */
+    goes_on(deployd);
     deployd->recovery.acting++;
     operation_begin(operation);
     return STATUS_OK;
@@ -139,6 +147,7 @@ void recovery_act_ended(struct deployd *deployd, const struct operation *operati
 
 void recovery_progress(struct deployd *deployd, const struct recovery_progress_request *request)
 {
+    goes_on(deployd);
     deployd->recovery.done = request->done;
     deployd->recovery.total = request->total;
 }
@@ -266,7 +275,7 @@ void recovery_restore(struct deployd *deployd, const struct run_record *record)
     else if (record->recovery_completed > record->recovery_started)
         deployd->recovery.phase = RECOVERY_DONE;
     else
-        deployd->recovery.phase = RECOVERY_RUNNING;
+        deployd->recovery.phase = RECOVERY_CUT; /* unless it turns out to go on */
 }
 
 void recovery_write_status(const struct deployd *deployd, struct buffer *buffer)
