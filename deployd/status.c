@@ -189,14 +189,15 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     const struct supervisor *supervisor = any_supervisor(deployd);
     struct counts counts = { 0 };
     uint64_t tenants = 0;
-    write_map(map, is_operator ? 11 : 3);
+    bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
+    write_map(map, is_complete ? 11 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
     write_str(map, SOLO_VERSION);
     write_str(map, "isolation");
     write_str(map, status_isolation(deployd, NULL));
-    if (!is_operator)
+    if (!is_complete)
         return;
     count_services(deployd, &counts);
     for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
