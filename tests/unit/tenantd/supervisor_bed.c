@@ -18,6 +18,7 @@
 #include "common/base/file.h"
 #include "common/spec/spec_json.h"
 #include "common/wire/reader.h"
+#include "tenantd/cgroup.h"
 #include "tests/support/criterion.h"
 
 enum { CALL_MS = 20000, WAIT_MS = 15000, ARGUMENTS_MAX = 24 };
@@ -77,14 +78,27 @@ void bed_open(struct bed *bed, const char *const *options)
     cr_assert_eq(bed_supervisor_start(bed), 0);
 }
 
+/* A supervisor that was killed leaves its empty directories to the next one. */
+static void remove_cgroup(const struct bed *bed)
+{
+    struct cgroup cgroup = CGROUP_NONE;
+    cgroup_open(&cgroup, store_id(bed), "acme");
+    cr_assert_eq(cgroup_end_leftovers(&cgroup), STATUS_OK);
+    cgroup_close(&cgroup);
+}
+
 void bed_close(struct bed *bed)
 {
+    if (bed->loop == NULL)
+        return;
     bed_supervisor_kill(bed);
     /* Without a namespace double-forked processes outlive their supervisor. */
     while (look_for_marks(bed, true) > 0)
         usleep(1000);
+    remove_cgroup(bed);
     arena_close(&bed->arena);
     ev_loop_destroy(bed->loop);
+    bed->loop = NULL;
     scratch_close(&bed->scratch);
 }
 
@@ -113,7 +127,15 @@ int bed_supervisor_start(struct bed *bed)
         arguments[count++] = bed->options[i];
     pid_t pid;
     int status;
-    cr_assert_eq(posix_spawn(&pid, TENANTD, NULL, NULL, (char *const *)arguments, environ), 0);
+    /* Into a file: it must not hold our own output open when a test ends early. */
+    posix_spawn_file_actions_t actions;
+    char log[PATH_MAX];
+    path_in(bed, log, "tenantd.log");
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    cr_assert_eq(posix_spawn(&pid, TENANTD, &actions, NULL, (char *const *)arguments, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -148,6 +170,13 @@ void bed_connect(struct bed *bed)
     snprintf(bed->stop_method, sizeof bed->stop_method, "%s", hello.stop_method);
 }
 
+static void expect_no_sanitizer(const struct bed *bed)
+{
+    AUTO(scratch_free) char *said = scratch_read(&bed->scratch, "tenantd.log");
+    if (said != NULL && (strstr(said, "Sanitizer") != NULL || strstr(said, "runtime error")))
+        cr_assert_fail("tenantd said:\n%s", said);
+}
+
 void bed_supervisor_kill(struct bed *bed)
 {
     bed_unwatch(bed);
@@ -158,6 +187,7 @@ void bed_supervisor_kill(struct bed *bed)
         cr_assert(is_gone_soon((uint64_t)bed->pid));
     }
     bed->pid = 0;
+    expect_no_sanitizer(bed);
 }
 
 enum status bed_call(struct bed *bed, const struct method *method, const void *request, void *reply)

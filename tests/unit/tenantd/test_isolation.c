@@ -12,6 +12,12 @@
 
 static struct bed bed;
 
+static void end(void)
+{
+    bed_close(&bed);
+}
+TestSuite(isolation, .fini = end);
+
 /* Runs a shell line as a service and returns its log when it has said "end". */
 static char *log_of_shell(const char *line)
 {

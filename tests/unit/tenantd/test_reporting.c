@@ -10,6 +10,12 @@
 
 static struct bed bed;
 
+static void end(void)
+{
+    bed_close(&bed);
+}
+TestSuite(reporting, .fini = end);
+
 #define SLEEPER "\"argv\": [\"PROGRAMS/sleeper\"]"
 
 static void acknowledge(uint64_t number)
