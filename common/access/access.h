@@ -4,9 +4,9 @@
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 
-/* Who is calling, and may they? The operator is root, Solo's own uid and the members of group `solo`
- * (not with `operator = token`); a daemon is who presented the run's key in daemon.hello (or has a
- * daemon's own uid, where the package's users exist). Everybody else needs a token. */
+/* Who is calling, and may they? The operator is root, Solo's own uid and the members of group
+ * `solo` (not with `operator = token`); a daemon is who presented the run's key in daemon.hello (or
+ * has a daemon's own uid, where the package's users exist). Everybody else needs a token. */
 struct access {
     bool is_operator_by_uid; /* settings: operator = uid */
     uid_t own_uid;
@@ -21,7 +21,8 @@ enum status access_open(struct access *access, const struct settings *settings,
                         const uint8_t *run_key);
 
 /* For struct rpc_service: fills call->caller, compares with call->method->permission. A daemon of
- * this run may do everything that an operator may. Refuses with unauthenticated or permission_denied. */
+ * this run may do everything that an operator may. Refuses with unauthenticated or
+ * permission_denied. */
 enum status access_authorise(void *access, struct rpc_call *call, struct span token);
 
 /* daemon.hello: compares in constant time and marks the connection. */

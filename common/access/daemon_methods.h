@@ -20,10 +20,13 @@ void daemon_health_set(const char *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 const char *daemon_health_state(void);
 
-enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request, void *reply);
-enum status daemon_health_route(void *context, struct rpc_call *call, const void *request, void *reply);
+enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request,
+                               void *reply);
+enum status daemon_health_route(void *context, struct rpc_call *call, const void *request,
+                                void *reply);
 enum status daemon_describe_route(void *context, struct rpc_call *call, const void *request,
                                   void *reply);
-enum status daemon_stats_route(void *context, struct rpc_call *call, const void *request, void *reply);
+enum status daemon_stats_route(void *context, struct rpc_call *call, const void *request,
+                               void *reply);
 
 #endif

@@ -1,19 +1,22 @@
-/* The tables behind the .def files, made in passes over the same blocks. Each fields array ends with an
- * entry that is not counted, so that a method without fields is legal C. */
+/* The tables behind the .def files, made in passes over the same blocks. Each fields array ends
+ * with an entry that is not counted, so that a method without fields is legal C. */
 #include "common/api/api.h"
 
 #include <stddef.h>
 
-#define FIELDS_END { NULL, FIELD_bool, false, 0, NULL }
+#define FIELDS_END                                                                                 \
+    {                                                                                              \
+        NULL, FIELD_bool, false, 0, NULL                                                           \
+    }
 #define TABLE(struct_name, fields)                                                                 \
     {                                                                                              \
-        #struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name)     \
+#struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name)     \
     }
 
 /* requests */
 #define METHOD(name, wire, permission, flags, meaning)                                             \
     static const struct field name##_request_fields[] = {
-#define IN(kind, field, bound, meaning) { #field, FIELD_##kind, true, bound, meaning },
+#define IN(kind, field, bound, meaning)  { #field, FIELD_##kind, true, bound, meaning },
 #define OPT(kind, field, bound, meaning) { #field, FIELD_##kind, false, bound, meaning },
 #define OUT(kind, field, bound, meaning)
 #define END(name)                                                                                  \
@@ -48,7 +51,7 @@
 #undef END
 
 /* records */
-#define RECORD(name, meaning) static const struct field name##_fields[] = {
+#define RECORD(name, meaning)              static const struct field name##_fields[] = {
 #define FIELD(kind, field, bound, meaning) { #field, FIELD_##kind, true, bound, meaning },
 #define MAYBE(kind, field, bound, meaning) { #field, FIELD_##kind, false, bound, meaning },
 #define END(name)                                                                                  \

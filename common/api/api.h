@@ -6,30 +6,33 @@
 #include "common/base/name.h"
 #include "common/rpc/method.h"
 
-/* The contracts between programs: what each can be asked, made from the .def files of this folder. A
- * METHOD block `event_append` declares struct event_append_request, struct event_append_reply and
+/* The contracts between programs: what each can be asked, made from the .def files of this folder.
+ * A METHOD block `event_append` declares struct event_append_request, struct event_append_reply and
  * method_event_append; a RECORD block `live_row` declares struct live_row and record_live_row. */
 
-#define API_TYPE_bool bool
-#define API_TYPE_u64 uint64_t
-#define API_TYPE_i64 int64_t
-#define API_TYPE_str const char *
-#define API_TYPE_name const char *
-#define API_TYPE_bytes struct span
-#define API_TYPE_hash struct hash
+#define API_TYPE_bool     bool
+#define API_TYPE_u64      uint64_t
+#define API_TYPE_i64      int64_t
+#define API_TYPE_str      const char *
+#define API_TYPE_name     const char *
+#define API_TYPE_bytes    struct span
+#define API_TYPE_hash     struct hash
 #define API_TYPE_str_list struct str_list
-#define API_TYPE_map struct span
-#define API_TYPE_list struct span
+#define API_TYPE_map      struct span
+#define API_TYPE_list     struct span
 
 #define API_METHODS                                                                                \
-    "common/api/methods.def" /* all of them, in the order daemon, eventd, deployd, tenantd, solod */
+    "common/api/methods.def" /* all of them, in the order daemon, eventd, deployd, tenantd, solod  \
+                              */
 
 /* requests */
 #define METHOD(name, wire, permission, flags, meaning) struct name##_request {
-#define IN(kind, field, bound, meaning) API_TYPE_##kind field;
-#define OPT(kind, field, bound, meaning) API_TYPE_##kind field;
+#define IN(kind, field, bound, meaning)                API_TYPE_##kind field;
+#define OPT(kind, field, bound, meaning)               API_TYPE_##kind field;
 #define OUT(kind, field, bound, meaning)
-#define END(name) };
+#define END(name)                                                                                  \
+    }                                                                                              \
+    ;
 #include API_METHODS
 #undef METHOD
 #undef IN
@@ -48,7 +51,7 @@
 #undef OUT
 
 /* records */
-#define RECORD(name, meaning) struct name {
+#define RECORD(name, meaning)              struct name {
 #define FIELD(kind, field, bound, meaning) API_TYPE_##kind field;
 #define MAYBE(kind, field, bound, meaning) API_TYPE_##kind field;
 #include "common/api/records/records.def"

@@ -161,7 +161,8 @@ static enum status write_beside(const char *path, struct span content, mode_t mo
         errno = ENAMETOOLONG;
         return failure("write", path);
     }
-    AUTO(fd_close) int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+    AUTO(fd_close)
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
         return failure("create", beside);
     if (fd_write_all(fd, content) != STATUS_OK || fchmod(fd, mode) < 0 ||

@@ -6,8 +6,8 @@
 
 #include "common/base/status.h"
 
-/* An exclusive open-file-description lock (fcntl(2), F_OFD_SETLK) on a file of its own, created 0600.
- * It goes with the last descriptor of the open file, so it is close-on-exec and dies with its
+/* An exclusive open-file-description lock (fcntl(2), F_OFD_SETLK) on a file of its own, created
+ * 0600. It goes with the last descriptor of the open file, so it is close-on-exec and dies with its
  * holder. `fd` is 0-initialised as { .fd = -1 }. */
 struct file_lock {
     int fd;
@@ -19,7 +19,8 @@ struct file_lock {
 enum status file_lock_take(struct file_lock *lock, const char *path, uint64_t wait_ms);
 void file_lock_release(struct file_lock *lock);
 
-/* Whether somebody holds it now; asks only, creates nothing. A file that is not there is not held. */
+/* Whether somebody holds it now; asks only, creates nothing. A file that is not there is not held.
+ */
 enum status file_lock_is_held(const char *path, bool *is_held);
 
 #endif

@@ -1,7 +1,8 @@
 #ifndef SOLO_COMMON_BASE_LIMITS_H
 #define SOLO_COMMON_BASE_LIMITS_H
 
-/* Every bound in one place; those that depend on one another are tied together below. Sizes in bytes. */
+/* Every bound in one place; those that depend on one another are tied together below. Sizes in
+ * bytes. */
 enum {
     /* frames and messages */
     FRAME_BYTES_SMALL = 64 * 1024, /* what a method takes unless its row says BIG */
@@ -41,7 +42,7 @@ enum {
     EXITS_KEPT = 5,
     EXIT_OUTPUT_BYTES_MAX = 512,
     REASON_BYTES_MAX = 256,
-    OPERATIONS_QUEUED_MAX = 64,   /* requests waiting for one service */
+    OPERATIONS_QUEUED_MAX = 64, /* requests waiting for one service */
     REPORTS_UNACKNOWLEDGED_MAX = 16384,
     LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
 

@@ -9,7 +9,8 @@
  * The variable part is pairs of strings, key then value; the macros end the list:
  *
  *     log_info("store opened", "dir", dir, "events", NUMBER(count));
- *     return log_failure(status_from_errno(errno), "open", "path", path, "reason", strerror(errno));
+ *     return log_failure(status_from_errno(errno), "open", "path", path, "reason",
+ * strerror(errno));
  */
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
@@ -21,10 +22,10 @@ enum status log_level_parse(const char *text, enum log_level *level);
 void log_write(enum log_level level, const char *what, ...);
 enum status log_write_failure(enum status status, const char *what, ...);
 
-#define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__, (const char *)0)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__, (const char *)0)
+#define log_debug(...)   log_write(LOG_LEVEL_DEBUG, __VA_ARGS__, (const char *)0)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__, (const char *)0)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__, (const char *)0)
-#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__, (const char *)0)
+#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__, (const char *)0)
 
 /* Logs at level error with the status, and returns the status. */
 #define log_failure(status, ...) log_write_failure(status, __VA_ARGS__, (const char *)0)

@@ -18,7 +18,8 @@ int status_exit_code(enum status status);
 enum status status_from_name(const char *name);
 
 /* The status that an errno value stands for: ENOENT is not_found, ENOSPC and EMFILE are
- * resource_exhausted, EACCES is permission_denied, EIO is io, what has no better name is internal. */
+ * resource_exhausted, EACCES is permission_denied, EIO is io, what has no better name is internal.
+ */
 enum status status_from_errno(int error);
 
 /* Returns early on failure. The only macro that contains a return. */
