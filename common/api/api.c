@@ -4,14 +4,11 @@
 
 #include <stddef.h>
 
-#define FIELDS_END                                                                                 \
-    {                                                                                              \
-        NULL, FIELD_bool, false, 0, NULL                                                           \
-    }
-#define TABLE(struct_name, fields)                                                                 \
-    {                                                                                              \
-#struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name)     \
-    }
+/* clang-format off */
+#define FIELDS_END { NULL, FIELD_bool, false, 0, NULL }
+#define TABLE(struct_name, fields) \
+    { #struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name) }
+/* clang-format on */
 
 /* requests */
 #define METHOD(name, wire, permission, flags, meaning)                                             \
