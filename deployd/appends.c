@@ -74,22 +74,16 @@ enum status append_problem(enum status status, const struct problem *said, const
     const char *message =
         said != NULL && said->message[0] != '\0' ? said->message : status_text(status);
     uint64_t retry_after_ms = said == NULL ? 0 : said->retry_after_ms;
-    switch (status) {
-    case STATUS_DEADLINE_EXCEEDED:
-    case STATUS_UNKNOWN:
-    case STATUS_CANCELLED:
+    if (rpc_effect_of(status) == RPC_UNKNOWN)
         problem_set(problem, STATUS_UNKNOWN, "",
                     "%s: whether the log has it is not known (%s); repeat with the same request_id",
                     what, message);
-        break;
-    case STATUS_UNAVAILABLE:
+    else if (status == STATUS_UNAVAILABLE)
         problem_set(problem, STATUS_UNAVAILABLE, "", "%s: the event log cannot be reached (%s)",
                     what, message);
-        break;
-    default:
+    else
         problem_set(problem, status, said == NULL ? "" : said->field,
                     "%s: the event log refused: %s", what, message);
-    }
     problem->retry_after_ms = retry_after_ms;
     return problem->code;
 }

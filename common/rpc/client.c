@@ -58,6 +58,21 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int even
 
 /* ---- the public half ---- */
 
+enum rpc_effect rpc_effect_of(enum status status)
+{
+    switch (status) {
+    case STATUS_OK:
+        return RPC_DONE;
+    case STATUS_UNKNOWN:
+    case STATUS_DEADLINE_EXCEEDED:
+    case STATUS_CANCELLED:
+    case STATUS_INTERNAL:
+        return RPC_UNKNOWN;
+    default:
+        return RPC_NOT_DONE;
+    }
+}
+
 enum status rpc_client_open(struct rpc_client **client, struct ev_loop *loop,
                             const struct rpc_client_options *options)
 {

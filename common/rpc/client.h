@@ -16,6 +16,21 @@
  * answer). */
 enum { RPC_RETRY = 1 };
 
+/* What a call has done, as far as its status tells:
+ *
+ *   ok                          it was done
+ *   unknown                     it may have been done: the connection broke after it was sent, or
+ * the daemon could not tell deadline_exceeded           it may have been done, or be done yet: no
+ * answer came in time cancelled, internal         it may have been done: nobody waited, or the
+ * answer cannot be read unavailable                 nothing was done: it was not sent, or the
+ * daemon refused it every other                 nothing was done: the daemon refused it
+ *
+ * This holds over all sendings of a call with RPC_RETRY: one whose method mutates and that was sent
+ * over a connection that broke ends with `unknown` where a later sending was merely not possible or
+ * not admitted. Repeat what is unknown with the same request_id. */
+enum rpc_effect { RPC_DONE, RPC_NOT_DONE, RPC_UNKNOWN };
+enum rpc_effect rpc_effect_of(enum status status);
+
 struct rpc_client;
 
 struct rpc_client_options {

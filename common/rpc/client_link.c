@@ -67,9 +67,33 @@ static void tell(struct rpc_client *client, struct pending_call *call, enum stat
     pending_free(call);
 }
 
+/* A refusal of what was sent before speaks of its last sending only, unless the server came to it
+ * after it had looked whether it knows the request. */
+static bool is_about_every_sending(enum status status)
+{
+    switch (status) {
+    case STATUS_NOT_FOUND:
+    case STATUS_ALREADY_EXISTS:
+    case STATUS_ABORTED:
+    case STATUS_FAILED_PRECONDITION:
+        return true;
+    default:
+        return rpc_effect_of(status) == RPC_UNKNOWN;
+    }
+}
+
 static void end_with_problem(struct rpc_client *client, struct pending_call *call,
                              const struct problem *problem)
 {
+    struct problem doubt;
+    bool changes = call->method->flags & (METHOD_WRITES | METHOD_MUTATES);
+    if (call->was_ever_sent && changes && !is_about_every_sending(problem->code)) {
+        problem_set(&doubt, STATUS_UNKNOWN, problem->field,
+                    "%s was sent, the connection to %s broke, then: %s", call->method->name,
+                    client->path, problem->message);
+        doubt.retry_after_ms = problem->retry_after_ms;
+        problem = &doubt;
+    }
     pending_take(&client->pending, call);
     tell(client, call, problem->code, problem, NULL);
 }
@@ -97,7 +121,7 @@ static void end_with_result(struct rpc_client *client, struct pending_call *call
             result = span_of(memcpy(copy, result.data, result.size), result.size);
     }
     if (status == STATUS_OK &&
-        fields_decode(call->method->reply, result, arena, reply, &problem) != STATUS_OK) {
+        fields_decode_answer(call->method->reply, result, arena, reply, &problem) != STATUS_OK) {
         struct problem inner = problem;
         status =
             problem_set(&problem, STATUS_INTERNAL, inner.field,
@@ -149,6 +173,7 @@ static bool ends_without_connection(struct rpc_client *client, struct pending_ca
     bool may_repeat = call->flags & RPC_RETRY && !(call->method->flags & METHOD_STREAMS);
     bool was_sent = !call->is_queued && call->first_byte < client->output.sent_total &&
                     !client->was_turned_away;
+    call->was_ever_sent = call->was_ever_sent || was_sent;
     if (call->flags & RPC_RETRY && (may_repeat || !was_sent)) {
         call->is_queued = true;
         return false;

@@ -23,6 +23,7 @@ struct pending_call {
     uint64_t timeout_ms;
     struct buffer frame; /* kept until it cannot be needed again */
     bool is_queued;      /* not handed to the connection yet */
+    bool was_ever_sent;  /* over a connection that broke: it may have been carried out */
     uint64_t first_byte; /* its place in what the connection sends */
     rpc_on_reply on_reply;
     rpc_on_notify on_notify;

@@ -278,8 +278,8 @@ static void fill_absent(const struct field_table *table, const struct places *pl
     }
 }
 
-enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
-                          void *out, struct problem *problem)
+static enum status decode(const struct field_table *table, struct span map, bool is_strict,
+                          struct arena *arena, void *out, struct problem *problem)
 {
     struct places places;
     places_of(table, &places);
@@ -298,8 +298,14 @@ enum status fields_decode(const struct field_table *table, struct span map, stru
         if (reader_str(&reader, &key) != STATUS_OK)
             return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "keys must be text");
         size_t i = find_field(table, key, expected);
-        if (i == table->count)
+        if (i == table->count && is_strict)
             return refuse_key(key, "unknown key", problem);
+        if (i == table->count) {
+            struct span passed_over;
+            if (reader_any(&reader, &passed_over) != STATUS_OK)
+                return refuse_key(key, "has no value", problem);
+            continue;
+        }
         if (seen & UINT64_C(1) << i)
             return refuse_key(key, "given twice", problem);
         seen |= UINT64_C(1) << i;
@@ -316,6 +322,18 @@ enum status fields_decode(const struct field_table *table, struct span map, stru
     if (table->struct_bytes > 0)
         memcpy(out, draft, table->struct_bytes);
     return STATUS_OK;
+}
+
+enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
+                          void *out, struct problem *problem)
+{
+    return decode(table, map, true, arena, out, problem);
+}
+
+enum status fields_decode_answer(const struct field_table *table, struct span map,
+                                 struct arena *arena, void *out, struct problem *problem)
+{
+    return decode(table, map, false, arena, out, problem);
 }
 
 /* ---- encoding ---- */

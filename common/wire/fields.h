@@ -24,9 +24,9 @@
  * A required str may be empty, a required name may not. When writing, optional fields that are zero
  * (and maps and lists without bytes) are left out.
  *
- * A table holds no offsets: the members stand in the struct in the table's order, so each place follows
- * from the kinds before it (a .def row cannot name the struct it belongs to). struct_bytes is compared
- * with the place after the last member, padded, each time a table is used. */
+ * A table holds no offsets: the members stand in the struct in the table's order, so each place
+ * follows from the kinds before it (a .def row cannot name the struct it belongs to). struct_bytes
+ * is compared with the place after the last member, padded, each time a table is used. */
 enum field_kind {
     FIELD_bool,
     FIELD_u64,
@@ -60,11 +60,16 @@ struct field_table {
 
 const char *field_kind_name(enum field_kind kind);
 
-/* Reads `map` into the zeroed struct at `out`. Refuses unknown keys, duplicate keys, wrong types and
- * what is out of bounds, with the key in problem->field. Strings and lists are copied into the arena;
- * bytes, maps and lists point into `map`. `out` is complete or untouched. */
+/* Reads `map` into the zeroed struct at `out`. Refuses unknown keys, duplicate keys, wrong types
+ * and what is out of bounds, with the key in problem->field. Strings and lists are copied into the
+ * arena; bytes, maps and lists point into `map`. `out` is complete or untouched. */
 enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
                           void *out, struct problem *problem);
+
+/* The same for an answer, which may come from a newer daemon: keys that are not in the table are
+ * passed over. */
+enum status fields_decode_answer(const struct field_table *table, struct span map,
+                                 struct arena *arena, void *out, struct problem *problem);
 
 /* Writes the struct as a map, keys in the table's order. Check buffer->is_exhausted at the end. */
 void fields_encode(const struct field_table *table, const void *in, struct buffer *buffer);

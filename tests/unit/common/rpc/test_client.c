@@ -605,3 +605,98 @@ Test(client, what_was_never_sent_is_unavailable_not_unknown)
     RUN_UNTIL(fixture, outcome.count == 1);
     cr_expect_eq(outcome.status, STATUS_UNAVAILABLE);
 }
+
+/* A write that was sent over a connection that broke, and that may be repeated. */
+static void lose_a_write(struct hand *hand, struct rpc_client *client, uint64_t timeout_ms,
+                         struct outcome *outcome)
+{
+    call(client, &method_write, RPC_RETRY, timeout_ms, outcome);
+    hand_accept(hand);
+    hand_expect(hand, "test.write");
+    peer_close(&hand->peer);
+    hand->peer = (struct peer){ .fd = -1, .received.limit = 1 << 20 };
+}
+
+Test(client, what_was_sent_once_is_unknown_when_nobody_comes_back)
+{
+    FIXTURE(NULL);
+    HAND(fixture);
+    CLIENT(fixture);
+    struct outcome write = { 0 }, read = { 0 };
+    lose_a_write(&hand, client, 200, &write);
+    fd_close(&hand.listener);
+    hand.listener = -1;
+    unlink(fixture->path);
+    call(client, &method_read, RPC_RETRY, 200, &read);
+    RUN_UNTIL(fixture, write.count == 1 && read.count == 1);
+    cr_expect_eq(write.status, STATUS_UNKNOWN);
+    cr_expect_eq(rpc_effect_of(write.status), RPC_UNKNOWN);
+    cr_expect_eq(read.status, STATUS_UNAVAILABLE, "a read changes nothing");
+}
+
+Test(client, what_was_sent_once_is_unknown_when_the_repetition_is_not_admitted)
+{
+    static const struct {
+        enum status said, told;
+    } cases[] = {
+        { STATUS_UNAVAILABLE, STATUS_UNKNOWN },
+        { STATUS_RESOURCE_EXHAUSTED, STATUS_UNKNOWN },
+        { STATUS_PERMISSION_DENIED, STATUS_UNKNOWN },
+        { STATUS_INVALID_ARGUMENT, STATUS_UNKNOWN },
+        { STATUS_DATA_LOSS, STATUS_UNKNOWN },
+        { STATUS_ABORTED, STATUS_ABORTED },
+        { STATUS_FAILED_PRECONDITION, STATUS_FAILED_PRECONDITION },
+        { STATUS_DEADLINE_EXCEEDED, STATUS_DEADLINE_EXCEEDED },
+    };
+    FIXTURE(NULL);
+    HAND(fixture);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        CLIENT(fixture);
+        struct outcome outcome = { 0 }, fresh = { 0 };
+        lose_a_write(&hand, client, 5000, &outcome);
+        hand_accept(&hand);
+        hand_fail(&hand, hand_expect(&hand, "test.write"), cases[i].said);
+        RUN_UNTIL(fixture, outcome.count == 1);
+        cr_expect_eq(outcome.status, cases[i].told, "%s", status_name(cases[i].said));
+        call(client, &method_write, RPC_RETRY, 5000, &fresh);
+        hand_fail(&hand, hand_expect(&hand, "test.write"), cases[i].said);
+        RUN_UNTIL(fixture, fresh.count == 1);
+        cr_expect_eq(fresh.status, cases[i].said, "sent once: the answer is about it");
+        peer_close(&hand.peer);
+        hand.peer = (struct peer){ .fd = -1, .received.limit = 1 << 20 };
+    }
+}
+
+Test(client, tells_what_a_status_says_of_the_effect)
+{
+    cr_expect_eq(rpc_effect_of(STATUS_OK), RPC_DONE);
+    cr_expect_eq(rpc_effect_of(STATUS_DEADLINE_EXCEEDED), RPC_UNKNOWN);
+    cr_expect_eq(rpc_effect_of(STATUS_INTERNAL), RPC_UNKNOWN, "an answer that cannot be read");
+    cr_expect_eq(rpc_effect_of(STATUS_UNAVAILABLE), RPC_NOT_DONE);
+    cr_expect_eq(rpc_effect_of(STATUS_FAILED_PRECONDITION), RPC_NOT_DONE);
+}
+
+Test(client, reads_the_answer_of_a_newer_daemon)
+{
+    FIXTURE(NULL);
+    HAND(fixture);
+    CLIENT(fixture);
+    struct outcome outcome = { 0 };
+    call(client, &method_read, 0, 5000, &outcome);
+    hand_accept(&hand);
+    AUTO(buffer_close) struct buffer buffer = { .limit = 100 };
+    write_array(&buffer, 4);
+    write_u64(&buffer, 1);
+    write_u64(&buffer, hand_expect(&hand, "test.read"));
+    write_nil(&buffer);
+    write_map(&buffer, 2);
+    write_str(&buffer, "not_known_here");
+    write_array(&buffer, 1);
+    write_str(&buffer, "yet");
+    write_str(&buffer, "number");
+    write_u64(&buffer, 7);
+    peer_send(&hand.peer, buffer_span(&buffer));
+    RUN_UNTIL(fixture, outcome.count == 1);
+    cr_expect_eq(outcome.status, STATUS_OK);
+    cr_expect_eq(outcome.number, 7);
+}

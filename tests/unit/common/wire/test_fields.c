@@ -417,3 +417,39 @@ Test(fields, knows_the_name_of_each_kind)
     cr_expect_str_eq(field_kind_name(FIELD_str_list), "str_list");
     cr_expect_str_eq(field_kind_name(FIELD_list), "list");
 }
+
+Test(fields, passes_over_what_it_does_not_know_in_answers_only)
+{
+    FIXTURE;
+    struct needed out = { 0 };
+    struct buffer *map = &fixture->map;
+    write_map(map, 4);
+    write_str(map, "newer");
+    write_map(map, 1);
+    write_str(map, "a");
+    write_nil(map);
+    write_str(map, "text");
+    write_str(map, "t");
+    write_str(map, "number");
+    write_u64(map, 5);
+    write_str(map, "name");
+    write_str(map, "n");
+    cr_expect_eq(fields_decode(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+                 STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(fixture->problem.field, "newer");
+    cr_assert_eq(
+        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        STATUS_OK);
+    cr_expect_str_eq(out.text, "t");
+    cr_expect_eq(out.number, 5);
+    map->data[0] = 0x81; /* what it needs must be there, and nothing may follow */
+    cr_expect_eq(
+        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        STATUS_INVALID_ARGUMENT);
+    map->data[0] = 0x85; /* a key whose value is missing */
+    write_str(map, "last");
+    cr_expect_eq(
+        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(fixture->problem.field, "last");
+}
