@@ -43,11 +43,12 @@ static enum status check_type(const struct caller *caller, const char *name, enu
 }
 
 /* Without space, what is left is for ending things: a kill must not be refused because a disk is
- * full. */
+ * full. And for the reports of sources: they are numbered without gaps, so behind one that is
+ * refused the next ones, which end things, could not come. */
 static enum status check_space(const struct event_store *store, enum event_type type,
-                               struct problem *problem)
+                               bool has_source, struct problem *problem)
 {
-    if (!store->db.is_short_of_space)
+    if (!store->db.is_short_of_space || has_source)
         return STATUS_OK;
     switch (type) {
     case EVENT_service_killed:
@@ -59,8 +60,8 @@ static enum status check_space(const struct event_store *store, enum event_type 
         return STATUS_OK;
     default:
         problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "",
-                    "the disk of the event store is full: only kills, revocations and a shutdown "
-                    "are taken until there is space");
+                    "the disk of the event store is full: only kills, revocations, a shutdown and "
+                    "what running services report are taken until there is space");
         problem->retry_after_ms = RETRY_AFTER_FULL_MS;
         return STATUS_RESOURCE_EXHAUSTED;
     }
@@ -137,7 +138,7 @@ enum status admission_check(struct event_store *store, const struct caller *call
 {
     const char *tenant;
     TRY(check_type(caller, item->type, type, problem));
-    TRY(check_space(store, *type, problem));
+    TRY(check_space(store, *type, is_daemon(caller) && item->source[0] != '\0', problem));
     TRY(admission_tenant(caller, item->tenant, &tenant, problem));
     if (is_daemon(caller)) {
         TRY(check_source(item, problem));
