@@ -131,8 +131,8 @@ static enum status find_request(struct event_store *store, struct rpc_call *call
                                 const struct hash *body, struct append_outcome *outcome)
 {
     struct request_outcome recorded;
-    TRY(requests_find(&store->txn, &call->request_id, body, clock_wall_ns() / 1000000, &recorded,
-                      &call->problem));
+    TRY(requests_find(&store->txn, &call->request_id, body, clock_wall_ns() / 1000000,
+                      &store->forgotten, &recorded, &call->problem));
     *outcome = (struct append_outcome){
         .first_id = recorded.first_id,
         .count = recorded.count,

@@ -56,6 +56,8 @@ enum status event_store_begin(struct event_store *store)
     ensure(!store->in_turn);
     TRY(db_begin_write(&store->db, &store->txn));
     enum status status = read_end(store);
+    if (status == STATUS_OK)
+        status = requests_forgotten(&store->txn, &store->forgotten);
     if (status != STATUS_OK) {
         db_end(&store->txn);
         return status;

@@ -23,6 +23,7 @@ struct event_store {
     struct hash last_hash;
     uint64_t committed_id; /* what readers see */
     unsigned requests_put; /* within the turn */
+    struct uuid forgotten; /* see requests_forgotten */
 
     /* since the start */
     uint64_t appended, commits, batch_max, repeats;

@@ -8,6 +8,7 @@
 #include "common/api/api.h"
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/fields.h"
@@ -18,6 +19,7 @@
 #include "eventd/query.h"
 
 enum { QUERY_LIMIT_DEFAULT = 100, BATCH_ARENA_BYTES = 4 * FRAME_BYTES_MAX };
+static const uint64_t close_ns = 60 * 1000000000ull;
 
 static enum status refuse_damaged(struct eventd *eventd, struct rpc_call *call)
 {
@@ -114,6 +116,7 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
         .items_max = request->limit == 0 ? QUERY_LIMIT_DEFAULT : request->limit,
         .bytes_max = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
         .scan_max = QUERY_SCAN_MAX,
+        .scan_bytes_max = QUERY_SCAN_BYTES_MAX,
     };
     struct query_result result = { .items = &eventd->items };
     buffer_clear(&eventd->items);
@@ -154,9 +157,14 @@ static enum status handle_event_close_log(struct eventd *eventd, struct rpc_call
     if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0)
         return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "",
                            "solod closes the log, not %s", call->caller.daemon);
-    eventd->log_is_closing = true;
+    eventd->close_until_ns = clock_boottime_ns() + close_ns;
     eventd->is_forced = request->is_forced;
     return STATUS_OK;
+}
+
+bool eventd_is_closing(const struct eventd *eventd, uint64_t now_ns)
+{
+    return now_ns < eventd->close_until_ns;
 }
 
 #define ROUTES_DEF     "common/api/eventd.def"

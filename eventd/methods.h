@@ -11,7 +11,7 @@ struct eventd {
     struct buffer items, list; /* of the answer that is being made */
     struct arena batch;        /* of the batch that is being read */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
-    bool log_is_closing; /* event.close_log came: the log ends with system_shutdown_complete */
+    uint64_t close_until_ns;   /* boottime: see eventd_is_closing */
     bool is_forced;
     /* A commit's outcome is unknown: called once, eventd must end. */
     void (*on_failure)(struct eventd *eventd);
@@ -20,6 +20,9 @@ struct eventd {
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
 void eventd_service(struct eventd *eventd, struct rpc_service *service);
+/* Whether event.close_log came in the last minute: then the log ends with system_shutdown_complete.
+ * The SIGTERM follows it at once; one that comes much later belongs to another story. */
+bool eventd_is_closing(const struct eventd *eventd, uint64_t now_ns);
 /* Ends watches, closes the store; a zeroed one is fine. */
 void eventd_close(struct eventd *eventd);
 

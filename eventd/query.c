@@ -11,10 +11,7 @@
 #include "common/wire/fields.h"
 #include "eventd/heads.h"
 
-enum {
-    SCAN_BYTES_MAX = 16 * 1024 * 1024, /* records looked at by one question, in bytes */
-    TEXT_ARENA_BYTES = 16 * 1024,
-};
+enum { TEXT_ARENA_BYTES = 16 * 1024 };
 
 /* One question under way. */
 struct scan {
@@ -22,8 +19,6 @@ struct scan {
     const struct query *query;
     struct query_result *result;
     struct arena arena;
-    uint64_t records;
-    uint64_t bytes;
 };
 
 static bool is_wanted(const char *wanted, const char *found)
@@ -39,7 +34,8 @@ static bool matches(const struct event_filter *filter, const struct event *event
 
 static bool is_exhausted(const struct scan *scan)
 {
-    return scan->records >= scan->query->scan_max || scan->bytes >= SCAN_BYTES_MAX ||
+    return scan->result->scanned >= scan->query->scan_max ||
+           scan->result->scanned_bytes >= scan->query->scan_bytes_max ||
            scan->result->count >= scan->query->items_max;
 }
 
@@ -48,8 +44,8 @@ static enum status look_at(struct scan *scan, uint64_t id, struct event *event)
 {
     arena_reset(&scan->arena);
     TRY(event_log_read(scan->txn, id, &scan->arena, event));
-    scan->records++;
-    scan->bytes += event->payload.size + EVENT_HEADER_BYTES;
+    scan->result->scanned++;
+    scan->result->scanned_bytes += event->payload.size + EVENT_HEADER_BYTES;
     return STATUS_OK;
 }
 
@@ -154,7 +150,7 @@ enum status query_oldest_first(struct db_txn *txn, const struct query *query,
     struct scan scan = {
         .txn = txn, .query = query, .result = result, .arena = { .limit = TEXT_ARENA_BYTES }
     };
-    result->count = 0;
+    result->count = result->scanned = result->scanned_bytes = 0;
     result->is_complete = false;
     enum status status = scan_forward(&scan);
     arena_close(&scan.arena);
@@ -244,7 +240,7 @@ enum status query_newest_first(struct db_txn *txn, const struct query *query,
     struct scan scan = {
         .txn = txn, .query = query, .result = result, .arena = { .limit = TEXT_ARENA_BYTES }
     };
-    result->count = 0;
+    result->count = result->scanned = result->scanned_bytes = 0;
     result->is_complete = false;
     enum status status = start_backward(&scan);
     arena_close(&scan.arena);

@@ -21,8 +21,9 @@ struct query {
     uint64_t after;  /* only numbers above; 0 is all */
     uint64_t before; /* only numbers below; 0 is all */
     uint64_t items_max;
-    size_t bytes_max;  /* of packed items; the first one is taken whatever its size */
-    uint64_t scan_max; /* records looked at */
+    size_t bytes_max;        /* of packed items; the first one is taken whatever its size */
+    uint64_t scan_max;       /* records looked at */
+    uint64_t scan_bytes_max; /* the last one looked at may go beyond */
 };
 
 struct query_result {
@@ -30,7 +31,8 @@ struct query_result {
     uint64_t count;
     uint64_t
         seen; /* the last number that was looked at or passed over; `after` or `before` to go on */
-    bool is_complete; /* nothing is left in the range */
+    bool is_complete;                /* nothing is left in the range */
+    uint64_t scanned, scanned_bytes; /* records looked at */
 };
 
 /* From low numbers to high, by scanning. */

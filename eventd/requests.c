@@ -13,6 +13,8 @@
 
 enum { AT_FIRST = HASH_BYTES, AT_COUNT = AT_FIRST + 8, AT_INTENT = AT_COUNT + 4 };
 
+static const char forgotten_key[] = "requests.forgotten";
+
 /* A clock that is a little ahead is no reason to refuse. */
 enum { AHEAD_MS_MAX = 60 * 60 * 1000 };
 
@@ -21,23 +23,47 @@ static struct span id_key(const struct uuid *id)
     return span_of(id->bytes, UUID_BYTES);
 }
 
+static enum status refuse_old(struct problem *problem, const char *than)
+{
+    return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
+                       "is older than %s: whether it was carried out is not known any more; look, "
+                       "then ask with a new one",
+                       than);
+}
+
 static enum status check_age(const struct uuid *id, uint64_t now_ms, struct problem *problem)
 {
     uint64_t drawn_ms = uuid_milliseconds(id);
     if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
-        return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
-                           "is older than 24 hours: whether it was carried out is not known any "
-                           "more; look, then ask with a new one");
+        return refuse_old(problem, "24 hours");
     if (drawn_ms > now_ms + AHEAD_MS_MAX)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
                            "was drawn more than an hour in the future: set the caller's clock");
     return STATUS_OK;
 }
 
+enum status requests_forgotten(struct db_txn *txn, struct uuid *newest)
+{
+    struct span value;
+    *newest = (struct uuid){ 0 };
+    enum status status = db_meta_get(txn, forgotten_key, &value);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    if (value.size != UUID_BYTES)
+        return log_failure(STATUS_DATA_LOSS, "read the newest forgotten request", "reason",
+                           "not the size of an id");
+    memcpy(newest->bytes, value.data, UUID_BYTES);
+    return STATUS_OK;
+}
+
 enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
-                          uint64_t now_ms, struct request_outcome *outcome, struct problem *problem)
+                          uint64_t now_ms, const struct uuid *forgotten,
+                          struct request_outcome *outcome, struct problem *problem)
 {
     TRY(check_age(id, now_ms, problem));
+    if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
+        return refuse_old(problem, "the newest request that had to be forgotten");
     struct span row;
     TRY(table_get(txn, EVENTS_REQUESTS, id_key(id), &row));
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
@@ -97,15 +123,16 @@ static enum status oldest_is_due(struct db_txn *txn, uint64_t now_ms, uint64_t k
 enum status requests_prune(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
                            unsigned count_max, unsigned *pruned)
 {
+    struct uuid id, newest;
     for (*pruned = 0; *pruned < count_max; ++*pruned) {
-        struct uuid id;
         bool is_due;
         TRY(oldest_is_due(txn, now_ms, kept_max, &id, &is_due));
         if (!is_due)
-            return STATUS_OK;
+            break;
         TRY(table_delete(txn, EVENTS_REQUESTS, id_key(&id)));
+        newest = id;
     }
-    return STATUS_OK;
+    return *pruned == 0 ? STATUS_OK : db_meta_put(txn, forgotten_key, id_key(&newest));
 }
 
 enum status requests_are_due(struct db_txn *txn, uint64_t now_ms, bool *are_due)

@@ -8,7 +8,8 @@
 
 /* What came of requests that carried a request_id, so that a repeated one gets its first outcome.
  * Keys begin with the time at which the caller drew the id: the oldest rows stand first. Kept for
- * 24 hours, and at most REQUESTS_KEPT_MAX. */
+ * 24 hours, and at most REQUESTS_KEPT_MAX. The newest id whose row has gone stands in `meta`: of
+ * one that is not greater nobody can say whether it was used, so it is refused. */
 
 enum { INTENT_BYTES_MAX = 64 };
 
@@ -20,11 +21,15 @@ struct request_outcome {
     uint32_t count;
 };
 
+/* The newest id whose row was deleted; all zero when none was. */
+enum status requests_forgotten(struct db_txn *txn, struct uuid *newest);
+
 /* not_found: new. OK: repeated, `outcome` is filled. aborted: the id was used with another body.
- * invalid_argument: older than what is kept, or from the future. The last two fill `problem`. */
+ * invalid_argument: older than what is kept, or from the future. The last two fill `problem`.
+ * `forgotten` is what requests_forgotten says of this transaction. */
 enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
-                          uint64_t now_ms, struct request_outcome *outcome,
-                          struct problem *problem);
+                          uint64_t now_ms, const struct uuid *forgotten,
+                          struct request_outcome *outcome, struct problem *problem);
 
 enum status requests_put(struct db_txn *txn, const struct uuid *id,
                          const struct request_outcome *outcome);

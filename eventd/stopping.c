@@ -3,13 +3,14 @@
 
 #include "common/access/daemon_methods.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/wire/writer.h"
 
 static enum status write_last_event(struct stopping *stopping)
 {
     struct eventd *eventd = stopping->eventd;
-    if (!eventd->log_is_closing || !stopping->settings->log_shutdown_events)
+    if (!stopping->is_orderly || !stopping->settings->log_shutdown_events)
         return STATUS_OK;
     AUTO(buffer_close) struct buffer payload = { .limit = 64 };
     write_map(&payload, 1);
@@ -65,6 +66,7 @@ static void begin(struct stopping *stopping, enum status result)
     if (stopping->has_begun)
         return;
     stopping->has_begun = true;
+    stopping->is_orderly = eventd_is_closing(stopping->eventd, clock_boottime_ns());
     stopping->result = result;
     daemon_health_set("stopping", "%s", status_text(result));
     rpc_server_stop_intake(*stopping->server);

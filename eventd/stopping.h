@@ -19,6 +19,7 @@ struct stopping {
     struct ev_timer deadline;
     enum status result; /* what the process will exit with */
     bool has_begun;
+    bool is_orderly; /* event.close_log came before */
 };
 
 /* Hooks itself into the lifecycle and into eventd's on_failure. */

@@ -1,5 +1,6 @@
-/* Watches share one budget per turn, so that a thousand that start at 1 do not hold up appends.
- * Where one of them is, is a single number: nothing can be missed or sent twice. */
+/* Watches share one budget per turn, of records and of bytes looked at, so that hundreds that start
+ * at 1 do not hold up appends; those that come too late in one turn come first in the next. Where
+ * one of them is, is a single number: nothing can be missed or sent twice. */
 #include "eventd/watch.h"
 
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 enum {
     SLICE_BYTES = 64 * 1024,          /* of items in one notification, unless one event is larger */
     TURN_RECORDS_MAX = 4000,          /* looked at in one turn, so that appends do not wait long */
-    SLICE_RECORDS_MIN = 64,           /* looked at for each watch, however many there are */
+    TURN_BYTES_MAX = 4 * 1024 * 1024, /* of those */
+    SLICE_RECORDS_MIN = 64,           /* looked at for one watch, however many there are */
     UNREAD_PAUSE_BYTES = 1024 * 1024, /* a client this far behind is waited for */
     SLOW_SECONDS_MAX = 10,            /* for this long */
 };
@@ -90,19 +92,38 @@ static enum status send_batch(struct watch *watch, uint64_t count, uint64_t seen
     return rpc_call_notify(watch->call, "event.batch", buffer_span(params));
 }
 
+/* What all watches together may still look at in this turn. */
+struct budget {
+    uint64_t records, bytes;
+};
+
+static uint64_t spent(uint64_t budget, uint64_t cost)
+{
+    return cost < budget ? budget - cost : 0;
+}
+
+/* A watch's share of what one turn may look at, but not less than `least`. */
+static uint64_t share(const struct watch_list *list, uint64_t whole, uint64_t least)
+{
+    return whole / list->count < least ? least : whole / list->count;
+}
+
 /* Sends one slice to one watch. The watch may be gone afterwards. */
-static void advance(struct watch *watch, struct db_txn *txn, uint64_t scan_max)
+static void advance(struct watch *watch, struct db_txn *txn, struct budget *budget)
 {
     const struct query query = {
         .filter = &watch->filter,
         .after = watch->sent,
         .items_max = QUERY_LIMIT_MAX,
         .bytes_max = SLICE_BYTES,
-        .scan_max = scan_max,
+        .scan_max = share(watch->list, TURN_RECORDS_MAX, SLICE_RECORDS_MIN),
+        .scan_bytes_max = share(watch->list, TURN_BYTES_MAX, SLICE_BYTES),
     };
     struct query_result result = { .items = &watch->list->items };
     buffer_clear(result.items);
     enum status status = query_oldest_first(txn, &query, &result);
+    budget->records = spent(budget->records, result.scanned);
+    budget->bytes = spent(budget->bytes, result.scanned_bytes);
     if (status != STATUS_OK) {
         end(watch, status, "reading the log failed");
         return;
@@ -125,13 +146,14 @@ static void advance_all(struct watch_list *list)
     AUTO(db_end) struct db_txn txn = { 0 };
     if (db_begin_read(&list->store->db, &txn) != STATUS_OK)
         return;
-    uint64_t scan_max = TURN_RECORDS_MAX / (list->count == 0 ? 1 : list->count);
-    if (scan_max < SLICE_RECORDS_MIN)
-        scan_max = SLICE_RECORDS_MIN;
-    struct watch *watch, *next;
-    DL_FOREACH_SAFE(list->watches, watch, next)
-    if (is_behind(watch))
-        advance(watch, &txn, scan_max);
+    struct budget budget = { TURN_RECORDS_MAX, TURN_BYTES_MAX };
+    for (size_t left = list->count; left > 0 && budget.records > 0 && budget.bytes > 0; left--) {
+        struct watch *watch = list->watches;
+        DL_DELETE(list->watches, watch);
+        DL_APPEND(list->watches, watch);
+        if (is_behind(watch))
+            advance(watch, &txn, &budget);
+    }
     buffer_shrink(&list->items, SLICE_BYTES);
     buffer_shrink(&list->params, SLICE_BYTES);
 }

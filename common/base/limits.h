@@ -21,6 +21,7 @@ enum {
     EVENT_BATCH_MAX = 1024,
     QUERY_LIMIT_MAX = 1000,
     QUERY_SCAN_MAX = 20000, /* records looked at by one request */
+    QUERY_SCAN_BYTES_MAX = 16 * 1024 * 1024,
 
     /* requests that can be repeated */
     REQUESTS_KEPT_MAX = 1 << 20,

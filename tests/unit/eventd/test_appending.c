@@ -178,6 +178,27 @@ Test(appending, without_space_only_what_ends_things_is_taken)
     must_append(&call, &request);
 }
 
+/* Behind a report that is refused, the later ones of its source could not come. */
+Test(appending, without_space_what_a_source_reports_is_taken)
+{
+    static const char *const types[] = { "service_started", "service_crashed", "service_restarted",
+                                         "service_completed" };
+    struct rpc_call call = call_of_daemon("deployd");
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        struct event_append_request request =
+            request_of(types[i], "acme", "service/acme/api", payload_generation(7));
+        request.source = "tenantd/acme";
+        request.incarnation = span_of("0123456789abcdef", 16);
+        request.source_number = i + 1;
+        store.db.is_short_of_space = true;
+        must_append(&call, &request);
+    }
+    struct event_append_request alone =
+        request_of("service_started", "acme", "service/acme/api", payload_generation(7));
+    store.db.is_short_of_space = true;
+    expect_refused(call, alone, STATUS_RESOURCE_EXHAUSTED, "");
+}
+
 /* --- batches --- */
 
 Test(appending, a_batch_is_all_or_nothing_and_stays_together)
@@ -340,6 +361,41 @@ Test(appending, old_requests_are_forgotten_in_steps)
     cr_expect_eq(rows(EVENTS_REQUESTS), 7);
     cr_expect_eq(event_store_tidy(&store), STATUS_OK);
     cr_expect_eq(rows(EVENTS_REQUESTS), 7);
+}
+
+/* Pruned by count, long before they are too old: never carried out a second time. */
+Test(appending, a_forgotten_id_is_refused_not_carried_out_again)
+{
+    const uint64_t now_ms = clock_wall_ns() / 1000000;
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    struct uuid ids[4];
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        ids[i] = uuid_drawn_at(now_ms - 1000 + i);
+        call_identify(&call, &ids[i], "body");
+        must_append(&call, &request);
+    }
+    struct db_txn txn;
+    unsigned pruned;
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(requests_prune(&txn, now_ms, 2, 100, &pruned), STATUS_OK);
+    cr_expect_eq(pruned, 2);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        for (size_t i = 0; i < 2; i++) {
+            call_identify(&call, &ids[i], "body");
+            expect_refused(call, request, STATUS_INVALID_ARGUMENT, "request_id");
+        }
+        struct append_outcome outcome;
+        call_identify(&call, &ids[2], "body");
+        cr_assert_eq(append_one(&call, &request, &outcome), STATUS_OK);
+        cr_expect(outcome.is_repeat);
+        cr_expect_eq(outcome.first_id, 3);
+        fixture_reopen();
+    }
+    struct uuid fresh = uuid_drawn_at(now_ms - 998);
+    call_identify(&call, &fresh, "body");
+    must_append(&call, &request);
 }
 
 Test(appending, requests_without_an_id_leave_no_row)

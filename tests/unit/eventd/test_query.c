@@ -133,6 +133,7 @@ Test(query, every_filter_in_both_directions_finds_what_a_scan_finds, .timeout = 
                         .items_max = 1 + (uint64_t)rand_r(&seed) % 20,
                         .bytes_max = 200 + (size_t)rand_r(&seed) % 2000,
                         .scan_max = 5 + (uint64_t)rand_r(&seed) % 50,
+                        .scan_bytes_max = QUERY_SCAN_BYTES_MAX,
                     };
                     expect_answer(&query, direction == 1);
                     query.after = (uint64_t)rand_r(&seed) % EVENTS;
@@ -157,9 +158,11 @@ Test(query, newest_first_reads_only_the_chain)
     AUTO(buffer_close) struct buffer items = { .limit = FRAME_BYTES_MAX };
     AUTO(db_end) struct db_txn txn = { 0 };
     const struct event_filter filter = { .type = "app.rare" };
-    const struct query query = {
-        .filter = &filter, .items_max = 10, .bytes_max = 9999, .scan_max = 2
-    };
+    const struct query query = { .filter = &filter,
+                                 .items_max = 10,
+                                 .bytes_max = 9999,
+                                 .scan_max = 2,
+                                 .scan_bytes_max = QUERY_SCAN_BYTES_MAX };
     struct query_result result = { .items = &items };
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
     cr_assert_eq(query_newest_first(&txn, &query, &result), STATUS_OK);
@@ -178,9 +181,11 @@ Test(query, an_event_as_large_as_they_come_is_returned)
     AUTO(buffer_close) struct buffer items = { .limit = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES };
     AUTO(db_end) struct db_txn txn = { 0 };
     const struct event_filter filter = { "", "", "" };
-    const struct query query = {
-        .filter = &filter, .items_max = 10, .bytes_max = 100, .scan_max = 10
-    };
+    const struct query query = { .filter = &filter,
+                                 .items_max = 10,
+                                 .bytes_max = 100,
+                                 .scan_max = 10,
+                                 .scan_bytes_max = QUERY_SCAN_BYTES_MAX };
     struct query_result result = { .items = &items };
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
     cr_assert_eq(query_oldest_first(&txn, &query, &result), STATUS_OK);

@@ -28,7 +28,7 @@ struct client {
     enum status ended_with;
 };
 
-static struct client clients[3];
+static struct client clients[40];
 static struct watch_list list;
 static struct ev_loop *loop;
 
@@ -216,6 +216,30 @@ Test(watch, catching_up_is_done_in_slices)
     expect_ids(&clients[0], 1, 2000);
     cr_expect_gt(turns, 10, "%d turns", turns);
     cr_expect_gt(clients[0].notifications, 10);
+}
+
+Test(watch, many_share_the_bytes_of_one_turn)
+{
+    static char text[500 * 1024];
+    struct rpc_call call = call_of_operator();
+    memset(text, 'x', sizeof text - 1);
+    struct event_append_request request = request_of("app.x", "acme", "", payload_text(text));
+    for (int i = 0; i < 4; i++)
+        must_append(&call, &request);
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        begin(&clients[i], "", "", 0);
+    for (bool is_over = false; !is_over;) {
+        size_t before = 0, after = 0;
+        for (size_t i = 0; i < COUNT_OF(clients); i++)
+            before += clients[i].count;
+        ev_run(loop, EVRUN_ONCE);
+        for (size_t i = 0; i < COUNT_OF(clients); i++)
+            after += clients[i].count;
+        cr_expect_leq((after - before) * sizeof text, 6 * 1024 * 1024);
+        is_over = !ev_is_active(&list.slice);
+    }
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        expect_ids(&clients[i], 1, 4);
 }
 
 Test(watch, a_client_that_does_not_read_is_waited_for_and_goes_on)
