@@ -11,9 +11,6 @@
 
 enum { SPEC_ARENA_BYTES = 16 * 1024 * 1024 };
 
-/* What tenantd puts into a tenant's mount namespace; not to be found on the host. */
-#define NAMESPACE_PREFIX "/var/lib/solo/"
-
 enum status admission_decode(const struct caller *caller, struct span map,
                              struct admitted *admitted, struct problem *problem)
 {
@@ -37,38 +34,17 @@ enum status admission_decode(const struct caller *caller, struct span map,
     return STATUS_OK;
 }
 
-/* A service's own folder on the host. It may not be there yet. */
-static enum status home_path(const struct deployd *deployd, const struct spec *spec,
-                             char path[4096])
-{
-    char folder[2 * NAME_BYTES_MAX + 16];
-    snprintf(folder, sizeof folder, "tenants/%s/%s", spec->tenant, spec->name);
-    return path_join(path, deployd->settings.data_dir, folder);
-}
-
+/* What only the attempt can show is attempted. */
 static enum status program_check(const struct deployd *deployd, const struct spec *spec,
                                  struct problem *problem)
 {
-    char home[4096], found[4096];
-    const char *program = spec_program(spec);
-    /* What is made from the spec itself, or seen inside the namespace only, cannot be looked up. */
-    if (strstr(program, "{code}") != NULL ||
-        strncmp(program, NAMESPACE_PREFIX, strlen(NAMESPACE_PREFIX)) == 0 ||
-        strncmp(spec->working_dir, NAMESPACE_PREFIX, strlen(NAMESPACE_PREFIX)) == 0)
+    struct problem found = { 0 };
+    enum status status = spec_program_check(spec, deployd->settings.data_dir, NULL, &found);
+    if (status == STATUS_UNKNOWN)
         return STATUS_OK;
-    TRY(home_path(deployd, spec, home));
-    const char *field = spec->interpreter.count > 0 ? "interpreter" : "argv[0]";
-    const char *path = spec_path(spec);
-    enum status status =
-        program_find(program, path, spec->working_dir[0] == '\0' ? home : spec->working_dir, found);
-    bool is_plain = strchr(program, '/') == NULL;
-    if (status == STATUS_OK)
-        return STATUS_OK;
-    if (status == STATUS_PERMISSION_DENIED)
-        return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s cannot be executed%s%s",
-                           program, is_plain ? " in PATH " : "", is_plain ? path : "");
-    return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s not found%s%s", program,
-                       is_plain ? " in PATH " : "", is_plain ? path : "");
+    if (status != STATUS_OK)
+        *problem = found;
+    return status;
 }
 
 enum status admission_program(struct deployd *deployd, struct span canonical,
@@ -100,9 +76,9 @@ enum status admission_program_of(struct deployd *deployd, uint64_t generation,
         return problem_set(problem, status, "", "the spec of generation %llu cannot be read: %s",
                            (unsigned long long)generation, status_text(status));
     TRY(spec_decode(stored, &arena, &spec, problem));
-    code_set(code, spec.interpreter.count > 0 ? PLAN_CODE_interpreter_missing
-                                              : PLAN_CODE_program_missing);
-    TRY(program_check(deployd, &spec, problem));
+    status = program_check(deployd, &spec, problem);
     code[0] = '\0';
-    return STATUS_OK;
+    if (status != STATUS_OK)
+        code_set(code, plan_code_of_program(problem->field));
+    return status;
 }

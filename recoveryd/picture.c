@@ -58,38 +58,11 @@ static enum status read_wanted(struct db_txn *txn, struct picture *picture)
 
 /* --- obstacles --- */
 
-/* The last program that was looked up: services of one kind stand together often enough. */
-struct lookup {
-    char program[512], path[1024];
-    enum status status;
-};
-
-static enum status find_program(struct lookup *lookup, const struct spec *spec,
-                                const char *working_dir)
-{
-    const char *program = spec_program(spec), *path = spec_path(spec);
-    bool is_searched = strchr(program, '/') == NULL;
-    if (is_searched && strcmp(lookup->program, program) == 0 && strcmp(lookup->path, path) == 0)
-        return lookup->status;
-    char found[4096];
-    enum status status = program_find(program, path, working_dir, found);
-    /* An element that is empty depends on the service's folder: nothing to remember. */
-    if (is_searched && strlen(program) < sizeof lookup->program &&
-        strlen(path) < sizeof lookup->path && strstr(path, "::") == NULL && path[0] == '/' &&
-        path[strlen(path) - 1] != ':') {
-        strcpy(lookup->program, program);
-        strcpy(lookup->path, path);
-        lookup->status = status;
-    }
-    return status;
-}
-
 static enum status note_obstacle(struct picture *picture, struct plan_wanted *wanted,
-                                 enum plan_code code, const char *detail, const char *rest)
+                                 enum plan_code code, const char *detail)
 {
-    char text[REASON_BYTES_MAX], shown[REASON_BYTES_MAX / 2];
-    text_printable(shown, sizeof shown, span_of_text(detail));
-    snprintf(text, sizeof text, "%s%s", shown, rest);
+    char text[REASON_BYTES_MAX];
+    text_printable(text, sizeof text, span_of_text(detail));
     wanted->obstacle = code;
     wanted->obstacle_detail = arena_text(&picture->arena, span_of_text(text));
     return wanted->obstacle_detail == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
@@ -97,7 +70,7 @@ static enum status note_obstacle(struct picture *picture, struct plan_wanted *wa
 
 static enum status find_obstacle(struct db_txn *txn, const struct settings *settings,
                                  struct picture *picture, struct plan_wanted *wanted,
-                                 struct lookup *lookup, struct arena *arena)
+                                 struct program_memory *memory, struct arena *arena)
 {
     struct span packed;
     struct spec spec;
@@ -105,7 +78,7 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
     enum status status = event_log_spec(txn, wanted->row.generation, &packed);
     if (status == STATUS_NOT_FOUND)
         return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid,
-                             "its generation is no service_deployed event", "");
+                             "its generation is no service_deployed event");
     TRY(status);
     status = spec_decode(packed, arena, &spec, &problem);
     if (status == STATUS_RESOURCE_EXHAUSTED)
@@ -113,25 +86,15 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
     if (status != STATUS_OK) {
         char text[REASON_BYTES_MAX];
         snprintf(text, sizeof text, "%.80s %.150s", problem.field, problem.message);
-        return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid, text, "");
+        return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid, text);
     }
-    char folder[4096];
-    if (spec.working_dir[0] == '\0') {
-        char own[SERVICE_KEY_BYTES + 16];
-        snprintf(own, sizeof own, "tenants/%s/%s", wanted->tenant, wanted->name);
-        TRY(path_join(folder, settings->data_dir, own));
-        spec.working_dir = folder;
-    }
-    status = find_program(lookup, &spec, spec.working_dir);
-    if (status == STATUS_NOT_FOUND)
-        return note_obstacle(picture, wanted,
-                             spec.code.size > 0 ? PLAN_CODE_interpreter_missing
-                                                : PLAN_CODE_program_missing,
-                             spec_program(&spec), "");
-    if (status != STATUS_OK)
-        return note_obstacle(picture, wanted, PLAN_CODE_none, spec_program(&spec),
-                             " cannot be executed by this user");
-    return STATUS_OK;
+    status = spec_program_check(&spec, settings->data_dir, memory, &problem);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    return note_obstacle(picture, wanted,
+                         status == STATUS_UNKNOWN ? PLAN_CODE_none
+                                                  : plan_code_of_program(problem.field),
+                         problem.message);
 }
 
 static struct plan_wanted *wanted_of(struct picture *picture, const struct plan_entry *entry)
@@ -155,13 +118,13 @@ static struct plan_wanted *wanted_of(struct picture *picture, const struct plan_
 static enum status find_obstacles(struct db_txn *txn, const struct settings *settings,
                                   struct picture *picture, const struct plan *plan)
 {
-    struct lookup lookup = { .status = STATUS_NOT_FOUND };
+    struct program_memory memory = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
     for (size_t i = 0; i < plan->count; i++) {
         if (plan->entries[i].action != PLAN_START && plan->entries[i].action != PLAN_REPLACE)
             continue;
         struct plan_wanted *wanted = wanted_of(picture, &plan->entries[i]);
-        TRY(find_obstacle(txn, settings, picture, wanted, &lookup, &arena));
+        TRY(find_obstacle(txn, settings, picture, wanted, &memory, &arena));
         arena_reset(&arena);
     }
     return STATUS_OK;

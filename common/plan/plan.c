@@ -41,6 +41,12 @@ const char *plan_code_name(enum plan_code code)
     return codes[code].name;
 }
 
+enum plan_code plan_code_of_program(const char *field)
+{
+    return strcmp(field, "interpreter") == 0 ? PLAN_CODE_interpreter_missing
+                                             : PLAN_CODE_program_missing;
+}
+
 /* The code decides the action; its words are the reason until a better one is at hand. */
 static void decide(struct plan_entry *entry, enum plan_code code)
 {
@@ -53,9 +59,9 @@ static void tell_obstacle(struct plan_entry *entry, const char *detail,
                           const struct plan_actual *actual)
 {
     if (entry->code == PLAN_CODE_interpreter_missing)
-        snprintf(entry->reason, sizeof entry->reason, "interpreter %s not found", detail);
+        snprintf(entry->reason, sizeof entry->reason, "interpreter %s", detail);
     else if (entry->code == PLAN_CODE_program_missing)
-        snprintf(entry->reason, sizeof entry->reason, "program %s not found", detail);
+        snprintf(entry->reason, sizeof entry->reason, "program %s", detail);
     else
         snprintf(entry->reason, sizeof entry->reason, "%s: %s", codes[entry->code].words, detail);
     size_t used = strlen(entry->reason);
@@ -121,6 +127,8 @@ static void plan_wanted_one(struct plan_entry *entry, const struct plan_wanted *
     entry->generation = wanted->row.generation;
     entry->since = wanted->row.since;
     entry->evidence = wanted->row.since;
+    entry->is_known = !is_new_run && actual != NULL && actual->state == SERVICE_failed &&
+                      actual->generation == wanted->row.generation;
     if (actual == NULL || (!actual->is_held && !service_state_has_process(actual->state))) {
         enum plan_code code = PLAN_CODE_not_running;
         if (actual != NULL && is_new_run && actual->generation == wanted->row.generation) {

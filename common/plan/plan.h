@@ -28,6 +28,10 @@ enum plan_code {
 };
 const char *plan_code_name(enum plan_code code); /* "not_running" */
 
+/* interpreter_missing or program_missing: the code for what spec_program_check refuses, by the
+ * field that it names. */
+enum plan_code plan_code_of_program(const char *field);
+
 /* What the log wants of one service, and whether its program is there (found out before planning).
  */
 struct plan_wanted {
@@ -35,8 +39,8 @@ struct plan_wanted {
     struct live_row row;
     enum plan_code
         obstacle; /* PLAN_CODE_none, interpreter_missing, program_missing, spec_invalid */
-    /* The program's name, say. With PLAN_CODE_none: why only the attempt can show whether it
-     * starts; NULL or "" when nothing speaks against it. */
+    /* "node not found in PATH /usr/bin", say. With PLAN_CODE_none: why only the attempt can show
+     * whether it starts; NULL or "" when nothing speaks against it. */
     const char *obstacle_detail;
 };
 
@@ -60,7 +64,8 @@ struct plan_entry {
     uint64_t pid;
     uint64_t evidence; /* number of the event that proves it */
     char reason[REASON_BYTES_MAX];
-    bool is_open; /* only the attempt can show the outcome */
+    bool is_open;  /* only the attempt can show the outcome */
+    bool is_known; /* cannot_recover: deployd has found out in this run and told so in its row */
 };
 
 struct plan {

@@ -2,6 +2,7 @@
  * Whether the tenant may execute it shows only when it is tried. */
 #include "common/spec/program.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -10,43 +11,176 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* OK and `found`, not_found, or permission_denied. */
-static enum status try_file(const char *directory, size_t directory_size, const char *program,
-                            char found[4096])
+#include "common/spec/spec.h"
+
+/* A tenant's folder as its services may see it, and where it is for us. NULL for who looks from
+ * where the service itself stands. */
+struct view {
+    char seen[PATH_MAX], actual[PATH_MAX];
+};
+
+/* OK, not_found, or permission_denied. */
+static enum status try_path(const char *path)
+{
+    struct stat file;
+    if (stat(path, &file) != 0)
+        return errno == EACCES ? STATUS_PERMISSION_DENIED : STATUS_NOT_FOUND;
+    if (!S_ISREG(file.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
+        return STATUS_PERMISSION_DENIED;
+    return STATUS_OK;
+}
+
+/* What follows `folder` in `path`: "" or "/..."; NULL when it does not lie in it. */
+static const char *below(const char *path, const char *folder)
+{
+    size_t size = strlen(folder);
+    return strncmp(path, folder, size) == 0 && (path[size] == '/' || path[size] == '\0')
+               ? path + size
+               : NULL;
+}
+
+/* A link that the tenant made may lead to a name that only its services see. */
+static bool has_link(const char *path, size_t from)
+{
+    char part[PATH_MAX];
+    struct stat file;
+    for (size_t end = from; path[end] != '\0';) {
+        end += strcspn(path + end + 1, "/") + 1;
+        snprintf(part, sizeof part, "%.*s", (int)end, path);
+        if (lstat(part, &file) == 0 && S_ISLNK(file.st_mode))
+            return true;
+    }
+    return false;
+}
+
+/* As try_path, and `unknown` when the service sees something else than we do. */
+static enum status try_seen(const struct view *view, const char *path)
+{
+    char actual[PATH_MAX];
+    const char *rest = below(path, view->actual);
+    if (rest == NULL)
+        rest = below(path, view->seen);
+    if (rest == NULL)
+        return below(path, PROGRAM_SEEN_DATA) != NULL ? STATUS_UNKNOWN : try_path(path);
+    if ((size_t)snprintf(actual, sizeof actual, "%s%s", view->actual, rest) >= sizeof actual)
+        return STATUS_NOT_FOUND;
+    enum status status = try_path(actual);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    /* Without a mount namespace the name means what it means on the host. */
+    bool is_on_host = strcmp(path, actual) != 0 && try_path(path) == STATUS_OK;
+    return is_on_host || has_link(actual, strlen(view->actual)) ? STATUS_UNKNOWN : status;
+}
+
+static enum status try_file(const struct view *view, const char *directory, size_t directory_size,
+                            const char *program, char found[4096])
 {
     char path[PATH_MAX];
     int length =
         snprintf(path, sizeof path, "%.*s%s%s", (int)directory_size, directory,
                  directory_size > 0 && directory[directory_size - 1] != '/' ? "/" : "", program);
-    struct stat file;
-    if (length >= (int)sizeof path || path[0] != '/' || stat(path, &file) != 0)
+    if (length >= (int)sizeof path || path[0] != '/')
         return STATUS_NOT_FOUND;
-    if (!S_ISREG(file.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
-        return STATUS_PERMISSION_DENIED;
-    memcpy(found, path, (size_t)length + 1);
-    return STATUS_OK;
+    enum status status = view == NULL ? try_path(path) : try_seen(view, path);
+    if (status == STATUS_OK)
+        memcpy(found, path, (size_t)length + 1);
+    return status;
+}
+
+static enum status find(const struct view *view, const char *program, const char *path,
+                        const char *working_dir, char found[4096])
+{
+    if (program[0] == '\0')
+        return STATUS_NOT_FOUND;
+    if (program[0] == '/')
+        return try_file(view, "", 0, program, found);
+    if (strchr(program, '/') != NULL)
+        return try_file(view, working_dir, strlen(working_dir), program, found);
+
+    enum status best = STATUS_NOT_FOUND;
+    for (const char *element = path;; element++) {
+        size_t size = strcspn(element, ":");
+        enum status status = size == 0
+                                 ? try_file(view, working_dir, strlen(working_dir), program, found)
+                                 : try_file(view, element, size, program, found);
+        if (status == STATUS_OK)
+            return STATUS_OK;
+        if (best != STATUS_UNKNOWN && status != STATUS_NOT_FOUND)
+            best = status;
+        element += size;
+        if (*element == '\0')
+            return best;
+    }
 }
 
 enum status program_find(const char *program, const char *path, const char *working_dir,
                          char found[4096])
 {
-    if (program[0] == '\0')
-        return STATUS_NOT_FOUND;
-    if (program[0] == '/')
-        return try_file("", 0, program, found);
-    if (strchr(program, '/') != NULL)
-        return try_file(working_dir, strlen(working_dir), program, found);
+    return find(NULL, program, path, working_dir, found);
+}
 
-    bool is_there = false;
-    for (const char *element = path;; element++) {
-        size_t size = strcspn(element, ":");
-        enum status status = size == 0 ? try_file(working_dir, strlen(working_dir), program, found)
-                                       : try_file(element, size, program, found);
-        if (status == STATUS_OK)
-            return STATUS_OK;
-        is_there = is_there || status == STATUS_PERMISSION_DENIED;
-        element += size;
-        if (*element == '\0')
-            return is_there ? STATUS_PERMISSION_DENIED : STATUS_NOT_FOUND;
+/* --- of a spec --- */
+
+/* Whether the answer is the same for every service that asks so. */
+static bool is_memorable(const char *program, const char *path)
+{
+    return strchr(program, '/') == NULL &&
+           strlen(program) < sizeof(struct program_memory){ 0 }.program &&
+           strlen(path) < sizeof(struct program_memory){ 0 }.path && path[0] == '/' &&
+           strstr(path, "::") == NULL && path[strlen(path) - 1] != ':' &&
+           strstr(path, "/tenants/") == NULL;
+}
+
+static enum status find_once(struct program_memory *memory, const struct view *view,
+                             const char *program, const char *path, const char *working_dir)
+{
+    char found[4096];
+    if (memory == NULL || !is_memorable(program, path))
+        return find(view, program, path, working_dir, found);
+    if (strcmp(memory->program, program) != 0 || strcmp(memory->path, path) != 0) {
+        memory->status = find(view, program, path, working_dir, found);
+        strcpy(memory->program, program);
+        strcpy(memory->path, path);
     }
+    return memory->status;
+}
+
+static enum status tell(enum status status, const struct spec *spec, struct problem *problem)
+{
+    const char *program = spec_program(spec);
+    const char *field = spec->code.size > 0 ? "interpreter" : "argv[0]";
+    bool is_plain = strchr(program, '/') == NULL;
+    const char *in = is_plain ? " in PATH " : "", *path = is_plain ? spec_path(spec) : "";
+    switch (status) {
+    case STATUS_OK:
+        return STATUS_OK;
+    case STATUS_UNKNOWN:
+        return problem_set(problem, status, field, "%s is seen by the service only", program);
+    case STATUS_PERMISSION_DENIED:
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s cannot be executed%s%s",
+                           program, in, path);
+    default:
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, field, "%s not found%s%s", program,
+                           in, path);
+    }
+}
+
+enum status spec_program_check(const struct spec *spec, const char *data_dir,
+                               struct program_memory *memory, struct problem *problem)
+{
+    struct view view;
+    char home[PATH_MAX];
+    const char *program = spec_program(spec);
+    /* What is made from the spec itself is not there yet. */
+    if (spec->code.size > 0 && strstr(program, SPEC_CODE_PLACE) != NULL)
+        return tell(STATUS_UNKNOWN, spec, problem);
+    snprintf(view.seen, sizeof view.seen, PROGRAM_SEEN_DATA "/tenants/%s", spec->tenant);
+    int size = snprintf(view.actual, sizeof view.actual, "%s/tenants/%s", data_dir, spec->tenant);
+    if ((size_t)size + 1 + strlen(spec->name) >= sizeof home)
+        return tell(STATUS_NOT_FOUND, spec, problem);
+    /* A service's own folder may not be there yet. */
+    strcpy(home, view.actual);
+    snprintf(home + size, sizeof home - (size_t)size, "/%s", spec->name);
+    const char *working_dir = spec->working_dir[0] == '\0' ? home : spec->working_dir;
+    return tell(find_once(memory, &view, program, spec_path(spec), working_dir), spec, problem);
 }

@@ -1,7 +1,14 @@
 #ifndef SOLO_COMMON_SPEC_PROGRAM_H
 #define SOLO_COMMON_SPEC_PROGRAM_H
 
+#include "common/base/problem.h"
 #include "common/base/status.h"
+
+struct spec;
+
+/* Where services find their things in a mount namespace of their own: DATA/tenants/TENANT is
+ * PROGRAM_SEEN_DATA/tenants/TENANT, and nothing else of the host's folder of that name is there. */
+#define PROGRAM_SEEN_DATA "/var/lib/solo"
 
 /* The file that `program` means under `path` (a PATH value; used when it has no slash). not_found,
  * or permission_denied when it is there but cannot be executed. `found` gets the absolute name. A
@@ -9,5 +16,19 @@
  */
 enum status program_find(const char *program, const char *path, const char *working_dir,
                          char found[4096]);
+
+/* The last name that was looked up, for who checks many specs at one moment: services of one kind
+ * stand together often enough. Starts as zeros. */
+struct program_memory {
+    char program[512], path[1024];
+    enum status status;
+};
+
+/* Whether the program that a service starts with is there, seen from outside of its namespaces:
+ * the one check before a deploy, before a start and in a plan. failed_precondition with the field
+ * `interpreter` or `argv[0]` when it is not there or not executable; `unknown`, with the reason,
+ * when only the attempt can show it. `memory` may be NULL. Nothing is logged. */
+enum status spec_program_check(const struct spec *spec, const char *data_dir,
+                               struct program_memory *memory, struct problem *problem);
 
 #endif

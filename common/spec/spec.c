@@ -11,7 +11,6 @@
 #include "common/spec/spec_fields.h"
 #include "common/wire/writer.h"
 
-#define PLACEHOLDER_CODE "{code}"
 
 enum {
     SECOND_MS = 1000,
@@ -168,7 +167,7 @@ const char *spec_program(const struct spec *spec)
 static bool has_placeholder(struct str_list list)
 {
     for (size_t i = 0; i < list.count; i++)
-        if (strstr(list.items[i], PLACEHOLDER_CODE) != NULL)
+        if (strstr(list.items[i], SPEC_CODE_PLACE) != NULL)
             return true;
     return false;
 }
@@ -176,15 +175,15 @@ static bool has_placeholder(struct str_list list)
 /* `text` with each {code} replaced; NULL when the arena is full. */
 static const char *replace_code(const char *text, const char *code_file, struct arena *arena)
 {
-    const size_t skip = strlen(PLACEHOLDER_CODE), file_bytes = strlen(code_file);
+    const size_t skip = strlen(SPEC_CODE_PLACE), file_bytes = strlen(code_file);
     size_t size = strlen(text) + 1;
-    for (const char *at = text; (at = strstr(at, PLACEHOLDER_CODE)) != NULL; at += skip)
+    for (const char *at = text; (at = strstr(at, SPEC_CODE_PLACE)) != NULL; at += skip)
         size += file_bytes;
     char *result = arena_alloc(arena, size);
     if (result == NULL)
         return NULL;
     char *end = result;
-    for (const char *at; (at = strstr(text, PLACEHOLDER_CODE)) != NULL; text = at + skip) {
+    for (const char *at; (at = strstr(text, SPEC_CODE_PLACE)) != NULL; text = at + skip) {
         end = mempcpy(end, text, (size_t)(at - text));
         end = mempcpy(end, code_file, file_bytes);
     }

@@ -65,6 +65,9 @@ struct hash spec_hash(struct span canonical);
 const char *spec_path(const struct spec *spec);
 #define SPEC_DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
+/* In interpreter and argv: the file that the code was written to. */
+#define SPEC_CODE_PLACE "{code}"
+
 /* The program that the spec needs before anything else: interpreter[0] with code, argv[0]
  * otherwise. */
 const char *spec_program(const struct spec *spec);

@@ -165,6 +165,74 @@ Test(dry_run, the_same_as_an_ordinary_user)
     nothing_is_written(TESTBED_AS_USER);
 }
 
+/* --- programs that are not where the host has them --- */
+
+static void own_file(const struct testbed *bed, const char *service, const char *file, mode_t mode)
+{
+    char path[4096], below[256], program[4096];
+    AUTO(buffer_close) struct buffer bytes = { .limit = 64 * 1024 * 1024 };
+    testbed_program(bed, "sleeper", program);
+    cr_assert_eq(file_read(program, &bytes), STATUS_OK);
+    snprintf(below, sizeof below, "tenants/acme/%s/%s", service, file);
+    cr_assert_eq(path_join(path, bed->data, below), STATUS_OK);
+    cr_assert_eq(file_write(path, buffer_span(&bytes), mode), STATUS_OK);
+}
+
+static void deploy_own(const struct testbed *bed, const char *home, const char *service,
+                       const char *file)
+{
+    char program[4096 + 64];
+    snprintf(program, sizeof program, "%s/tenants/acme/%s/%s", home, service, file);
+    own_file(bed, service, file, 0755);
+    service_deploy(
+        bed, json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", service, "argv", program));
+}
+
+static void own_programs_are_found(unsigned flags)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, flags);
+    testbed_start(&bed);
+    /* As root a service's folder has a name of its own in the service's namespace. */
+    const char *home = bed.uid == 0 && geteuid() == 0 ? "/var/lib/solo" : bed.data;
+    static const char *const names[] = { "there", "gone", "plain" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        service_deploy_sleeper(&bed, "acme", names[i]);
+        deploy_own(&bed, home, names[i], "prog");
+    }
+    testbed_kill_everything(&bed);
+    char gone[4096], plain[4096];
+    path_join(gone, bed.data, "tenants/acme/gone/prog");
+    path_join(plain, bed.data, "tenants/acme/plain/prog");
+    cr_assert_eq(unlink(gone), 0);
+    cr_assert_eq(chmod(plain, 0644), 0);
+
+    json_t *plan = dry_run(&bed);
+    expect_number(json_object_get(plan, "summary"), "start", 1);
+    expect_number(json_object_get(plan, "summary"), "cannot_recover", 2);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_start(&bed);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *report = result_json(&result);
+    expect_same_actions(plan, report);
+    expect_number(report, "recovered", 1);
+    expect_number(report, "failed", 2);
+    json_decref(plan);
+    json_decref(report);
+}
+
+Test(dry_run, programs_in_a_services_own_folder_are_found_by_both)
+{
+    own_programs_are_found(0);
+}
+
+Test(dry_run, programs_in_a_services_own_folder_are_found_by_both_as_an_ordinary_user)
+{
+    own_programs_are_found(TESTBED_AS_USER);
+}
+
 Test(dry_run, with_daemons_up_only_the_reader_slot_changes)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

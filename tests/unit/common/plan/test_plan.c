@@ -114,7 +114,7 @@ Test(plan, every_pair_of_wanted_and_actual_has_its_action)
         struct plan_wanted row = wanted_of("acme", "api");
         if (w > 0) {
             row.obstacle = obstacles[w - 1];
-            row.obstacle_detail = row.obstacle == PLAN_CODE_none ? NULL : "python3.12";
+            row.obstacle_detail = row.obstacle == PLAN_CODE_none ? NULL : "python3.12 not found";
         }
         const struct plan_wanted *wanted = w == 0 ? NULL : &row;
         for (int is_new_run = 0; is_new_run < 2; is_new_run++) {
@@ -177,12 +177,34 @@ Test(plan, reasons_name_generations_pids_and_programs)
     cr_assert_str_eq(plan_one(NULL, &actual, true).reason, "pid 5210 runs without any record");
 
     wanted.obstacle = PLAN_CODE_interpreter_missing;
-    wanted.obstacle_detail = "python3.12";
+    wanted.obstacle_detail = "python3.12 not found";
     cr_assert_str_eq(plan_one(&wanted, NULL, true).reason, "interpreter python3.12 not found");
     actual.has_record = true;
     actual.generation = OTHER_GENERATION;
     cr_assert_str_eq(plan_one(&wanted, &actual, true).reason,
                      "interpreter python3.12 not found; generation 40 still runs");
+}
+
+Test(plan, the_code_of_a_missing_program_follows_the_field)
+{
+    cr_assert_eq(plan_code_of_program("interpreter"), PLAN_CODE_interpreter_missing);
+    cr_assert_eq(plan_code_of_program("argv[0]"), PLAN_CODE_program_missing);
+}
+
+/* Its row says so, and it is of this run and of this generation. */
+Test(plan, what_failed_in_this_run_is_known_to_be_hopeless)
+{
+    struct plan_wanted wanted = wanted_of("acme", "api");
+    wanted.obstacle = PLAN_CODE_program_missing;
+    struct plan_actual actual = actual_of("acme", "api", SERVICE_failed);
+    actual.is_held = false;
+    actual.pid = 0;
+    cr_assert(plan_one(&wanted, &actual, false).is_known);
+    cr_assert_eq(plan_one(&wanted, &actual, false).action, PLAN_CANNOT_RECOVER);
+    cr_assert_not(plan_one(&wanted, &actual, true).is_known);
+    cr_assert_not(plan_one(&wanted, NULL, false).is_known);
+    actual.generation = OTHER_GENERATION;
+    cr_assert_not(plan_one(&wanted, &actual, false).is_known);
 }
 
 Test(plan, a_doubt_makes_the_outcome_open_but_not_the_action)

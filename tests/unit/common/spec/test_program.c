@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/file.h"
-#include "common/spec/program.h"
+#include "common/spec/spec.h"
 
 static char scratch[64];
 
@@ -111,4 +111,91 @@ Test(program, a_name_that_is_too_long_is_not_found)
     memset(name, 'x', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     cr_assert_eq(find(name, "/bin", "/", found), STATUS_NOT_FOUND);
+}
+
+/* --- of a spec --- */
+
+/* {DATA} is the folder of the test, where acme's own tool lies in the folder of its service api. */
+static const struct {
+    const char *program, *path, *working_dir;
+    bool has_code;
+    enum status status;
+    const char *field, *words;
+} checks[] = {
+    { "sh", "/usr/bin:/bin", "", false, STATUS_OK, "", "" },
+    { "/bin/sh", "", "", false, STATUS_OK, "", "" },
+    { "no-such", "/usr/bin:/bin", "", false, STATUS_FAILED_PRECONDITION, "argv[0]",
+      "no-such not found in PATH /usr/bin:/bin" },
+    { "no-such", "/bin", "", true, STATUS_FAILED_PRECONDITION, "interpreter",
+      "no-such not found in PATH /bin" },
+    { "/no/such", "/bin", "", false, STATUS_FAILED_PRECONDITION, "argv[0]", "/no/such not found" },
+    { "{DATA}/reads", "/bin", "", true, STATUS_FAILED_PRECONDITION, "interpreter", "" },
+    { "{code}", "/bin", "", true, STATUS_UNKNOWN, "interpreter", "" },
+    { "{code}", "/bin", "", false, STATUS_FAILED_PRECONDITION, "argv[0]", "" },
+    /* in the service's own folder, under each of its names */
+    { "./tool", "/bin", "", false, STATUS_OK, "", "" },
+    { "tool", ":/bin", "", false, STATUS_OK, "", "" },
+    { "{DATA}/tenants/acme/api/tool", "/bin", "", false, STATUS_OK, "", "" },
+    { "/var/lib/solo/tenants/acme/api/tool", "/bin", "", false, STATUS_OK, "", "" },
+    { "tool", "/var/lib/solo/tenants/acme/api", "", false, STATUS_OK, "", "" },
+    { "./tool", "/bin", "/var/lib/solo/tenants/acme/api", false, STATUS_OK, "", "" },
+    { "/var/lib/solo/tenants/acme/api/plain", "/bin", "", false, STATUS_FAILED_PRECONDITION,
+      "argv[0]", "/var/lib/solo/tenants/acme/api/plain cannot be executed" },
+    { "/var/lib/solo/tenants/acme/api/none", "/bin", "", false, STATUS_FAILED_PRECONDITION,
+      "argv[0]", "/var/lib/solo/tenants/acme/api/none not found" },
+    /* a link into what only the service sees */
+    { "./current/tool", "/bin", "", false, STATUS_UNKNOWN, "argv[0]", "" },
+    /* what is somebody else's, or of Solo itself */
+    { "/var/lib/solo/tenants/acme2/api/tool", "/bin", "", false, STATUS_UNKNOWN, "argv[0]", "" },
+    { "/var/lib/solo/run-tenants/acme/api/7/code", "/bin", "", false, STATUS_UNKNOWN, "argv[0]",
+      "/var/lib/solo/run-tenants/acme/api/7/code is seen by the service only" },
+    { "no-such", "/var/lib/solo/bin:/bin", "", false, STATUS_UNKNOWN, "argv[0]", "" },
+    { "sh", "/var/lib/solo/bin:/bin", "", false, STATUS_OK, "", "" },
+};
+
+static const char *with_data(const char *text, char expanded[4096])
+{
+    bool is_in_data = strncmp(text, "{DATA}", 6) == 0;
+    snprintf(expanded, 4096, "%s%s", is_in_data ? scratch : "", is_in_data ? text + 6 : text);
+    return expanded;
+}
+
+static enum status check(size_t i, struct program_memory *memory, struct problem *problem)
+{
+    char program[4096];
+    const char *list[] = { with_data(checks[i].program, program), NULL };
+    const struct spec_pair path = { "PATH", checks[i].path };
+    const struct spec spec = {
+        .tenant = "acme",
+        .name = "api",
+        .argv = { list, 1 },
+        .code = checks[i].has_code ? span_of_text("code") : (struct span){ 0 },
+        .interpreter = { list, checks[i].has_code ? 1 : 0 },
+        .env = &path,
+        .env_count = 1,
+        .working_dir = checks[i].working_dir,
+    };
+    return spec_program_check(&spec, scratch, memory, problem);
+}
+
+Test(program, the_program_of_a_spec_is_looked_up_as_its_service_sees_it)
+{
+    char own[4096], link[4096];
+    path_join(own, scratch, "tenants/acme/api");
+    cr_assert_eq(directory_make(own, 0755), STATUS_OK);
+    make_file("tenants/acme/api/tool", 0755);
+    make_file("tenants/acme/api/plain", 0644);
+    path_join(link, own, "current");
+    cr_assert_eq(symlink("/var/lib/solo/tenants/acme/api/versions/3", link), 0);
+    struct program_memory memory = { 0 };
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+            struct problem problem = { 0 };
+            enum status status = check(i, round == 0 ? NULL : &memory, &problem);
+            cr_assert_eq(status, checks[i].status, "%s in %s: %s %s", checks[i].program,
+                         checks[i].path, status_name(status), problem.message);
+            cr_assert_str_eq(problem.field, checks[i].field, "%s", checks[i].program);
+            if (checks[i].words[0] != '\0')
+                cr_assert_str_eq(problem.message, checks[i].words);
+        }
 }
