@@ -44,7 +44,8 @@ struct carry_out {
     size_t count, next, in_flight, done, failed;
     size_t *refused; /* actions that found no room at deployd: begun again, last in first out */
     size_t refused_count;
-    size_t window; /* how many may be in flight: shrinks when deployd has no room */
+    size_t window;   /* how many may be in flight: shrinks when deployd has no room... */
+    size_t answered; /* ...and grows by one when so many were answered since */
     bool is_cut;
     uint64_t began_ns;
     struct ev_timer deadline, tell;
@@ -101,10 +102,9 @@ static enum status begin(struct carry_out *run)
     return STATUS_OK;
 }
 
-/* What the plan already says cannot be recovered, or must wait, is an outcome too. The first
- * recovery of a run hands the hopeless over all the same: deployd's attempt leaves the reason in
- * the log and in the service's row. Later ones do not, so that they append nothing but their own
- * events. */
+/* What the plan already says cannot be recovered, or must wait, is an outcome too. Where deployd
+ * has not found it out itself it is handed over all the same: its attempt leaves the reason in the
+ * log and in the service's row, and takes the place of what is noted here. */
 static void note_hopeless(struct carry_out *run)
 {
     const struct plan *plan = &run->picture->plan;
@@ -132,7 +132,7 @@ static enum status make_actions(struct carry_out *run)
     enum status status =
         run->outcomes == NULL || run->actions == NULL || run->refused == NULL || order == NULL
             ? STATUS_RESOURCE_EXHAUSTED
-            : fair_order(plan, run->picture->is_new_run, order, &run->count);
+            : fair_order(plan, order, &run->count);
     for (size_t i = 0; status == STATUS_OK && i < run->count; i++)
         run->actions[i] = (struct action){ .owner = run, .place = order[i] };
     free(order);
@@ -189,6 +189,10 @@ static void end_action(struct carry_out *run, const struct action *action)
     run->in_flight--;
     run->done++;
     run->failed += outcome->result == RESULT_FAILED ? 1 : 0;
+    if (run->window < run->settings->recovery_parallel && ++run->answered >= run->window) {
+        run->window++;
+        run->answered = 0;
+    }
     act_more(run);
 }
 
@@ -199,6 +203,7 @@ static void take_back(struct carry_out *run, const struct action *action)
     run->refused[run->refused_count++] = (size_t)(action - run->actions);
     run->in_flight--;
     run->window = run->in_flight > 0 ? run->in_flight : 1;
+    run->answered = 0;
     if (is_over(run))
         ev_break(run->loop, EVBREAK_ALL);
 }

@@ -32,7 +32,9 @@ static void free_turns(struct turn **turns)
     free(*turns);
 }
 
-static bool is_handed_over(const struct plan_entry *entry, bool with_hopeless)
+/* The hopeless too, once: deployd's attempt leaves the reason in the log and in the service's row.
+ */
+static bool is_handed_over(const struct plan_entry *entry)
 {
     switch (entry->action) {
     case PLAN_START:
@@ -40,20 +42,20 @@ static bool is_handed_over(const struct plan_entry *entry, bool with_hopeless)
     case PLAN_STOP:
         return true;
     case PLAN_CANNOT_RECOVER:
-        return with_hopeless && entry->running_generation == 0;
+        return !entry->is_known && entry->running_generation == 0;
     default:
         return false;
     }
 }
 
-enum status fair_order(const struct plan *plan, bool with_hopeless, size_t *order, size_t *count)
+enum status fair_order(const struct plan *plan, size_t *order, size_t *count)
 {
     AUTO(free_turns) struct turn *turns = calloc(plan->count + 1, sizeof *turns);
     if (turns == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
     size_t made = 0;
     for (size_t i = 0; i < plan->count; i++)
-        if (is_handed_over(&plan->entries[i], with_hopeless))
+        if (is_handed_over(&plan->entries[i]))
             turns[made++] = (struct turn){ .tenant = plan->entries[i].tenant, .place = i };
     qsort(turns, made, sizeof *turns, by_tenant);
     for (size_t i = 1; i < made; i++)

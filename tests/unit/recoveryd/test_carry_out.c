@@ -244,6 +244,17 @@ Test(carry_out, what_found_no_room_is_begun_again)
     cr_assert_eq(fake.refusals, 0);
 }
 
+/* After the refusals one is in flight at a time; at the end there is time for several again. */
+Test(carry_out, the_window_grows_again)
+{
+    struct fake fake = { .result = "recovered", .delay_s = 0.002, .refusals = 8 };
+    struct report report;
+    carry_out_all(&fake, &report);
+    cr_assert_eq(report.of[RESULT_RECOVERED], ENTRIES);
+    cr_assert_gt(fake.in_flight_most, 3);
+    cr_assert_leq(fake.in_flight_most, 8);
+}
+
 Test(carry_out, past_the_limit_nothing_more_is_begun_and_the_rest_is_skipped)
 {
     struct fake fake = { .result = "recovered", .delay_s = 0.05 };
@@ -273,18 +284,18 @@ Test(carry_out, failures_are_counted_and_do_not_stop_the_others)
 {
     struct fake fake = { .result = "failed" };
     struct report report;
-    entries[0].action = PLAN_CANNOT_RECOVER; /* known before: not handed over within a run */
+    entries[0].action = PLAN_CANNOT_RECOVER;
+    entries[0].is_known = true;
     carry_out_all(&fake, &report);
     cr_assert_eq(report.of[RESULT_FAILED], ENTRIES);
     cr_assert_eq(fake.acted, ENTRIES - 1);
 }
 
-Test(carry_out, the_first_recovery_of_a_run_hands_the_hopeless_over)
+Test(carry_out, the_hopeless_are_handed_over_until_deployd_knows_them)
 {
     struct fake fake = { .result = "failed" };
     struct report report;
     entries[0].action = PLAN_CANNOT_RECOVER;
-    picture.is_new_run = true;
     carry_out_all(&fake, &report);
     cr_assert_eq(fake.acted, ENTRIES);
 }
