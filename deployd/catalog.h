@@ -35,6 +35,7 @@ struct service {
     bool was_held;    /* at some time in the life of this deployd */
     bool was_killed;  /* a kill is in the log and may not have been carried out */
     enum due due;
+    uint64_t due_generation; /* that the plan found running, for DUE_STOP */
     enum service_state state;
     uint64_t generation, since, pid;
     struct span row; /* the complete service_row, packed; owned */

@@ -55,10 +55,11 @@ struct operation {
     struct span spec; /* canonical, owned; only until it is in the log */
     struct hash spec_hash;
     uint64_t event_id;          /* of service_deployed or service_killed */
-    uint64_t generation, since; /* being started; for stop and kill what ran */
+    uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     bool is_falling_back;
-    bool is_reconcile; /* counted in reconcile.running */
-    bool is_recovery;  /* came by recovery.act */
+    bool is_discarding; /* a first deploy that failed: its supervisor shall forget it */
+    bool is_reconcile;  /* counted in reconcile.running */
+    bool is_recovery;   /* came by recovery.act */
     uint64_t recovery_id;
     unsigned attempts; /* times that the supervisor was asked */
 

@@ -60,6 +60,9 @@ void operation_superseded(struct operation *operation)
                        "the log has moved on since the plan was made");
         operation_end(operation, STATUS_OK);
         break;
+    case OPERATION_KILL:
+        operation_end(operation, STATUS_OK); /* deployed again since: it was carried out then */
+        break;
     default:
         if (operation->problem.message[0] == '\0')
             problem_set(&operation->problem, STATUS_ABORTED, "",
@@ -71,10 +74,21 @@ void operation_superseded(struct operation *operation)
     }
 }
 
+/* The refusal stands whatever became of the rest; a supervisor that still holds it is told when
+ * everything it holds is compared with the log. */
+static void discarded(struct operation *operation)
+{
+    operation_end(operation, operation->problem.code);
+}
+
 /* No supervisor in time. What is in the log stays there and is carried out when there is one. */
 static void give_up(struct operation *operation)
 {
     struct service *service = operation->service;
+    if (operation->is_discarding) {
+        discarded(operation);
+        return;
+    }
     const char *why = supervisor_problem(&service->tenant->supervisor);
     if (service->tenant->supervisor.is_ending)
         why = "Solo is shutting down";
@@ -174,8 +188,20 @@ static void on_stopped(void *context, enum status status, const struct problem *
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         service->was_killed = false;
         catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "stopped");
+    }
+    if (operation->is_discarding) {
+        discarded(operation);
+        return;
+    }
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
         operation_said(operation, "stopped", "", "");
         operation_end(operation, STATUS_OK);
+        return;
+    }
+    if (status == STATUS_ABORTED) {
+        /* Something newer is held: the log has moved on, and says what is to become of it. */
+        reconcile_soon(deployd);
+        operation_superseded(operation);
         return;
     }
     const char *reason = problem == NULL ? status_text(status) : problem->message;
@@ -195,12 +221,14 @@ static void on_stopped(void *context, enum status status, const struct problem *
 static void ask_stop(struct operation *operation)
 {
     struct service *service = operation->service;
+    /* A kill means everything before its own event. */
+    bool is_kill = operation->kind == OPERATION_KILL;
     const struct supervisor_stop_request request = {
         .name = service_name(service),
-        .since = operation->kind == OPERATION_KILL ? operation->event_id : 0,
-        .cause = operation->kind == OPERATION_KILL ? "kill" : "recover",
-        .cause_id =
-            operation->kind == OPERATION_KILL ? operation->event_id : operation->recovery_id,
+        .generation = is_kill ? operation->event_id : operation->generation,
+        .since = is_kill ? operation->event_id : operation->since,
+        .cause = is_kill ? "kill" : "recover",
+        .cause_id = is_kill ? operation->event_id : operation->recovery_id,
         .has_grace = operation->is_forced,
         .grace_ms = 0,
     };
@@ -209,6 +237,22 @@ static void ask_stop(struct operation *operation)
     operation_asked(operation,
                     supervisor_call(&service->tenant->supervisor, &method_supervisor_stop, &request,
                                     SUPERVISOR_ACT_MS_MAX, on_stopped, operation));
+}
+
+/* What the plan found running and nobody wants, and nothing that came after it. */
+static void stop_unwanted(struct operation *operation)
+{
+    const struct service *service = operation->service;
+    if (service->wanted.generation != 0 ||
+        (service->is_held && service->generation != operation->generation)) {
+        operation_superseded(operation);
+    } else if (service->is_held) {
+        operation->since = service->since;
+        ask_stop(operation);
+    } else {
+        operation_said(operation, "stopped", "", "");
+        operation_end(operation, STATUS_OK);
+    }
 }
 
 void operation_supervisor_step(struct operation *operation)
@@ -230,6 +274,13 @@ void operation_supervisor_step(struct operation *operation)
     }
     bool is_current = service->wanted.generation == operation->generation &&
                       service->wanted.since == operation->since;
+    if (operation->is_discarding) {
+        if (service->wanted.generation == 0)
+            ask_stop(operation);
+        else
+            discarded(operation);
+        return;
+    }
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         if (is_current)
@@ -252,10 +303,7 @@ void operation_supervisor_step(struct operation *operation)
         ask_stop(operation);
         break;
     case OPERATION_STOP:
-        if (service->wanted.generation != 0 && service->wanted.generation == operation->generation)
-            operation_superseded(operation);
-        else
-            ask_stop(operation);
+        stop_unwanted(operation);
         break;
     }
 }

@@ -183,6 +183,7 @@ void operation_ask_restart(struct operation *operation)
 {
     const struct supervisor_restart_request request = {
         .name = service_name(operation->service),
+        .generation = operation->generation,
         .since = operation->since,
     };
     ev_timer_stop(operation->owner->loop, &operation->timer);
@@ -262,18 +263,6 @@ void operation_start_wanted(struct operation *operation)
 
 /* ---- recording a failure ---- */
 
-/* A first deploy that failed leaves nothing: its supervisor forgets it too. */
-static void discard(struct operation *operation)
-{
-    struct problem problem;
-    struct operation *stop =
-        operation_new(operation->owner, operation->service, OPERATION_STOP, &problem);
-    if (stop == NULL)
-        return; /* whoever stands in the queue replaces what is held */
-    stop->generation = operation->generation;
-    operation_begin(stop);
-}
-
 static void on_recorded(void *context, enum status status, const struct problem *problem,
                         const void *reply)
 {
@@ -298,16 +287,21 @@ static void on_recorded(void *context, enum status status, const struct problem 
         operation_end(operation, STATUS_UNKNOWN);
         return;
     }
-    if (service->wanted.generation == 0)
-        discard(operation);
-    if (service->wanted.generation == 0 || service->wanted.generation == operation->generation) {
+    if (service->wanted.generation == operation->generation) {
         operation_end(operation, operation->problem.code);
+        return;
+    }
+    operation->attempts = 0;
+    if (service->wanted.generation == 0) {
+        /* A first deploy that failed leaves nothing: its supervisor forgets it, before the next
+         * deploy that waits for this one begins. */
+        operation->is_discarding = true;
+        operation_await_supervisor(operation);
         return;
     }
     operation->is_falling_back = true;
     operation->generation = service->wanted.generation;
     operation->since = service->wanted.since;
-    operation->attempts = 0;
     operation->wait = false;
     operation_await_supervisor(operation);
 }

@@ -78,6 +78,8 @@ static void begin(struct deployd *deployd, struct service *service, enum operati
         return;
     }
     operation->is_reconcile = true;
+    if (kind == OPERATION_STOP)
+        operation->generation = service->due_generation;
     deployd->reconcile.running++;
     operation_begin(operation);
 }
@@ -117,8 +119,10 @@ static void mark(struct deployd *deployd, const struct plan *plan)
         else if (entry->action == PLAN_KEEP && service->state == SERVICE_failed &&
                  !service->has_started && service->since == service->generation)
             service->due = DUE_START; /* a deploy that nobody finished: it falls back */
-        else if (entry->action == PLAN_STOP && may_stop(deployd, service))
+        else if (entry->action == PLAN_STOP && may_stop(deployd, service)) {
             service->due = DUE_STOP;
+            service->due_generation = entry->generation;
+        }
         if (service->due != DUE_NOTHING)
             log_info("due", "action", plan_action_name(entry->action), "service", service->key,
                      "reason", entry->reason);

@@ -293,6 +293,22 @@ static uint64_t newest_since(const struct service *service)
     return service->order != NULL ? service->order->since : service->since;
 }
 
+static uint64_t newest_generation(const struct service *service)
+{
+    return service->order != NULL ? service->order->generation : service->generation;
+}
+
+/* A stop that was decided before something newer was handed to us must not end that. */
+static enum status refuse_newer(struct rpc_call *call, const struct service *service,
+                                const struct supervisor_stop_request *request)
+{
+    return problem_set(&call->problem, STATUS_ABORTED, "generation",
+                       "generation %" PRIu64 " of %s is held since event %" PRIu64
+                       ", newer than %" PRIu64 " since %" PRIu64,
+                       newest_generation(service), service->name, newest_since(service),
+                       request->generation, request->since);
+}
+
 static enum status handle_supervisor_stop(struct supervisor *supervisor, struct rpc_call *call,
                                           const struct supervisor_stop_request *request,
                                           struct supervisor_stop_reply *reply)
@@ -309,8 +325,8 @@ static enum status handle_supervisor_stop(struct supervisor *supervisor, struct 
                            "must be kill, replace, shutdown or recover");
     if (service == NULL)
         return not_held(call, request->name);
-    if (request->since != 0 && request->since < newest_since(service))
-        return refuse_old(call, request->name, newest_since(service), request->since);
+    if (request->generation < newest_generation(service) || request->since < newest_since(service))
+        return refuse_newer(call, service, request);
     rpc_call_defer(call);
     service_stop(service, &stop, call);
     return STATUS_OK;
@@ -327,6 +343,10 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
         return not_held(call, request->name);
     if (request->since < newest_since(service))
         return refuse_old(call, request->name, newest_since(service), request->since);
+    if (request->generation != newest_generation(service))
+        return problem_set(&call->problem, STATUS_ABORTED, "generation",
+                           "%s is held in generation %" PRIu64 ", not %" PRIu64, request->name,
+                           newest_generation(service), request->generation);
     /* What waits to be started, or is just being started, is fresh enough. */
     if (service->order != NULL || service->state == SERVICE_starting) {
         rpc_call_defer(call);

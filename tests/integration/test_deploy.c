@@ -237,3 +237,45 @@ Test(deploy, a_home_survives_redeploy_and_kill)
     }
     cr_assert_eq(note.size, 10, "\"%.*s\"", (int)note.size, (const char *)note.data);
 }
+
+/* The second one waits while the first one fails, and must not be ended by what follows that. */
+Test(deploy, a_failed_first_deploy_does_not_end_the_one_behind_it)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char program[4096], path[4096];
+    broken_program(&bed, program);
+    testbed_socket(&bed, "deployd", path);
+    json_t *params[] = {
+        json_pack("{s:{s:s, s:s, s:[s]}}", "spec", "tenant", "acme", "name", "api", "argv",
+                  program),
+        json_pack("{s:o}", "spec", service_spec(&bed, "acme", "api", "sleeper", NULL)),
+    };
+    struct caller callers[COUNT_OF(params)];
+    for (size_t i = 0; i < COUNT_OF(params); i++) {
+        AUTO(buffer_close) struct buffer frame = { .limit = 1 << 20 };
+        caller_pack(&frame, 1, "service.deploy", params[i]);
+        cr_assert_eq(caller_open(&callers[i], path), STATUS_OK);
+        cr_assert(caller_send(&callers[i], buffer_span(&frame)));
+        sleep_ms(i == 0 ? 2 : 0); /* so that the broken one comes first */
+    }
+    json_t *answers[COUNT_OF(params)];
+    for (size_t i = 0; i < COUNT_OF(params); i++) {
+        answers[i] = caller_receive(&callers[i], 30000, NULL);
+        cr_assert_not_null(answers[i]);
+        caller_close(&callers[i]);
+        json_decref(params[i]);
+    }
+    cr_assert_not(json_is_null(json_array_get(answers[0], 2)), "a broken program was deployed");
+    cr_assert(json_is_null(json_array_get(answers[1], 2)));
+    pid_t pid = service_pid(&bed, "acme", "api");
+    sleep_ms(500);
+    service_await(&bed, "acme", "api", "running", 5000);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid, "it was ended after it was acknowledged");
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_stopped", "acme", "api"), 0);
+    json_decref(events);
+    json_decref(answers[0]);
+    json_decref(answers[1]);
+}

@@ -196,6 +196,7 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
         snprintf(asked->cause, sizeof asked->cause, "%s", start->cause);
     } else if (method == &method_supervisor_stop) {
         const struct supervisor_stop_request *stop = request;
+        asked->generation = stop->generation;
         asked->since = stop->since;
         asked->has_grace = stop->has_grace;
         snprintf(asked->cause, sizeof asked->cause, "%s", stop->cause);

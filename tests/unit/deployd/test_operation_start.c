@@ -45,11 +45,15 @@ Test(operation_start, a_fallback_that_fails_too_is_said)
 Test(operation_start, a_first_deploy_that_fails_leaves_nothing)
 {
     size_t deploy = world_ask(OPERATION_DEPLOY);
-    world_append("service_deployed");
+    uint64_t generation = world_append("service_deployed");
     world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    cr_assert_eq(world.asked[0].generation, generation);
     world_append("service_deployment_failed");
+    cr_assert_not(world.answers[deploy].is_there, "its supervisor holds it still");
+    cr_assert_eq(world.asked[0].generation, generation, "the one that failed, and nothing newer");
+    cr_assert_eq(world.asked[0].since, generation);
+    world_stops(STATUS_OK);
     cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
-    world_stops(STATUS_OK); /* the supervisor forgets it as well */
     world_nothing_asked();
     cr_assert_not(service_exists(world.service));
     cr_assert_null(world.service->queue);
@@ -202,6 +206,27 @@ Test(operation_start, recovery_stops_only_what_is_not_wanted)
     size_t stop = act(OPERATION_STOP, 7, 0);
     world_stops(STATUS_OK);
     expect(stop, "stopped", "");
+}
+
+Test(operation_start, a_stop_that_was_planned_before_a_deploy_stops_nothing)
+{
+    world_runs(9, "");
+    expect(act(OPERATION_STOP, 7, 0), "skipped", "superseded");
+    world.live = (struct live_row){ 0 }; /* 9 was killed meanwhile, and is still held */
+    expect(act(OPERATION_STOP, 7, 0), "skipped", "superseded");
+    world_nothing_asked();
+}
+
+Test(operation_start, a_stop_that_its_supervisor_refuses_is_superseded)
+{
+    world_runs(7, "");
+    world.live = (struct live_row){ 0 };
+    size_t stop = act(OPERATION_STOP, 7, 0);
+    cr_assert_eq(world.asked[0].generation, 7);
+    cr_assert_eq(world.asked[0].since, 7);
+    world_stops(STATUS_ABORTED);
+    expect(stop, "skipped", "superseded");
+    cr_assert_eq(world.reconciled, 1, "the log says what is to become of it");
 }
 
 /* What reconciling begins: nobody waits for the answer. */

@@ -269,13 +269,14 @@ enum status bed_start(struct bed *bed, const char *name, uint64_t generation, ui
     return status;
 }
 
-enum status bed_stop(struct bed *bed, const char *name, uint64_t since, const char *cause,
+enum status bed_stop(struct bed *bed, const char *name, uint64_t event, const char *cause,
                      int64_t grace_ms, bool *was_killed)
 {
     struct supervisor_stop_reply reply = { 0 };
     const struct supervisor_stop_request request = {
         .name = name,
-        .since = since,
+        .generation = event,
+        .since = event,
         .cause = cause,
         .grace_ms = grace_ms < 0 ? 0 : (uint64_t)grace_ms,
         .has_grace = grace_ms >= 0,
@@ -286,10 +287,28 @@ enum status bed_stop(struct bed *bed, const char *name, uint64_t since, const ch
     return status;
 }
 
-enum status bed_restart(struct bed *bed, const char *name, uint64_t since, struct row *row)
+enum status bed_stop_generation(struct bed *bed, const char *name, uint64_t generation,
+                                uint64_t since)
+{
+    struct supervisor_stop_reply reply = { 0 };
+    const struct supervisor_stop_request request = {
+        .name = name,
+        .generation = generation,
+        .since = since,
+        .cause = "recover",
+    };
+    return bed_call(bed, &method_supervisor_stop, &request, &reply);
+}
+
+enum status bed_restart(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                        struct row *row)
 {
     struct supervisor_restart_reply reply = { 0 };
-    const struct supervisor_restart_request request = { .name = name, .since = since };
+    const struct supervisor_restart_request request = {
+        .name = name,
+        .generation = generation,
+        .since = since,
+    };
     enum status status = bed_call(bed, &method_supervisor_restart, &request, &reply);
     if (status == STATUS_OK && row != NULL)
         read_row(bed, reply.service, row);

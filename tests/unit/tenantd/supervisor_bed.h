@@ -56,9 +56,13 @@ void bed_connect(struct bed *bed);
  * means the test's own ones. */
 enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                       const char *cause, const char *members, struct row *row);
-enum status bed_stop(struct bed *bed, const char *name, uint64_t since, const char *cause,
+/* As a kill whose event has this number: everything older is meant. */
+enum status bed_stop(struct bed *bed, const char *name, uint64_t event, const char *cause,
                      int64_t grace_ms, bool *was_killed);
-enum status bed_restart(struct bed *bed, const char *name, uint64_t since, struct row *row);
+enum status bed_stop_generation(struct bed *bed, const char *name, uint64_t generation,
+                                uint64_t since);
+enum status bed_restart(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                        struct row *row);
 enum status bed_call(struct bed *bed, const struct method *method, const void *request,
                      void *reply);
 

@@ -35,10 +35,10 @@ Test(tenantd, starts_a_service_and_says_what_runs)
     struct row listed;
     cr_assert(bed_row(&bed, "api", &listed));
     cr_assert_eq(listed.pid, row.pid);
-    cr_assert_eq(bed_stop(&bed, "api", 0, "kill", -1, NULL), STATUS_OK);
+    cr_assert_eq(bed_stop(&bed, "api", 6, "kill", -1, NULL), STATUS_OK);
     cr_assert_not(is_alive(row.pid));
     cr_assert_not(bed_row(&bed, "api", &listed));
-    cr_assert_eq(bed_stop(&bed, "api", 0, "kill", -1, NULL), STATUS_NOT_FOUND);
+    cr_assert_eq(bed_stop(&bed, "api", 6, "kill", -1, NULL), STATUS_NOT_FOUND);
     bed_close(&bed);
 }
 
@@ -128,7 +128,7 @@ Test(tenantd, crashes_are_retried_with_backoff_and_then_parked)
     /* The same request again changes nothing; a restart clears the counters. */
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, &row), STATUS_OK);
     cr_assert_str_eq(row.state, "parked");
-    cr_assert_eq(bed_restart(&bed, "api", 5, &row), STATUS_OK);
+    cr_assert_eq(bed_restart(&bed, "api", 5, 5, &row), STATUS_OK);
     cr_assert_eq(row.restarts, 0);
     bed_await(&bed, "api", "parked", &row);
     bed_await_report(&bed, "service_parked", "api", 2);
@@ -150,7 +150,7 @@ Test(tenantd, backoff_is_shown_with_its_reason)
     bed_await(&bed, "api", "backoff", &row);
     cr_assert_eq(strncmp(row.reason, "exited with code 3 after ", 25), 0, "%s", row.reason);
     cr_assert_not_null(strstr(row.reason, "restarts in 1h"));
-    cr_assert_eq(bed_restart(&bed, "api", 5, &row), STATUS_OK);
+    cr_assert_eq(bed_restart(&bed, "api", 5, 5, &row), STATUS_OK);
     bed_await(&bed, "api", "backoff", &row);
     cr_assert_eq(bed_stop(&bed, "api", 5, "kill", -1, NULL), STATUS_OK);
     cr_assert_not(bed_row(&bed, "api", &row));
@@ -273,13 +273,30 @@ Test(tenantd, an_older_order_is_refused_and_the_same_one_is_answered)
     cr_assert_eq(again.pid, first.pid);
     cr_assert_eq(bed_start(&bed, "api", 5, 9, "fallback", SLEEPER, NULL), STATUS_ABORTED);
     cr_assert_eq(bed_stop(&bed, "api", 8, "kill", -1, NULL), STATUS_ABORTED);
-    cr_assert_eq(bed_restart(&bed, "api", 8, NULL), STATUS_ABORTED);
+    cr_assert_eq(bed_restart(&bed, "api", 9, 8, NULL), STATUS_ABORTED);
+    cr_assert_eq(bed_restart(&bed, "api", 8, 9, NULL), STATUS_ABORTED);
     cr_assert(is_alive(first.pid));
     /* A later event that wants the same generation: nothing to do but to remember it. */
     cr_assert_eq(bed_start(&bed, "api", 9, 12, "fallback", SLEEPER, &again), STATUS_OK);
     cr_assert_eq(again.pid, first.pid);
     cr_assert_eq(again.since, 12);
     cr_assert_eq(bed_start(&bed, "api", 11, 11, "deploy", SLEEPER, NULL), STATUS_ABORTED);
+    bed_close(&bed);
+}
+
+Test(tenantd, a_stop_never_ends_what_is_newer_than_it_names)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 9, 9, "deploy", SLEEPER, &row), STATUS_OK);
+    cr_assert_eq(bed_stop_generation(&bed, "api", 7, 9), STATUS_ABORTED);
+    cr_assert_str_eq(bed.problem.field, "generation");
+    cr_assert_eq(bed_stop_generation(&bed, "api", 9, 8), STATUS_ABORTED);
+    cr_assert_eq(bed_stop_generation(&bed, "api", 7, 7), STATUS_ABORTED);
+    cr_assert_eq(bed_stop_generation(&bed, "api", 0, 0), STATUS_ABORTED, "0 is not any");
+    cr_assert(is_alive(row.pid));
+    cr_assert_eq(bed_stop_generation(&bed, "api", 9, 9), STATUS_OK);
+    cr_assert_not(is_alive(row.pid));
     bed_close(&bed);
 }
 
@@ -295,7 +312,7 @@ Test(tenantd, what_is_wrong_with_a_request_is_named)
     cr_assert_eq(strncmp(bed.problem.field, "spec.", 5), 0, "%s", bed.problem.field);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER ", \"wrong\": 1", NULL),
                  STATUS_INVALID_ARGUMENT);
-    cr_assert_eq(bed_restart(&bed, "api", 5, NULL), STATUS_NOT_FOUND);
+    cr_assert_eq(bed_restart(&bed, "api", 5, 5, NULL), STATUS_NOT_FOUND);
     struct supervisor_ack_reply reply = {};
     const struct supervisor_ack_request request = { .number = 1 };
     cr_assert_eq(bed_call(&bed, &method_supervisor_ack, &request, &reply), STATUS_INVALID_ARGUMENT);

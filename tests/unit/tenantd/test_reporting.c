@@ -116,7 +116,7 @@ Test(reporting, a_crash_and_its_restart_are_told_once)
     cr_assert_eq(bed_reports_of(&bed, "service_crashed", "api"), 1);
     cr_assert_eq(bed_reports_of(&bed, "service_restarted", "api"), 1);
     cr_assert_eq(row.exits, 3);
-    cr_assert_eq(bed_restart(&bed, "api", 10, &row), STATUS_OK);
+    cr_assert_eq(bed_restart(&bed, "api", 10, 10, &row), STATUS_OK);
     bed_await_report(&bed, "service_restarted", "api", 2);
     cr_assert_eq(kill((pid_t)row.pid, SIGKILL), 0);
     bed_await_report(&bed, "service_crashed", "api", 2);
