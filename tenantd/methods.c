@@ -236,6 +236,9 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     if (request->generation == 0 || request->since < request->generation)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "since",
                            "must be the generation or a later event, from 1");
+    if (kills_forbid(&supervisor->kills, request->name, request->since))
+        return problem_set(&call->problem, STATUS_ABORTED, "since",
+                           "%s was killed after event %" PRIu64, request->name, request->since);
     enum answer answer = service == NULL
                              ? ANSWER_ORDER
                              : compare(service, request->generation, request->since, cause);
@@ -323,10 +326,15 @@ static enum status handle_supervisor_stop(struct supervisor *supervisor, struct 
     if (parse_stop_cause(request->cause, &stop.cause) != STATUS_OK)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "cause",
                            "must be kill, replace, shutdown or recover");
-    if (service == NULL)
+    if (service == NULL) {
+        if (stop.cause == STOP_KILL)
+            kills_note(&supervisor->kills, request->name, request->since);
         return not_held(call, request->name);
+    }
     if (request->generation < newest_generation(service) || request->since < newest_since(service))
         return refuse_newer(call, service, request);
+    if (stop.cause == STOP_KILL)
+        kills_note(&supervisor->kills, request->name, request->since);
     rpc_call_defer(call);
     service_stop(service, &stop, call);
     return STATUS_OK;

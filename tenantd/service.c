@@ -1,5 +1,5 @@
 /* The life of a service. Callbacks record what happened and call service_step, which holds the
- * whole flow; service_move is the only writer of the state.
+ * whole flow; service_move (service_state.c) is the only writer of the state.
  *
  *     starting ──► running ──► backoff ──► starting     (crash)
  *        │            │  └───► parked, completed, failed
@@ -12,36 +12,22 @@
  * at most for moments: nothing is started before the tree is gone. */
 #include "tenantd/service.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
+#include "tenantd/service_process.h"
 #include "tenantd/service_row.h"
+#include "tenantd/service_state.h"
 #include "tenantd/supervisor.h"
 
 static const uint64_t NS_PER_MS = 1000000;
-
-#define TO(state) (1u << SERVICE_##state)
-static const unsigned next_states[SERVICE_STATES] = {
-    [SERVICE_starting] = TO(running) | TO(backoff) | TO(parked) | TO(failed) | TO(stopping),
-    [SERVICE_running] = TO(backoff) | TO(parked) | TO(completed) | TO(failed) | TO(stopping),
-    [SERVICE_backoff] = TO(starting) | TO(stopping),
-    [SERVICE_parked] = TO(stopping),
-    [SERVICE_completed] = TO(stopping),
-    [SERVICE_failed] = TO(stopping),
-    [SERVICE_stopping] = TO(starting),
-};
 
 static void service_step(struct service *service);
 
@@ -59,36 +45,6 @@ unsigned service_name_hash(const void *key, size_t size)
     return value;
 }
 
-void service_touch(struct service *service)
-{
-    supervisor_changed(service->supervisor, service);
-}
-
-static void service_move(struct service *service, enum service_state state, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static void service_move(struct service *service, enum service_state state, const char *format, ...)
-{
-    ensure((next_states[service->state] & (1u << state)) != 0);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(service->reason, sizeof service->reason, format, arguments);
-    va_end(arguments);
-    log_debug("service moves", "service", service->name, "from", service_state_name(service->state),
-              "to", service_state_name(state), "reason", service->reason);
-    service->state = state;
-    service_touch(service);
-}
-
-/* What happened, short enough for a reason, cut between characters. */
-enum { WHAT_BYTES = 160 };
-static char *shorten(char text[WHAT_BYTES], const char *what)
-{
-    snprintf(text, WHAT_BYTES, "%s", what);
-    for (size_t size = strlen(text); size > 0 && !utf8_is_valid(span_of(text, size));)
-        text[--size] = '\0';
-    return text;
-}
-
 /* ---- timer ---- */
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -97,24 +53,6 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct service *service = OWNER_OF(timer, struct service, timer);
     service->is_due = true;
     service_step(service);
-}
-
-static void timer_start(struct service *service, uint64_t delay_ms)
-{
-    struct ev_loop *loop = service->supervisor->loop;
-    ev_timer_stop(loop, &service->timer);
-    ev_now_update(loop);
-    ev_timer_set(&service->timer, (double)delay_ms / 1000.0, 0.0);
-    ev_timer_start(loop, &service->timer);
-    service->is_due = false;
-    service->due_wall_ns = clock_wall_ns() + delay_ms * NS_PER_MS;
-}
-
-static void timer_stop(struct service *service)
-{
-    ev_timer_stop(service->supervisor->loop, &service->timer);
-    service->is_due = false;
-    service->due_wall_ns = 0;
 }
 
 /* ---- birth and end ---- */
@@ -149,7 +87,7 @@ struct service *service_new(struct supervisor *supervisor, const char *name,
 void service_free(struct service *service)
 {
     const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
-    timer_stop(service);
+    service_timer_stop(service);
     if (service->order != NULL)
         calls_fail(&service->order->calls, STATUS_UNAVAILABLE, &gone);
     calls_fail(&service->start_calls, STATUS_UNAVAILABLE, &gone);
@@ -190,98 +128,13 @@ static void adopt(struct service *service)
     start_order_free(order);
     service_move(service, SERVICE_starting, "is being started");
 }
-
-static void report_start(struct service *service)
-{
-    uint64_t cause = service->cause_id != 0 ? service->cause_id : service->generation;
-    switch (service->start_cause) {
-    case START_DEPLOY:
-    case START_FALLBACK:
-        service_report(service, "service_started", cause, REPORT_PLAIN);
-        break;
-    case START_RECOVER:
-        service_report(service, "service_recovered", cause, REPORT_PLAIN);
-        break;
-    case START_RESTART:
-        service_report(service, "service_restarted", cause, REPORT_PLAIN);
-        break;
-    case START_AFTER_CRASH:
-        if (service->owes_restarted)
-            service_report(service, "service_restarted", service->generation, REPORT_PLAIN);
-        service->owes_restarted = false;
-        break;
-    }
-}
-
-static const char *start_reason(enum start_cause cause)
-{
-    static const char *const reasons[] = {
-        [START_DEPLOY] = "was deployed",
-        [START_FALLBACK] = "its newer generation could not be started",
-        [START_RECOVER] = "was recovered",
-        [START_RESTART] = "was restarted on request",
-        [START_AFTER_CRASH] = "was restarted after it ended",
-    };
-    return reasons[cause];
-}
-
-static void started(struct service *service, pid_t pid, int pidfd)
-{
-    struct supervisor *supervisor = service->supervisor;
-    struct process process;
-    service->pid = service->session = pid;
-    service->started_wall_ns = clock_wall_ns();
-    service->started_boot_ns = clock_boottime_ns();
-    service->host_pid = pidfd < 0
-                            ? (uint64_t)pid
-                            : (uint64_t)process_outer_pid(supervisor->site->host_proc_fd, pidfd);
-    service->start_ticks =
-        process_read(supervisor->site->proc_fd, pid, &process) ? process.start_ticks : 0;
-    if (service->start_cause == START_AFTER_CRASH)
-        service->restarts++;
-    supervisor_process_started(supervisor, service);
-    timer_stop(service);
-    service_move(service, SERVICE_running, "%s", start_reason(service->start_cause));
-    report_start(service);
-    service_answer_rows(service, &service->start_calls);
-}
-
-static enum status spawn_process(struct service *service, struct problem *problem)
-{
-    struct supervisor *supervisor = service->supervisor;
-    const struct site *site = supervisor->site;
-    AUTO(fd_close) int cgroup = -1;
-    AUTO(fd_close) int pidfd = -1;
-    TRY(site_home_make(site, service->name));
-    if (site->cgroup.fd >= 0)
-        TRY(cgroup_service_open(&site->cgroup, service->name, &cgroup));
-    int ends[2];
-    TRY(capture_open(&service->capture, &service->launch->logs, ends));
-    random_fill(&service->nonce, sizeof service->nonce);
-    const struct launch_identity identity = { service->name, service->generation, service->nonce };
-    pid_t pid = 0;
-    enum status status =
-        launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup, &pid,
-                   site->isolation == ISOLATION_NONE ? NULL : &pidfd, problem);
-    close(ends[0]);
-    close(ends[1]);
-    if (status == STATUS_OK) {
-        started(service, pid, pidfd);
-        return STATUS_OK;
-    }
-    capture_close(&service->capture);
-    if (site->cgroup.fd >= 0)
-        cgroup_service_remove(&site->cgroup, service->name);
-    return status;
-}
-
 static void decide(struct service *service, const struct restart_exit *exit, const char *what);
 
 static void begin_process(struct service *service)
 {
     struct problem problem = { 0 };
     char text[WHAT_BYTES];
-    enum status status = spawn_process(service, &problem);
+    enum status status = service_process_begin(service, &problem);
     if (status == STATUS_OK)
         return;
     if (problem.message[0] == '\0')
@@ -295,7 +148,7 @@ static void begin_process(struct service *service)
         decide(service, &exit, problem.message);
         return;
     }
-    service_move(service, SERVICE_failed, "%s", shorten(text, problem.message));
+    service_move(service, SERVICE_failed, "%s", service_what(text, problem.message));
     calls_fail(&service->start_calls, status, &problem);
 }
 
@@ -305,8 +158,8 @@ static void back_off(struct service *service, const struct restart_decision *dec
                      const char *what)
 {
     char delay[DURATION_TEXT_BYTES], text[WHAT_BYTES];
-    timer_start(service, decision->delay_ms);
-    service_move(service, SERVICE_backoff, "%s; restarts in %s", shorten(text, what),
+    service_timer_start(service, decision->delay_ms);
+    service_move(service, SERVICE_backoff, "%s; restarts in %s", service_what(text, what),
                  duration_text(delay, decision->delay_ms));
 }
 
@@ -332,7 +185,7 @@ static void decide(struct service *service, const struct restart_exit *exit, con
     case RESTART_PARK:
         service_move(service, SERVICE_parked, "crashed %" PRIu64 " times in %s; last: %s",
                      decision.crashes, duration_text(window, settings->window_ms),
-                     shorten(text, what));
+                     service_what(text, what));
         break;
     }
     if (decision.is_first_crash) {
@@ -359,50 +212,25 @@ static void decide_after_exit(struct service *service)
 
 /* ---- stopping ---- */
 
-static void signal_process(struct service *service, int number)
-{
-    /* It leads a group of its own for life, and is not reaped: the number means nobody else. */
-    if (kill(-service->pid, number) < 0 && errno != ESRCH)
-        log_failure(status_from_errno(errno), "signal", "service", service->name, "signal",
-                    signal_text(number), "reason", strerror(errno));
-}
-
-static void kill_tree(struct service *service)
-{
-    const struct site *site = service->supervisor->site;
-    service->was_killed = true;
-    timer_stop(service);
-    signal_process(service, SIGKILL);
-    if (site->cgroup.fd >= 0)
-        cgroup_service_kill(&site->cgroup, service->name);
-}
-
-static uint64_t grace_ms(const struct service *service)
-{
-    uint64_t own = service->launch->stop_timeout_ms;
-    return own < service->stop_grace_ms ? own : service->stop_grace_ms;
-}
-
 static void begin_stop(struct service *service)
 {
     char grace[DURATION_TEXT_BYTES];
     service->was_running_at_stop = service->pid != 0;
     service->was_killed = false;
-    timer_stop(service);
+    service_timer_stop(service);
     if (service->pid == 0) {
         service_move(service, SERVICE_stopping, "is being ended");
         return;
     }
     service_move(service, SERVICE_stopping, "was sent SIG%s; is killed after %s",
                  signal_text(service->launch->stop_signal),
-                 duration_text(grace, grace_ms(service)));
-    if (grace_ms(service) == 0) {
-        kill_tree(service);
+                 duration_text(grace, service_grace_ms(service)));
+    if (service_grace_ms(service) == 0) {
+        service_process_kill(service);
         return;
     }
-    signal_process(service, service->launch->stop_signal);
-    signal_process(service, SIGCONT); /* one that was halted could not react */
-    timer_start(service, grace_ms(service));
+    service_process_ask(service);
+    service_timer_start(service, service_grace_ms(service));
 }
 
 /* Its tree is gone. Frees the service unless something else is ordered. */
@@ -462,7 +290,7 @@ static void service_step(struct service *service)
         case SERVICE_stopping:
             if (service->pid != 0) {
                 if (service->is_due && !service->was_killed)
-                    kill_tree(service);
+                    service_process_kill(service);
             } else if (!service->is_ending) {
                 bool is_last = service->order == NULL;
                 finish_stop(service);
@@ -544,11 +372,11 @@ void service_stop(struct service *service, const struct stop_request *request,
     service->is_stop_wanted = true;
     /* A shorter grace counts from now on; a longer one does not give time back. */
     if (is_stopping && service->pid != 0 && !service->was_killed && request->has_grace) {
-        uint64_t due = clock_wall_ns() + grace_ms(service) * NS_PER_MS;
-        if (grace_ms(service) == 0)
-            kill_tree(service);
+        uint64_t due = clock_wall_ns() + service_grace_ms(service) * NS_PER_MS;
+        if (service_grace_ms(service) == 0)
+            service_process_kill(service);
         else if (due < service->due_wall_ns)
-            timer_start(service, grace_ms(service));
+            service_timer_start(service, service_grace_ms(service));
     }
     service_step(service);
 }

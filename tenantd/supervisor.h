@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
+#include "tenantd/kills.h"
 #include "tenantd/reports.h"
 #include "tenantd/service.h"
 #include "tenantd/site.h"
@@ -29,6 +30,7 @@ struct supervisor {
     struct service *ending;           /* trees that are being ended */
     struct capture_hub hub;
     struct reports reports;
+    struct kills kills;
     struct watch watch;
     struct tree tree;
     unsigned stray_rounds; /* in a row that found strays */

@@ -249,24 +249,68 @@ static void expand(const struct bed *bed, const char *name, const char *members,
     strcpy(text + used, "}");
 }
 
-enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
-                      const char *cause, const char *members, struct row *row)
+/* A spec as it travels; its place is good until the next one. */
+static struct span spec_of(struct bed *bed, const char *name, const char *members)
 {
     static char text[65536];
-    AUTO(buffer_close) struct buffer map = { .limit = SPEC_BYTES_MAX };
-    struct supervisor_start_reply reply = { 0 };
+    static struct buffer map = { .limit = SPEC_BYTES_MAX };
+    buffer_clear(&map);
     expand(bed, name, members, text, sizeof text);
     cr_assert_eq(spec_from_json(span_of_text(text), &map, &bed->problem), STATUS_OK, "%s",
                  bed->problem.message);
+    return buffer_span(&map);
+}
+
+enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                      const char *cause, const char *members, struct row *row)
+{
+    struct supervisor_start_reply reply = { 0 };
     const struct supervisor_start_request request = { .name = name,
                                                       .generation = generation,
                                                       .since = since,
-                                                      .spec = buffer_span(&map),
+                                                      .spec = spec_of(bed, name, members),
                                                       .cause = cause };
     enum status status = bed_call(bed, &method_supervisor_start, &request, &reply);
     if (status == STATUS_OK && row != NULL)
         read_row(bed, reply.service, row);
     return status;
+}
+
+static void on_started(void *context, enum status status, const struct problem *problem,
+                       const void *reply)
+{
+    (void)reply;
+    struct pending_start *pending = context;
+    pending->is_answered = true;
+    pending->status = status;
+    if (problem != NULL)
+        pending->problem = *problem;
+}
+
+void bed_begin_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                     const char *members, struct pending_start *pending)
+{
+    const struct supervisor_start_request request = { .name = name,
+                                                      .generation = generation,
+                                                      .since = since,
+                                                      .spec = spec_of(bed, name, members),
+                                                      .cause = "deploy" };
+    const struct rpc_call_options options = { .timeout_ms = CALL_MS,
+                                              .on_reply = on_started,
+                                              .context = pending };
+    *pending = (struct pending_start){ .is_answered = false };
+    cr_assert_eq(rpc_client_call(bed->client, &method_supervisor_start, &request, &options, NULL),
+                 STATUS_OK);
+    bed_turn(bed, 50);
+}
+
+void bed_await_start(struct bed *bed, struct pending_start *pending)
+{
+    uint64_t deadline = clock_boottime_ns() + WAIT_MS * 1000000ull;
+    while (!pending->is_answered) {
+        cr_assert_lt(clock_boottime_ns(), deadline, "a start is not answered");
+        bed_turn(bed, 5);
+    }
 }
 
 enum status bed_stop(struct bed *bed, const char *name, uint64_t event, const char *cause,

@@ -56,6 +56,17 @@ void bed_connect(struct bed *bed);
  * means the test's own ones. */
 enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                       const char *cause, const char *members, struct row *row);
+
+/* A start that nobody waits for. */
+struct pending_start {
+    bool is_answered;
+    enum status status;
+    struct problem problem;
+};
+void bed_begin_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                     const char *members, struct pending_start *pending);
+void bed_await_start(struct bed *bed, struct pending_start *pending);
+
 /* As a kill whose event has this number: everything older is meant. */
 enum status bed_stop(struct bed *bed, const char *name, uint64_t event, const char *cause,
                      int64_t grace_ms, bool *was_killed);

@@ -303,3 +303,65 @@ Test(stopping, a_fault_while_starting_leaves_nothing)
         bed_close(&bed);
     }
 }
+
+#define STUBBORN_FOR_LONG "\"argv\": [\"PROGRAMS/stubborn\"], \"stop\": {\"timeout\": \"1h\"}"
+
+Test(stopping, a_kill_ends_what_waits_to_replace_as_well)
+{
+    struct row row;
+    struct pending_start pending;
+    bool was_killed = false;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", STUBBORN_FOR_LONG, &row), STATUS_OK);
+    bed_turn(&bed, 100);
+    bed_begin_start(&bed, "api", 6, 6, SLEEPER, &pending);
+    cr_assert_not(pending.is_answered);
+    cr_assert_eq(bed_stop(&bed, "api", 7, "kill", 0, &was_killed), STATUS_OK);
+    cr_assert(was_killed);
+    bed_await_start(&bed, &pending);
+    cr_assert_eq(pending.status, STATUS_ABORTED);
+    cr_assert_not(is_alive(row.pid));
+    cr_assert_not(bed_row(&bed, "api", &row));
+    bed_close(&bed);
+}
+
+Test(stopping, the_newest_of_several_replacements_is_started)
+{
+    struct row row;
+    struct pending_start first, same, second;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy",
+                           "\"argv\": [\"PROGRAMS/stubborn\"], \"stop\": {\"timeout\": \"1s\"}",
+                           NULL),
+                 STATUS_OK);
+    bed_turn(&bed, 100);
+    bed_begin_start(&bed, "api", 6, 6, SLEEPER, &first);
+    bed_begin_start(&bed, "api", 6, 6, SLEEPER, &same);
+    bed_begin_start(&bed, "api", 8, 8, SLEEPER, &second);
+    bed_await_start(&bed, &first);
+    bed_await_start(&bed, &same);
+    cr_assert_eq(first.status, STATUS_ABORTED);
+    cr_assert_eq(same.status, STATUS_ABORTED);
+    cr_assert_eq(bed_start(&bed, "api", 7, 7, "deploy", SLEEPER, NULL), STATUS_ABORTED);
+    bed_await_start(&bed, &second);
+    cr_assert_eq(second.status, STATUS_OK, "%s", second.problem.message);
+    cr_assert(bed_row(&bed, "api", &row));
+    cr_assert_eq(row.generation, 8);
+    cr_assert_str_eq(row.state, "running");
+    bed_close(&bed);
+}
+
+Test(stopping, a_start_that_a_kill_overtook_is_refused)
+{
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, NULL), STATUS_OK);
+    cr_assert_eq(bed_stop(&bed, "api", 9, "kill", -1, NULL), STATUS_OK);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "recover", SLEEPER, NULL), STATUS_ABORTED);
+    cr_assert_eq(bed_start(&bed, "api", 8, 8, "deploy", SLEEPER, NULL), STATUS_ABORTED);
+    cr_assert_eq(bed_start(&bed, "api", 10, 10, "deploy", SLEEPER, NULL), STATUS_OK);
+    /* Also when the kill found nothing to end. */
+    cr_assert_eq(bed_stop(&bed, "web", 20, "kill", -1, NULL), STATUS_NOT_FOUND);
+    cr_assert_eq(bed_start(&bed, "web", 15, 15, "deploy", SLEEPER, NULL), STATUS_ABORTED);
+    cr_assert_eq(bed_start(&bed, "web", 21, 21, "deploy", SLEEPER, NULL), STATUS_OK);
+    bed_close(&bed);
+}

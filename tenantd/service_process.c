@@ -1,0 +1,128 @@
+/* From a launch to a running process, and the signals that end it. */
+#include "tenantd/service_process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "tenantd/service_row.h"
+#include "tenantd/service_state.h"
+#include "tenantd/supervisor.h"
+
+static void report_start(struct service *service)
+{
+    uint64_t cause = service->cause_id != 0 ? service->cause_id : service->generation;
+    switch (service->start_cause) {
+    case START_DEPLOY:
+    case START_FALLBACK:
+        service_report(service, "service_started", cause, REPORT_PLAIN);
+        break;
+    case START_RECOVER:
+        service_report(service, "service_recovered", cause, REPORT_PLAIN);
+        break;
+    case START_RESTART:
+        service_report(service, "service_restarted", cause, REPORT_PLAIN);
+        break;
+    case START_AFTER_CRASH:
+        if (service->owes_restarted)
+            service_report(service, "service_restarted", service->generation, REPORT_PLAIN);
+        service->owes_restarted = false;
+        break;
+    }
+}
+
+static const char *start_reason(enum start_cause cause)
+{
+    static const char *const reasons[] = {
+        [START_DEPLOY] = "was deployed",
+        [START_FALLBACK] = "its newer generation could not be started",
+        [START_RECOVER] = "was recovered",
+        [START_RESTART] = "was restarted on request",
+        [START_AFTER_CRASH] = "was restarted after it ended",
+    };
+    return reasons[cause];
+}
+
+static void started(struct service *service, pid_t pid, int pidfd)
+{
+    struct supervisor *supervisor = service->supervisor;
+    struct process process;
+    service->pid = service->session = pid;
+    service->started_wall_ns = clock_wall_ns();
+    service->started_boot_ns = clock_boottime_ns();
+    service->host_pid = pidfd < 0
+                            ? (uint64_t)pid
+                            : (uint64_t)process_outer_pid(supervisor->site->host_proc_fd, pidfd);
+    service->start_ticks =
+        process_read(supervisor->site->proc_fd, pid, &process) ? process.start_ticks : 0;
+    if (service->start_cause == START_AFTER_CRASH)
+        service->restarts++;
+    supervisor_process_started(supervisor, service);
+    service_timer_stop(service);
+    service_move(service, SERVICE_running, "%s", start_reason(service->start_cause));
+    report_start(service);
+    service_answer_rows(service, &service->start_calls);
+}
+
+enum status service_process_begin(struct service *service, struct problem *problem)
+{
+    struct supervisor *supervisor = service->supervisor;
+    const struct site *site = supervisor->site;
+    AUTO(fd_close) int cgroup = -1;
+    AUTO(fd_close) int pidfd = -1;
+    TRY(site_home_make(site, service->name));
+    if (site->cgroup.fd >= 0)
+        TRY(cgroup_service_open(&site->cgroup, service->name, &cgroup));
+    int ends[2];
+    TRY(capture_open(&service->capture, &service->launch->logs, ends));
+    random_fill(&service->nonce, sizeof service->nonce);
+    const struct launch_identity identity = { service->name, service->generation, service->nonce };
+    pid_t pid = 0;
+    enum status status =
+        launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup, &pid,
+                   site->isolation == ISOLATION_NONE ? NULL : &pidfd, problem);
+    close(ends[0]);
+    close(ends[1]);
+    if (status == STATUS_OK) {
+        started(service, pid, pidfd);
+        return STATUS_OK;
+    }
+    capture_close(&service->capture);
+    if (site->cgroup.fd >= 0)
+        cgroup_service_remove(&site->cgroup, service->name);
+    return status;
+}
+static void signal_process(struct service *service, int number)
+{
+    /* It leads a group of its own for life, and is not reaped: the number means nobody else. */
+    if (kill(-service->pid, number) < 0 && errno != ESRCH)
+        log_failure(status_from_errno(errno), "signal", "service", service->name, "signal",
+                    signal_text(number), "reason", strerror(errno));
+}
+
+void service_process_kill(struct service *service)
+{
+    const struct site *site = service->supervisor->site;
+    service->was_killed = true;
+    service_timer_stop(service);
+    signal_process(service, SIGKILL);
+    if (site->cgroup.fd >= 0)
+        cgroup_service_kill(&site->cgroup, service->name);
+}
+
+uint64_t service_grace_ms(const struct service *service)
+{
+    uint64_t own = service->launch->stop_timeout_ms;
+    return own < service->stop_grace_ms ? own : service->stop_grace_ms;
+}
+
+void service_process_ask(struct service *service)
+{
+    signal_process(service, service->launch->stop_signal);
+    signal_process(service, SIGCONT); /* one that was halted could not react */
+}

@@ -1,0 +1,19 @@
+#ifndef SOLO_TENANTD_SERVICE_PROCESS_H
+#define SOLO_TENANTD_SERVICE_PROCESS_H
+
+#include "tenantd/service.h"
+
+/* For service.c: its process comes and goes. */
+
+/* Starts it: on success the service is running, its start is reported, and who waited is answered.
+ * Otherwise nothing has changed but the problem, which says why. */
+enum status service_process_begin(struct service *service, struct problem *problem);
+
+/* The shorter of what the spec allows and what was asked for. */
+uint64_t service_grace_ms(const struct service *service);
+/* Sends the stop signal to its process group. */
+void service_process_ask(struct service *service);
+/* SIGKILL to whatever can be named at once; the rest of the tree follows when it has ended. */
+void service_process_kill(struct service *service);
+
+#endif
