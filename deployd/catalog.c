@@ -10,6 +10,7 @@ static unsigned key_hash(const void *key, size_t size);
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/base/ensure.h"
 #include "common/base/hash.h"
@@ -144,6 +145,35 @@ struct service *catalog_next_changed(struct catalog *catalog)
     return service;
 }
 
+void catalog_mark(struct catalog *catalog, struct service *service)
+{
+    if (service->is_marked)
+        return;
+    service->is_marked = true;
+    DL_APPEND2(catalog->marked, service, previous_marked, next_marked);
+}
+
+struct service *catalog_next_marked(struct catalog *catalog)
+{
+    struct service *service = catalog->marked;
+    if (service != NULL) {
+        DL_DELETE2(catalog->marked, service, previous_marked, next_marked);
+        service->is_marked = false;
+    }
+    return service;
+}
+
+void catalog_due(struct catalog *catalog, struct service *service, enum due due,
+                 uint64_t generation)
+{
+    if (service->due == DUE_NOTHING && due != DUE_NOTHING)
+        DL_APPEND2(catalog->due, service, previous_due, next_due);
+    else if (service->due != DUE_NOTHING && due == DUE_NOTHING)
+        DL_DELETE2(catalog->due, service, previous_due, next_due);
+    service->due = due;
+    service->due_generation = generation;
+}
+
 void catalog_changed(struct catalog *catalog, struct service *service)
 {
     catalog_touch(catalog, service);
@@ -214,8 +244,9 @@ bool service_exists(const struct service *service)
 void catalog_release(struct catalog *catalog, struct service *service)
 {
     if (service_exists(service) || service->queue != NULL || service->waits != NULL ||
-        service->is_changed)
+        service->is_changed || service->is_marked)
         return;
+    catalog_due(catalog, service, DUE_NOTHING, 0);
     struct tenant *tenant = service->tenant;
     HASH_DEL(catalog->services, service);
     if (service->previous != NULL)

@@ -30,12 +30,13 @@ struct service {
      */
     bool is_held;
     bool is_ready;
-    bool has_started; /* its process ran at least once */
-    bool is_seen;     /* named by the listing in progress */
-    bool was_held;    /* at some time in the life of this deployd */
-    bool was_killed;  /* a kill is in the log and may not have been carried out */
-    enum due due;
+    bool has_started;        /* its process ran at least once */
+    bool is_seen;            /* named by the listing in progress */
+    bool was_held;           /* at some time in the life of this deployd */
+    bool was_killed;         /* a kill is in the log and may not have been carried out */
+    enum due due;            /* other than DUE_NOTHING: stands in catalog.due */
     uint64_t due_generation; /* that the plan found running, for DUE_STOP */
+    struct service *previous_due, *next_due;
     enum service_state state;
     uint64_t generation, since, pid;
     struct span row; /* the complete service_row, packed; owned */
@@ -43,6 +44,8 @@ struct service {
 
     struct operation *queue; /* first is the oldest */
     unsigned queued;
+    bool is_marked; /* stands in catalog.marked: its queue has to be looked at in this turn */
+    struct service *previous_marked, *next_marked;
     struct wait *waits;
 
     bool is_changed; /* stands in catalog.changed: to be written to the registry */
@@ -68,6 +71,8 @@ struct catalog {
     size_t service_count, tenant_count;
     uint64_t index_next; /* of the next new tenant */
     struct service *changed;
+    struct service *marked; /* queues that the next step of the turn looks at, in their order */
+    struct service *due;    /* what reconciling has found and not yet begun */
     /* Runs whenever a service's state, pid or wanted row may have changed. */
     void (*on_change)(void *context, struct service *service);
     void *context;
@@ -107,6 +112,15 @@ void catalog_touch(struct catalog *catalog, struct service *service);
 void catalog_changed(struct catalog *catalog, struct service *service);
 /* Takes one from that list; NULL when it is empty. */
 struct service *catalog_next_changed(struct catalog *catalog);
+
+/* Something happened that its queue of operations may have waited for. */
+void catalog_mark(struct catalog *catalog, struct service *service);
+/* Takes the oldest mark; NULL when there is none. */
+struct service *catalog_next_marked(struct catalog *catalog);
+
+/* Notes what reconciling found, in place of what it found before. */
+void catalog_due(struct catalog *catalog, struct service *service, enum due due,
+                 uint64_t generation);
 /* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no
  * wait. Called by before_sleep only, so that a service stays where it is during a turn of the loop.
  */

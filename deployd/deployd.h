@@ -66,7 +66,6 @@ struct reconcile {
     struct ev_timer timer;
     bool is_asking;   /* waits for eventd's answer */
     unsigned running; /* operations begun by it and not yet done */
-    bool is_pass;     /* some services are still due */
 };
 
 struct deployd {
@@ -89,6 +88,7 @@ struct deployd {
     struct drain drain;
     struct reconcile reconcile;
     struct ev_prepare before_sleep;
+    struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
     struct rpc_service service; /* what the server answers */
     unsigned operations;        /* begun or queued, all services */

@@ -11,7 +11,15 @@
 #include "common/base/log.h"
 #include "common/wire/reader.h"
 
-enum { RECORD_ARENA_BYTES = 64 * 1024, OUTCOME_SEARCH_MAX = 4096, RUN_SEARCH_MAX = 100000 };
+enum {
+    RECORD_ARENA_BYTES = 64 * 1024,
+    /* Each record that is looked at is hashed. */
+    SEARCH_MAX = 4096,
+    SEARCH_BYTES_MAX = 16 * 1024 * 1024,
+    RUN_SEARCH_MAX = 100000, /* small ones, and only at the start */
+    /* The caller's clock and eventd's are the same one, which may have been set back meanwhile. */
+    REQUEST_CLOCK_SLACK_MS = 10 * 60 * 1000,
+};
 
 enum status event_map_open(struct event_map *map, const char *data_dir)
 {
@@ -79,21 +87,28 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 }
 
 /* Calls `look` with each event of a subject, newest first, until it says that it has seen enough.
- */
+ * *is_cut when the walk ended before that, at its bound. */
 static enum status subject_walk(struct event_map *map, const char *subject, unsigned count_max,
                                 bool (*look)(void *context, const struct event *event),
-                                void *context)
+                                void *context, bool *is_cut)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
     TRY(event_map_begin(map, &txn));
     uint64_t id;
+    size_t bytes = 0;
+    *is_cut = false;
     TRY(event_log_newest_of(&txn, subject, &id));
-    for (unsigned count = 0; id != 0 && count < count_max; count++) {
+    for (unsigned count = 0; id != 0; count++) {
         struct event event;
+        if (count == count_max || bytes > SEARCH_BYTES_MAX) {
+            *is_cut = true;
+            break;
+        }
         TRY(event_log_read(&txn, id, &arena, &event));
         if (look(context, &event))
             break;
+        bytes += event.payload.size;
         id = event.previous_of_subject;
         arena_reset(&arena);
     }
@@ -102,25 +117,40 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
 
 struct request_search {
     const struct uuid *request;
-    uint64_t id;
+    struct request_record *record;
 };
+
+static void record_read(struct request_record *record, const struct event *event)
+{
+    struct reader value;
+    struct span hash;
+    record->event_id = event->id;
+    record->type = event_type_parse(event->type);
+    record->generation = map_u64(event->payload, "generation", event->id);
+    if (map_find(event->payload, "spec_hash", &value) == STATUS_OK &&
+        reader_bin(&value, &hash) == STATUS_OK && hash.size == HASH_BYTES)
+        memcpy(record->spec_hash.bytes, hash.data, HASH_BYTES);
+}
 
 static bool request_look(void *context, const struct event *event)
 {
     struct request_search *search = context;
     if (event->has_request_id &&
         memcmp(event->request_id.bytes, search->request->bytes, UUID_BYTES) == 0)
-        search->id = event->id;
-    return search->id != 0;
+        record_read(search->record, event);
+    /* No event is older than the request that it was appended for. */
+    bool is_older =
+        event->wall_ns / 1000000 + REQUEST_CLOCK_SLACK_MS < uuid_milliseconds(search->request);
+    return search->record->event_id != 0 || is_older;
 }
 
 enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, uint64_t *id)
+                              const struct uuid *request, struct request_record *record)
 {
-    struct request_search search = { .request = request };
-    TRY(subject_walk(map, subject, REQUEST_SEARCH_MAX, request_look, &search));
-    *id = search.id;
-    return STATUS_OK;
+    *record = (struct request_record){ 0 };
+    struct request_search search = { request, record };
+    bool is_cut;
+    return subject_walk(map, subject, SEARCH_MAX, request_look, &search, &is_cut);
 }
 
 struct outcome_search {
@@ -164,7 +194,8 @@ enum status event_map_outcome(struct event_map *map, const char *subject, uint64
 {
     *outcome = (struct generation_outcome){ 0 };
     struct outcome_search search = { generation, outcome };
-    return subject_walk(map, subject, OUTCOME_SEARCH_MAX, outcome_look, &search);
+    bool is_cut;
+    return subject_walk(map, subject, SEARCH_MAX, outcome_look, &search, &is_cut);
 }
 
 struct run_search {
@@ -192,8 +223,9 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
                               bool *has_run)
 {
     struct run_search search = { .generation = generation };
-    TRY(subject_walk(map, subject, OUTCOME_SEARCH_MAX, has_run_look, &search));
-    *has_run = search.has_run;
+    bool is_cut;
+    TRY(subject_walk(map, subject, SEARCH_MAX, has_run_look, &search, &is_cut));
+    *has_run = search.has_run || is_cut;
     return STATUS_OK;
 }
 
@@ -221,5 +253,6 @@ static bool run_look(void *context, const struct event *event)
 enum status event_map_run(struct event_map *map, struct run_record *run)
 {
     *run = (struct run_record){ 0 };
-    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run);
+    bool is_cut;
+    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run, &is_cut);
 }

@@ -32,11 +32,16 @@ enum status event_map_tenant(struct event_map *map, const char *tenant, struct t
 /* The newest event about a subject, 0 for none. */
 enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id);
 
-/* The event about `subject` that was appended for this request; 0 for none among the newest
- * REQUEST_SEARCH_MAX. */
-enum { REQUEST_SEARCH_MAX = 4096 };
+/* The event about `subject` that was appended for this request. What is not found may still be
+ * there, behind the bounds of a search: eventd compares all of them. */
+struct request_record {
+    uint64_t event_id; /* 0: not found */
+    enum event_type type;
+    uint64_t generation;   /* deployed or killed */
+    struct hash spec_hash; /* service_deployed */
+};
 enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, uint64_t *id);
+                              const struct uuid *request, struct request_record *record);
 
 /* What became of a generation that is not the current one. */
 enum generation_fate { FATE_UNKNOWN, FATE_FAILED, FATE_REPLACED, FATE_KILLED, FATE_COMPLETED };
@@ -48,8 +53,8 @@ struct generation_outcome {
 enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
                               struct generation_outcome *outcome);
 
-/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it.
- */
+/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it;
+ * also when so much has happened since that it cannot be told at once. */
 enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
                               bool *has_run);
 

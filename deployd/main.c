@@ -18,6 +18,7 @@
 #include "deployd/reconcile.h"
 #include "deployd/reports.h"
 #include "deployd/supervisors.h"
+#include "deployd/turn.h"
 #include "deployd/waits.h"
 
 enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024, BIG_BYTES = 64 * 1024 };
@@ -70,11 +71,22 @@ static enum status eventd_open(struct deployd *deployd)
     return rpc_client_open(&deployd->eventd, deployd->loop, &options);
 }
 
-/* Once per turn: what changed goes into the registry, what was recorded is acknowledged. */
+/* Only keeps the loop from sleeping. */
+static void on_go_on(struct ev_loop *loop, struct ev_idle *idle, int events)
+{
+    (void)loop, (void)idle, (void)events;
+}
+
+/* Once per turn: operations are carried on, what changed goes into the registry, what was recorded
+ * is acknowledged. */
 static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int events)
 {
     (void)loop, (void)events;
     struct deployd *deployd = prepare->data;
+    if (turn_step(deployd))
+        ev_idle_start(deployd->loop, &deployd->go_on);
+    else
+        ev_idle_stop(deployd->loop, &deployd->go_on);
     reports_acknowledge(deployd);
     registry_flush(&deployd->registry, &deployd->catalog);
     event_map_turn_ended(&deployd->map);
@@ -130,6 +142,7 @@ static void deployd_close(struct deployd **closed)
              tenant = tenant->hh.next)
             supervisor_close(&tenant->supervisor);
         ev_prepare_stop(deployd->loop, &deployd->before_sleep);
+        ev_idle_stop(deployd->loop, &deployd->go_on);
         ev_timer_stop(deployd->loop, &deployd->reconcile.timer);
         ev_timer_stop(deployd->loop, &deployd->stop_timer);
     }
@@ -170,6 +183,7 @@ static enum status run(int argc, char **argv)
     ev_prepare_init(&deployd.before_sleep, before_sleep);
     deployd.before_sleep.data = &deployd;
     ev_prepare_start(deployd.loop, &deployd.before_sleep);
+    ev_idle_init(&deployd.go_on, on_go_on);
     boot_begin(&deployd);
     return lifecycle_run(&deployd.lifecycle);
 }

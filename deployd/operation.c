@@ -29,11 +29,6 @@ static const struct {
 
 static const char *const kind_names[] = { "deploy", "kill", "restart", "start", "stop" };
 
-const char *operation_state_name(enum operation_state state)
-{
-    return operation_states[state].name;
-}
-
 bool operation_may_move(enum operation_state from, enum operation_state to)
 {
     return (operation_states[from].next & (1u << to)) != 0;
@@ -45,12 +40,16 @@ void operation_move(struct operation *operation, enum operation_state state)
     log_debug("operation", "kind", kind_names[operation->kind], "service", operation->service->key,
               "from", operation_states[operation->state].name, "to", operation_states[state].name);
     operation->state = state;
+    /* A kill behind it may begin now. */
+    if (state == OPERATION_SUPERVISOR)
+        catalog_mark(&operation->owner->catalog, operation->service);
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
-    operation_step(timer->data);
+    const struct operation *operation = timer->data;
+    catalog_mark(&operation->owner->catalog, operation->service);
 }
 
 struct operation *operation_new(struct deployd *deployd, struct service *service,
@@ -94,16 +93,6 @@ void operation_for_call(struct operation *operation, struct rpc_call *call)
     rpc_call_defer(call);
 }
 
-struct operation *operation_of_request(const struct service *service, const struct uuid *request_id)
-{
-    for (struct operation *operation = service->queue; operation != NULL;
-         operation = operation->next)
-        if (operation->has_request_id &&
-            memcmp(operation->request_id.bytes, request_id->bytes, UUID_BYTES) == 0)
-            return operation;
-    return NULL;
-}
-
 /* A kill waits for a commit, not for what follows it: the one before it is fenced by its event. */
 static bool may_run_beside(const struct operation *operation, const struct operation *before)
 {
@@ -111,24 +100,32 @@ static bool may_run_beside(const struct operation *operation, const struct opera
            (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING);
 }
 
-/* Begins what may begin now: the first, and a kill right behind a first one that only waits. */
+/* The first one, and a kill right behind a first one that is past its commit. */
 static void queue_step(struct service *service)
 {
     struct operation *first = service->queue;
-    if (first != NULL && first->state == OPERATION_QUEUED) {
-        operation_step(first);
-        return; /* which comes back here when it has moved on or ended */
-    }
-    struct operation *second = first == NULL ? NULL : first->next;
-    if (second != NULL && second->state == OPERATION_QUEUED && may_run_beside(second, first))
+    if (first == NULL)
+        return;
+    struct operation *second = first->next;
+    operation_step(first);
+    if (service->queue != first || second == NULL)
+        return; /* it has ended, which marked the queue again */
+    if (second->state != OPERATION_QUEUED || may_run_beside(second, first))
         operation_step(second);
+}
+
+bool operations_step(struct deployd *deployd)
+{
+    struct service *service = catalog_next_marked(&deployd->catalog);
+    if (service != NULL)
+        queue_step(service);
+    return service != NULL;
 }
 
 /* A forced kill does not wait for what has not begun. */
 static void refuse_before(struct operation *kill)
 {
-    struct operation *first = kill->service->queue;
-    for (struct operation *next, *operation = first == NULL ? NULL : first->next;
+    for (struct operation *next, *operation = kill->service->queue;
          operation != NULL && operation != kill; operation = next) {
         next = operation->next;
         if (operation->state != OPERATION_QUEUED || operation->kind == OPERATION_KILL)
@@ -150,7 +147,7 @@ void operation_begin(struct operation *operation)
     operation->owner->operations++;
     if (operation->kind == OPERATION_KILL && operation->is_forced)
         refuse_before(operation);
-    queue_step(service);
+    catalog_mark(&operation->owner->catalog, service);
 }
 
 static void unqueue(struct operation *operation)
@@ -217,65 +214,59 @@ static void answer(struct operation *operation)
     }
 }
 
+/* A refusal that nobody said yet is said here; a failed start was logged when it failed. */
+static void refuse(struct operation *operation, enum status status)
+{
+    struct problem *problem = &operation->problem;
+    bool has_words = problem->message[0] != '\0';
+    if (has_words && operation->code[0] == '\0')
+        log_info("refused", "what", kind_names[operation->kind], "service", operation->service->key,
+                 "field", problem->field, "reason", problem->message);
+    problem->code = status;
+    rpc_call_fail(operation->call, status, has_words ? problem : NULL);
+}
+
 void operation_end(struct operation *operation, enum status status)
 {
     struct deployd *deployd = operation->owner;
     struct service *service = operation->service;
     operation_move(operation, OPERATION_DONE);
     unqueue(operation);
-    bool is_refused = status != STATUS_OK && !operation->is_recovery;
-    if (is_refused && operation->call != NULL && operation->problem.message[0] != '\0')
-        log_info("refused", "what", kind_names[operation->kind], "service", service->key, "field",
-                 operation->problem.field, "reason", operation->problem.message);
-    if (operation->call != NULL && is_refused) {
-        operation->problem.code = status;
-        rpc_call_fail(operation->call, status,
-                      operation->problem.message[0] == '\0' ? NULL : &operation->problem);
-    } else if (operation->call != NULL) {
+    if (operation->call != NULL && status != STATUS_OK)
+        refuse(operation, status);
+    else if (operation->call != NULL)
         answer(operation);
-    }
     if (operation->is_recovery)
-        recovery_act_ended(deployd, operation);
-    bool is_reconcile = operation->is_reconcile;
+        recovery_act_ended(deployd, status != STATUS_OK ? "failed" : operation->result);
+    if (operation->is_reconcile)
+        reconcile_operation_ended(deployd);
     operation_free(operation);
     catalog_changed(&deployd->catalog, service);
-    if (is_reconcile)
-        reconcile_operation_ended(deployd);
     if (service->queue != NULL)
-        queue_step(service);
-}
-
-/* Steps every operation of a tenant that is in this state: the first of a queue, and a kill beside
- * it, which the first one's end does not end. */
-static void tenant_step(struct tenant *tenant, enum operation_state state,
-                        void (*step)(struct operation *operation))
-{
-    for (struct service *service = tenant->services; service != NULL; service = service->next) {
-        struct operation *first = service->queue;
-        struct operation *second = first == NULL ? NULL : first->next;
-        bool has_second = second != NULL && second->state == state;
-        if (first != NULL && first->state == state)
-            step(first);
-        bool is_still_there =
-            service->queue != NULL && (service->queue == second || service->queue->next == second);
-        if (has_second && is_still_there)
-            step(second);
-    }
+        catalog_mark(&deployd->catalog, service);
 }
 
 void operations_supervisor_ready(struct tenant *tenant)
 {
-    tenant_step(tenant, OPERATION_SUPERVISOR, operation_step);
+    for (struct service *service = tenant->services; service != NULL; service = service->next)
+        if (service->queue != NULL)
+            catalog_mark(&service->queue->owner->catalog, service);
 }
 
 void operations_supervisor_lost(struct tenant *tenant)
 {
-    tenant_step(tenant, OPERATION_ACTING, operation_interrupted);
+    for (struct service *service = tenant->services; service != NULL; service = service->next)
+        for (struct operation *next, *operation = service->queue; operation != NULL;
+             operation = next) {
+            next = operation->next;
+            if (operation->state == OPERATION_ACTING)
+                operation_again(operation);
+        }
 }
 
 void operations_tenant_created(struct tenant *tenant)
 {
-    tenant_step(tenant, OPERATION_TENANT, operation_step);
+    operations_supervisor_ready(tenant);
 }
 
 void operations_tenant_refused(struct tenant *tenant, const struct problem *problem)
@@ -292,13 +283,15 @@ void operations_tenant_refused(struct tenant *tenant, const struct problem *prob
 void operations_refuse_queued(struct deployd *deployd, const struct problem *problem)
 {
     for (struct service *service = deployd->catalog.services; service != NULL;
-         service = service->hh.next) {
-        struct operation *first = service->queue;
-        while (first != NULL && first->next != NULL && first->next->state == OPERATION_QUEUED) {
-            first->next->problem = *problem;
-            operation_end(first->next, problem->code);
+         service = service->hh.next)
+        for (struct operation *next, *operation = service->queue; operation != NULL;
+             operation = next) {
+            next = operation->next;
+            if (operation->state != OPERATION_QUEUED)
+                continue;
+            operation->problem = *problem;
+            operation_end(operation, problem->code);
         }
-    }
 }
 
 void operations_close(struct deployd *deployd)

@@ -7,6 +7,10 @@
  * order in which they came; those of different services run side by side. A kill may run beside the
  * operation before it once that one is past its commit, so that it waits for nobody's grace.
  *
+ * What happens to a service (an operation that begins, moves on or ends, a supervisor that is
+ * ready) marks its queue. The marked queues are stepped by operations_step, once per turn of the
+ * loop: so nothing is begun inside the end of something else, however many of them end at once.
+ *
  *   queued ──► tenant ──► committing ──► supervisor ◄──► acting ──► done
  *     │                       ▲   │          ▲             │
  *     ├───────────────────────┘   │          └─recording ◄─┘ ──► done
@@ -74,8 +78,7 @@ struct operation {
  * with the problem filled when the service's queue is full or memory runs out. */
 struct operation *operation_new(struct deployd *deployd, struct service *service,
                                 enum operation_kind kind, struct problem *problem);
-/* Puts it at the end of its service's queue and begins it when its turn has come. Owns it from now
- * on. */
+/* Puts it at the end of its service's queue, which is marked. Owns it from now on. */
 void operation_begin(struct operation *operation);
 /* One that was never begun. */
 void operation_free(struct operation *operation);
@@ -83,9 +86,8 @@ void operation_free(struct operation *operation);
 /* Takes the caller's request over; the call is deferred and answered when it is done. */
 void operation_for_call(struct operation *operation, struct rpc_call *call);
 
-/* The operation of the service that carries this request, or NULL. */
-struct operation *operation_of_request(const struct service *service,
-                                       const struct uuid *request_id);
+/* Steps the queue that was marked first; false when none is marked. */
+bool operations_step(struct deployd *deployd);
 
 /* Events of a tenant's supervisor and of the tenant's creation. */
 void operations_supervisor_ready(struct tenant *tenant);
@@ -94,10 +96,9 @@ void operations_tenant_created(struct tenant *tenant);
 void operations_tenant_refused(struct tenant *tenant, const struct problem *problem);
 
 /* Used by operation_commit.c and operation_act.c, which decide what comes next: */
-const char *operation_state_name(enum operation_state state);
 bool operation_may_move(enum operation_state from, enum operation_state to);
 void operation_move(struct operation *operation, enum operation_state state);
-/* Answers the caller and frees the operation; the next one of the queue begins. */
+/* Answers the caller and frees the operation. Begins nothing. */
 void operation_end(struct operation *operation, enum status status);
 
 /* For SIGTERM and system.drain: what is still queued is refused with the problem; what runs goes

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "deployd/operation_commit.h"
 #include "deployd/operation_start.h"
 #include "deployd/reconcile.h"
 #include "deployd/supervisors.h"
@@ -63,14 +64,21 @@ void operation_superseded(struct operation *operation)
     case OPERATION_KILL:
         operation_end(operation, STATUS_OK); /* deployed again since: it was carried out then */
         break;
-    default:
+    case OPERATION_DEPLOY:
+        if (operation->problem.message[0] == '\0')
+            operation_answer_from_log(operation);
+        else
+            operation_end(operation, operation->problem.code);
+        break;
+    case OPERATION_RESTART:
         if (operation->problem.message[0] == '\0')
             problem_set(&operation->problem, STATUS_ABORTED, "",
                         service->wanted.generation == 0
-                            ? "%s was killed while generation %llu was being started"
-                            : "%s was replaced while generation %llu was being started",
+                            ? "%s was killed while generation %llu was being restarted"
+                            : "%s was replaced while generation %llu was being restarted",
                         service->key, (number)operation->generation);
         operation_end(operation, operation->problem.code);
+        break;
     }
 }
 
@@ -89,13 +97,19 @@ static void give_up(struct operation *operation)
         discarded(operation);
         return;
     }
-    const char *why = supervisor_problem(&service->tenant->supervisor);
-    if (service->tenant->supervisor.is_ending)
+    const struct supervisor *supervisor = &service->tenant->supervisor;
+    const char *why = supervisor_problem(supervisor);
+    if (supervisor->is_ending)
         why = "Solo is shutting down";
+    else if (supervisor->state == SUPERVISOR_READY && why[0] == '\0')
+        why = operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ? "its supervisor breaks off"
+                                                             : "the event log cannot be read";
     else if (why[0] == '\0')
         why = "its supervisor does not answer";
     ev_timer_stop(operation->owner->loop, &operation->timer);
     log_warning("gave up waiting for a supervisor", "service", service->key, "reason", why);
+    if (operation->kind != OPERATION_RESTART && supervisor->state == SUPERVISOR_READY)
+        reconcile_soon(operation->owner); /* nothing else would bring it back to mind */
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
@@ -115,7 +129,7 @@ static void give_up(struct operation *operation)
     case OPERATION_START:
         operation_row_failed(operation, why);
         operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
-        if (operation->is_recovery && !service->tenant->supervisor.is_ending) {
+        if (operation->is_recovery && !supervisor->is_ending) {
             operation_record_failure(operation);
             return;
         }
@@ -149,12 +163,6 @@ void operation_await_supervisor(struct operation *operation)
         supervisor_need(supervisor);
 }
 
-void operation_interrupted(struct operation *operation)
-{
-    operation_await_supervisor(operation);
-}
-
-/* The next attempt, or the end of all attempts. */
 void operation_again(struct operation *operation)
 {
     if (operation->attempts < SUPERVISOR_ATTEMPTS_MAX) {
@@ -239,17 +247,32 @@ static void ask_stop(struct operation *operation)
                                     SUPERVISOR_ACT_MS_MAX, on_stopped, operation));
 }
 
+bool operation_is_due(struct operation *operation)
+{
+    const struct service *service = operation->service;
+    const struct live_row *wanted = &service->wanted;
+    if (operation->kind == OPERATION_STOP)
+        return wanted->generation == 0 &&
+               !(service->is_held && service->generation != operation->generation);
+    if (operation->generation == 0) {
+        operation->generation = wanted->generation;
+        operation->since = wanted->since;
+    }
+    return wanted->generation != 0 && wanted->generation == operation->generation &&
+           wanted->since == operation->since;
+}
+
 /* What the plan found running and nobody wants, and nothing that came after it. */
 static void stop_unwanted(struct operation *operation)
 {
-    const struct service *service = operation->service;
-    if (service->wanted.generation != 0 ||
-        (service->is_held && service->generation != operation->generation)) {
+    struct service *service = operation->service;
+    if (!operation_is_due(operation)) {
         operation_superseded(operation);
     } else if (service->is_held) {
         operation->since = service->since;
         ask_stop(operation);
     } else {
+        service->was_killed = false;
         operation_said(operation, "stopped", "", "");
         operation_end(operation, STATUS_OK);
     }

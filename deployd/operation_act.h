@@ -16,10 +16,11 @@ enum {
 void operation_await_supervisor(struct operation *operation);
 /* In `supervisor`: the supervisor is ready, or the operation has waited long enough. */
 void operation_supervisor_step(struct operation *operation);
-/* The supervisor's connection was given up while it was asked. */
-void operation_interrupted(struct operation *operation);
-/* It ends as `skipped`: another event has overtaken what it was for. */
+/* Another event has overtaken what it was for: it ends, with what the log says became of it. */
 void operation_superseded(struct operation *operation);
+
+/* Whether the log still wants what reconciling or recovery asked for. The row must be fresh. */
+bool operation_is_due(struct operation *operation);
 
 /* Shared with operation_start.c. */
 /* The connection broke: nothing is known of the request. */
@@ -33,7 +34,8 @@ void operation_said(struct operation *operation, const char *result, const char 
 void operation_row_failed(struct operation *operation, const char *reason);
 /* After each request to the supervisor: counts it, and goes on when it could not be sent. */
 void operation_asked(struct operation *operation, enum status status);
-/* The next attempt, or the end of all attempts. */
+/* The connection broke, or was given up, while the supervisor was asked: the next attempt, or the
+ * end of all attempts. */
 void operation_again(struct operation *operation);
 
 #endif

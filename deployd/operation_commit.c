@@ -23,15 +23,12 @@ static void refuse(struct operation *operation, enum status status)
     operation_end(operation, status);
 }
 
-/* The answer of a request that was committed before and whose generation is not the current one. */
-static void answer_from_log(struct operation *operation)
+void operation_answer_from_log(struct operation *operation)
 {
     static const char *const words[] = {
-        [FATE_UNKNOWN] = "",
-        [FATE_FAILED] = "",
-        [FATE_REPLACED] = "replaced",
-        [FATE_KILLED] = "killed",
-        [FATE_COMPLETED] = "completed",
+        [FATE_UNKNOWN] = "replaced", /* too long ago to be told from the log at once */
+        [FATE_FAILED] = "",          [FATE_REPLACED] = "replaced",
+        [FATE_KILLED] = "killed",    [FATE_COMPLETED] = "completed",
     };
     char subject[SUBJECT_BYTES];
     struct generation_outcome outcome;
@@ -118,7 +115,7 @@ static void deploy_committed(struct operation *operation)
     free((void *)operation->spec.data); /* from now on it is read from the log */
     operation->spec = (struct span){ 0 };
     if (service->wanted.generation != operation->generation) {
-        answer_from_log(operation);
+        operation_answer_from_log(operation);
         return;
     }
     operation->since = service->wanted.since;
@@ -135,6 +132,24 @@ static void kill_committed(struct operation *operation)
     }
     operation->service->was_killed = true;
     operation_await_supervisor(operation);
+}
+
+/* Its event is in the log. */
+static void committed(struct operation *operation)
+{
+    enum status status = deployd_refresh(operation->owner, operation->service);
+    if (status != STATUS_OK) {
+        reconcile_soon(operation->owner);
+        refuse(operation,
+               problem_set(&operation->problem, STATUS_UNKNOWN, "",
+                           "event %llu is in the log, which cannot be read (%s); repeat "
+                           "with the same request_id",
+                           (unsigned long long)operation->event_id, status_text(status)));
+    } else if (operation->kind == OPERATION_KILL) {
+        kill_committed(operation);
+    } else {
+        deploy_committed(operation);
+    }
 }
 
 static void on_committed(void *context, enum status status, const struct problem *problem,
@@ -161,33 +176,33 @@ static void on_committed(void *context, enum status status, const struct problem
         fault_point("deployd.after_append");
     if (!operation->is_repeat && operation->kind == OPERATION_KILL)
         fault_point("deployd.after_kill_append");
-    status = deployd_refresh(deployd, operation->service);
-    if (status != STATUS_OK) {
-        reconcile_soon(deployd);
-        refuse(operation,
-               problem_set(&operation->problem, STATUS_UNKNOWN, "",
-                           "event %llu is in the log, which cannot be read (%s); repeat "
-                           "with the same request_id",
-                           (unsigned long long)operation->event_id, status_text(status)));
-        return;
-    }
-    if (operation->kind == OPERATION_KILL)
-        kill_committed(operation);
-    else
-        deploy_committed(operation);
+    committed(operation);
 }
 
 /* Whether this very request stands in the log already. */
 static enum status find_repeat(struct operation *operation)
 {
-    if (!operation->has_request_id || operation->is_repeat)
-        return STATUS_OK;
+    struct request_record found;
     char subject[SUBJECT_BYTES];
-    uint64_t id;
     const struct service *service = operation->service;
+    if (!operation->has_request_id)
+        return STATUS_OK;
     subject_of_service(subject, service->tenant->name, service_name(service));
-    TRY(event_map_request(&operation->owner->map, subject, &operation->request_id, &id));
-    operation->is_repeat = id != 0;
+    TRY(event_map_request(&operation->owner->map, subject, &operation->request_id, &found));
+    if (found.event_id == 0)
+        return STATUS_OK;
+    bool is_same = operation->kind == OPERATION_KILL
+                       ? found.type == EVENT_service_killed
+                       : operation->kind == OPERATION_DEPLOY &&
+                             found.type == EVENT_service_deployed &&
+                             hash_equal(&found.spec_hash, &operation->spec_hash);
+    if (!is_same)
+        return problem_set(&operation->problem, STATUS_ABORTED, "request_id",
+                           "was used for another request (event %llu)",
+                           (unsigned long long)found.event_id);
+    operation->is_repeat = true;
+    operation->event_id = found.event_id;
+    operation->generation = found.generation;
     return STATUS_OK;
 }
 
@@ -221,20 +236,18 @@ static void deploy_begin(struct operation *operation)
 {
     struct service *service = operation->service;
     struct deployd *deployd = operation->owner;
-    if (!operation->is_repeat) {
-        enum status status = check_event(operation);
-        if (status == STATUS_OK && is_unchanged(operation)) {
-            operation->is_unchanged = true;
-            operation->event_id = operation->generation = service->wanted.generation;
-            operation_end(operation, STATUS_OK);
-            return;
-        }
-        if (status == STATUS_OK)
-            status = admission_program(deployd, operation->spec, &operation->problem);
-        if (status != STATUS_OK) {
-            refuse(operation, status);
-            return;
-        }
+    enum status status = check_event(operation);
+    if (status == STATUS_OK && is_unchanged(operation)) {
+        operation->is_unchanged = true;
+        operation->event_id = operation->generation = service->wanted.generation;
+        operation_end(operation, STATUS_OK);
+        return;
+    }
+    if (status == STATUS_OK)
+        status = admission_program(deployd, operation->spec, &operation->problem);
+    if (status != STATUS_OK) {
+        refuse(operation, status);
+        return;
     }
     if (service->tenant->is_recorded) {
         commit_deploy(operation);
@@ -247,7 +260,7 @@ static void deploy_begin(struct operation *operation)
 static void kill_begin(struct operation *operation)
 {
     struct service *service = operation->service;
-    if (!operation->is_repeat && !service_exists(service)) {
+    if (!service_exists(service)) {
         refuse(operation, problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
                                       "there is no service %s", service->key));
         return;
@@ -297,6 +310,11 @@ static void operation_first_step(struct operation *operation)
         refuse(operation, status);
         return;
     }
+    if (operation->is_repeat) {
+        operation_move(operation, OPERATION_COMMITTING); /* it was, by an earlier one of us */
+        committed(operation);
+        return;
+    }
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         deploy_begin(operation);
@@ -309,7 +327,10 @@ static void operation_first_step(struct operation *operation)
         break;
     case OPERATION_START:
     case OPERATION_STOP:
-        operation_await_supervisor(operation);
+        if (operation_is_due(operation))
+            operation_await_supervisor(operation);
+        else
+            operation_superseded(operation);
         break;
     }
 }

@@ -229,13 +229,7 @@ void operation_ask_start(struct operation *operation)
 void operation_start_wanted(struct operation *operation)
 {
     struct service *service = operation->service;
-    const struct live_row *wanted = &service->wanted;
-    if (operation->generation == 0) {
-        operation->generation = wanted->generation;
-        operation->since = wanted->since;
-    }
-    if (wanted->generation == 0 || wanted->generation != operation->generation ||
-        wanted->since != operation->since) {
+    if (!operation_is_due(operation)) {
         operation_superseded(operation);
         return;
     }

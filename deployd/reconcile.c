@@ -1,6 +1,13 @@
-/* Each pass marks the services that something is due for, then begins operations until the bound,
- * and more as they end. An operation reads the log once more before it acts, so a mark that has
- * been overtaken does nothing. */
+/* Each pass notes the services that something is due for; the turn begins operations until the
+ * bound, and more as they end. An operation reads the log once more before it acts, and a stop
+ * names the generation that the plan found running: a note that has been overtaken does nothing.
+ *
+ * Two facts about a service are kept for this, because the log does not tell them:
+ *
+ *   was_held    set by catalog_hold, never cleared. Its supervisor held it in the life of this
+ *               deployd: so it is ours to start again, in a new run, too.
+ *   was_killed  set when a kill was committed, or may have been; cleared when its supervisor holds
+ *               it no longer. So it is ours to stop, in a new run, too. */
 #include "deployd/reconcile.h"
 
 #include <stdlib.h>
@@ -68,7 +75,8 @@ enum status reconcile_load_wanted(struct deployd *deployd)
     return live_each(&txn, wanted_take, deployd);
 }
 
-static void begin(struct deployd *deployd, struct service *service, enum operation_kind kind)
+static void begin(struct deployd *deployd, struct service *service, enum operation_kind kind,
+                  uint64_t generation)
 {
     struct problem problem = { 0 };
     struct operation *operation = operation_new(deployd, service, kind, &problem);
@@ -79,30 +87,59 @@ static void begin(struct deployd *deployd, struct service *service, enum operati
     }
     operation->is_reconcile = true;
     if (kind == OPERATION_STOP)
-        operation->generation = service->due_generation;
+        operation->generation = generation;
     deployd->reconcile.running++;
     operation_begin(operation);
 }
 
-static void pump(struct deployd *deployd)
+void reconcile_pump(struct deployd *deployd)
 {
-    if (!deployd->reconcile.is_pass)
+    struct catalog *catalog = &deployd->catalog;
+    if (deployd->drain.is_begun || deployd->is_stopping)
         return;
-    for (struct service *service = deployd->catalog.services; service != NULL;
-         service = service->hh.next) {
-        if (service->due == DUE_NOTHING)
-            continue;
-        if (deployd->reconcile.running >= RECONCILE_PARALLEL)
-            return;
+    for (struct service *service;
+         (service = catalog->due) != NULL && deployd->reconcile.running < RECONCILE_PARALLEL;) {
         enum due due = service->due;
-        service->due = DUE_NOTHING;
-        if (service->queue != NULL)
-            continue; /* whoever is at it leaves it as the log wants it */
-        begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP);
+        uint64_t generation = service->due_generation;
+        catalog_due(catalog, service, DUE_NOTHING, 0);
+        if (service->queue == NULL) /* otherwise whoever is at it leaves it as the log wants it */
+            begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP,
+                  generation);
     }
-    deployd->reconcile.is_pass = false;
-    if (deployd->reconcile.running == 0)
+    if (catalog->due == NULL && deployd->reconcile.running == 0)
         boot_reconciled(deployd);
+}
+
+/* What the log never heard of is left alone: only a person may have it stopped. */
+static bool has_record(struct deployd *deployd, uint64_t generation)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span spec;
+    return event_map_begin(&deployd->map, &txn) == STATUS_OK &&
+           event_log_spec(&txn, generation, &spec) == STATUS_OK;
+}
+
+static enum due due_of(struct deployd *deployd, const struct service *service,
+                       const struct plan_entry *entry)
+{
+    if (service->queue != NULL)
+        return DUE_NOTHING; /* whoever is at it leaves it as the log wants it */
+    switch (entry->action) {
+    case PLAN_START:
+    case PLAN_REPLACE:
+        return reconcile_may_start(deployd, service) ? DUE_START : DUE_NOTHING;
+    case PLAN_KEEP: {
+        /* A deploy that nobody finished: it falls back. */
+        bool is_unfinished = service->state == SERVICE_failed && !service->has_started &&
+                             service->since == service->generation;
+        return is_unfinished ? DUE_START : DUE_NOTHING;
+    }
+    case PLAN_STOP:
+        return may_stop(deployd, service) && has_record(deployd, entry->generation) ? DUE_STOP
+                                                                                    : DUE_NOTHING;
+    default:
+        return DUE_NOTHING;
+    }
 }
 
 static void mark(struct deployd *deployd, const struct plan *plan)
@@ -111,32 +148,12 @@ static void mark(struct deployd *deployd, const struct plan *plan)
         const struct plan_entry *entry = &plan->entries[i];
         struct service *service = catalog_service(&deployd->catalog, entry->tenant, entry->name);
         ensure(service != NULL);
-        if (service->queue != NULL)
-            continue; /* whoever is at it leaves it as the log wants it */
-        if ((entry->action == PLAN_START || entry->action == PLAN_REPLACE) &&
-            reconcile_may_start(deployd, service))
-            service->due = DUE_START;
-        else if (entry->action == PLAN_KEEP && service->state == SERVICE_failed &&
-                 !service->has_started && service->since == service->generation)
-            service->due = DUE_START; /* a deploy that nobody finished: it falls back */
-        else if (entry->action == PLAN_STOP && may_stop(deployd, service)) {
-            service->due = DUE_STOP;
-            service->due_generation = entry->generation;
-        }
-        if (service->due != DUE_NOTHING)
+        enum due due = due_of(deployd, service, entry);
+        catalog_due(&deployd->catalog, service, due, entry->generation);
+        if (due != DUE_NOTHING)
             log_info("due", "action", plan_action_name(entry->action), "service", service->key,
                      "reason", entry->reason);
     }
-}
-
-/* What the log never heard of is left alone: only a person may have it stopped. */
-static bool has_record(struct deployd *deployd, const struct service *service)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    struct span spec;
-    return service->wanted.generation != 0 ||
-           (event_map_begin(&deployd->map, &txn) == STATUS_OK &&
-            event_log_spec(&txn, service->generation, &spec) == STATUS_OK);
 }
 
 static void pass(struct deployd *deployd, const struct tenant *tenant)
@@ -168,7 +185,7 @@ static void pass(struct deployd *deployd, const struct tenant *tenant)
                 .since = service->since,
                 .pid = service->pid,
                 .is_held = true,
-                .has_record = has_record(deployd, service),
+                .has_record = true, /* looked up for what would be stopped only */
             };
     }
     if (has_memory &&
@@ -180,8 +197,6 @@ static void pass(struct deployd *deployd, const struct tenant *tenant)
     free(services);
     free(wanted);
     free(actual);
-    deployd->reconcile.is_pass = true;
-    pump(deployd);
 }
 
 void reconcile_all(struct deployd *deployd)
@@ -198,9 +213,6 @@ void reconcile_operation_ended(struct deployd *deployd)
 {
     ensure(deployd->reconcile.running > 0);
     deployd->reconcile.running--;
-    pump(deployd);
-    if (!deployd->reconcile.is_pass && deployd->reconcile.running == 0)
-        boot_reconciled(deployd);
 }
 
 static void timer_start(struct deployd *deployd)

@@ -16,13 +16,16 @@ enum status reconcile_load_wanted(struct deployd *deployd);
  * are recoveryd's, with recovery_enabled = false nobody's. */
 bool reconcile_may_start(const struct deployd *deployd, const struct service *service);
 
-/* Everything that is due, or what is due of one tenant. */
+/* Finds everything that is due, or what is due of one tenant; the turn carries it out. */
 void reconcile_all(struct deployd *deployd);
 void reconcile_tenant(struct deployd *deployd, struct tenant *tenant);
 /* Once eventd has dealt with everything that was sent to it, with `live` read again: many causes,
  * one pass. */
 void reconcile_soon(struct deployd *deployd);
 
+/* Begins what is due, up to the bound; says so to boot when nothing is left. For turn.c. */
+void reconcile_pump(struct deployd *deployd);
+/* One that it began has ended. */
 void reconcile_operation_ended(struct deployd *deployd);
 void reconcile_init(struct deployd *deployd);
 

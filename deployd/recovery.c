@@ -137,11 +137,11 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     return STATUS_OK;
 }
 
-void recovery_act_ended(struct deployd *deployd, const struct operation *operation)
+void recovery_act_ended(struct deployd *deployd, const char *result)
 {
     ensure(deployd->recovery.acting > 0);
     deployd->recovery.acting--;
-    if (strcmp(operation->result, "failed") == 0)
+    if (strcmp(result, "failed") == 0)
         deployd->recovery.failed++;
 }
 

@@ -18,7 +18,7 @@ enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
                          const struct recovery_end_request *request);
 
 /* An operation that recovery.act began has ended. */
-void recovery_act_ended(struct deployd *deployd, const struct operation *operation);
+void recovery_act_ended(struct deployd *deployd, const char *result);
 /* What the log says of this run's recoveries, when deployd comes back. */
 void recovery_restore(struct deployd *deployd, const struct run_record *record);
 

@@ -8,11 +8,13 @@
 #include "common/wire/reader.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
+#include "deployd/boot.h"
 #include "deployd/reconcile.h"
 #include "deployd/recovery.h"
 #include "deployd/status.h"
 #include "deployd/supervisors.h"
 #include "deployd/tenants.h"
+#include "deployd/turn.h"
 #include "tests/support/criterion.h"
 
 struct world world;
@@ -96,10 +98,10 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 }
 
 enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, uint64_t *id)
+                              const struct uuid *request, struct request_record *record)
 {
     (void)map, (void)subject, (void)request;
-    *id = world.repeat_of;
+    *record = world.repeat;
     return STATUS_OK;
 }
 
@@ -144,20 +146,55 @@ void tenant_create(struct deployd *deployd, struct tenant *tenant)
     world.tenants_asked++;
 }
 
-void reconcile_soon(struct deployd *deployd)
+/* The only call that is made here: reconcile_soon asks eventd for a sign of life. */
+enum status rpc_client_call(struct rpc_client *client, const struct method *method,
+                            const void *request, const struct rpc_call_options *options,
+                            uint64_t *handle)
 {
-    (void)deployd;
+    (void)client, (void)request, (void)options, (void)handle;
+    cr_assert_eq(method, &method_daemon_health);
     world.reconciled++;
+    return STATUS_OK;
 }
 
-void reconcile_operation_ended(struct deployd *deployd)
+enum status live_find(struct db_txn *txn, const char *tenant, const char *name,
+                      struct live_row *row)
+{
+    (void)txn, (void)tenant, (void)name;
+    *row = world.live;
+    return row->generation == 0 ? STATUS_NOT_FOUND : STATUS_OK;
+}
+
+enum status live_each(struct db_txn *txn,
+                      enum status (*visit)(void *context, const char *tenant, const char *name,
+                                           const struct live_row *row),
+                      void *context)
+{
+    (void)txn, (void)visit, (void)context;
+    return STATUS_OK;
+}
+
+enum status tenants_load(struct deployd *deployd)
 {
     (void)deployd;
+    return STATUS_OK;
 }
 
-void recovery_act_ended(struct deployd *deployd, const struct operation *operation)
+void supervisor_init(struct deployd *deployd, struct tenant *tenant)
 {
-    (void)deployd, (void)operation;
+    (void)deployd, (void)tenant;
+}
+
+void boot_reconciled(struct deployd *deployd)
+{
+    (void)deployd;
+    world.boots++;
+}
+
+void recovery_act_ended(struct deployd *deployd, const char *result)
+{
+    (void)deployd;
+    world.recoveries_failed += strcmp(result, "failed") == 0;
 }
 
 const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant)
@@ -335,16 +372,29 @@ size_t world_prepare(enum operation_kind kind, struct operation **operation)
     return index;
 }
 
+void world_turn(void)
+{
+    while (turn_step(&world.deployd))
+        world.long_turns++;
+}
+
+void world_begin(struct operation *operation)
+{
+    operation_begin(operation);
+    world_turn();
+}
+
 size_t world_ask(enum operation_kind kind)
 {
     struct operation *operation;
     size_t index = world_prepare(kind, &operation);
-    operation_begin(operation);
+    world_begin(operation);
     return index;
 }
 
 struct asked world_take(const char *what)
 {
+    world_turn();
     cr_assert_gt(world.asked_count, 0, "nothing was asked for, expected %s", what);
     struct asked asked = world.asked[0];
     cr_assert_str_eq(asked.what, what);
@@ -355,6 +405,7 @@ struct asked world_take(const char *what)
 
 void world_nothing_asked(void)
 {
+    world_turn();
     cr_assert_eq(world.asked_count, 0, "%s was asked for", world.asked[0].what);
 }
 
@@ -373,6 +424,7 @@ uint64_t world_append(const char *type)
                     : (struct live_row){ .generation = live->previous, .since = id };
     const struct event_append_reply reply = { .event_id = id };
     asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    world_turn();
     return id;
 }
 
@@ -380,6 +432,7 @@ void world_append_fails(const char *type, enum status status)
 {
     struct asked asked = world_take(type);
     asked.on_reply(asked.context, status, NULL, NULL);
+    world_turn();
 }
 
 void world_starts(const char *state)
@@ -390,6 +443,7 @@ void world_starts(const char *state)
     row_sent.generation = asked.generation;
     row_sent.since = asked.since;
     asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    world_turn();
 }
 
 void world_start_fails(enum status status, const char *message)
@@ -398,6 +452,7 @@ void world_start_fails(enum status status, const char *message)
     struct problem problem;
     problem_set(&problem, status, "argv[0]", "%s", message);
     asked.on_reply(asked.context, status, &problem, NULL);
+    world_turn();
 }
 
 void world_stops(enum status status)
@@ -405,12 +460,14 @@ void world_stops(enum status status)
     struct asked asked = world_take("supervisor.stop");
     const struct supervisor_stop_reply reply = { 0 };
     asked.on_reply(asked.context, status, NULL, status == STATUS_OK ? &reply : NULL);
+    world_turn();
 }
 
 void world_supervisor_ready(void)
 {
     world.tenant->supervisor.state = SUPERVISOR_READY;
     operations_supervisor_ready(world.tenant);
+    world_turn();
 }
 
 void world_supervisor_lost(void)
@@ -418,6 +475,7 @@ void world_supervisor_lost(void)
     world.tenant->supervisor.state = SUPERVISOR_DELAYED;
     world.asked_count = 0; /* its answers will never come */
     operations_supervisor_lost(world.tenant);
+    world_turn();
 }
 
 void world_runs(uint64_t generation, const char *spec)

@@ -43,7 +43,7 @@ extern struct world {
     uint64_t last_event;
     struct live_row live;
     bool log_is_unreadable;
-    uint64_t repeat_of; /* event that the next request_id stands for, 0 for none */
+    struct request_record repeat; /* what the next request_id stands for */
     struct generation_outcome outcome;
     bool has_run; /* the generation that is asked about */
     /* what is admitted */
@@ -51,7 +51,8 @@ extern struct world {
     /* what waits for an answer */
     struct asked asked[ASKED_MAX];
     size_t asked_count;
-    unsigned reconciled, tenants_asked, supervisors_needed;
+    unsigned reconciled, tenants_asked, supervisors_needed, boots, recoveries_failed;
+    unsigned long_turns; /* that left something to the next one */
     struct rpc_call calls[CALLERS_MAX];
     struct answer answers[CALLERS_MAX];
     size_t call_count;
@@ -59,6 +60,11 @@ extern struct world {
 
 void world_open(void);
 void world_close(void);
+
+/* Everything that deployd does by itself at the end of a turn of its loop. Whatever the test
+ * answers or begins by way of this world is followed by it. */
+void world_turn(void);
+void world_begin(struct operation *operation);
 
 /* A new operation with a caller; begun. Its answer comes to world.answers[the index returned]. */
 size_t world_ask(enum operation_kind kind);

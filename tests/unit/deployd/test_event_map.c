@@ -77,15 +77,18 @@ Test(event_map, finds_the_event_of_a_request)
     const struct event_append_request request =
         request_of("service_deployed", "acme", API, payload_deploy("a"));
     call_identify(&call, &id, "body");
-    uint64_t event = must_append(&call, &request), found;
+    uint64_t event = must_append(&call, &request);
+    struct request_record found;
     append("service_deployed", API, payload_deploy("b"));
     map_it();
     cr_assert_eq(event_map_request(&map, API, &id, &found), STATUS_OK);
-    cr_assert_eq(found, event);
+    cr_assert_eq(found.event_id, event);
+    cr_assert_eq(found.type, EVENT_service_deployed);
+    cr_assert_eq(found.generation, event);
     cr_assert_eq(event_map_request(&map, API, &other, &found), STATUS_OK);
-    cr_assert_eq(found, 0);
+    cr_assert_eq(found.event_id, 0);
     cr_assert_eq(event_map_request(&map, "service/acme/b", &id, &found), STATUS_OK);
-    cr_assert_eq(found, 0);
+    cr_assert_eq(found.event_id, 0);
 }
 
 static struct span payload_failed(uint64_t generation, const char *reason)

@@ -11,7 +11,7 @@ Test(operation, every_state_leads_to_done_and_nothing_leaves_it)
 {
     for (int from = 0; from < OPERATION_DONE; from++) {
         enum operation_state state = (enum operation_state)from;
-        cr_assert(operation_may_move(state, OPERATION_DONE), "%s", operation_state_name(state));
+        cr_assert(operation_may_move(state, OPERATION_DONE), "state %d", from);
         cr_assert_not(operation_may_move(OPERATION_DONE, state));
         cr_assert_not(operation_may_move(state, OPERATION_QUEUED));
     }
@@ -53,13 +53,13 @@ Test(operation, a_deploy_whose_event_moved_is_refused)
     struct operation *operation;
     size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
     operation->if_event = world.last_event - 1;
-    operation_begin(operation);
+    world_begin(operation);
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
     cr_assert_str_eq(world.answers[deploy].problem.field, "if_event");
     deploy = world_prepare(OPERATION_DEPLOY, &operation);
     operation->if_event = world.last_event;
-    operation_begin(operation);
+    world_begin(operation);
     world_take("service_deployed");
 }
 
@@ -70,7 +70,7 @@ Test(operation, the_same_spec_is_not_deployed_again_when_asked_so)
     world_runs(7, "\x80");
     operation->only_if_changed = true;
     operation->spec_hash = world.live.spec_hash;
-    operation_begin(operation);
+    world_begin(operation);
     world_nothing_asked();
     cr_assert(world.answers[deploy].reply.deploy.unchanged);
     cr_assert_eq(world.answers[deploy].reply.deploy.generation, 7);
@@ -78,7 +78,7 @@ Test(operation, the_same_spec_is_not_deployed_again_when_asked_so)
     world_prepare(OPERATION_DEPLOY, &operation);
     operation->only_if_changed = true;
     operation->spec_hash = hash_of(span_of_text("another"));
-    operation_begin(operation);
+    world_begin(operation);
     world_take("service_deployed");
 }
 
@@ -145,7 +145,7 @@ Test(operation, a_forced_kill_asks_for_no_grace)
     world_runs(7, "");
     world_prepare(OPERATION_KILL, &operation);
     operation->is_forced = true;
-    operation_begin(operation);
+    world_begin(operation);
     world_append("service_killed");
     cr_assert(world.asked[0].has_grace);
 }
@@ -183,31 +183,47 @@ Test(operation, a_kill_waits_for_a_supervisor_that_is_not_there)
 Test(operation, a_repeated_kill_leaves_a_later_deploy_alone)
 {
     world_runs(12, "");
-    world.repeat_of = 11;
+    world.repeat = (struct request_record){ 11, EVENT_service_killed, .generation = 7 };
     size_t kill = world_ask(OPERATION_KILL);
-    struct asked asked = world_take("service_killed");
-    const struct event_append_reply reply = { .event_id = 11, .is_repeat = true };
-    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
     world_nothing_asked();
     cr_assert_eq(world.answers[kill].status, STATUS_OK);
     cr_assert_eq(world.answers[kill].reply.kill.event_id, 11);
+    cr_assert_eq(world.answers[kill].reply.kill.generation, 7);
 }
 
-static void answer_as_repeat(uint64_t generation)
+/* A deploy that comes again; it is not appended again. */
+static size_t repeat_deploy(uint64_t generation)
 {
-    struct asked asked = world_take("service_deployed");
-    const struct event_append_reply reply = { .event_id = generation, .is_repeat = true };
-    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    world.repeat = (struct request_record){ generation, EVENT_service_deployed, generation,
+                                            operation->spec_hash };
+    world_begin(operation);
+    return deploy;
+}
+
+Test(operation, a_request_id_of_something_else_is_refused)
+{
+    struct operation *operation;
+    world_runs(7, "");
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    world.repeat = (struct request_record){ 6, EVENT_service_deployed, 6,
+                                            hash_of(span_of_text("another spec")) };
+    world_begin(operation);
+    size_t kill = world_ask(OPERATION_KILL), restart = world_ask(OPERATION_RESTART);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_str_eq(world.answers[deploy].problem.field, "request_id");
+    cr_assert_eq(world.answers[kill].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[restart].status, STATUS_ABORTED);
 }
 
 Test(operation, a_repeated_deploy_gets_the_recorded_refusal)
 {
     world_runs(7, "");
-    world.repeat_of = 9;
     world.program_is_missing = true; /* by now; it was there then */
     world.outcome = (struct generation_outcome){ FATE_FAILED, 10, "no such interpreter" };
-    size_t deploy = world_ask(OPERATION_DEPLOY);
-    answer_as_repeat(9);
+    size_t deploy = repeat_deploy(9);
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
     cr_assert_not_null(strstr(world.answers[deploy].problem.message, "no such interpreter"));
@@ -216,10 +232,8 @@ Test(operation, a_repeated_deploy_gets_the_recorded_refusal)
 Test(operation, a_repeated_deploy_that_was_replaced_says_so)
 {
     world_runs(12, "");
-    world.repeat_of = 9;
     world.outcome = (struct generation_outcome){ .fate = FATE_REPLACED, .event_id = 12 };
-    size_t deploy = world_ask(OPERATION_DEPLOY);
-    answer_as_repeat(9);
+    size_t deploy = repeat_deploy(9);
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_OK);
     cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
@@ -230,9 +244,7 @@ Test(operation, a_repeated_deploy_that_was_replaced_says_so)
 Test(operation, a_repeated_deploy_that_is_the_current_one_is_carried_on)
 {
     world_runs(9, "");
-    world.repeat_of = 9;
-    size_t deploy = world_ask(OPERATION_DEPLOY);
-    answer_as_repeat(9);
+    size_t deploy = repeat_deploy(9);
     cr_assert_eq(world.asked[0].generation, 9);
     world_starts("running");
     cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
@@ -251,13 +263,13 @@ Test(operation, a_restart_is_carried_out_once_per_request)
     size_t again = world_prepare(OPERATION_RESTART, &operation);
     operation->request_id = world.calls[first].request_id;
     operation->body_hash = world.calls[first].body_hash;
-    operation_begin(operation);
+    world_begin(operation);
     world_nothing_asked();
     cr_assert_eq(world.answers[again].status, STATUS_OK);
 
     size_t other = world_prepare(OPERATION_RESTART, &operation);
     operation->request_id = world.calls[first].request_id;
-    operation_begin(operation);
+    world_begin(operation);
     world_nothing_asked();
     cr_assert_eq(world.answers[other].status, STATUS_ABORTED, "another body under the same id");
 }

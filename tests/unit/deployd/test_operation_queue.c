@@ -44,6 +44,7 @@ Test(operation_queue, a_kill_does_not_overtake_a_commit)
     cr_assert_eq(world.asked_count, 1);
     world_append("service_deployed");
     world_take("supervisor.start");
+    world_take("service_killed"); /* but it does not wait for the start */
     world_nothing_asked();
 }
 
@@ -58,8 +59,10 @@ Test(operation_queue, a_kill_runs_beside_a_deploy_that_is_being_started)
     uint64_t event = world_append("service_killed");
     cr_assert_eq(world.asked[0].since, event, "newer than the start, so the supervisor takes it");
     /* The supervisor drops the order that waits, then stops what runs. */
+    world.outcome = (struct generation_outcome){ .fate = FATE_KILLED, .event_id = event };
     start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
-    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK, "as any repeat of it");
+    cr_assert_str_eq(world.answers[deploy].texts[0], "killed");
     world_stops(STATUS_OK);
     cr_assert_eq(world.answers[kill].status, STATUS_OK);
     cr_assert_null(world.service->queue);
@@ -104,7 +107,7 @@ Test(operation_queue, a_forced_kill_refuses_what_has_not_begun)
     world_append("service_deployed");
     size_t kill = world_prepare(OPERATION_KILL, &operation);
     operation->is_forced = true;
-    operation_begin(operation);
+    world_begin(operation);
     cr_assert_eq(world.answers[queued].status, STATUS_ABORTED);
     cr_assert_not(world.answers[running].is_there);
     world_take("supervisor.start");
@@ -142,11 +145,36 @@ Test(operation_queue, a_shutdown_refuses_what_is_queued_and_lets_go_on_what_runs
     cr_assert_eq(world.answers[running].status, STATUS_OK);
 }
 
-Test(operation_queue, the_operation_of_a_request_is_found)
+/* However many end at once, nothing is begun inside the end of another. */
+Test(operation_queue, a_full_queue_whose_operations_all_fail_at_once_is_worked_off)
 {
-    size_t first = world_ask(OPERATION_DEPLOY);
-    struct uuid unknown = uuid_draw();
-    cr_assert_eq(operation_of_request(world.service, &world.calls[first].request_id),
-                 world.service->queue);
-    cr_assert_null(operation_of_request(world.service, &unknown));
+    world.program_is_missing = true;
+    struct operation *operation;
+    for (int i = 0; i < OPERATIONS_QUEUED_MAX; i++) {
+        world_prepare(OPERATION_DEPLOY, &operation);
+        operation_begin(operation);
+        cr_assert_not(world.answers[i].is_there, "it is not its turn");
+    }
+    world_nothing_asked();
+    for (int i = 0; i < OPERATIONS_QUEUED_MAX; i++)
+        cr_assert_eq(world.answers[i].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_queue, a_forced_kill_does_not_wait_for_the_start_before_it)
+{
+    struct operation *operation;
+    world_runs(7, "");
+    world_ask(OPERATION_DEPLOY);
+    size_t kill = world_prepare(OPERATION_KILL, &operation);
+    operation->is_forced = true;
+    world_begin(operation);
+    cr_assert_eq(world.asked_count, 1, "the commit comes first");
+    world_append("service_deployed");
+    struct asked start = world_take("supervisor.start");
+    world_append("service_killed");
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK, "while the start goes on");
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    cr_assert_null(world.service->queue);
 }

@@ -7,6 +7,27 @@
 
 TestSuite(operation_start, .init = world_open, .fini = world_close);
 
+static size_t act(enum operation_kind kind, uint64_t generation, uint64_t since)
+{
+    struct operation *operation;
+    size_t index = world_prepare(kind, &operation);
+    operation->is_recovery = true;
+    operation->has_request_id = false;
+    operation->generation = generation;
+    operation->since = since;
+    operation->recovery_id = 5;
+    world_begin(operation);
+    return index;
+}
+
+static void expect(size_t index, const char *result, const char *code)
+{
+    cr_assert(world.answers[index].is_there);
+    cr_assert_eq(world.answers[index].status, STATUS_OK);
+    cr_assert_str_eq(world.answers[index].texts[0], result);
+    cr_assert_str_eq(world.answers[index].texts[1], code);
+}
+
 Test(operation_start, a_failed_deploy_falls_back_to_what_ran_before)
 {
     world_runs(7, "");
@@ -104,9 +125,53 @@ Test(operation_start, nothing_is_started_that_the_log_does_not_want_any_more)
     world_append("service_deployed");
     world_supervisor_lost();
     world.live = (struct live_row){ .generation = 99, .since = 99 };
+    world.outcome = (struct generation_outcome){ .fate = FATE_REPLACED, .event_id = 99 };
     world_supervisor_ready();
     world_nothing_asked();
-    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK, "as any repeat of it");
+    cr_assert_str_eq(world.answers[deploy].texts[0], "replaced");
+}
+
+Test(operation_start, a_supervisor_that_is_lost_too_often_is_given_up)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    for (int attempt = 0; attempt < SUPERVISOR_ATTEMPTS_MAX; attempt++) {
+        cr_assert_not(world.answers[deploy].is_there);
+        world_take("supervisor.start");
+        world_supervisor_lost();
+        if (attempt + 1 < SUPERVISOR_ATTEMPTS_MAX)
+            world_supervisor_ready();
+    }
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNAVAILABLE);
+}
+
+Test(operation_start, what_nobody_wants_needs_no_supervisor)
+{
+    world_supervisor_lost();
+    expect(act(OPERATION_START, 7, 7), "skipped", "superseded");
+    world.live = (struct live_row){ .generation = 9, .since = 9 };
+    expect(act(OPERATION_STOP, 7, 0), "skipped", "superseded");
+    cr_assert_eq(world.supervisors_needed, 0);
+}
+
+Test(operation_start, a_recovery_that_is_refused_fails_its_call)
+{
+    world.log_is_unreadable = true;
+    size_t start = act(OPERATION_START, 7, 7);
+    cr_assert_eq(world.answers[start].status, STATUS_UNAVAILABLE);
+    cr_assert_neq(world.answers[start].problem.message[0], '\0');
+    cr_assert_eq(world.recoveries_failed, 1);
+    world.log_is_unreadable = false;
+
+    struct problem problem;
+    world.live = (struct live_row){ .generation = 7, .since = 7 };
+    act(OPERATION_START, 7, 7);
+    size_t queued = act(OPERATION_START, 7, 7);
+    problem_set(&problem, STATUS_UNAVAILABLE, "", "Solo is shutting down");
+    operations_refuse_queued(&world.deployd, &problem);
+    cr_assert_eq(world.answers[queued].status, STATUS_UNAVAILABLE);
+    cr_assert_eq(world.recoveries_failed, 2);
 }
 
 Test(operation_start, an_unreadable_log_starts_nothing)
@@ -118,27 +183,6 @@ Test(operation_start, an_unreadable_log_starts_nothing)
     world_supervisor_ready();
     world_nothing_asked();
     cr_assert_not(world.answers[deploy].is_there);
-}
-
-static size_t act(enum operation_kind kind, uint64_t generation, uint64_t since)
-{
-    struct operation *operation;
-    size_t index = world_prepare(kind, &operation);
-    operation->is_recovery = true;
-    operation->has_request_id = false;
-    operation->generation = generation;
-    operation->since = since;
-    operation->recovery_id = 5;
-    operation_begin(operation);
-    return index;
-}
-
-static void expect(size_t index, const char *result, const char *code)
-{
-    cr_assert(world.answers[index].is_there);
-    cr_assert_eq(world.answers[index].status, STATUS_OK);
-    cr_assert_str_eq(world.answers[index].texts[0], result);
-    cr_assert_str_eq(world.answers[index].texts[1], code);
 }
 
 Test(operation_start, recovery_starts_what_is_wanted)
@@ -235,7 +279,8 @@ static void reconcile(enum operation_kind kind)
     struct problem problem;
     struct operation *operation = operation_new(&world.deployd, world.service, kind, &problem);
     operation->is_reconcile = true;
-    operation_begin(operation);
+    world.deployd.reconcile.running++;
+    world_begin(operation);
 }
 
 Test(operation_start, a_deploy_that_nobody_finished_falls_back_when_it_fails)

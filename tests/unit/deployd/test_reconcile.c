@@ -1,0 +1,100 @@
+/* What is due, carried out by the turn: in bounded steps, and never inside one another. */
+#include <stdio.h>
+
+#include "deployd/reconcile.h"
+#include "deployd/turn.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/deployd/operation_world.h"
+
+enum { SERVICES_MANY = 6000 };
+
+TestSuite(reconcile, .init = world_open, .fini = world_close, .timeout = 120);
+
+static void want_many(unsigned count)
+{
+    struct catalog *catalog = &world.deployd.catalog;
+    world.live = (struct live_row){ .generation = 7, .since = 8 }; /* it ran before */
+    world.deployd.boot.state = BOOT_RECONCILING;
+    for (unsigned i = 0; i < count; i++) {
+        char name[16];
+        struct service *service;
+        struct problem problem;
+        snprintf(name, sizeof name, "s%u", i);
+        cr_assert_eq(catalog_service_make(catalog, world.tenant, name, &service, &problem),
+                     STATUS_OK);
+        catalog_want(catalog, service, &world.live);
+    }
+}
+
+static unsigned count_state(enum service_state state)
+{
+    unsigned count = 0;
+    for (struct service *service = world.deployd.catalog.services; service != NULL;
+         service = service->hh.next)
+        count += service->state == state && service->queue == NULL;
+    return count;
+}
+
+Test(reconcile, thousands_of_operations_that_end_at_once_are_worked_off_in_turns)
+{
+    world.program_is_missing = true;
+    want_many(SERVICES_MANY);
+    reconcile_all(&world.deployd);
+    cr_assert_eq(count_state(SERVICE_failed), 0, "nothing is begun before the turn");
+    cr_assert(turn_step(&world.deployd), "it is too much for one turn");
+    cr_assert_gt(count_state(SERVICE_failed), 0);
+    cr_assert_lt(count_state(SERVICE_failed), SERVICES_MANY / 10, "others are served between");
+    cr_assert_eq(world.boots, 0);
+    world_turn();
+    cr_assert_eq(count_state(SERVICE_failed), SERVICES_MANY);
+    cr_assert_eq(world.deployd.reconcile.running, 0);
+    cr_assert_gt(world.boots, 0);
+}
+
+Test(reconcile, a_bounded_number_is_begun_and_more_as_they_end)
+{
+    want_many(RECONCILE_PARALLEL + 1);
+    for (struct service *service = world.tenant->services; service != NULL; service = service->next)
+        if (service->queue == NULL && service != world.service)
+            catalog_want(&world.deployd.catalog, service, &world.live);
+    world.tenant->supervisor.state = SUPERVISOR_DELAYED; /* so that they wait */
+    reconcile_all(&world.deployd);
+    world_turn();
+    cr_assert_eq(world.deployd.reconcile.running, RECONCILE_PARALLEL);
+    cr_assert_not_null(world.deployd.catalog.due);
+    world.live = (struct live_row){ 0 }; /* all killed meanwhile: each ends as it is looked at */
+    world_supervisor_ready();
+    world_nothing_asked();
+    cr_assert_eq(world.deployd.reconcile.running, 0);
+    cr_assert_null(world.deployd.catalog.due);
+}
+
+/* What was found to be due may be another one by the time that its turn has come. */
+Test(reconcile, a_stop_that_waited_while_its_service_was_deployed_again_stops_nothing)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    world.live = (struct live_row){ 0 };
+    catalog_want(&world.deployd.catalog, world.service, &world.live);
+    reconcile_all(&world.deployd);
+    cr_assert_eq(world.service->due, DUE_STOP);
+    world_runs(9, "");
+    world_nothing_asked();
+    world.live = (struct live_row){ 0 }; /* killed and gone from the log, held in another one */
+    world_nothing_asked();
+    cr_assert_eq(world.service->due, DUE_NOTHING);
+}
+
+Test(reconcile, a_pass_forgets_what_is_not_due_any_more)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    world.live = (struct live_row){ 0 };
+    catalog_want(&world.deployd.catalog, world.service, &world.live);
+    reconcile_all(&world.deployd);
+    cr_assert_eq(world.service->due, DUE_STOP);
+    world_runs(7, "");
+    reconcile_all(&world.deployd);
+    cr_assert_eq(world.service->due, DUE_NOTHING);
+    cr_assert_null(world.deployd.catalog.due);
+}
