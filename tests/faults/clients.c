@@ -55,9 +55,11 @@ static enum status insist(struct client *client, bool is_append, const char *met
             return status;
         }
         client->retries++;
-        if (took_ms > GIVE_UP_MS)
+        if (took_ms > GIVE_UP_MS) {
+            testbed_show_log(client->clients->bed);
             test_fail("client %u: %s got no answer in %d s, the last was %s %s", client->number,
                       method, GIVE_UP_MS / 1000, status_name(status), problem->message);
+        }
         sleep_ms(RETRY_MS);
     }
 }

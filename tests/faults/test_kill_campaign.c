@@ -114,10 +114,21 @@ static bool strike(struct testbed *bed, struct random *random, enum victim victi
     }
 }
 
+/* It may be killed, but it must not give up. */
+static void expect_solod(struct testbed *bed)
+{
+    if (process_is_alive(bed->solod))
+        return;
+    testbed_show_log(bed);
+    test_fail("solod has ended by itself with exit code %d", command_wait(bed->solod, 0));
+}
+
 static void await_ready(struct testbed *bed)
 {
-    if (!testbed_wait_ready(bed, 120000))
-        test_fail("Solo is not ready again after two minutes");
+    if (testbed_wait_ready(bed, 120000))
+        return;
+    testbed_show_log(bed);
+    test_fail("Solo is not ready again after two minutes");
 }
 
 Test(kill_campaign, nothing_acknowledged_is_lost, .timeout = 7000)
@@ -148,6 +159,7 @@ Test(kill_campaign, nothing_acknowledged_is_lost, .timeout = 7000)
         bool has_lost_all = false;
         for (size_t i = 0; i < KILLS_PER_ROUND && kills < wanted;) {
             sleep_ms((int)random_below(&random, PAUSE_MS_MAX));
+            expect_solod(&bed);
             enum victim victim = draw_victim(&random);
             if (!strike(&bed, &random, victim))
                 continue;

@@ -24,7 +24,13 @@ const char *__asan_default_options(void)
     return "detect_leaks=0";
 }
 
-enum { READY_MS = 60000, STOP_MS = 60000, ARGUMENTS_MAX = 64, ORDINARY_UID = 65534 };
+enum {
+    READY_MS = 60000,
+    STOP_MS = 60000,
+    ARGUMENTS_MAX = 64,
+    ORDINARY_UID = 65534,
+    SHOWN_BYTES = 20000
+};
 
 static const char *const solo_programs[] = { "solod",   "eventd",    "deployd",
                                              "tenantd", "recoveryd", "soloctl" };
@@ -142,12 +148,12 @@ char *testbed_program(const struct testbed *bed, const char *name, char path[409
     return path;
 }
 
-static void log_show(const struct testbed *bed)
+void testbed_show_log(const struct testbed *bed)
 {
     AUTO(buffer_close) struct buffer log = { .limit = 256 * 1024 * 1024 };
     if (file_read(bed->log, &log) != STATUS_OK)
         return;
-    size_t shown = log.size < 8000 ? log.size : 8000;
+    size_t shown = log.size < SHOWN_BYTES ? log.size : SHOWN_BYTES;
     fprintf(stderr, "--- the end of %s\n%.*s---\n", bed->log, (int)shown,
             (const char *)log.data + (log.size - shown));
 }
@@ -229,7 +235,7 @@ void testbed_start(struct testbed *bed)
     testbed_launch(bed, NULL);
     if (testbed_wait_ready(bed, READY_MS))
         return;
-    log_show(bed);
+    testbed_show_log(bed);
     test_fail("Solo did not become ready (solod %s)",
               process_is_alive(bed->solod) ? "still runs" : "has ended");
 }
@@ -241,7 +247,7 @@ int testbed_stop(struct testbed *bed)
     kill(bed->solod, SIGTERM);
     int exit_code = command_wait(bed->solod, STOP_MS);
     if (exit_code < 0) {
-        log_show(bed);
+        testbed_show_log(bed);
         test_fail("solod has not ended %d s after SIGTERM", STOP_MS / 1000);
     }
     bed->solod = 0;
@@ -304,13 +310,13 @@ void testbed_close(struct testbed *bed)
                                               "runtime error:", "assertion failed" };
     int exit_code = testbed_stop(bed);
     if (exit_code != 0) {
-        log_show(bed);
+        testbed_show_log(bed);
         test_fail("solod ended with exit code %d after SIGTERM", exit_code);
     }
     pid_t pids[1];
     if (testbed_processes(bed, pids, 1) != 0) {
         list_left_over(bed);
-        log_show(bed);
+        testbed_show_log(bed);
         test_fail("processes outlive Solo");
     }
     for (size_t i = 0; i < COUNT_OF(complaints); i++)
@@ -343,7 +349,7 @@ json_t *testbed_ask(const struct testbed *bed, const char *daemon, const char *m
     struct problem problem = { 0 };
     enum status status = testbed_call(bed, daemon, method, params, &result, &problem);
     if (status != STATUS_OK) {
-        log_show(bed);
+        testbed_show_log(bed);
         test_fail("%s: %s %s %s", method, status_name(status), problem.field, problem.message);
     }
     return result;

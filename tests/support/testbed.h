@@ -87,6 +87,8 @@ void testbed_recoveryd(const struct testbed *bed, struct result *result, ...)
 /* The environment of everything that is started, ended by NULL. */
 const char *const *testbed_environment(const struct testbed *bed);
 
+/* The end of what the programs have logged, to standard error. */
+void testbed_show_log(const struct testbed *bed);
 /* How often `text` stands in what the programs have logged so far. */
 size_t testbed_log_count(const struct testbed *bed, const char *text);
 
