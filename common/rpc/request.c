@@ -23,6 +23,8 @@ struct params {
     struct span map; /* what the method's table reads */
     struct span request_id, token;
     bool has_request_id, has_token;
+    struct span own[2]; /* the pairs of those two, in their order */
+    size_t own_count;
 };
 
 const struct rpc_route *request_route(const struct rpc_server *server, struct span name)
@@ -71,10 +73,12 @@ static enum status take_apart(struct rpc_call *call, struct span map, struct par
     struct reader reader = reader_of(map);
     uint32_t pairs, kept = 0;
     params->map = map;
+    params->own_count = 0;
     if (reader_map(&reader, &pairs) != STATUS_OK)
         return refuse(call, "params", "must be an array of one map");
-    struct reader begin = reader;
+    const uint8_t *from = reader.rest.data;
     for (uint32_t i = 0; i < pairs; i++) {
+        const uint8_t *pair = reader.rest.data;
         struct span key, object;
         bool is_own;
         if (reader_str(&reader, &key) != STATUS_OK)
@@ -82,21 +86,20 @@ static enum status take_apart(struct rpc_call *call, struct span map, struct par
         TRY(reader_any(&reader, &object));
         TRY(take_own_key(call, key, object, params, &is_own));
         kept += !is_own;
+        if (is_own) /* at most once each */
+            params->own[params->own_count++] = span_of(pair, (size_t)(reader.rest.data - pair));
     }
     if (kept == pairs)
         return STATUS_OK;
 
     buffer_clear(scratch);
     write_map(scratch, kept);
-    for (uint32_t i = 0; i < pairs; i++) {
-        struct span key, object;
-        TRY(reader_str(&begin, &key));
-        TRY(reader_any(&begin, &object));
-        if (span_equal(key, span_of_text("token")) || span_equal(key, span_of_text("request_id")))
-            continue;
-        write_text(scratch, key);
-        write_object(scratch, object);
+    for (size_t i = 0; i < params->own_count; i++) {
+        const struct span *own = &params->own[i];
+        buffer_append(scratch, from, (size_t)(own->data - from));
+        from = own->data + own->size;
     }
+    buffer_append(scratch, from, (size_t)(reader.rest.data - from));
     params->map = buffer_span(scratch);
     return scratch->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }

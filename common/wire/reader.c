@@ -118,6 +118,18 @@ enum status reader_map(struct reader *reader, uint32_t *count)
 
 enum status reader_any(struct reader *reader, struct span *object)
 {
+    struct token token;
+    enum token_result result = token_parse(reader->rest, &token);
+    bool is_container = token.type == WIRE_ARRAY || token.type == WIRE_MAP;
+    /* Nearly every value is a single token; the scanner keeps count of what contains others. */
+    if (result == TOKEN_WHOLE && !is_container) {
+        if (token.body_bytes > reader->rest.size - token.head_bytes)
+            return STATUS_INVALID_ARGUMENT;
+        size_t size = token.head_bytes + (size_t)token.body_bytes;
+        *object = span_of(reader->rest.data, size);
+        advance(reader, size);
+        return STATUS_OK;
+    }
     struct frame_scanner scanner = { 0 };
     bool is_complete;
     const char *rule;
