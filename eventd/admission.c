@@ -42,28 +42,30 @@ static enum status check_type(const struct caller *caller, const char *name, enu
     return STATUS_OK;
 }
 
-/* Without space, what is left is for ending things: a kill must not be refused because a disk is
- * full. And for the reports of sources: they are numbered without gaps, so behind one that is
- * refused the next ones, which end things, could not come. */
+/* Without space, what is left is for ending things and for bringing back what is wanted already: a
+ * kill or a recovery must not be refused because a disk is full. What grows is refused, unless a
+ * source numbered it: behind its refusal the source's next reports, which end things, could not
+ * come. */
 static enum status check_space(const struct event_store *store, enum event_type type,
                                bool has_source, struct problem *problem)
 {
     if (!store->db.is_short_of_space || has_source)
         return STATUS_OK;
     switch (type) {
-    case EVENT_service_killed:
-    case EVENT_service_completed:
-    case EVENT_service_deployment_failed:
-    case EVENT_service_stopped:
-    case EVENT_system_shutdown_started:
-    case EVENT_capability_revoked:
-        return STATUS_OK;
-    default:
+    case EVENT_APP:
+    case EVENT_tenant_created:
+    case EVENT_service_deployed:
+    case EVENT_capability_granted:
+    case EVENT_capability_denied:
+    case EVENT_secret_stored:
+    case EVENT_secret_access_denied:
         problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "",
-                    "the disk of the event store is full: only kills, revocations, a shutdown and "
-                    "what running services report are taken until there is space");
+                    "the disk of the event store is full: nothing new is taken until there is "
+                    "space; kills, revocations, recovery and a shutdown are");
         problem->retry_after_ms = RETRY_AFTER_FULL_MS;
         return STATUS_RESOURCE_EXHAUSTED;
+    default:
+        return STATUS_OK;
     }
 }
 
