@@ -2,8 +2,6 @@
  * commit. */
 #include "deployd/appends.h"
 
-#include "common/base/log.h"
-
 enum status append_send(struct deployd *deployd, const struct event_append_request *request,
                         const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
                         void *context)
@@ -48,24 +46,6 @@ struct event_append_request append_about_system(enum event_type type, const stru
         .source = "",
         .intent = "",
     };
-}
-
-static void on_forgotten_reply(void *context, enum status status, const struct problem *problem,
-                               const void *reply)
-{
-    (void)reply;
-    if (status != STATUS_OK && status != STATUS_CANCELLED)
-        log_warning("an event was not recorded", "type", (const char *)context, "reason",
-                    problem == NULL ? status_text(status) : problem->message);
-}
-
-void append_and_forget(struct deployd *deployd, const struct event_append_request *request)
-{
-    /* Names of types are constants, so they outlive the call. */
-    enum status status = append_send(deployd, request, NULL, APPEND_TIMEOUT_MS, on_forgotten_reply,
-                                     (void *)request->type);
-    if (status != STATUS_OK)
-        on_forgotten_reply((void *)request->type, status, NULL, NULL);
 }
 
 enum status append_problem(enum status status, const struct problem *said, const char *what,

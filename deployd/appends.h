@@ -25,9 +25,6 @@ struct event_append_request append_about_service(enum event_type type,
 /* And of one about the whole. */
 struct event_append_request append_about_system(enum event_type type, const struct buffer *payload);
 
-/* For events whose loss nobody waits for: a failure is logged. */
-void append_and_forget(struct deployd *deployd, const struct event_append_request *request);
-
 /* What goes wrong with an append, in words for the caller: *problem is filled from what eventd
  * said. Returns the status to answer with. */
 enum status append_problem(enum status status, const struct problem *said, const char *what,

@@ -1,6 +1,9 @@
 /* Reports are appended as they come, pipelined, and answered by eventd in their order. When eventd
- * refuses one, those behind it are refused as well (their numbers would leave a gap): the
- * supervisor's connection is then made anew and everything unacknowledged comes again. */
+ * refuses one, those behind it are refused as well (their numbers would leave a gap): after a pause
+ * the supervisor is asked for everything unacknowledged again.
+ *
+ * How many may be on their way is the supervisor's affair, who alone knows what was acknowledged to
+ * it: never more than the numbers of a source that eventd can still compare (tenantd/watch.c). */
 #include "deployd/reports.h"
 
 #include <stdio.h>
@@ -16,7 +19,8 @@
 #include "deployd/supervisors.h"
 
 enum {
-    PAYLOAD_BYTES_MAX = 16 * 1024,
+    PAYLOAD_BYTES_MAX =
+        SUPERVISOR_REPORT_BYTES_MAX + 32, /* with a generation that it did not name */
     CRASHES_PER_BATCH = 512,
     CRASH_BYTES_MAX = 512, /* of one event in a batch */
 };
@@ -53,10 +57,12 @@ static void on_appended(void *context, enum status status, const struct problem 
     struct supervisor *supervisor = sent->supervisor;
     struct deployd *deployd = supervisor->owner;
     (void)reply;
+    supervisor->reports_in_flight--;
     bool is_same =
         memcmp(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation) == 0;
     if (status == STATUS_OK) {
         deployd->counters.reports++;
+        supervisor->resync_ms = 0;
         if (is_same && sent->number > supervisor->acknowledged)
             supervisor->acknowledged = sent->number;
         deployd->is_acknowledging = true;
@@ -65,7 +71,6 @@ static void on_appended(void *context, enum status status, const struct problem 
         if (sent->is_completion && service != NULL)
             deployd_refresh(deployd, service);
     } else if (is_same) {
-        supervisor->reported = supervisor->acknowledged;
         supervisor_resync(supervisor, problem == NULL ? status_text(status) : problem->message);
     }
     free(sent);
@@ -129,7 +134,9 @@ static enum status report_append(struct supervisor *supervisor, struct span repo
         .intent = "",
     };
     enum status status = append_send(deployd, &request, NULL, 0, on_appended, sent);
-    if (status != STATUS_OK)
+    if (status == STATUS_OK)
+        supervisor->reports_in_flight++;
+    else
         free(sent);
     return status;
 }
@@ -137,8 +144,8 @@ static enum status report_append(struct supervisor *supervisor, struct span repo
 void reports_take(struct supervisor *supervisor, struct span report)
 {
     uint64_t number = map_u64(report, "number", 0);
-    if (number == 0 || number <= supervisor->reported)
-        return; /* on its way already, or recorded and not yet acknowledged */
+    if (number == 0 || number <= supervisor->reported || supervisor_is_resyncing(supervisor))
+        return; /* on its way already, recorded and not yet acknowledged, or comes again */
     if (number != supervisor->reported + 1 && supervisor->reported != 0) {
         supervisor_resync(supervisor, "a report is missing");
         return;
@@ -215,8 +222,7 @@ static void crashes_send(struct deployd *deployd, struct buffer *events, size_t 
     const struct uuid request_id = uuid_draw();
     const struct rpc_call_options options = {
         .flags = RPC_RETRY,
-        .timeout_ms = APPEND_TIMEOUT_MS,
-        .request_id = &request_id,
+        .request_id = &request_id, /* and no time limit: nobody else knows of them */
         .on_reply = on_crashes_recorded,
     };
     enum status status =

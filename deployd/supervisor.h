@@ -38,7 +38,7 @@ struct supervisor {
     struct deployd *owner;
     struct tenant *tenant;
     struct rpc_client *client; /* from greeting to lost */
-    struct ev_timer timer;     /* the pause, the check of the lock */
+    struct ev_timer timer;     /* the pause, the check of the lock; ready: the next resync */
     struct ev_io child;        /* spawning: pidfd of our child */
     struct ev_io process;      /* pidfd of the supervisor itself */
     int child_pid;
@@ -51,11 +51,12 @@ struct supervisor {
     uint64_t reported;     /* the greatest number whose report went to eventd */
     uint64_t acknowledged; /* by eventd */
     uint64_t acknowledged_sent;
-    unsigned reports_in_flight;
+    unsigned reports_in_flight; /* sent to eventd and not answered */
+    uint64_t watch;             /* handle of supervisor.watch */
+    uint64_t resync_ms;  /* the last pause before reports were asked for again, 0: none was */
     bool is_adopting;    /* boot waits for what it says */
     bool waits_for_slot; /* delayed: too many are being started at once */
     bool is_ending;      /* system.drain: not started again */
-    bool needs_resync;   /* the connection is made anew, for the reports that eventd did not take */
     bool has_complained; /* about its protocol */
     char problem[256];   /* why the last start failed */
 };

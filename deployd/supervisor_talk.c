@@ -84,6 +84,26 @@ static void on_watch_ended(void *context, enum status status, const struct probl
         supervisor_lose(supervisor, 0);
 }
 
+static enum status watch_ask(struct supervisor *supervisor)
+{
+    const struct supervisor_watch_request request = {};
+    const struct rpc_call_options options = {
+        .on_reply = on_watch_ended,
+        .on_notify = on_notify,
+        .context = supervisor,
+    };
+    return rpc_client_call(supervisor->client, &method_supervisor_watch, &request, &options,
+                           &supervisor->watch);
+}
+
+/* A supervisor has one watch: the older one ends there, and nobody listens to it here any more. */
+void supervisor_watch_again(struct supervisor *supervisor)
+{
+    rpc_client_cancel(supervisor->client, supervisor->watch);
+    if (watch_ask(supervisor) != STATUS_OK)
+        supervisor_lose(supervisor, RECONNECT_MS);
+}
+
 static void supervisor_listed(struct supervisor *supervisor)
 {
     struct deployd *deployd = supervisor->owner;
@@ -91,14 +111,7 @@ static void supervisor_listed(struct supervisor *supervisor)
          service = service->next)
         if (service->is_held && !service->is_seen)
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "its supervisor lost it");
-    const struct supervisor_watch_request request = {};
-    const struct rpc_call_options options = {
-        .on_reply = on_watch_ended,
-        .on_notify = on_notify,
-        .context = supervisor,
-    };
-    if (rpc_client_call(supervisor->client, &method_supervisor_watch, &request, &options, NULL) !=
-        STATUS_OK) {
+    if (watch_ask(supervisor) != STATUS_OK) {
         supervisor_lose(supervisor, RECONNECT_MS);
         return;
     }

@@ -6,5 +6,7 @@
 /* Moves to `greeting`: connects, says hello, has it list what it holds, and watches; `ready` then,
  * or `lost`. */
 void supervisor_greet(struct supervisor *supervisor);
+/* The watch anew, on the same connection: all rows and all unacknowledged reports come again. */
+void supervisor_watch_again(struct supervisor *supervisor);
 
 #endif

@@ -27,7 +27,9 @@
 
 enum {
     SPAWN_MS_MAX = 10 * 1000,
-    RESYNC_MS = 1000,
+    RESYNC_MS_FIRST = 1000,
+    RESYNC_MS_MAX = 30 * 1000,
+    RESYNC_WAIT_MS = 100, /* for answers that are on their way */
     DELAY_MS_FIRST = 100,
     DELAY_MS_MAX = 10 * 1000,
     STEADY_MS = 10 * 1000, /* ready for as long as this: the next death is a first one */
@@ -299,9 +301,16 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
         if (!ev_is_active(&supervisor->process) && !lock_is_held(supervisor))
             supervisor_died(supervisor);
         break;
+    case SUPERVISOR_READY:
+        if (supervisor->reports_in_flight > 0) {
+            supervisor_timer_set(supervisor, RESYNC_WAIT_MS, 0);
+            break;
+        }
+        supervisor->reported = supervisor->acknowledged;
+        supervisor_watch_again(supervisor);
+        break;
     case SUPERVISOR_LOST:
         client_close(supervisor);
-        supervisor->needs_resync = false;
         if (ev_is_active(&supervisor->process) || lock_is_held(supervisor))
             supervisor_greet(supervisor);
         else
@@ -358,12 +367,18 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
 
 void supervisor_resync(struct supervisor *supervisor, const char *reason)
 {
-    if (supervisor->needs_resync || supervisor->state != SUPERVISOR_READY)
+    if (supervisor->state != SUPERVISOR_READY || supervisor_is_resyncing(supervisor))
         return;
+    uint64_t delay_ms = supervisor->resync_ms == 0 ? RESYNC_MS_FIRST : 2 * supervisor->resync_ms;
+    supervisor->resync_ms = delay_ms < RESYNC_MS_MAX ? delay_ms : RESYNC_MS_MAX;
     log_warning("a supervisor's reports are asked for again", "tenant", supervisor->tenant->name,
-                "reason", reason);
-    supervisor->needs_resync = true;
-    supervisor_lose(supervisor, RESYNC_MS);
+                "after_ms", NUMBER(supervisor->resync_ms), "reason", reason);
+    supervisor_timer_set(supervisor, supervisor->resync_ms, 0);
+}
+
+bool supervisor_is_resyncing(const struct supervisor *supervisor)
+{
+    return supervisor->state == SUPERVISOR_READY && ev_is_active(&supervisor->timer);
 }
 
 void supervisor_kill(struct supervisor *supervisor)

@@ -25,9 +25,11 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
 /* Takes a service_row over that it sent. */
 void supervisor_take_row(struct supervisor *supervisor, struct span row);
 
-/* Gives the connection up and makes it anew after a moment: all unacknowledged reports come again.
- */
+/* Has all unacknowledged reports sent again, after a pause that grows while eventd does not take
+ * them. Nothing else of the connection is touched. */
 void supervisor_resync(struct supervisor *supervisor, const char *reason);
+/* Reports that come before that are of no use. */
+bool supervisor_is_resyncing(const struct supervisor *supervisor);
 /* Past the end of a shutdown: SIGKILL to the supervisor, which ends everything of its tenant. */
 void supervisor_kill(struct supervisor *supervisor);
 void supervisor_close(struct supervisor *supervisor);

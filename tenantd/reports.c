@@ -11,8 +11,6 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
-enum { REPORT_BYTES_MAX = 16 * 1024 };
-
 void reports_close(struct reports *reports)
 {
     for (struct report *report = reports->first, *next; report != NULL; report = next) {
@@ -71,7 +69,7 @@ static void miss(struct reports *reports, const struct report_content *content)
 
 void reports_add(struct reports *reports, const struct report_content *content)
 {
-    AUTO(buffer_close) struct buffer buffer = { .limit = REPORT_BYTES_MAX };
+    AUTO(buffer_close) struct buffer buffer = { .limit = SUPERVISOR_REPORT_BYTES_MAX };
     size_t places =
         content->is_folding ? REPORTS_UNACKNOWLEDGED_MAX : (size_t)REPORTS_PLACES_ORDINARY;
     if (reports->count >= places) {

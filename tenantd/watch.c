@@ -1,5 +1,9 @@
 /* Sends from the supervisor's list of changed services and from its queue of reports; keeps
- * nothing. */
+ * nothing.
+ *
+ * Only the oldest REPORTS_SENT_MAX reports are ever sent. What was sent may be in the event log
+ * without our knowing; the log compares a bounded number of a source's newest reports, and what is
+ * sent again must be among them. */
 #include "tenantd/watch.h"
 
 #include <utlist.h>
@@ -55,6 +59,7 @@ static void on_drained(struct rpc_call *call)
 {
     struct supervisor *supervisor = call->user;
     supervisor->watch.is_paused = false;
+    watch_pump(supervisor); /* nothing else may happen for long */
 }
 
 /* false when the watch has to wait or has gone. */
@@ -96,9 +101,11 @@ void watch_pump(struct supervisor *supervisor)
     while (supervisor->changed != NULL && may_send(supervisor))
         send_row(supervisor, supervisor->changed);
     struct report *report = supervisor->reports.first;
+    uint64_t end = report == NULL ? 0 : report->number + REPORTS_SENT_MAX;
     while (report != NULL && report->number < supervisor->watch.next_report)
         report = report->next;
-    for (; report != NULL && supervisor->changed == NULL && may_send(supervisor);
+    for (; report != NULL && report->number < end && supervisor->changed == NULL &&
+           may_send(supervisor);
          report = report->next) {
         supervisor->watch.next_report = report->number + 1;
         send(supervisor, "supervisor.report", span_of(report->packed, report->size));

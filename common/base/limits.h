@@ -45,6 +45,8 @@ enum {
     REASON_BYTES_MAX = 256,
     OPERATIONS_QUEUED_MAX = 64, /* requests waiting for one service */
     REPORTS_UNACKNOWLEDGED_MAX = 16384,
+    REPORTS_SENT_MAX = 256, /* unacknowledged ones that a supervisor has sent */
+    SUPERVISOR_REPORT_BYTES_MAX = 16 * 1024,
     LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
 
     /* connections */
@@ -66,6 +68,8 @@ _Static_assert(EVENT_RECORD_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERH
                "an event's payload must fit into a record");
 _Static_assert(EVENT_PAYLOAD_BYTES_MAX >= SPEC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "the payload of service_deployed holds the complete spec");
+_Static_assert((int)REPORTS_SENT_MAX <= (int)SOURCE_WINDOW,
+               "a report that is sent again can be compared with the first one");
 _Static_assert(SPEC_BYTES_MAX >= SPEC_CODE_BYTES_MAX + 64 * 1024, "a spec holds its code");
 _Static_assert(UNREAD_BYTES_MAX > 2 * FRAME_BYTES_MAX, "a client may be one big answer behind");
 

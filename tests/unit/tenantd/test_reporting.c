@@ -145,3 +145,31 @@ Test(reporting, a_list_of_many_comes_in_order_and_in_pages)
     cr_assert_str_eq(last, "");
     bed_close(&bed);
 }
+
+/* What was sent may be in the log already: the log must be able to compare it when it comes again.
+ */
+Test(reporting, no_more_reports_are_sent_than_the_log_can_compare)
+{
+    enum { RESTARTS = REPORTS_SENT_MAX / 2 + 4 }; /* two reports each */
+    bed_open(&bed, NULL);
+    start_some("s", 1);
+    for (int i = 0; i < RESTARTS; i++)
+        cr_assert_eq(bed_restart(&bed, "s0", 10, 10, NULL), STATUS_OK);
+    bed_watch(&bed);
+    while (bed.report_count < REPORTS_SENT_MAX)
+        bed_turn(&bed, 5);
+    bed_turn(&bed, 50);
+    cr_assert_eq(bed.report_count, REPORTS_SENT_MAX);
+    cr_assert_eq(bed.reports[REPORTS_SENT_MAX - 1].number, REPORTS_SENT_MAX);
+    acknowledge(2);
+    while (bed.report_count < REPORTS_SENT_MAX + 2)
+        bed_turn(&bed, 5);
+    reconnect();
+    while (bed.report_count < REPORTS_SENT_MAX)
+        bed_turn(&bed, 5);
+    cr_assert_eq(bed.reports[0].number, 3);
+    acknowledge(REPORTS_SENT_MAX + 2);
+    while (bed.reports[bed.report_count - 1].number < 2 * RESTARTS + 1)
+        bed_turn(&bed, 5);
+    bed_close(&bed);
+}

@@ -1,0 +1,219 @@
+/* A supervisor's reports on their way into the log: in order, once, and again when it refused. */
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/reports.h"
+#include "deployd/supervisors.h"
+#include "tests/support/criterion.h"
+
+enum { SENT_MAX = 16 };
+
+static struct {
+    struct deployd deployd;
+    struct tenant *tenant;
+    struct supervisor *supervisor;
+    struct {
+        uint64_t number;
+        size_t payload_bytes;
+        rpc_on_reply on_reply;
+        void *context;
+    } sent[SENT_MAX];
+    size_t count;
+    unsigned resyncs;
+    uint64_t acknowledged;
+    bool is_resyncing, is_full;
+} world;
+
+enum status append_send(struct deployd *deployd, const struct event_append_request *request,
+                        const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
+                        void *context)
+{
+    (void)deployd, (void)request_id;
+    cr_assert_eq(timeout_ms, 0, "a report waits for as long as eventd is away");
+    if (world.is_full)
+        return STATUS_RESOURCE_EXHAUSTED;
+    cr_assert_lt(world.count, SENT_MAX);
+    world.sent[world.count].number = request->source_number;
+    world.sent[world.count].payload_bytes = request->payload.size;
+    world.sent[world.count].on_reply = on_reply;
+    world.sent[world.count++].context = context;
+    return STATUS_OK;
+}
+
+struct event_append_request append_about_service(enum event_type type,
+                                                 const struct service *service,
+                                                 char subject[SUBJECT_BYTES],
+                                                 const struct buffer *payload)
+{
+    (void)type, (void)service, (void)subject, (void)payload;
+    return (struct event_append_request){ 0 };
+}
+
+enum status deployd_refresh(struct deployd *deployd, struct service *service)
+{
+    (void)deployd, (void)service;
+    return STATUS_OK;
+}
+
+void supervisor_resync(struct supervisor *supervisor, const char *reason)
+{
+    (void)supervisor, (void)reason;
+    world.resyncs += !world.is_resyncing;
+    world.is_resyncing = true;
+}
+
+bool supervisor_is_resyncing(const struct supervisor *supervisor)
+{
+    (void)supervisor;
+    return world.is_resyncing;
+}
+
+enum status supervisor_call(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
+                            void *context)
+{
+    (void)supervisor, (void)timeout_ms, (void)on_reply, (void)context;
+    cr_assert_eq(method, &method_supervisor_ack);
+    world.acknowledged = ((const struct supervisor_ack_request *)request)->number;
+    return STATUS_OK;
+}
+
+enum status rpc_client_call(struct rpc_client *client, const struct method *method,
+                            const void *request, const struct rpc_call_options *options,
+                            uint64_t *handle)
+{
+    (void)client, (void)request, (void)options, (void)handle;
+    cr_assert_eq(method, &method_event_append_batch);
+    return STATUS_OK;
+}
+
+static void open(void)
+{
+    struct problem problem;
+    log_setup("test", LOG_LEVEL_ERROR);
+    cr_assert_eq(catalog_tenant_make(&world.deployd.catalog, "acme", &world.tenant, &problem),
+                 STATUS_OK);
+    world.supervisor = &world.tenant->supervisor;
+    world.supervisor->owner = &world.deployd;
+    world.supervisor->tenant = world.tenant;
+    world.supervisor->state = SUPERVISOR_READY;
+}
+
+static void end(void)
+{
+    for (size_t i = 0; i < world.count; i++)
+        world.sent[i].on_reply(world.sent[i].context, STATUS_OK, NULL, NULL);
+    catalog_close(&world.deployd.catalog);
+}
+
+TestSuite(reports, .init = open, .fini = end);
+
+static void report_sized(uint64_t number, const char *type, size_t text_bytes)
+{
+    AUTO(buffer_close) struct buffer map = { .limit = 1 << 20 };
+    static char text[SUPERVISOR_REPORT_BYTES_MAX + 1];
+    memset(text, 'x', text_bytes);
+    text[text_bytes] = '\0';
+    write_map(&map, 5);
+    write_str(&map, "number");
+    write_u64(&map, number);
+    write_str(&map, "type");
+    write_str(&map, type);
+    write_str(&map, "name");
+    write_str(&map, "api");
+    write_str(&map, "generation");
+    write_u64(&map, 7);
+    write_str(&map, "payload");
+    write_map(&map, 1);
+    write_str(&map, "r");
+    write_str(&map, text);
+    reports_take(world.supervisor, buffer_span(&map));
+}
+
+static void report(uint64_t number)
+{
+    report_sized(number, "service_started", 3);
+}
+
+static void answer(enum status status)
+{
+    cr_assert_gt(world.count, 0);
+    rpc_on_reply on_reply = world.sent[0].on_reply;
+    void *context = world.sent[0].context;
+    memmove(world.sent, world.sent + 1, --world.count * sizeof world.sent[0]);
+    on_reply(context, status, NULL, NULL);
+}
+
+Test(reports, each_is_appended_once_and_acknowledged_when_it_is_in_the_log)
+{
+    report(1);
+    report(2);
+    report(2);
+    report(1);
+    cr_assert_eq(world.count, 2);
+    cr_assert_eq(world.supervisor->reports_in_flight, 2);
+    reports_acknowledge(&world.deployd);
+    cr_assert_eq(world.acknowledged, 0);
+    answer(STATUS_OK);
+    reports_acknowledge(&world.deployd);
+    cr_assert_eq(world.acknowledged, 1);
+    answer(STATUS_OK);
+    reports_acknowledge(&world.deployd);
+    cr_assert_eq(world.acknowledged, 2);
+    cr_assert_eq(world.supervisor->reports_in_flight, 0);
+    cr_assert_eq(world.resyncs, 0);
+}
+
+Test(reports, a_deployd_that_has_come_back_goes_on_in_the_middle)
+{
+    report(41);
+    report(42);
+    cr_assert_eq(world.count, 2);
+    cr_assert_eq(world.resyncs, 0);
+}
+
+Test(reports, a_refusal_has_them_sent_again_and_nothing_is_appended_before)
+{
+    report(1);
+    report(2);
+    report(3);
+    answer(STATUS_OK);
+    answer(STATUS_RESOURCE_EXHAUSTED);
+    answer(STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(world.resyncs, 1);
+    report(4);
+    cr_assert_eq(world.count, 0, "its number would leave a gap");
+    cr_assert_eq(world.supervisor->reports_in_flight, 0);
+    cr_assert_eq(world.supervisor->state, SUPERVISOR_READY, "services are looked after meanwhile");
+    world.is_resyncing = false;
+    world.supervisor->reported = world.supervisor->acknowledged; /* as the resync does */
+    report(2);
+    report(3);
+    cr_assert_eq(world.count, 2);
+}
+
+Test(reports, a_gap_and_a_full_client_have_them_sent_again)
+{
+    report(1);
+    report(3);
+    cr_assert_eq(world.resyncs, 1);
+    cr_assert_eq(world.count, 1);
+    world.is_resyncing = false;
+    world.is_full = true;
+    report(2);
+    cr_assert_eq(world.resyncs, 2);
+    cr_assert_eq(world.supervisor->reported, 1);
+}
+
+Test(reports, the_greatest_report_of_a_supervisor_passes)
+{
+    report_sized(1, "service_crashed", SUPERVISOR_REPORT_BYTES_MAX - 64);
+    cr_assert_eq(world.count, 1);
+    cr_assert_gt(world.sent[0].payload_bytes, SUPERVISOR_REPORT_BYTES_MAX - 64);
+    report_sized(2, "service_deployed", 3); /* is not for supervisors to say */
+    cr_assert_eq(world.count, 1);
+    cr_assert_eq(world.resyncs, 1);
+}
