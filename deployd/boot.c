@@ -120,12 +120,23 @@ static void on_run_recorded(void *context, enum status status, const struct prob
     adopt_step(deployd);
 }
 
+/* Says nothing against the store: it is not there yet, or has no reader's place free. */
+static bool is_passing(enum status status)
+{
+    return status == STATUS_NOT_FOUND || status == STATUS_UNAVAILABLE ||
+           status == STATUS_RESOURCE_EXHAUSTED;
+}
+
 static void run_step(struct deployd *deployd)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
     struct run_record record;
     deployd->boot.state = BOOT_RECORDING_RUN;
     enum status status = event_map_run(&deployd->map, &record);
+    if (is_passing(status)) {
+        timer_set(deployd, MAP_RETRY_MS);
+        return;
+    }
     if (status != STATUS_OK) {
         boot_damaged(deployd, status_text(status));
         return;
@@ -159,7 +170,7 @@ static void map_step(struct deployd *deployd)
         status = reconcile_load_wanted(deployd);
     if (status == STATUS_OK)
         run_step(deployd);
-    else if (status == STATUS_NOT_FOUND || status == STATUS_UNAVAILABLE)
+    else if (is_passing(status))
         timer_set(deployd, MAP_RETRY_MS); /* eventd answers, so its store will be there at once */
     else
         boot_damaged(deployd, status_text(status));
