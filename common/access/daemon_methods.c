@@ -42,11 +42,6 @@ void daemon_health_set(const char *state, const char *format, ...)
     va_end(arguments);
 }
 
-const char *daemon_health_state(void)
-{
-    return daemon_state.state;
-}
-
 enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request,
                                void *reply)
 {

@@ -18,7 +18,6 @@ void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route
 /* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. */
 void daemon_health_set(const char *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-const char *daemon_health_state(void);
 
 enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request,
                                void *reply);

@@ -206,13 +206,6 @@ enum status table_cursor_next(struct table_cursor *cursor, struct span *key, str
     return move(cursor, MDB_NEXT, &k, key, value, &seal);
 }
 
-enum status table_cursor_previous(struct table_cursor *cursor, struct span *key, struct span *value)
-{
-    MDB_val k;
-    struct hash seal;
-    return move(cursor, MDB_PREV, &k, key, value, &seal);
-}
-
 enum status table_verify(struct db_txn *txn, unsigned table)
 {
     ensure(schema_of(txn, table)->flags & TABLE_DIGEST);

@@ -37,8 +37,6 @@ enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struc
                               struct span *value);
 enum status table_cursor_last(struct table_cursor *cursor, struct span *key, struct span *value);
 enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value);
-enum status table_cursor_previous(struct table_cursor *cursor, struct span *key,
-                                  struct span *value);
 
 /* A number as a key that sorts: 8 bytes, big-endian. */
 struct table_number {

@@ -111,11 +111,6 @@ void rpc_client_close(struct rpc_client **client)
     client_link_close(closed);
 }
 
-bool rpc_client_is_connected(const struct rpc_client *client)
-{
-    return client->state == CLIENT_READY;
-}
-
 size_t rpc_client_pending(const struct rpc_client *client)
 {
     return client->pending.count;

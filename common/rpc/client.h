@@ -48,7 +48,6 @@ enum status rpc_client_open(struct rpc_client **client, struct ev_loop *loop,
                             const struct rpc_client_options *options);
 /* Ends every pending call with `cancelled`, without calling back, and closes. */
 void rpc_client_close(struct rpc_client **client);
-bool rpc_client_is_connected(const struct rpc_client *client);
 size_t rpc_client_pending(const struct rpc_client *client);
 
 /* Called once per call, never from within rpc_client_call. `reply` is NULL on failure; it and the

@@ -60,14 +60,6 @@ static const struct {
     { &registry_schema, NULL },
 };
 
-const struct db_schema *schema_find(const char *name)
-{
-    for (size_t i = 0; i < COUNT_OF(stores); i++)
-        if (strcmp(stores[i].schema->name, name) == 0)
-            return stores[i].schema;
-    return NULL;
-}
-
 void schema_probe_if_asked(int argc, char **argv)
 {
     if (argc != 4 || strcmp(argv[1], "--probe-store") != 0)

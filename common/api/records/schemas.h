@@ -21,9 +21,6 @@ enum registry_table {
 };
 extern const struct db_schema registry_schema;
 
-/* The store of a name ("events", "registry"), for --probe-store; NULL for none. */
-const struct db_schema *schema_find(const char *name);
-
 /* What every program that opens a store calls first in main: when argv asks for --probe-store NAME
  * DIR it runs the probe (for events: with the last 1,000 records and their chain) and exits. */
 void schema_probe_if_asked(int argc, char **argv);
