@@ -15,9 +15,6 @@ enum { AT_FIRST = HASH_BYTES, AT_COUNT = AT_FIRST + 8, AT_INTENT = AT_COUNT + 4 
 
 static const char forgotten_key[] = "requests.forgotten";
 
-/* A clock that is a little ahead is no reason to refuse. */
-enum { AHEAD_MS_MAX = 60 * 60 * 1000 };
-
 static struct span id_key(const struct uuid *id)
 {
     return span_of(id->bytes, UUID_BYTES);
@@ -36,7 +33,7 @@ static enum status check_age(const struct uuid *id, uint64_t now_ms, struct prob
     uint64_t drawn_ms = uuid_milliseconds(id);
     if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
         return refuse_old(problem, "24 hours");
-    if (drawn_ms > now_ms + AHEAD_MS_MAX)
+    if (drawn_ms > now_ms + REQUESTS_AHEAD_MS_MAX)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
                            "was drawn more than an hour in the future: set the caller's clock");
     return STATUS_OK;

@@ -26,6 +26,7 @@ enum {
     /* requests that can be repeated */
     REQUESTS_KEPT_MAX = 1 << 20,
     REQUESTS_KEPT_MS = 24 * 60 * 60 * 1000,
+    REQUESTS_AHEAD_MS_MAX = 60 * 60 * 1000, /* a caller's clock that is a little ahead is fine */
     SOURCE_WINDOW = 1024, /* newest numbers of a source whose bodies can be compared */
     SOURCES_MAX = 4096,
 
@@ -55,10 +56,17 @@ enum {
     CONNECTIONS_PER_UID_MAX = 512,
     CALLS_PER_CONNECTION_MAX = 256,
     CALLS_MAX = 32768,
+    CALLS_RESERVED = 1024, /* beyond those, for METHOD_URGENT */
+    BIG_FRAMES_MAX = 64,   /* above FRAME_BYTES_SMALL, arriving at once */
     FRAME_COMPLETE_MS_MAX = 10 * 1000,
     CONNECTION_IDLE_MS_MAX = 10 * 60 * 1000,
     UNREAD_BYTES_MAX = 4 * 1024 * 1024,
+    UNREAD_BYTES_TOTAL_MAX = 64 * 1024 * 1024,
+    UNREAD_MS_MAX = 60 * 1000,
     CLIENT_PENDING_MAX = 16384,
+    BATCH_ANSWERS_MAX = 4096, /* answers that wait for one commit */
+    BATCH_ANSWER_BYTES_MAX = 4 * FRAME_BYTES_MAX,
+    BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
     WATCHES_MAX = 512, /* live tails of the event log at once */
 };
 

@@ -15,7 +15,6 @@ enum {
     TOKEN_BYTES_MAX = 256,
     SCRATCH_BYTES_KEPT = 16 * 1024,
     RETRY_AFTER_CALLS_MS = 200,
-    REQUEST_AHEAD_MS_MAX = 60 * 60 * 1000,
 };
 
 /* A request's params taken apart. */
@@ -129,7 +128,7 @@ static enum status read_request_id(struct rpc_call *call, const struct params *p
         return refuse(call, "request_id", "must be a UUID of version 7");
     uint64_t now_ms = clock_wall_ns() / 1000000u;
     uint64_t drawn_ms = uuid_milliseconds(&call->request_id);
-    if (drawn_ms > now_ms + REQUEST_AHEAD_MS_MAX)
+    if (drawn_ms > now_ms + REQUESTS_AHEAD_MS_MAX)
         return refuse(call, "request_id", "was drawn more than an hour from now: check the clock");
     if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
         return refuse(call, "request_id", "is older than answers are kept (24 hours)");

@@ -18,10 +18,6 @@
 enum {
     ACCEPTED_PER_TURN_MAX = 64,
     RETRY_AFTER_CONNECTIONS_MS = 1000,
-    CALLS_RESERVED = 1024,
-    BIG_FRAMES_MAX = 64,
-    UNREAD_BYTES_TOTAL_MAX = 64 * 1024 * 1024,
-    UNREAD_MS_MAX = 60 * 1000,
     ARENA_BYTES_MAX = 4 * FRAME_BYTES_MAX,
 };
 static const double accept_pause_s = 0.1;

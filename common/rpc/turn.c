@@ -20,9 +20,6 @@
 #include "common/rpc/message.h"
 
 enum {
-    BATCH_ANSWERS_MAX = 4096,
-    BATCH_ANSWER_BYTES_MAX = 4 * FRAME_BYTES_MAX,
-    BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
     BATCH_BYTES_KEPT = 4096,
     RETRY_AFTER_COMMIT_MS = 1000,
     COLLECT_PART = 8, /* of the last commit's duration */
