@@ -113,6 +113,11 @@ void log_set_level(enum log_level level)
     least_level = level;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
 enum status log_level_parse(const char *text, enum log_level *level)
 {
     for (int i = 0; i <= LOG_LEVEL_ERROR; i++)

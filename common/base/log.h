@@ -18,6 +18,7 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 void log_setup(const char *program, enum log_level level);
 void log_set_level(enum log_level level);
 enum status log_level_parse(const char *text, enum log_level *level);
+const char *log_level_name(enum log_level level); /* "warning" */
 
 void log_write(enum log_level level, const char *what, ...);
 enum status log_write_failure(enum status status, const char *what, ...);
