@@ -2,8 +2,6 @@
  * short patience, because a dry run must answer also when everything is down or hangs. */
 #include "recoveryd/actual.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
 #include "common/db/table.h"
 #include "common/plan/plan.h"
@@ -29,8 +28,6 @@ enum {
     ANSWER_BYTES_MAX = 4 * 1024 * 1024,
     ACTUAL_MAX = 2 * SERVICES_MAX,
 };
-
-static const char lock_suffix[] = ".lock";
 
 /* --- the list --- */
 
@@ -160,94 +157,98 @@ static bool is_listening(const char *path)
     return unix_socket_connect(path, &fd) == STATUS_OK;
 }
 
+/* One page of a list: its rows, and what the next one begins after. */
+struct page {
+    struct span services;
+    const char *next;
+};
+typedef enum status page_ask(struct peer *peer, const char *after, struct arena *arena,
+                             struct page *page, struct problem *problem);
+
+static enum status ask_page_of_deployd(struct peer *peer, const char *after, struct arena *arena,
+                                       struct page *page, struct problem *problem)
+{
+    struct service_list_request request = { .tenant = "", .after = after };
+    struct service_list_reply reply = { 0 };
+    TRY(peer_ask(peer, &method_service_list, &request, arena, &reply, problem));
+    *page = (struct page){ reply.services, reply.next };
+    return STATUS_OK;
+}
+
+static enum status ask_page_of_supervisor(struct peer *peer, const char *after, struct arena *arena,
+                                          struct page *page, struct problem *problem)
+{
+    struct supervisor_list_request request = { .after = after };
+    struct supervisor_list_reply reply = { 0 };
+    TRY(peer_ask(peer, &method_supervisor_list, &request, arena, &reply, problem));
+    *page = (struct page){ reply.services, reply.next };
+    return STATUS_OK;
+}
+
+/* Every page of who listens at `path`. `is_silent` when an answer did not come. */
+static enum status ask_all(const char *path, page_ask *ask, struct actual *actual, bool *is_silent,
+                           struct problem *problem)
+{
+    AUTO(peer_close) struct peer peer = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
+    char after[SERVICE_KEY_BYTES] = "";
+    TRY(peer_open(&peer, path));
+    do {
+        struct page page = { .next = "" };
+        enum status status = ask(&peer, after, &arena, &page, problem);
+        *is_silent = is_absence(status);
+        TRY(status);
+        TRY(add_rows(actual, page.services));
+        snprintf(after, sizeof after, "%s", page.next);
+        arena_reset(&arena);
+    } while (after[0] != '\0');
+    return STATUS_OK;
+}
+
 /* unavailable when nobody answers; then nothing has been added. */
 static enum status ask_deployd(const struct settings *settings, struct actual *actual)
 {
     char path[4096];
-    TRY(path_join(path, settings->run_dir, "deployd.sock"));
+    bool is_silent = false;
+    struct problem problem = { 0 };
+    TRY(run_socket_path(path, settings->run_dir, "deployd"));
     if (!is_listening(path))
         return STATUS_UNAVAILABLE;
-    AUTO(peer_close) struct peer peer = { 0 };
-    TRY(peer_open(&peer, path));
-    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
-    char after[SERVICE_KEY_BYTES] = "";
-    do {
-        struct service_list_request request = { .tenant = "", .after = after };
-        struct service_list_reply reply = { 0 };
-        struct problem problem = { 0 };
-        enum status status =
-            peer_ask(&peer, &method_service_list, &request, &arena, &reply, &problem);
-        if (status != STATUS_OK) {
-            actual->count = 0;
-            if (is_absence(status))
-                return STATUS_UNAVAILABLE;
-            return log_failure(status, "ask deployd what runs", "socket", path, "reason",
-                               problem.message);
-        }
-        TRY(add_rows(actual, reply.services));
-        snprintf(after, sizeof after, "%s", reply.next);
-        arena_reset(&arena);
-    } while (after[0] != '\0');
-    actual->source = "deployd";
-    return STATUS_OK;
-}
-
-static enum status ask_supervisor(const char *folder, const char *tenant, struct actual *actual)
-{
-    char path[4096], name[NAME_BYTES_MAX + 8];
-    snprintf(name, sizeof name, "%s.sock", tenant);
-    TRY(path_join(path, folder, name));
-    AUTO(peer_close) struct peer peer = { 0 };
-    TRY(peer_open(&peer, path));
-    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
-    char after[NAME_BYTES_MAX + 1] = "";
-    do {
-        struct supervisor_list_request request = { .after = after };
-        struct supervisor_list_reply reply = { 0 };
-        struct problem problem = { 0 };
-        enum status status =
-            peer_ask(&peer, &method_supervisor_list, &request, &arena, &reply, &problem);
-        if (status != STATUS_OK) {
-            log_warning("a supervisor does not answer; its services are taken as not running",
-                        "tenant", tenant, "status", status_name(status), "reason", problem.message);
-            return is_absence(status) ? STATUS_OK : status;
-        }
-        size_t first = actual->count;
-        TRY(add_rows(actual, reply.services));
-        for (size_t i = first; i < actual->count; i++)
-            actual->services[i].is_held = true;
-        snprintf(after, sizeof after, "%s", reply.next);
-        arena_reset(&arena);
-    } while (after[0] != '\0');
-    return STATUS_OK;
-}
-
-/* Every tenant whose lock is held. */
-static enum status ask_supervisors(const char *folder, struct actual *actual)
-{
-    DIR *list = opendir(folder);
-    if (list == NULL)
-        return errno == ENOENT ? STATUS_OK
-                               : log_failure(status_from_errno(errno), "list supervisors", "path",
-                                             folder, "reason", strerror(errno));
-    enum status status = STATUS_OK;
-    const struct dirent *entry;
-    while (status == STATUS_OK && (entry = readdir(list)) != NULL) {
-        size_t size = strlen(entry->d_name), suffix = strlen(lock_suffix);
-        char tenant[NAME_BYTES_MAX + 1], path[4096];
-        if (size <= suffix || size - suffix > NAME_BYTES_MAX ||
-            strcmp(entry->d_name + size - suffix, lock_suffix) != 0)
-            continue;
-        snprintf(tenant, sizeof tenant, "%.*s", (int)(size - suffix), entry->d_name);
-        bool is_held = false;
-        status = path_join(path, folder, entry->d_name);
-        if (status == STATUS_OK && name_is_valid(tenant))
-            status = file_lock_is_held(path, &is_held);
-        if (status == STATUS_OK && is_held)
-            status = ask_supervisor(folder, tenant, actual);
+    enum status status = ask_all(path, ask_page_of_deployd, actual, &is_silent, &problem);
+    if (status == STATUS_OK) {
+        actual->source = "deployd";
+        return STATUS_OK;
     }
-    closedir(list);
-    return status;
+    actual->count = 0;
+    if (is_silent)
+        return STATUS_UNAVAILABLE;
+    if (problem.message[0] == '\0') /* its answer could not be used: told where that was seen */
+        return status;
+    return log_failure(status, "ask deployd what runs", "socket", path, "reason", problem.message);
+}
+
+struct supervisors {
+    const struct settings *settings;
+    struct actual *actual;
+};
+
+static enum status ask_supervisor(void *context, const char *tenant)
+{
+    const struct supervisors *supervisors = context;
+    struct actual *actual = supervisors->actual;
+    char path[4096];
+    bool is_silent = false;
+    struct problem problem = { 0 };
+    size_t first = actual->count;
+    TRY(tenant_socket_path(path, supervisors->settings->run_dir, tenant));
+    enum status status = ask_all(path, ask_page_of_supervisor, actual, &is_silent, &problem);
+    for (size_t i = first; i < actual->count; i++)
+        actual->services[i].is_held = true;
+    if (!is_silent)
+        return status;
+    log_warning("a supervisor does not answer; its services are taken as not running", "tenant",
+                tenant, "status", status_name(status), "reason", problem.message);
+    return STATUS_OK;
 }
 
 /* --- the registry --- */
@@ -311,30 +312,19 @@ static enum status read_registry(const char *run_dir, const char *boot_id, struc
     return STATUS_OK;
 }
 
-/* RUN is for one boot: what another one left says nothing. */
-static bool is_stale(const char *run_dir, const char *boot_id)
-{
-    char path[4096];
-    AUTO(buffer_close) struct buffer content = { .limit = 256 };
-    if (path_join(path, run_dir, "boot_id") != STATUS_OK || file_read(path, &content) != STATUS_OK)
-        return false;
-    size_t size = content.size;
-    while (size > 0 && content.data[size - 1] == '\n')
-        size--;
-    return !span_equal(span_of(content.data, size), span_of_text(boot_id));
-}
-
 static enum status read_all(const struct settings *settings, struct actual *actual)
 {
-    char boot_id[BOOT_ID_BYTES], folder[4096];
+    char boot_id[BOOT_ID_BYTES];
+    enum run_boot boot;
     TRY(clock_boot_id(boot_id));
-    if (is_stale(settings->run_dir, boot_id))
+    /* RUN is for one boot: what another one left says nothing. */
+    if (run_boot_find(settings->run_dir, &boot) == STATUS_OK && boot == RUN_BOOT_EARLIER)
         return STATUS_OK;
     enum status status = ask_deployd(settings, actual);
     if (status != STATUS_UNAVAILABLE)
         return status;
-    TRY(path_join(folder, settings->run_dir, "internal/tenants"));
-    TRY(ask_supervisors(folder, actual));
+    TRY(tenants_locked_each(settings->run_dir, ask_supervisor,
+                            &(struct supervisors){ settings, actual }));
     if (actual->count > 0)
         actual->source = "supervisors";
     return read_registry(settings->run_dir, boot_id, actual);

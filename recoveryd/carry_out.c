@@ -11,8 +11,8 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "common/rpc/client.h"
 #include "common/wire/writer.h"
 #include "recoveryd/fair_order.h"
@@ -145,7 +145,7 @@ static enum status open_run(struct carry_out *run, const struct options *options
 {
     char path[4096];
     TRY(make_actions(run));
-    TRY(path_join(path, run->settings->run_dir, "deployd.sock"));
+    TRY(run_socket_path(path, run->settings->run_dir, "deployd"));
     run->loop = ev_loop_new(EVFLAG_AUTO);
     if (run->loop == NULL)
         return STATUS_RESOURCE_EXHAUSTED;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/base/auto.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "common/spec/printable.h"
 #include "common/spec/spec.h"
 #include "common/wire/reader.h"
@@ -232,17 +232,13 @@ static enum status judge_run(struct db_txn *txn, const struct settings *settings
     if (!is_log_held || started == 0 || recovered < started)
         return STATUS_OK;
     /* deployd may not have recorded the run that solod has begun. */
-    char path[4096], recorded[64];
+    char current[UUID_TEXT_BYTES], recorded[64];
     struct event event;
     AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
-    AUTO(buffer_close) struct buffer current = { .limit = 256 };
-    TRY(path_join(path, settings->run_dir, "internal/run_id"));
     TRY(event_log_read(txn, started, &arena, &event));
     map_text(event.payload, "run_id", recorded, sizeof recorded);
-    bool is_other =
-        file_read(path, &current) == STATUS_OK &&
-        (current.size < strlen(recorded) || memcmp(current.data, recorded, strlen(recorded)) != 0);
-    picture->is_new_run = is_other;
+    picture->is_new_run =
+        run_id_read(settings->run_dir, current) == STATUS_OK && strcmp(current, recorded) != 0;
     return STATUS_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
@@ -124,10 +125,9 @@ static uint64_t wait_for_run_directory(const struct session *session, uint64_t t
     char path[PATH_TEXT_BYTES_MAX];
     AUTO(fd_close) int probe = -1;
     AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
-    int length = snprintf(path, sizeof path, "%s/solod.sock", session->run_dir);
     /* Watched first, asked second: a socket made in between is seen by one of the two. One that is
      * there and refuses may be about to listen, which no file tells. */
-    if (length < 0 || (size_t)length >= sizeof path || fd < 0 ||
+    if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK || fd < 0 ||
         inotify_add_watch(fd, session->run_dir, IN_CREATE | IN_MOVED_TO) < 0 ||
         unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
         return timeout_ms;

@@ -12,6 +12,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
+#include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
 #include "soloctl/commands.h"
 #include "soloctl/text.h"
@@ -121,8 +122,7 @@ bool session_is_for_programs(const struct session *session)
 static enum status socket_path(const struct session *session, enum peer peer,
                                char path[PATH_TEXT_BYTES_MAX], struct problem *problem)
 {
-    if ((size_t)snprintf(path, PATH_TEXT_BYTES_MAX, "%s/%s.sock", session->run_dir, peers[peer]) >=
-        PATH_TEXT_BYTES_MAX)
+    if (run_socket_path(path, session->run_dir, peers[peer]) != STATUS_OK)
         return problem_set(problem, STATUS_USAGE, "", "--run: the path is too long");
     return STATUS_OK;
 }

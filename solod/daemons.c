@@ -22,6 +22,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 
 enum {
     BACKOFF_MS_MIN = 100,
@@ -157,7 +158,7 @@ void daemon_start(struct daemon *daemon)
         .key_fd = daemons->instance->key_fd,
         .notify = daemons->notify.address,
     };
-    if (daemons_program(daemons, daemon->name, path) != STATUS_OK ||
+    if (program_beside(path, daemon->name) != STATUS_OK ||
         child_start(&daemon->child, daemons->loop, &options, on_ended, daemon) != STATUS_OK) {
         backoff_begin(daemon, false); /* no process could be made now; the failure is logged */
         return;
@@ -264,25 +265,13 @@ struct daemon *daemons_find(struct daemons *daemons, const char *name)
     return NULL;
 }
 
-enum status daemons_program(const struct daemons *daemons, const char *name, char path[4096])
-{
-    return path_join(path, daemons->program_dir, name);
-}
-
 /* A program that is missing would only show as one that never becomes ready. */
-static enum status programs_find(struct daemons *daemons)
+static enum status programs_find(void)
 {
     static const char *const needed[] = { "eventd", "deployd", "tenantd", "recoveryd" };
     char path[4096];
-    ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (size < 0)
-        return log_failure(status_from_errno(errno), "read /proc/self/exe", "reason",
-                           strerror(errno));
-    path[size] = '\0';
-    *strrchr(path, '/') = '\0';
-    snprintf(daemons->program_dir, sizeof daemons->program_dir, "%s", path);
     for (size_t i = 0; i < COUNT_OF(needed); i++) {
-        TRY(daemons_program(daemons, needed[i], path));
+        TRY(program_beside(path, needed[i]));
         if (access(path, X_OK) < 0)
             return log_failure(STATUS_NOT_FOUND, "a program of Solo is missing beside solod",
                                "path", path, "reason", strerror(errno));
@@ -299,7 +288,7 @@ enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
     for (size_t i = 0; i < DAEMONS; i++)
         daemons->items[i].listener = -1;
     daemons->loop = loop;
-    TRY(programs_find(daemons));
+    TRY(programs_find());
     daemons->notify.told = on_told;
     daemons->notify.context = daemons;
     TRY(notify_socket_open(&daemons->notify, loop));
@@ -326,9 +315,8 @@ void daemons_close(struct daemons *daemons)
         ev_timer_stop(daemons->loop, &daemon->stop_timeout);
         if (daemon->listener < 0)
             continue;
-        char file[32], path[4096];
-        snprintf(file, sizeof file, "%s.sock", daemon->name);
-        if (path_join(path, daemons->settings->run_dir, file) == STATUS_OK)
+        char path[4096];
+        if (run_socket_path(path, daemons->settings->run_dir, daemon->name) == STATUS_OK)
             unlink(path);
         fd_close(&daemon->listener);
     }

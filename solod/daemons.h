@@ -51,7 +51,6 @@ struct daemons {
     struct ev_loop *loop;
     const struct settings *settings;
     const struct instance *instance;
-    char program_dir[4096];
     struct notify_socket notify;
     /* A state has changed; the one place where solod decides what is next. */
     void (*changed)(void *context);
@@ -79,7 +78,5 @@ void daemon_stop(struct daemon *daemon, bool start_again);
 void daemon_kill(struct daemon *daemon);
 
 const char *daemon_state_name(const struct daemon *daemon);
-/* DIR/NAME of a program beside solod. */
-enum status daemons_program(const struct daemons *daemons, const char *name, char path[4096]);
 
 #endif

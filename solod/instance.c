@@ -13,11 +13,10 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
-#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
-#include "common/base/uuid.h"
+#include "common/base/run_folder.h"
 
 static enum status directory_failure(const char *what, const char *path)
 {
@@ -74,40 +73,35 @@ static enum status lock_take(struct file_lock *lock, const char *path)
     return STATUS_OK;
 }
 
-struct run_paths {
-    char internal[4096], tenants[4096], lock[4096], boot_id[4096], run_id[4096];
-};
-
-static enum status internal_prepare(const char *run_dir, const struct run_paths *paths)
+static enum status internal_prepare(const char *run_dir)
 {
+    char path[4096];
     TRY(directory_prepare(run_dir, 0755));
-    TRY(directory_prepare(paths->internal, 0700));
-    return directory_prepare(paths->tenants, 0700);
+    TRY(path_join(path, run_dir, RUN_INTERNAL));
+    TRY(directory_prepare(path, 0700));
+    TRY(path_join(path, run_dir, RUN_TENANTS));
+    return directory_prepare(path, 0700);
 }
 
 /* Empties a RUN that an earlier boot left on a disk. The lock goes with it and is taken anew;
  * whoever is faster then is the instance. */
-static enum status boot_compare(struct instance *instance, const char *run_dir,
-                                const struct run_paths *paths)
+static enum status boot_compare(struct instance *instance, const char *run_dir, const char *lock)
 {
-    char boot_id[BOOT_ID_BYTES];
-    TRY(clock_boot_id(boot_id));
-    AUTO(buffer_close) struct buffer written = { .limit = 256 };
-    enum status status = file_read(paths->boot_id, &written);
-    if (status == STATUS_OK && span_equal(buffer_span(&written), span_of_text(boot_id)))
+    enum run_boot boot;
+    TRY(run_boot_find(run_dir, &boot));
+    if (boot == RUN_BOOT_CURRENT)
         return STATUS_OK;
-    if (status != STATUS_NOT_FOUND) {
+    if (boot == RUN_BOOT_EARLIER) {
         log_info("the run directory is of an earlier boot and is emptied", "run", run_dir);
         TRY(directory_empty(run_dir));
-        TRY(internal_prepare(run_dir, paths));
+        TRY(internal_prepare(run_dir));
         struct file_lock old = instance->run_lock;
         instance->run_lock = FILE_LOCK_NONE;
-        status = lock_take(&instance->run_lock, paths->lock);
+        enum status status = lock_take(&instance->run_lock, lock);
         file_lock_release(&old);
         TRY(status);
     }
-    /* Durably: after a power cut, a RUN on a disk must not pass for one of the next boot. */
-    return file_write_durably(paths->boot_id, span_of_text(boot_id), 0644);
+    return run_boot_write(run_dir);
 }
 
 static enum status key_draw(struct instance *instance)
@@ -125,22 +119,17 @@ static enum status key_draw(struct instance *instance)
 
 enum status instance_open(struct instance *instance, const struct settings *settings)
 {
-    struct run_paths paths;
-    char data_lock[4096], text[UUID_TEXT_BYTES];
-    TRY(path_join(paths.internal, settings->run_dir, "internal"));
-    TRY(path_join(paths.tenants, paths.internal, "tenants"));
-    TRY(path_join(paths.lock, paths.internal, "solod.lock"));
-    TRY(path_join(paths.run_id, paths.internal, "run_id"));
-    TRY(path_join(paths.boot_id, settings->run_dir, "boot_id"));
+    char run_lock[4096], data_lock[4096];
+    TRY(run_internal_path(run_lock, settings->run_dir, "solod.lock"));
     TRY(path_join(data_lock, settings->data_dir, "solod.lock"));
 
-    TRY(internal_prepare(settings->run_dir, &paths));
-    TRY(lock_take(&instance->run_lock, paths.lock));
+    TRY(internal_prepare(settings->run_dir));
+    TRY(lock_take(&instance->run_lock, run_lock));
     TRY(data_prepare(settings->data_dir));
     TRY(lock_take(&instance->data_lock, data_lock));
-    TRY(boot_compare(instance, settings->run_dir, &paths));
+    TRY(boot_compare(instance, settings->run_dir, run_lock));
     struct uuid run_id = uuid_draw();
-    TRY(file_write(paths.run_id, span_of_text(uuid_text(text, &run_id)), 0600));
+    TRY(run_id_write(settings->run_dir, &run_id));
     return key_draw(instance);
 }
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "solod/boot.h"
 #include "solod/methods.h"
 
@@ -26,7 +26,7 @@ static enum status run(const struct settings *settings, bool *was_clean)
     TRY(harden_process());
     signal(SIGHUP, SIG_IGN); /* there is nothing to reload, and a closed terminal is no shutdown */
     TRY(settings_export(settings));
-    TRY(path_join(path, settings->run_dir, "solod.sock"));
+    TRY(run_socket_path(path, settings->run_dir, "solod"));
     TRY(instance_open(&instance, settings));
     TRY(lifecycle_open(&lifecycle));
     TRY(lifecycle_listener(settings->run_dir, "solod", &listener));

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 
 enum { EXIT_NOT_STARTED = 127, EXIT_SIGNAL = 128 };
 
@@ -54,7 +55,7 @@ void recovery_begin(struct recovery *recovery, struct daemons *daemons,
         .key_fd = -1, /* it is an operator, not a daemon */
         .notify = daemons->notify.address,
     };
-    if (daemons_program(daemons, "recoveryd", path) != STATUS_OK ||
+    if (program_beside(path, "recoveryd") != STATUS_OK ||
         child_start(&recovery->child, recovery->loop, &options, on_ended, recovery) != STATUS_OK) {
         recovery->has_ended = true;
         recovery->exit_code = EXIT_NOT_STARTED;

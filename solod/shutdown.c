@@ -16,8 +16,8 @@
 #include "common/api/api.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "solod/supervisors.h"
 
 enum { MARGIN_MS = 5000, DRAIN_MS_MIN = 100, CLOSE_LOG_MS = 2000 };
@@ -57,10 +57,9 @@ static struct daemon *eventd_of(struct shutdown *shutdown)
 
 static enum status client_open(struct shutdown *shutdown, const struct daemon *daemon)
 {
-    char file[32], path[4096];
+    char path[4096];
     rpc_client_close(&shutdown->client);
-    snprintf(file, sizeof file, "%s.sock", daemon->name);
-    TRY(path_join(path, shutdown->daemons->settings->run_dir, file));
+    TRY(run_socket_path(path, shutdown->daemons->settings->run_dir, daemon->name));
     const struct rpc_client_options options = {
         .path = path,
         .daemon = "solod",

@@ -23,8 +23,9 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/spec/program.h"
 
-#define SEEN_DATA "/var/lib/solo"
+#define SEEN_DATA PROGRAM_SEEN_DATA
 #define SEEN_RUN  "/run/solo"
 
 /* What the new process says. */

@@ -14,6 +14,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "tenantd/tree.h"
 
 enum { LOCK_WAIT_MS = 5000 /* a killed supervisor may still be dying */, GENERATION_BYTES = 24 };
@@ -58,8 +59,8 @@ static enum status folders_open(struct site *site)
     TRY(directory_make(site->data_dir, 0755));
     TRY(folder(site->run_dir, ".", 0755, pass, NULL));
     TRY(folder(site->data_dir, ".", 0755, pass, NULL));
-    TRY(folder(site->run_dir, "internal", 0700, 0, NULL));
-    TRY(folder(site->run_dir, "internal/tenants", 0700, 0, &site->socket_fd));
+    TRY(folder(site->run_dir, RUN_INTERNAL, 0700, 0, NULL));
+    TRY(folder(site->run_dir, RUN_TENANTS, 0700, 0, &site->socket_fd));
     TRY(folder(site->run_dir, "tenants", 0711, pass, NULL));
     TRY(folder(site->data_dir, "tenants", 0711, pass, NULL));
     TRY(folder(site->data_dir, "logs", 0750, 0, NULL));
@@ -79,9 +80,8 @@ static enum status folders_open(struct site *site)
 
 static enum status lock_take(struct site *site)
 {
-    char path[PATH_MAX], name[NAME_BYTES_MAX + 32];
-    snprintf(name, sizeof name, "internal/tenants/%s.lock", site->tenant);
-    TRY(path_join(path, site->run_dir, name));
+    char path[PATH_MAX];
+    TRY(tenant_lock_path(path, site->run_dir, site->tenant));
     enum status status = file_lock_take(&site->lock, path, LOCK_WAIT_MS);
     if (status == STATUS_LOCKED)
         return log_failure(status, "another supervisor holds this tenant", "lock", path);
