@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/unix_socket.h"
 #include "common/daemon/lifecycle.h"
+#include "tenantd/claim.h"
 #include "tenantd/isolation.h"
 #include "tenantd/methods.h"
 #include "tenantd/options.h"
@@ -88,6 +89,8 @@ static enum status run(int argc, char **argv)
     enum status status = site_open(&site, &options, settings.data_dir, settings.run_dir);
     if (status == STATUS_OK)
         status = isolation_enter(&site, &options, &ready_fd);
+    if (status == STATUS_OK)
+        status = claim_sign(&site.claim, site.own_host_pid, site.host_proc_fd);
     if (status == STATUS_OK)
         status = serve(&site, &ready_fd);
     site_close(&site);

@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "tenantd/claim.h"
 #include "tenantd/tree.h"
 
 enum { LOCK_WAIT_MS = 5000 /* a killed supervisor may still be dying */, GENERATION_BYTES = 24 };
@@ -101,6 +102,7 @@ enum status site_open(struct site *site, const struct options *options, const ch
     site->gid = options->has_gid ? options->gid : getegid();
     TRY(folders_open(site));
     TRY(lock_take(site));
+    TRY(claim_take(&site->claim, site->log_fd, site->host_proc_fd));
     if (!options->without_cgroup)
         cgroup_open(&site->cgroup, site->store_id, site->tenant);
     TRY(cgroup_end_leftovers(&site->cgroup));
@@ -122,6 +124,7 @@ void site_close(struct site *site)
                                  &site->log_fd,    &site->null_fd, &site->host_proc_fd };
     for (size_t i = 0; i < COUNT_OF(descriptors); i++)
         fd_close(descriptors[i]);
+    file_lock_release(&site->claim);
     file_lock_release(&site->lock);
 }
 

@@ -25,7 +25,8 @@ struct site {
     char data_dir[PATH_MAX], run_dir[PATH_MAX];
     char mark_prefix[STORE_ID_DIGITS + NAME_BYTES_MAX + 3]; /* "<store id>/<tenant>/" */
 
-    struct file_lock lock;
+    struct file_lock lock;  /* of this RUN */
+    struct file_lock claim; /* of this DATA */
     int socket_fd; /* RUN/internal/tenants */
     int code_fd;   /* RUN/tenants/T: code, GENERATION below a service */
     int home_fd;   /* DATA/tenants/T: a working directory per service */
@@ -42,6 +43,7 @@ struct site {
 };
 #define SITE_NONE                                                                                  \
     ((struct site){ .lock = FILE_LOCK_NONE,                                                        \
+                    .claim = FILE_LOCK_NONE,                                                       \
                     .socket_fd = -1,                                                               \
                     .code_fd = -1,                                                                 \
                     .home_fd = -1,                                                                 \

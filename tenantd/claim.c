@@ -1,0 +1,65 @@
+/* The pid in the file is believed only while its start time fits: pids are used again. */
+#include "tenantd/claim.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "tenantd/process.h"
+
+enum { CLAIM_WAIT_MS = 5000, CLAIM_TEXT_BYTES = 64 };
+
+static enum status failure(const char *what)
+{
+    return log_failure(status_from_errno(errno), what, "file", ".supervisor", "reason",
+                       strerror(errno));
+}
+
+/* Whose claim it is, when that process still lives. */
+static bool holder_find(const char *path, int proc_fd, struct process *holder)
+{
+    struct buffer text = { .limit = CLAIM_TEXT_BYTES };
+    uint64_t pid = 0, ticks = 0;
+    bool is_found = file_read(path, &text) == STATUS_OK &&
+                    buffer_append(&text, "", 1) == STATUS_OK &&
+                    sscanf((const char *)text.data, "%" SCNu64 " %" SCNu64, &pid, &ticks) == 2 &&
+                    process_read(proc_fd, (pid_t)pid, holder) && holder->start_ticks == ticks;
+    buffer_close(&text);
+    return is_found;
+}
+
+enum status claim_take(struct file_lock *claim, int log_fd, int proc_fd)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d/.supervisor", log_fd);
+    enum status status = file_lock_take(claim, path, 0);
+    if (status != STATUS_LOCKED)
+        return status;
+    struct process holder;
+    if (holder_find(path, proc_fd, &holder)) {
+        log_warning("ending the supervisor of another run directory", "pid", NUMBER(holder.pid));
+        process_kill(proc_fd, &holder);
+    }
+    status = file_lock_take(claim, path, CLAIM_WAIT_MS);
+    return status == STATUS_LOCKED
+               ? log_failure(status, "claim a tenant", "reason",
+                             "a supervisor with another run directory holds it and does not end")
+               : status;
+}
+
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd)
+{
+    struct process self;
+    if (!process_read(proc_fd, (pid_t)host_pid, &self))
+        return log_failure(STATUS_INTERNAL, "read our own process", "pid", NUMBER(host_pid));
+    char text[CLAIM_TEXT_BYTES];
+    int size = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", host_pid, self.start_ticks);
+    if (ftruncate(claim->fd, 0) < 0 || pwrite(claim->fd, text, (size_t)size, 0) != size)
+        return failure("sign the claim");
+    return STATUS_OK;
+}

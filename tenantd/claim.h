@@ -1,0 +1,21 @@
+#ifndef SOLO_TENANTD_CLAIM_H
+#define SOLO_TENANTD_CLAIM_H
+
+#include <stdint.h>
+
+#include "common/base/file_lock.h"
+#include "common/base/status.h"
+
+/* One supervisor per tenant of a DATA, whatever its RUN: the lock in RUN/internal keeps two of one
+ * RUN apart, and a RUN can be moved or emptied while its supervisors live. They would start their
+ * services again beside ours. The claim lies in DATA/logs/T, which is ours alone; the file says who
+ * holds it. */
+
+/* Takes the claim, ending the supervisor that holds it: its RUN is not ours, so nobody could ever
+ * reach it again. `proc_fd` is the host's /proc. locked when the holder cannot be ended. */
+enum status claim_take(struct file_lock *claim, int log_fd, int proc_fd);
+
+/* Says who holds it: our host pid. */
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd);
+
+#endif
