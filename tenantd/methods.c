@@ -266,8 +266,8 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     if (service != NULL)
         service_order(service, order);
     else if (service_new(supervisor, request->name, order) == NULL) {
+        calls_fail(&order->calls, STATUS_RESOURCE_EXHAUSTED, NULL);
         start_order_free(order);
-        return STATUS_RESOURCE_EXHAUSTED;
     }
     return STATUS_OK;
 }

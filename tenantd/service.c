@@ -79,7 +79,10 @@ struct service *service_new(struct supervisor *supervisor, const char *name,
     service->generation = order->generation;
     capture_init(&service->capture, &supervisor->hub, service->name);
     ev_timer_init(&service->timer, on_timer, 0, 0);
-    supervisor_add(supervisor, service);
+    if (!supervisor_add(supervisor, service)) {
+        free(service);
+        return NULL;
+    }
     service_step(service);
     return service;
 }

@@ -15,6 +15,9 @@
 /* Names are chosen by tenants: they are hashed with a key of our own. */
 #define HASH_FUNCTION(key, size, hash) ((hash) = service_name_hash(key, size))
 unsigned service_name_hash(const void *key, size_t size);
+/* Without memory a service stays out of the table; the supervisor must not end for it. */
+#define HASH_NONFATAL_OOM            1
+#define uthash_nonfatal_oom(element) ((element)->is_left_out = true)
 #include <uthash.h>
 
 struct supervisor;
@@ -44,6 +47,7 @@ struct past_exit {
 struct service {
     struct supervisor *supervisor;
     UT_hash_handle by_name, by_pid;
+    bool is_left_out; /* of the table that it was last added to */
     struct service *previous_ending, *next_ending;
     struct service *previous_changed, *next_changed;
     bool is_changed; /* its row has to be sent to the watch */

@@ -48,7 +48,18 @@ static const char *start_reason(enum start_cause cause)
     return reasons[cause];
 }
 
-static void started(struct service *service, pid_t pid, int pidfd)
+static void signal_process(struct service *service, int number);
+
+/* A process that cannot be kept track of is none of ours: it ends at once, and so does its tree. */
+static void give_back(struct service *service)
+{
+    signal_process(service, SIGKILL);
+    service->pid = 0;
+    service->host_pid = service->start_ticks = 0;
+    supervisor_end_tree(service->supervisor, service);
+}
+
+static enum status started(struct service *service, pid_t pid, int pidfd)
 {
     struct supervisor *supervisor = service->supervisor;
     struct process process;
@@ -60,13 +71,17 @@ static void started(struct service *service, pid_t pid, int pidfd)
                             : (uint64_t)process_outer_pid(supervisor->site->host_proc_fd, pidfd);
     service->start_ticks =
         process_read(supervisor->site->proc_fd, pid, &process) ? process.start_ticks : 0;
+    if (!supervisor_process_started(supervisor, service)) {
+        give_back(service);
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
     if (service->start_cause == START_AFTER_CRASH)
         service->restarts++;
-    supervisor_process_started(supervisor, service);
     service_timer_stop(service);
     service_move(service, SERVICE_running, "%s", start_reason(service->start_cause));
     report_start(service);
     service_answer_rows(service, &service->start_calls);
+    return STATUS_OK;
 }
 
 enum status service_process_begin(struct service *service, struct problem *problem)
@@ -88,10 +103,8 @@ enum status service_process_begin(struct service *service, struct problem *probl
                    site->isolation == ISOLATION_NONE ? NULL : &pidfd, problem);
     close(ends[0]);
     close(ends[1]);
-    if (status == STATUS_OK) {
-        started(service, pid, pidfd);
-        return STATUS_OK;
-    }
+    if (status == STATUS_OK)
+        return started(service, pid, pidfd);
     capture_close(&service->capture);
     if (site->cgroup.fd >= 0)
         cgroup_service_remove(&site->cgroup, service->name);

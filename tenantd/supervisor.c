@@ -44,9 +44,11 @@ static struct service *find_pid(const struct supervisor *supervisor, pid_t pid)
     return service;
 }
 
-void supervisor_add(struct supervisor *supervisor, struct service *service)
+bool supervisor_add(struct supervisor *supervisor, struct service *service)
 {
+    service->is_left_out = false;
     HASH_ADD_KEYPTR(by_name, supervisor->by_name, service->name, strlen(service->name), service);
+    return !service->is_left_out;
 }
 
 void supervisor_remove(struct supervisor *supervisor, struct service *service)
@@ -68,10 +70,14 @@ void supervisor_changed(struct supervisor *supervisor, struct service *service)
     DL_APPEND2(supervisor->changed, service, previous_changed, next_changed);
 }
 
-void supervisor_process_started(struct supervisor *supervisor, struct service *service)
+bool supervisor_process_started(struct supervisor *supervisor, struct service *service)
 {
+    service->is_left_out = false;
     HASH_ADD(by_pid, supervisor->by_pid, pid, sizeof service->pid, service);
+    if (service->is_left_out)
+        return false;
     supervisor->counters.starts++;
+    return true;
 }
 
 void supervisor_service_stopped(struct supervisor *supervisor, const struct service *service)

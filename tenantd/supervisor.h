@@ -67,10 +67,11 @@ size_t supervisor_count(const struct supervisor *supervisor);
 void supervisor_shutdown(struct supervisor *supervisor, uint64_t timeout_ms, struct rpc_call *call);
 
 /* For service.c: */
-void supervisor_add(struct supervisor *supervisor, struct service *service);
+/* Both false when there is no memory: then nothing has changed. */
+bool supervisor_add(struct supervisor *supervisor, struct service *service);
 void supervisor_remove(struct supervisor *supervisor, struct service *service);
 void supervisor_changed(struct supervisor *supervisor, struct service *service);
-void supervisor_process_started(struct supervisor *supervisor, struct service *service);
+bool supervisor_process_started(struct supervisor *supervisor, struct service *service);
 /* Ends what is left of a service's tree, from the end of this turn on; service_tree_ended follows.
  */
 void supervisor_end_tree(struct supervisor *supervisor, struct service *service);
