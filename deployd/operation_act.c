@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/plan/plan.h"
 #include "deployd/operation_commit.h"
 #include "deployd/operation_start.h"
 #include "deployd/reconcile.h"
@@ -24,13 +25,13 @@ const char *operation_code_of(enum status status)
 {
     switch (status) {
     case STATUS_DEADLINE_EXCEEDED:
-        return "not_ready";
+        return plan_code_name(PLAN_CODE_not_ready);
     case STATUS_RESOURCE_EXHAUSTED:
-        return "resource_exhausted";
+        return plan_code_name(PLAN_CODE_no_resources);
     case STATUS_UNAVAILABLE:
-        return "supervisor_unavailable";
+        return plan_code_name(PLAN_CODE_supervisor_unavailable);
     default:
-        return "exec_failed";
+        return plan_code_name(PLAN_CODE_exec_failed);
     }
 }
 
@@ -57,7 +58,7 @@ void operation_superseded(struct operation *operation)
     switch (operation->kind) {
     case OPERATION_START:
     case OPERATION_STOP:
-        operation_said(operation, "skipped", "superseded",
+        operation_said(operation, "skipped", plan_code_name(PLAN_CODE_superseded),
                        "the log has moved on since the plan was made");
         operation_end(operation, STATUS_OK);
         break;
@@ -215,7 +216,7 @@ static void on_stopped(void *context, enum status status, const struct problem *
     const char *reason = problem == NULL ? status_text(status) : problem->message;
     log_warning("a service could not be stopped", "service", service->key, "reason", reason);
     if (operation->kind == OPERATION_STOP) {
-        operation_said(operation, "failed", "stop_failed", reason);
+        operation_said(operation, "failed", plan_code_name(PLAN_CODE_stop_failed), reason);
         operation_end(operation, STATUS_OK);
         return;
     }

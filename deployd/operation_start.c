@@ -8,6 +8,7 @@
 #include "common/base/auto.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/plan/plan.h"
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
@@ -237,7 +238,8 @@ void operation_start_wanted(struct operation *operation)
                    service->since == operation->since;
     bool is_idle = service->state == SERVICE_parked || service->state == SERVICE_failed;
     if (is_same && !(operation->is_recovery && is_idle)) {
-        operation_said(operation, "skipped", "held", "its supervisor holds it");
+        operation_said(operation, "skipped", plan_code_name(PLAN_CODE_held),
+                       "its supervisor holds it");
         operation_end(operation, STATUS_OK);
         return;
     }
