@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "deployd/boot.h"
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
@@ -26,29 +27,18 @@ enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024, BIG_BYTES = 64 * 1024
 /* The id of this run: made by solod at each of its starts, by us when there is none. */
 static enum status run_open(struct deployd *deployd)
 {
-    char internal[4096], tenants[4096], path[4096];
-    AUTO(buffer_close) struct buffer text = { .limit = 256 };
-    TRY(path_join(internal, deployd->settings.run_dir, "internal"));
-    TRY(path_join(tenants, internal, "tenants"));
-    TRY(path_join(path, internal, "run_id"));
+    char internal[4096], tenants[4096];
+    TRY(path_join(internal, deployd->settings.run_dir, RUN_INTERNAL));
+    TRY(path_join(tenants, deployd->settings.run_dir, RUN_TENANTS));
     TRY(directory_make(internal, 0700));
     TRY(directory_make(tenants, 0700));
     TRY(clock_boot_id(deployd->run.boot_id));
-    enum status status = file_read(path, &text);
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+    enum status status = run_id_read(deployd->settings.run_dir, deployd->run.id);
+    if (status != STATUS_NOT_FOUND)
         return status;
-    struct uuid id;
-    while (text.size > 0 && text.data[text.size - 1] == '\n')
-        text.size--;
-    if (status == STATUS_OK && text.size < sizeof deployd->run.id) {
-        memcpy(deployd->run.id, text.data, text.size);
-        if (uuid_parse(deployd->run.id, &id) == STATUS_OK)
-            return STATUS_OK;
-        log_warning("the run's id is unreadable and made anew", "path", path);
-    }
-    id = uuid_draw();
+    struct uuid id = uuid_draw();
     uuid_text(deployd->run.id, &id);
-    return file_write(path, span_of_text(deployd->run.id), 0600);
+    return run_id_write(deployd->settings.run_dir, &id);
 }
 
 static void on_eventd_connection(void *context, bool is_connected)
@@ -60,7 +50,7 @@ static void on_eventd_connection(void *context, bool is_connected)
 static enum status eventd_open(struct deployd *deployd)
 {
     char path[4096];
-    TRY(path_join(path, deployd->settings.run_dir, "eventd.sock"));
+    TRY(run_socket_path(path, deployd->settings.run_dir, "eventd"));
     const struct rpc_client_options options = {
         .path = path,
         .daemon = deployd->has_run_key ? "deployd" : NULL,

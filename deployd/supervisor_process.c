@@ -3,7 +3,6 @@
  * without what the parent said to us alone. */
 #include "deployd/supervisor_process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -15,9 +14,8 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
-#include "common/base/file.h"
-#include "common/base/file_lock.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 
 extern char **environ;
 
@@ -26,42 +24,15 @@ enum { ENVIRONMENT_MAX = 256, NUMBER_BYTES = 24 };
 static const char *const private_variables[] = { "NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_",
                                                  "SOLO_KEY_FD=", "SOLO_DIE_WITH_PARENT=" };
 
-static enum status tenants_path(const struct deployd *deployd, const char *tenant,
-                                const char *ending, char path[4096])
-{
-    char file[NAME_BYTES_MAX + 64];
-    snprintf(file, sizeof file, "internal/tenants/%s%s", tenant, ending);
-    return path_join(path, deployd->settings.run_dir, file);
-}
-
 enum status supervisor_lock_path(const struct deployd *deployd, const char *tenant, char path[4096])
 {
-    return tenants_path(deployd, tenant, ".lock", path);
+    return tenant_lock_path(path, deployd->settings.run_dir, tenant);
 }
 
 enum status supervisor_socket_path(const struct deployd *deployd, const char *tenant,
                                    char path[4096])
 {
-    return tenants_path(deployd, tenant, ".sock", path);
-}
-
-/* The program beside the one that runs. */
-static enum status program_path(char path[4096])
-{
-    ssize_t size = readlink("/proc/self/exe", path, 4096 - sizeof "/tenantd");
-    if (size <= 0)
-        return log_failure(status_from_errno(errno), "read /proc/self/exe", "reason",
-                           strerror(errno));
-    path[size] = '\0';
-    char *slash = strrchr(path, '/');
-    strcpy(slash == NULL ? path : slash + 1, "tenantd");
-    return STATUS_OK;
-}
-
-static const char *level_name(enum log_level level)
-{
-    static const char *const names[] = { "debug", "info", "warning", "error" };
-    return names[level];
+    return tenant_socket_path(path, deployd->settings.run_dir, tenant);
 }
 
 static void environment_fill(char *environment[ENVIRONMENT_MAX + 1])
@@ -109,7 +80,7 @@ enum status supervisor_process_start(struct deployd *deployd, const struct tenan
                                      int *pidfd, char problem[256])
 {
     char program[4096], store[2 * 16 + 1], uid[NUMBER_BYTES];
-    TRY(program_path(program));
+    TRY(program_beside(program, "tenantd"));
     hex_text(store, deployd->map.db.identity.id, sizeof deployd->map.db.identity.id);
     snprintf(uid, sizeof uid, "%llu",
              (unsigned long long)(deployd->settings.tenant_uid_base + tenant->index));
@@ -120,7 +91,7 @@ enum status supervisor_process_start(struct deployd *deployd, const struct tenan
     argv[count++] = "--store-id", argv[count++] = store;
     argv[count++] = "--run", argv[count++] = deployd->settings.run_dir;
     argv[count++] = "--data", argv[count++] = deployd->settings.data_dir;
-    argv[count++] = "--log-level", argv[count++] = (char *)level_name(deployd->settings.level);
+    argv[count++] = "--log-level", argv[count++] = (char *)log_level_name(deployd->settings.level);
     if (geteuid() == 0) {
         argv[count++] = "--uid", argv[count++] = uid;
         argv[count++] = "--gid", argv[count++] = uid;
@@ -167,34 +138,21 @@ enum status supervisor_process_collect(int pidfd, char problem[256])
     return STATUS_INTERNAL;
 }
 
-static void folder_close(DIR **folder)
+struct visit {
+    struct deployd *deployd;
+    void (*visit)(struct deployd *deployd, const char *tenant);
+};
+
+static enum status visit_one(void *context, const char *tenant)
 {
-    if (*folder != NULL)
-        closedir(*folder);
+    const struct visit *visit = context;
+    visit->visit(visit->deployd, tenant);
+    return STATUS_OK;
 }
 
 enum status supervisor_locks_each(struct deployd *deployd,
                                   void (*visit)(struct deployd *deployd, const char *tenant))
 {
-    char path[4096];
-    TRY(path_join(path, deployd->settings.run_dir, "internal/tenants"));
-    AUTO(folder_close) DIR *folder = opendir(path);
-    if (folder == NULL)
-        return log_failure(status_from_errno(errno), "read a folder", "path", path, "reason",
-                           strerror(errno));
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        char tenant[NAME_BYTES_MAX + 1];
-        size_t size = strlen(entry->d_name);
-        const char *ending = size > 5 ? entry->d_name + size - 5 : "";
-        if (strcmp(ending, ".lock") != 0 || size - 5 > NAME_BYTES_MAX)
-            continue;
-        memcpy(tenant, entry->d_name, size - 5);
-        tenant[size - 5] = '\0';
-        bool is_held;
-        if (!name_is_valid(tenant) || supervisor_lock_path(deployd, tenant, path) != STATUS_OK ||
-            file_lock_is_held(path, &is_held) != STATUS_OK || !is_held)
-            continue;
-        visit(deployd, tenant);
-    }
-    return STATUS_OK;
+    return tenants_locked_each(deployd->settings.run_dir, visit_one,
+                               &(struct visit){ deployd, visit });
 }
