@@ -120,6 +120,8 @@ struct watch {
     struct listing *listing;
     struct ev_loop *loop;
     struct ev_timer settle;
+    struct ev_timer look;        /* one for all the events that come before it */
+    uint64_t looked_ns, took_ns; /* when the last look ended, and how long it took */
     enum status status;
     struct problem problem;
 };
@@ -138,7 +140,11 @@ static uint64_t next_due_ns(const struct listing *listing)
 
 static void watch_step(struct watch *watch, bool is_settled)
 {
+    uint64_t began_ns = clock_boottime_ns();
     watch->status = look_again(watch->listing, &watch->problem);
+    watch->looked_ns = clock_boottime_ns();
+    watch->took_ns = watch->looked_ns - began_ns;
+    ev_now_update(watch->loop); /* timers count from here, not from before the look */
     if (watch->status != STATUS_OK) {
         ev_break(watch->loop, EVBREAK_ALL);
         return;
@@ -161,12 +167,29 @@ static void on_settled(struct ev_loop *loop, struct ev_timer *timer, int events)
     watch_step(OWNER_OF(timer, struct watch, settle), true);
 }
 
+static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    watch_step(OWNER_OF(timer, struct watch, look), false);
+}
+
+/* The list is read whole: the more services there are, the more events share a look. It waits for
+ * as long as the last one took, so that a watcher costs deployd half its time at most. */
+static void look_soon(struct watch *watch)
+{
+    uint64_t now_ns = clock_boottime_ns(), due_ns = watch->looked_ns + watch->took_ns;
+    ev_timer_set(&watch->look, due_ns > now_ns ? (double)(due_ns - now_ns) / 1e9 : 0., 0.);
+    ev_timer_start(watch->loop, &watch->look);
+}
+
 static void on_batch(void *context, const char *method, struct span params)
 {
     struct watch *watch = context;
     (void)method;
     watch->listing->seen = map_u64(params, "last_id", watch->listing->seen);
-    watch_step(watch, false);
+    if (!ev_is_active(&watch->look))
+        look_soon(watch);
 }
 
 static void on_end(void *context, enum status status, const struct problem *problem,
@@ -194,6 +217,7 @@ static enum status follow(struct listing *listing, struct problem *problem)
         TRY(session_client(session, PEER_EVENTD, &client, problem));
         struct watch watch = { .listing = listing, .loop = session->loops[PEER_EVENTD] };
         ev_init(&watch.settle, on_settled);
+        ev_init(&watch.look, on_look);
         /* What a look before this watch has shown may be about to change. */
         ev_timer_set(&watch.settle, SETTLE_MS / 1e3, 0.);
         ev_timer_start(watch.loop, &watch.settle);
@@ -207,6 +231,7 @@ static enum status follow(struct listing *listing, struct problem *problem)
         TRY(rpc_client_call(client, &method_event_watch, &request, &options, &handle));
         ev_run(watch.loop, 0);
         ev_timer_stop(watch.loop, &watch.settle);
+        ev_timer_stop(watch.loop, &watch.look);
         rpc_client_cancel(client, handle);
         if (watch.status == STATUS_RESOURCE_EXHAUSTED || watch.status == STATUS_UNAVAILABLE ||
             watch.status == STATUS_UNKNOWN)
