@@ -61,6 +61,16 @@ static void answer(struct deployd *deployd, struct rpc_call *call)
     rpc_call_reply(call, &reply);
 }
 
+/* A supervisor that never said who it is cannot be killed from here: our parent finds it by its
+ * socket. */
+static void refuse_undone(const struct drain *drain, struct rpc_call *call)
+{
+    struct problem problem;
+    problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "", "%u supervisors do not end",
+                (unsigned)drain->supervisors);
+    rpc_call_fail(call, problem.code, &problem);
+}
+
 static void finish(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
@@ -70,7 +80,10 @@ static void finish(struct deployd *deployd)
     ev_timer_stop(deployd->loop, &drain->timer);
     log_info("drained", "stopped", NUMBER(drain->stopped), "killed", NUMBER(drain->killed));
     for (size_t i = 0; i < drain->call_count; i++)
-        answer(deployd, drain->calls[i]);
+        if (drain->supervisors == 0)
+            answer(deployd, drain->calls[i]);
+        else
+            refuse_undone(drain, drain->calls[i]);
     drain->call_count = 0;
 }
 
