@@ -182,7 +182,9 @@ static void deploy_reply(const struct operation *operation)
 static void answer(struct operation *operation)
 {
     const struct service *service = operation->service;
-    switch (operation->kind) {
+    /* A recovery that finishes a deploy has become one, but was asked as a start. */
+    switch (operation->is_recovery && operation->kind == OPERATION_DEPLOY ? OPERATION_START
+                                                                          : operation->kind) {
     case OPERATION_DEPLOY:
         deploy_reply(operation);
         break;
@@ -206,7 +208,7 @@ static void answer(struct operation *operation)
             .result = operation->result,
             .code = operation->code,
             .reason = operation->reason,
-            .pid = operation->kind == OPERATION_START ? service->pid : 0,
+            .pid = operation->kind == OPERATION_STOP ? 0 : service->pid,
         };
         rpc_call_reply(operation->call, &reply);
         break;

@@ -20,14 +20,15 @@
 typedef unsigned long long number;
 
 /* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever
- * ran. */
+ * ran. A recovery finishes it as a deploy only where there is something to fall back to; otherwise
+ * it stays wanted, for a person to see. */
 static bool is_unfinished_deploy(const struct operation *operation)
 {
     char subject[SUBJECT_BYTES];
     bool has_run = true;
     const struct service *service = operation->service;
-    if (operation->kind != OPERATION_START || operation->is_recovery ||
-        operation->generation != operation->since)
+    if (operation->kind != OPERATION_START || operation->generation != operation->since ||
+        (operation->is_recovery && service->wanted.previous == 0))
         return false;
     subject_of_service(subject, service->tenant->name, service_name(service));
     return event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) ==
@@ -39,9 +40,10 @@ static const char *start_cause(const struct operation *operation)
 {
     if (operation->is_falling_back)
         return "fallback";
-    if (operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation))
-        return "deploy";
-    return operation->is_recovery ? "recover" : "restart";
+    if (operation->is_recovery)
+        return "recover";
+    return operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation) ? "deploy"
+                                                                                  : "restart";
 }
 
 static void fallback_ended(struct operation *operation, enum status status,
@@ -58,7 +60,12 @@ static void fallback_ended(struct operation *operation, enum status status,
                  problem == NULL ? status_text(status) : problem->message);
     if (status != STATUS_OK)
         operation_row_failed(operation, problem == NULL ? status_text(status) : problem->message);
-    operation_end(operation, operation->problem.code);
+    if (operation->is_recovery) {
+        snprintf(operation->reason, sizeof operation->reason, "%s", operation->problem.message);
+        operation_end(operation, STATUS_OK); /* the answer says "failed", and why */
+    } else {
+        operation_end(operation, operation->problem.code);
+    }
 }
 
 /* Its failure is the deploy's: the log falls back. */

@@ -241,6 +241,21 @@ Test(operation_start, a_recovery_that_cannot_exec_fails_and_is_recorded)
     expect(start, "failed", "exec_failed");
 }
 
+/* The generation that ran before was acknowledged; the one that never ran was not. */
+Test(operation_start, a_recovery_of_a_deploy_that_nobody_finished_falls_back)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    world.has_run = false;
+    size_t start = act(OPERATION_START, 9, 9);
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_deployment_failed");
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_starts("running");
+    expect(start, "failed", "exec_failed");
+    cr_assert_eq(world.live.generation, 7);
+    cr_assert_null(world.service->queue);
+}
+
 Test(operation_start, recovery_stops_only_what_is_not_wanted)
 {
     world_runs(7, "");
