@@ -1,5 +1,8 @@
 /* What soloctl prints: one JSON document and nothing else, the fields scripts rely on, exit codes.
  */
+#include <signal.h>
+#include <time.h>
+
 #include "common/base/file.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
@@ -277,4 +280,51 @@ Test(command_line, apply_takes_one_object_an_array_or_one_object_per_line)
     json_t *row;
     json_array_foreach(rows, i, row) expect_text(row, "state", "running");
     json_decref(rows);
+}
+
+/* What the watcher has written, once `text` is in it. */
+static void expect_in_file(const char *path, const char *text, struct buffer *content)
+{
+    for (int i = 0; i < 400; i++) {
+        buffer_clear(content);
+        if (file_read(path, content) == STATUS_OK && buffer_append(content, "", 1) == STATUS_OK &&
+            strstr((const char *)content->data, text) != NULL)
+            return;
+        nanosleep(&(struct timespec){ .tv_nsec = 25 * 1000 * 1000 }, NULL);
+    }
+    cr_assert_fail("%s is not in:\n%s", text, (const char *)content->data);
+}
+
+Test(command_line, a_watch_shows_what_comes_and_goes_also_when_it_was_behind)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(buffer_close) struct buffer seen = { .limit = 1024 * 1024 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "before");
+    char soloctl[4200], output[512];
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    snprintf(output, sizeof output, "%s/watched", bed.dir);
+    const char *const argv[] = { soloctl, "--run",    bed.run, "-o", "jsonl",
+                                 "get",   "services", "-w",    NULL };
+    const struct command command = { .argv = argv, .environment = testbed_environment(&bed) };
+    pid_t watcher = command_start(&command, output);
+    expect_in_file(output, "\"before\"", &seen);
+    service_deploy_sleeper(&bed, "acme", "later");
+    expect_in_file(output, "\"later\"", &seen);
+
+    /* Behind by many events, and one change among them. */
+    cr_assert_eq(kill(watcher, SIGSTOP), 0);
+    for (int i = 0; i < 60; i++) {
+        if (i == 10)
+            service_kill(&bed, "acme", "later");
+        json_decref(
+            testbed_ask(&bed, "eventd", "event.append", json_pack("{s:s}", "type", "app.note")));
+    }
+    cr_assert_eq(kill(watcher, SIGCONT), 0);
+    expect_in_file(output, "\"gone\"", &seen);
+    service_deploy_sleeper(&bed, "acme", "last");
+    expect_in_file(output, "\"last\"", &seen);
+    kill(watcher, SIGKILL);
+    cr_assert_neq(command_wait(watcher, 5000), -1);
 }
