@@ -6,17 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "common/daemon/lifecycle.h"
+#include "common/rpc/client.h"
 #include "recoveryd/carry_out.h"
 #include "recoveryd/compare.h"
 #include "recoveryd/exit_codes.h"
 #include "recoveryd/report_json.h"
 #include "recoveryd/report_text.h"
 
-enum { REPORT_BYTES_MAX = 64 * 1024 * 1024 };
+enum { REPORT_BYTES_MAX = 64 * 1024 * 1024, TELL_MS_MAX = 1000 };
 
 static enum status print_report(const struct report *report, const struct options *options)
 {
@@ -27,7 +30,11 @@ static enum status print_report(const struct report *report, const struct option
         report_write_text(report, options->shows_all, &text);
     if (text.is_exhausted)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
-    return fd_write_all(STDOUT_FILENO, buffer_span(&text));
+    enum status status = fd_write_all(STDOUT_FILENO, buffer_span(&text));
+    /* What standard output lacks, the machine may have: this is no overload of ours. */
+    return status == STATUS_OK ? STATUS_OK
+                               : log_failure(STATUS_CANCELLED, "print the report", "reason",
+                                             "standard output does not take it");
 }
 
 static int dry_run_code(const struct plan *plan, const struct options *options)
@@ -75,6 +82,27 @@ static enum status verify(const struct settings *settings, struct report *report
     return STATUS_OK;
 }
 
+/* solod shows how the recovery at start ended; this one has resumed it. Without solod (the daemons
+ * may be run by something else) there is nobody to tell. */
+static void tell_parent(const struct settings *settings, int code)
+{
+    char path[4096];
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    struct rpc_client *client = NULL;
+    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
+    const struct system_recovered_request request = { .exit_code = (uint64_t)code };
+    struct system_recovered_reply reply;
+    struct problem problem;
+    if (loop != NULL && run_socket_path(path, settings->run_dir, "solod") == STATUS_OK &&
+        rpc_client_open(&client, loop, &(struct rpc_client_options){ .path = path }) == STATUS_OK)
+        (void)rpc_client_call_wait(client, &method_system_recovered, &request,
+                                   &(struct rpc_call_options){ .timeout_ms = TELL_MS_MAX }, &arena,
+                                   &reply, &problem);
+    rpc_client_close(&client);
+    if (loop != NULL)
+        ev_loop_destroy(loop);
+}
+
 static void close_run(struct carry_out **run)
 {
     carry_out_close(run);
@@ -95,6 +123,7 @@ static enum status recover(const struct settings *settings, const struct options
     TRY(print_report(&report, options));
     lifecycle_say("recovered %llu, failed %llu", (unsigned long long)report.of[RESULT_RECOVERED],
                   (unsigned long long)report.of[RESULT_FAILED]);
+    tell_parent(settings, report.is_cut ? status_exit_code(STATUS_DEADLINE_EXCEEDED) : 0);
     *code = run_code(&report, options);
     return status;
 }

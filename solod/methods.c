@@ -129,6 +129,19 @@ static enum status handle_system_wait(struct solod *solod, struct rpc_call *call
                        request->timeout_ms == 0 ? WAIT_MS_DEFAULT : request->timeout_ms);
 }
 
+/* While our own one runs, its end decides. */
+static enum status handle_system_recovered(struct solod *solod, struct rpc_call *call,
+                                           const struct system_recovered_request *request,
+                                           struct system_recovered_reply *reply)
+{
+    (void)call, (void)reply;
+    if (solod->recovery.has_ended) {
+        solod->recovery.exit_code = (int)request->exit_code;
+        solod->recovery.changed(solod->recovery.context);
+    }
+    return STATUS_OK;
+}
+
 #define ROUTES_DEF     "common/api/solod.def"
 #define ROUTES_CONTEXT struct solod
 #include "common/api/routes.h"
