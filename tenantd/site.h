@@ -27,10 +27,10 @@ struct site {
 
     struct file_lock lock;  /* of this RUN */
     struct file_lock claim; /* of this DATA */
-    int socket_fd; /* RUN/internal/tenants */
-    int code_fd;   /* RUN/tenants/T: code, GENERATION below a service */
-    int home_fd;   /* DATA/tenants/T: a working directory per service */
-    int log_fd;    /* DATA/logs/T */
+    int socket_fd;          /* RUN/internal/tenants */
+    int code_fd;            /* RUN/tenants/T: code, GENERATION below a service */
+    int home_fd;            /* DATA/tenants/T: a working directory per service */
+    int log_fd;             /* DATA/logs/T */
     int null_fd;
     int host_proc_fd; /* the host's /proc */
     int proc_fd;      /* our own pid namespace's; the same one without namespaces */
