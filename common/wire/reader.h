@@ -4,13 +4,23 @@
 #include "common/base/span.h"
 #include "common/base/status.h"
 
-/* Walks msgpack that frame_check has accepted, without copying: a cursor. Each function consumes one
- * object, or returns invalid_argument and consumes nothing. It is memory-safe on any bytes. */
+/* Walks msgpack that frame_check has accepted, without copying: a cursor. Each function consumes
+ * one object, or returns invalid_argument and consumes nothing. It is memory-safe on any bytes. */
 struct reader {
     struct span rest;
 };
 
-enum wire_type { WIRE_NIL, WIRE_BOOL, WIRE_INTEGER, WIRE_FLOAT, WIRE_STR, WIRE_BIN, WIRE_ARRAY, WIRE_MAP, WIRE_NONE };
+enum wire_type {
+    WIRE_NIL,
+    WIRE_BOOL,
+    WIRE_INTEGER,
+    WIRE_FLOAT,
+    WIRE_STR,
+    WIRE_BIN,
+    WIRE_ARRAY,
+    WIRE_MAP,
+    WIRE_NONE
+};
 
 static inline struct reader reader_of(struct span data)
 {
