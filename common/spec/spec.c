@@ -11,7 +11,6 @@
 #include "common/spec/spec_fields.h"
 #include "common/wire/writer.h"
 
-
 enum {
     SECOND_MS = 1000,
     SPEC_FIXED_BYTES =
