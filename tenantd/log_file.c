@@ -44,16 +44,30 @@ static void fail(struct log_file *file, const char *what)
     file->used = 0;
 }
 
+/* A line that a power cut tore must not swallow the next one. */
+static void end_torn_line(struct log_file *file)
+{
+    char last;
+    if (file->size == 0 || pread(file->fd, &last, 1, (off_t)file->size - 1) != 1 || last == '\n')
+        return;
+    if (fd_write_all(file->fd, span_of("\n", 1)) == STATUS_OK)
+        file->size++;
+    else
+        fail(file, "write log");
+}
+
 static void open_current(struct log_file *file)
 {
     char name[FILE_NAME_BYTES];
     struct stat stat;
     file->fd = openat(file->directory, file_name(name, file->service, 0),
-                      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
-    if (file->fd < 0 || fstat(file->fd, &stat) < 0)
+                      O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (file->fd < 0 || fstat(file->fd, &stat) < 0) {
         fail(file, "open log");
-    else
-        file->size = (uint64_t)stat.st_size;
+        return;
+    }
+    file->size = (uint64_t)stat.st_size;
+    end_torn_line(file);
 }
 
 static void flush(struct log_file *file)

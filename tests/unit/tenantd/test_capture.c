@@ -106,6 +106,20 @@ Test(capture, lines_of_both_streams_are_in_the_cri_format)
     fixture_close(&fixture);
 }
 
+/* A power cut keeps any part of what was not synced. */
+Test(capture, a_torn_line_does_not_swallow_the_next)
+{
+    static const char torn[] = "2026-11-21T20:58:17.123456789Z stdout F tor";
+    struct fixture fixture;
+    fixture_open(&fixture, 1 << 20, 3);
+    int fd = openat(fixture.scratch.fd, "api.log", O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+    cr_assert_eq(write(fd, torn, strlen(torn)), (ssize_t)strlen(torn));
+    close(fd);
+    print_text(&fixture, 0, "whole\n");
+    expect_lines(&fixture, "stdout F tor\nstdout F whole\n");
+    fixture_close(&fixture);
+}
+
 Test(capture, a_line_that_arrives_in_parts_is_one_line)
 {
     struct fixture fixture;
