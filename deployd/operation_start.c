@@ -42,8 +42,9 @@ static const char *start_cause(const struct operation *operation)
         return "fallback";
     if (operation->is_recovery)
         return "recover";
-    return operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation) ? "deploy"
-                                                                                  : "restart";
+    if (operation->kind == OPERATION_DEPLOY || is_unfinished_deploy(operation))
+        return "deploy";
+    return operation->kind == OPERATION_START ? "reconcile" : "restart";
 }
 
 static void fallback_ended(struct operation *operation, enum status status,

@@ -86,11 +86,9 @@ static enum status parse_start_cause(const char *text, enum start_cause *cause)
     static const struct {
         const char *name;
         enum start_cause cause;
-    } causes[] = { { "", START_DEPLOY },
-                   { "deploy", START_DEPLOY },
-                   { "fallback", START_FALLBACK },
-                   { "recover", START_RECOVER },
-                   { "restart", START_RESTART } };
+    } causes[] = { { "", START_DEPLOY },           { "deploy", START_DEPLOY },
+                   { "fallback", START_FALLBACK }, { "recover", START_RECOVER },
+                   { "restart", START_RESTART },   { "reconcile", START_RECONCILE } };
     for (size_t i = 0; i < COUNT_OF(causes); i++)
         if (strcmp(text, causes[i].name) == 0) {
             *cause = causes[i].cause;
@@ -136,8 +134,8 @@ static enum answer compare(const struct service *service, uint64_t generation, u
         return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
     if (service->state == SERVICE_starting)
         return ANSWER_JOIN;
-    if (is_idle(service->state) &&
-        (since > service->since || cause == START_RECOVER || cause == START_RESTART))
+    if (is_idle(service->state) && (since > service->since || cause == START_RECOVER ||
+                                    cause == START_RESTART || cause == START_RECONCILE))
         return ANSWER_ORDER;
     return ANSWER_ROW;
 }

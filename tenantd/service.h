@@ -23,7 +23,14 @@ unsigned service_name_hash(const void *key, size_t size);
 struct supervisor;
 
 /* Why a process is started: decides what the report of it is called. */
-enum start_cause { START_DEPLOY, START_FALLBACK, START_RECOVER, START_RESTART, START_AFTER_CRASH };
+enum start_cause {
+    START_DEPLOY,
+    START_FALLBACK,
+    START_RECOVER,
+    START_RESTART,
+    START_RECONCILE,
+    START_AFTER_CRASH
+};
 
 /* Why it is stopped. */
 enum stop_cause { STOP_KILL, STOP_REPLACE, STOP_SHUTDOWN, STOP_RECOVER, STOP_RESTART };

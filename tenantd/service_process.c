@@ -26,6 +26,7 @@ static void report_start(struct service *service)
         service_report(service, "service_recovered", cause, REPORT_PLAIN);
         break;
     case START_RESTART:
+    case START_RECONCILE:
         service_report(service, "service_restarted", cause, REPORT_PLAIN);
         break;
     case START_AFTER_CRASH:
@@ -43,6 +44,7 @@ static const char *start_reason(enum start_cause cause)
         [START_FALLBACK] = "its newer generation could not be started",
         [START_RECOVER] = "was recovered",
         [START_RESTART] = "was restarted on request",
+        [START_RECONCILE] = "was not running, and the log wants it",
         [START_AFTER_CRASH] = "was restarted after it ended",
     };
     return reasons[cause];

@@ -316,7 +316,7 @@ Test(operation_start, what_ran_before_stays_wanted_when_it_fails)
     world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
     world.has_run = true;
     reconcile(OPERATION_START);
-    cr_assert_str_eq(world.asked[0].cause, "restart");
+    cr_assert_str_eq(world.asked[0].cause, "reconcile");
     world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
     world_nothing_asked();
     cr_assert_eq(world.service->wanted.generation, 9);
