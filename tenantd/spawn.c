@@ -83,11 +83,6 @@ UNCHECKED static void set_limits(struct child *child)
 UNCHECKED static void drop_rights(struct child *child)
 {
     const struct spawn_request *request = child->request;
-    /* Fails with EPERM for who has no CAP_SETPCAP, and who has not has no capabilities to pass on.
-     */
-    for (int capability = 0; capability < CAPABILITIES; capability++)
-        if (syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-            break;
     syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (request->has_ids) {
         MUST("groups", syscall(SYS_setgroups, 0, NULL));
@@ -122,9 +117,23 @@ UNCHECKED static int child_run(void *argument)
     return 127;
 }
 
+/* Once, in ourselves: children inherit it, and a change of credentials for each of 41 capabilities
+ * is dear. What we have we keep, because the set bounds only what an exec could gain, and we exec
+ * nothing. Fails with EPERM for who has no CAP_SETPCAP, and who has not has no capabilities to pass
+ * on. */
+static void give_up_bounding_set(void)
+{
+    static bool is_given_up;
+    for (int capability = 0; !is_given_up && capability < CAPABILITIES; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+            break;
+    is_given_up = true;
+}
+
 enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
                   struct spawn_failure *failure)
 {
+    give_up_bounding_set();
     struct child child = { .request = request, .parent = getpid(), .cgroup_procs = -1 };
     if (request->cgroup >= 0)
         child.cgroup_procs = openat(request->cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
