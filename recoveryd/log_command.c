@@ -47,7 +47,6 @@ static bool is_wanted(const struct options *options, const struct event *event)
 
 static enum status show_json(const struct event *event, struct buffer *text)
 {
-    AUTO(buffer_close) struct buffer packed = { .limit = EVENT_RECORD_BYTES_MAX };
     struct event_item item = { 0 };
     char request_id[UUID_TEXT_BYTES], time[TIME_TEXT_BYTES], hash[HASH_TEXT_BYTES];
     event_to_item(event, &item, request_id);
