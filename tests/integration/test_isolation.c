@@ -106,7 +106,6 @@ Test(isolation, as_root_a_tenant_reaches_nothing_of_ours_or_of_others)
     if (geteuid() != 0)
         cr_skip_test("skipped: only root can give each tenant a uid of its own");
     AUTO(testbed_close) struct testbed bed = { 0 };
-    AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_set(&bed, "SECRET_OF_THE_PARENT", "yes");
     testbed_start(&bed);

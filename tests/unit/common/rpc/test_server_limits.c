@@ -65,6 +65,7 @@ Test(server_limits, connections_of_one_user)
     limits.connections_per_uid_max = 1;
     FIXTURE(&limits);
     AUTO(peer_close) struct peer first = peer_open(fixture);
+    (void)first; /* it only stays open */
     AUTO(peer_close) struct peer second = peer_open(fixture);
     peer_call(&second, 1, "test.read", "x", 1);
     expect_answer(fixture, &second, 1); /* our own uid is not bound by it */
@@ -82,6 +83,7 @@ Test(server_limits, connections_kept_free_for_operators)
     limits.nobody_is_privileged = true;
     FIXTURE(&limits);
     AUTO(peer_close) struct peer first = peer_open(fixture);
+    (void)first; /* it only stays open */
     AUTO(peer_close) struct peer second = peer_open(fixture);
     expect_exhausted(fixture, &second, 0);
     fixture->server->limits.nobody_is_privileged = false;
