@@ -1,5 +1,6 @@
 /* Any single daemon may die: no service notices, and work goes on within two seconds. */
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -251,4 +252,39 @@ Test(daemons, a_path_longer_than_a_socket_address_works)
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "api");
     service_await(&bed, "acme", "api", "running", 5000);
+}
+
+/* Moved or emptied, it takes the old supervisors' locks with it, but not the supervisors. */
+static void lose_the_run_folder(unsigned flags)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char moved[320];
+    testbed_open(&bed, flags);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    pid_t supervisor = testbed_supervisor(&bed, "acme");
+    pid_t service = service_pid(&bed, "acme", "api");
+    kill(bed.solod, SIGKILL);
+    command_wait(bed.solod, -1);
+    bed.solod = 0;
+    cr_assert(process_is_alive(supervisor), "a supervisor outlives solod");
+    snprintf(moved, sizeof moved, "%s.moved", bed.run);
+    cr_assert_eq(rename(bed.run, moved), 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 5000);
+    cr_assert(process_wait_gone(supervisor, 5000), "two supervisors of one tenant");
+    cr_assert(process_wait_gone(service, 5000), "two instances of one service");
+    pid_t now = service_pid(&bed, "acme", "api");
+    service_kill(&bed, "acme", "api");
+    cr_assert(process_wait_gone(now, 1000));
+}
+
+Test(daemons, a_run_folder_that_was_moved_leaves_no_second_instance)
+{
+    lose_the_run_folder(0);
+}
+
+Test(daemons, a_run_folder_that_was_moved_leaves_no_second_instance_as_a_user)
+{
+    lose_the_run_folder(TESTBED_AS_USER);
 }
