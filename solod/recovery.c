@@ -1,5 +1,6 @@
 /* recoveryd is a child like the daemons, but it ends by itself, and whatever its exit code is, Solo
- * becomes ready: a service that cannot start must not keep the others from being managed. */
+ * becomes ready: a service that cannot start must not keep the others from being managed. One that
+ * a signal ended has not told what is left, so it is run again, which takes up where it stopped. */
 #include "solod/recovery.h"
 
 #include <signal.h>
@@ -10,40 +11,36 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 
-enum { EXIT_NOT_STARTED = 127, EXIT_SIGNAL = 128 };
+enum { EXIT_NOT_STARTED = 127, EXIT_SIGNAL = 128, RUNS_MAX = 3 };
+
+static void start(struct recovery *recovery);
 
 static void on_ended(void *context, const struct child_exit *exit)
 {
     struct recovery *recovery = context;
     char text[CHILD_EXIT_TEXT_BYTES];
-    recovery->has_ended = true;
-    recovery->exit_code = exit->by_signal ? EXIT_SIGNAL + exit->number : exit->number;
-    log_write(recovery->exit_code == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "recovery ended", "how",
+    int exit_code = exit->by_signal ? EXIT_SIGNAL + exit->number : exit->number;
+    log_write(exit_code == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "recovery ended", "how",
               child_exit_text(text, exit), "took_ms",
               NUMBER((clock_boottime_ns() - recovery->began_ns) / 1000000), (const char *)0);
+    if (exit->by_signal && recovery->run_count < RUNS_MAX && !recovery->is_stopping) {
+        start(recovery);
+    } else {
+        recovery->has_ended = true;
+        recovery->exit_code = exit_code;
+    }
     recovery->changed(recovery->context);
 }
 
-void recovery_begin(struct recovery *recovery, struct daemons *daemons,
-                    void (*changed)(void *context), void *context)
+static void start(struct recovery *recovery)
 {
-    recovery->was_begun = true;
-    recovery->exit_code = -1;
-    recovery->began_ns = clock_boottime_ns();
-    recovery->changed = changed;
-    recovery->context = context;
-    recovery->loop = daemons->loop;
-    if (!daemons->settings->recovery_enabled) {
-        log_info("recovery is switched off; nothing is started");
-        recovery->has_ended = true;
-        return;
-    }
+    const struct settings *settings = recovery->daemons->settings;
     char path[4096];
     char *arguments[] = { "recoveryd",
                           "--data",
-                          (char *)daemons->settings->data_dir,
+                          (char *)settings->data_dir,
                           "--run",
-                          (char *)daemons->settings->run_dir,
+                          (char *)settings->run_dir,
                           "--progress",
                           "plain",
                           NULL };
@@ -53,27 +50,49 @@ void recovery_begin(struct recovery *recovery, struct daemons *daemons,
         .name = "recoveryd",
         .listener = -1,
         .key_fd = -1, /* it is an operator, not a daemon */
-        .notify = daemons->notify.address,
+        .notify = recovery->daemons->notify.address,
     };
+    recovery->run_count++;
+    recovery->status[0] = '\0';
+    recovery->began_ns = clock_boottime_ns();
     if (program_beside(path, "recoveryd") != STATUS_OK ||
-        child_start(&recovery->child, recovery->loop, &options, on_ended, recovery) != STATUS_OK) {
+        child_start(&recovery->child, recovery->daemons->loop, &options, on_ended, recovery) !=
+            STATUS_OK) {
         recovery->has_ended = true;
         recovery->exit_code = EXIT_NOT_STARTED;
     }
 }
 
+void recovery_begin(struct recovery *recovery, struct daemons *daemons,
+                    void (*changed)(void *context), void *context)
+{
+    recovery->was_begun = true;
+    recovery->exit_code = -1;
+    recovery->changed = changed;
+    recovery->context = context;
+    recovery->daemons = daemons;
+    if (daemons->settings->recovery_enabled) {
+        start(recovery);
+        return;
+    }
+    log_info("recovery is switched off; nothing is started");
+    recovery->has_ended = true;
+}
+
 void recovery_stop(struct recovery *recovery)
 {
+    recovery->is_stopping = true;
     child_signal(&recovery->child, SIGTERM);
 }
 
 void recovery_kill(struct recovery *recovery)
 {
+    recovery->is_stopping = true;
     child_signal(&recovery->child, SIGKILL);
 }
 
 void recovery_close(struct recovery *recovery)
 {
-    if (recovery->loop != NULL)
-        child_close(&recovery->child, recovery->loop);
+    if (recovery->daemons != NULL)
+        child_close(&recovery->child, recovery->daemons->loop);
 }

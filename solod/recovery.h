@@ -4,17 +4,19 @@
 #include "solod/child.h"
 #include "solod/daemons.h"
 
-/* The one run of recoveryd at start. */
+/* The recovery at start: one run of recoveryd, and two more at most while signals end it. */
 struct recovery {
     struct child child;
+    struct daemons *daemons;
     bool was_begun;
+    bool is_stopping; /* it was asked to end: not run again */
+    unsigned run_count;
     bool has_ended; /* also when it is not wanted */
     int exit_code;  /* -1 until it has ended, and when it did not run; 128 + signal when killed */
     uint64_t began_ns;
     char status[256]; /* its progress, in its words */
     void (*changed)(void *context);
     void *context;
-    struct ev_loop *loop;
 };
 
 /* Begins it, unless recovery_enabled is false: then it has ended at once. `changed` runs at its

@@ -68,6 +68,33 @@ Test(solod_start, a_failed_recovery_makes_it_degraded_not_unready)
     cr_assert_str_eq(reply.state, "degraded");
 }
 
+/* The one that runs and is not `old`. */
+static pid_t recoveryd_after(pid_t old)
+{
+    struct listed recoveryd;
+    do
+        recoveryd = scene_until("recoveryd", "running");
+    while (recoveryd.pid == old);
+    return recoveryd.pid;
+}
+
+Test(solod_start, a_recovery_that_a_signal_ended_is_run_again_twice)
+{
+    struct listing listing;
+    pid_t pid = 0;
+    scene_ask("RECOVERYD", "slow");
+    scene_start(NULL);
+    for (int i = 0; i < 3; i++) {
+        pid = recoveryd_after(pid);
+        scene_list(&listing);
+        cr_assert_eq(listing.recovery_exit_code, -1, "it goes on");
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+    }
+    scene_until("solod", "degraded");
+    scene_list(&listing);
+    cr_assert_eq(listing.recovery_exit_code, 128 + SIGKILL);
+}
+
 Test(solod_start, without_recovery_recoveryd_is_not_run)
 {
     struct listing listing;
