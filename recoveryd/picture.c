@@ -1,5 +1,6 @@
 /* Reading both sides. The log is read in one snapshot: wanted rows, the specs of what has to be
- * started, and the events that un-wanted what still runs. Nothing here walks the log. */
+ * started, and the events that un-wanted what still runs. Nothing here walks the log, unless its
+ * projection is damaged while eventd is down: then it is folded as eventd will fold it. */
 #include "recoveryd/picture.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 #include "common/spec/spec.h"
 #include "common/wire/reader.h"
 #include "recoveryd/event_store.h"
+#include "recoveryd/log_fold.h"
 
 enum {
     READ_ATTEMPTS_MAX = 10,
@@ -43,17 +45,55 @@ static enum status take_wanted(void *context, const char *tenant, const char *na
     return STATUS_OK;
 }
 
-static enum status read_wanted(struct db_txn *txn, struct picture *picture)
+static enum status make_room(struct picture *picture, uint64_t count)
 {
-    uint64_t count;
-    TRY(live_count(txn, &count));
     if (count > SERVICES_MAX)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "read wanted services", "count",
                            NUMBER(count));
     picture->wanted = calloc(count + 1, sizeof *picture->wanted);
-    if (picture->wanted == NULL)
-        return STATUS_RESOURCE_EXHAUSTED;
+    return picture->wanted == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
+static enum status read_projection(struct db_txn *txn, struct picture *picture)
+{
+    uint64_t count;
+    TRY(table_verify(txn, EVENTS_TENANTS)); /* eventd folds both anew when one is wrong */
+    TRY(live_count(txn, &count));
+    TRY(make_room(picture, count));
     return live_each(txn, take_wanted, picture);
+}
+
+static enum status fold_wanted(struct db_txn *txn, struct picture *picture)
+{
+    AUTO(log_fold_close) struct log_fold fold = { 0 };
+    log_fold_open(&fold);
+    TRY(log_fold_advance(&fold, txn, picture->log.last_event, UINT64_MAX));
+    picture->log.chain_from = 1;
+    log_fold_sort(&fold);
+    TRY(make_room(picture, HASH_COUNT(fold.services)));
+    for (const struct folded *service = fold.services; service != NULL;
+         service = service->hh.next) {
+        char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+        TRY(service_key_split(service->key, tenant, name));
+        TRY(take_wanted(picture, tenant, name, &service->row));
+    }
+    return STATUS_OK;
+}
+
+/* Beside a running eventd a damaged projection is damage like any other: it was whole when eventd
+ * opened the store, and nobody folds it anew before the next start. */
+static enum status read_wanted(struct db_txn *txn, bool is_log_held, struct picture *picture)
+{
+    enum status status = read_projection(txn, picture);
+    if (status != STATUS_DATA_LOSS || is_log_held)
+        return status;
+    log_warning("what is wanted does not match its digest, folding the log in memory", "dir",
+                txn->db->dir);
+    free(picture->wanted);
+    picture->wanted = NULL;
+    picture->wanted_count = 0;
+    picture->log.is_live_damaged = true;
+    return fold_wanted(txn, picture);
 }
 
 /* --- obstacles --- */
@@ -255,7 +295,7 @@ static enum status read_log(struct event_store *store, const struct settings *se
     TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
     TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
     TRY(judge_run(&txn, settings, !store->is_without_trace, picture));
-    TRY(read_wanted(&txn, picture));
+    TRY(read_wanted(&txn, !store->is_without_trace, picture));
     return make_plan(&txn, settings, picture);
 }
 

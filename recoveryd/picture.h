@@ -13,6 +13,7 @@ struct picture {
         uint64_t last_event; /* the snapshot */
         uint64_t chain_from; /* the chain was checked from here to the end */
         uint64_t map_used_bytes, map_bytes;
+        bool is_live_damaged; /* folded anew here, in memory, as eventd will when it starts */
     } log;
     bool is_new_run; /* no recovery has been completed in this run of Solo */
     struct arena arena;

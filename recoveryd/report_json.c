@@ -35,7 +35,7 @@ static void put_log(struct buffer *map, const struct picture *picture)
     if (!picture->log.exists)
         return;
     put_number(map, "chain_from", picture->log.chain_from);
-    put_text(map, "live", "matches");
+    put_text(map, "live", picture->log.is_live_damaged ? "damaged" : "matches");
     put_number(map, "map_full_percent",
                picture->log.map_used_bytes * 100 /
                    (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));

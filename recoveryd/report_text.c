@@ -47,12 +47,14 @@ static void write_log_line(const struct picture *picture, struct buffer *text)
         buffer_append_text(text, "Log      none: nothing was ever deployed\n");
         return;
     }
-    buffer_append_format(text,
-                         "Log      %" PRIu64 " events, chain intact from %" PRIu64
-                         ", live projection matches; map %" PRIu64 "%% full\n",
-                         picture->log.last_event, picture->log.chain_from,
-                         picture->log.map_used_bytes * 100 /
-                             (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));
+    buffer_append_format(
+        text,
+        "Log      %" PRIu64 " events, chain intact from %" PRIu64
+        ", live projection %s; map %" PRIu64 "%% full\n",
+        picture->log.last_event, picture->log.chain_from,
+        picture->log.is_live_damaged ? "damaged: eventd will rebuild it at its start" : "matches",
+        picture->log.map_used_bytes * 100 /
+            (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));
 }
 
 struct line {

@@ -45,6 +45,8 @@ static enum status verify(const struct settings *settings, const struct options 
     if (text.is_exhausted)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the findings");
     *code = options->has_detailed_exitcode && findings.count > 0 ? EXIT_PERSON_NEEDED : 0;
+    if (picture.log.is_live_damaged)
+        *code = status_exit_code(STATUS_DATA_LOSS);
     return fd_write_all(STDOUT_FILENO, buffer_span(&text));
 }
 

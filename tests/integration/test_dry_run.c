@@ -121,6 +121,34 @@ static void expect_same_actions(const json_t *plan, const json_t *report)
               "the summaries differ");
 }
 
+/* Looks and runs: files stay as they are, and what was predicted comes true. The owner of the plan
+ * that is returned is the caller. */
+static json_t *expect_prediction(struct testbed *bed)
+{
+    static struct picture before, after;
+    picture_add(&before, bed->data, NULL);
+    picture_add(&before, bed->run, NULL);
+    json_t *plan = dry_run(bed);
+    picture_add(&after, bed->data, NULL);
+    picture_add(&after, bed->run, NULL);
+    expect_same_picture(&before, &after);
+    printf("%zu files and folders are the same before and after\n", before.count);
+    picture_close(&before);
+    picture_close(&after);
+
+    testbed_set(bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_start(bed);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(bed, &result, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *report = result_json(&result);
+    expect_text(report, "kind", "recovery_report");
+    expect_same_actions(plan, report);
+    expect_number(report, "recovered", number_in(json_object_get(plan, "summary"), "start"));
+    json_decref(report);
+    return plan;
+}
+
 static void nothing_is_written(unsigned flags)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -128,31 +156,11 @@ static void nothing_is_written(unsigned flags)
     testbed_start(&bed);
     deploy_mixture(&bed);
     testbed_kill_everything(&bed);
-    static struct picture before, after;
-    picture_add(&before, bed.data, NULL);
-    picture_add(&before, bed.run, NULL);
-    json_t *plan = dry_run(&bed);
-    picture_add(&after, bed.data, NULL);
-    picture_add(&after, bed.run, NULL);
-    expect_same_picture(&before, &after);
-    printf("%zu files and folders are the same before and after\n", before.count);
+    json_t *plan = expect_prediction(&bed);
+    expect_text(json_object_get(plan, "log"), "live", "matches");
     expect_number(json_object_get(plan, "summary"), "start", 10);
     expect_number(json_object_get(plan, "summary"), "cannot_recover", 1);
-
-    /* and the real run does what it said */
-    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
-    testbed_start(&bed);
-    AUTO(result_close) struct result result = { 0 };
-    testbed_recoveryd(&bed, &result, "-o", "json", NULL);
-    expect_exit(&result, 0);
-    json_t *report = result_json(&result);
-    expect_text(report, "kind", "recovery_report");
-    expect_same_actions(plan, report);
-    expect_number(report, "recovered", 10);
     json_decref(plan);
-    json_decref(report);
-    picture_close(&before);
-    picture_close(&after);
 }
 
 Test(dry_run, with_all_daemons_down_not_one_byte_is_written_and_the_prediction_holds)
@@ -163,6 +171,69 @@ Test(dry_run, with_all_daemons_down_not_one_byte_is_written_and_the_prediction_h
 Test(dry_run, the_same_as_an_ordinary_user)
 {
     nothing_is_written(TESTBED_AS_USER);
+}
+
+/* --- a projection that is damaged --- */
+
+/* Flips a bit of a service's row in `live` in the file itself, and says whether it was found: its
+ * key stands before its value, which begins with the name of the first field. */
+static bool damage_live_row(const struct testbed *bed, const char *key)
+{
+    char path[4096], pattern[128];
+    AUTO(buffer_close) struct buffer bytes = { .limit = 512 * 1024 * 1024 };
+    cr_assert_eq(path_join(path, bed->data, "events/data.mdb"), STATUS_OK);
+    cr_assert_eq(file_read(path, &bytes), STATUS_OK);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    /* LMDB leaves older pages behind: all of them, the one in use among them. */
+    size_t size = (size_t)snprintf(pattern, sizeof pattern, "%s", key), count = 0;
+    const uint8_t *at = bytes.data, *end = bytes.data + bytes.size;
+    while ((at = memmem(at, (size_t)(end - at), pattern, size)) != NULL) {
+        const uint8_t *value = at + size;
+        at = value;
+        if (end - value < 12 || (value[0] & 0xf0) != 0x80 || memcmp(value + 2, "generation", 10))
+            continue;
+        uint8_t changed = value[12] ^ 1;
+        cr_assert_eq(pwrite(fd, &changed, 1, value + 12 - bytes.data), 1);
+        count++;
+    }
+    close(fd);
+    return count > 0;
+}
+
+static void damaged_live_is_predicted(unsigned flags)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, flags);
+    testbed_start(&bed);
+    deploy_mixture(&bed);
+    testbed_kill_everything(&bed);
+    cr_assert(damage_live_row(&bed, "acme/s6"));
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "live projection damaged: eventd will rebuild it");
+    testbed_recoveryd(&bed, &result, "verify", NULL);
+    expect_exit(&result, 86);
+    json_t *plan = expect_prediction(&bed);
+    expect_text(json_object_get(plan, "log"), "live", "damaged");
+    expect_number(json_object_get(plan, "log"), "chain_from", 1);
+    expect_number(json_object_get(plan, "summary"), "start", 10);
+    json_decref(plan);
+    cr_assert_geq(testbed_log_count(&bed, "folding the log anew"), 1);
+    plan = dry_run(&bed);
+    expect_text(json_object_get(plan, "log"), "live", "matches");
+    json_decref(plan);
+}
+
+Test(dry_run, a_damaged_live_projection_is_folded_in_memory_and_the_prediction_holds)
+{
+    damaged_live_is_predicted(0);
+}
+
+Test(dry_run, the_same_with_a_damaged_live_projection_as_an_ordinary_user)
+{
+    damaged_live_is_predicted(TESTBED_AS_USER);
 }
 
 /* --- programs that are not where the host has them --- */

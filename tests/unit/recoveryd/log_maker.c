@@ -83,6 +83,24 @@ void log_put_live(struct log_maker *maker, const char *tenant, const char *name,
     cr_assert_eq(db_commit(&txn), STATUS_OK);
 }
 
+void log_damage_live(struct log_maker *maker, const char *tenant, const char *name)
+{
+    char key[SERVICE_KEY_BYTES];
+    uint8_t row[4096];
+    MDB_txn *txn;
+    service_key(key, tenant, name);
+    MDB_val k = { strlen(key), key }, value;
+    MDB_dbi live = maker->db.tables[EVENTS_LIVE];
+    cr_assert_eq(mdb_txn_begin(maker->db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_get(txn, live, &k, &value), 0);
+    cr_assert_leq(value.mv_size, sizeof row);
+    memcpy(row, value.mv_data, value.mv_size);
+    row[value.mv_size / 2] ^= 1;
+    value.mv_data = row;
+    cr_assert_eq(mdb_put(txn, live, &k, &value, 0), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+}
+
 static uint64_t append_packed(struct log_maker *maker, const char *type, const char *tenant,
                               const char *name, struct span payload)
 {

@@ -30,4 +30,7 @@ uint64_t log_deploy(struct log_maker *maker, const char *tenant, const char *nam
 void log_put_live(struct log_maker *maker, const char *tenant, const char *name,
                   const struct live_row *row);
 
+/* Changes the stored bytes of a live row behind the back of its seal, as damage would. */
+void log_damage_live(struct log_maker *maker, const char *tenant, const char *name);
+
 #endif

@@ -131,6 +131,77 @@ Test(picture, looking_leaves_no_trace)
     free(after);
 }
 
+/* --- a projection that is damaged --- */
+
+static void deploy_and_kill(void)
+{
+    log_deploy(&maker, "acme", "web", "sh");
+    log_deploy(&maker, "acme", "api", "cat");
+    log_deploy(&maker, "acme", "gone", "sh");
+    log_append(&maker, "service_killed", "acme", "gone", "{}");
+    log_deploy(&maker, "acme", "api", "sh");
+}
+
+static void expect_folded(struct picture *picture)
+{
+    cr_assert_eq(picture_take(&maker.settings, picture), STATUS_OK);
+    cr_assert(picture->log.is_live_damaged);
+    cr_assert_eq(picture->log.chain_from, 1);
+    cr_assert_eq(picture->plan.count, 2);
+    cr_assert_eq(entry_of(picture, "web")->generation, 1);
+    cr_assert_eq(entry_of(picture, "api")->generation, 5);
+    cr_assert_eq(entry_of(picture, "api")->action, PLAN_START);
+}
+
+Test(picture, a_damaged_live_row_is_folded_in_memory_and_not_one_byte_is_written)
+{
+    deploy_and_kill();
+    log_damage_live(&maker, "acme", "api");
+    log_maker_finish(&maker);
+    char *before = fingerprint();
+    AUTO(picture_close) struct picture picture = { 0 };
+    expect_folded(&picture);
+    char *after = fingerprint();
+    cr_assert_str_not_empty(before);
+    cr_assert_str_eq(before, after);
+    free(before);
+    free(after);
+}
+
+Test(picture, a_live_row_that_is_gone_is_folded_in_memory)
+{
+    deploy_and_kill();
+    MDB_txn *txn;
+    MDB_val key = { 8, (void *)(uintptr_t) "acme/api" };
+    cr_assert_eq(mdb_txn_begin(maker.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_del(txn, maker.db.tables[EVENTS_LIVE], &key, NULL), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    log_maker_finish(&maker);
+    AUTO(picture_close) struct picture picture = { 0 };
+    expect_folded(&picture);
+}
+
+/* What a running eventd holds it does not fold anew; neither do we. */
+Test(picture, beside_a_writer_a_damaged_live_row_is_damage)
+{
+    deploy_and_kill();
+    log_damage_live(&maker, "acme", "api");
+    AUTO(picture_close) struct picture picture = { 0 };
+    cr_assert_eq(picture_take(&maker.settings, &picture), STATUS_DATA_LOSS);
+}
+
+Test(picture, nothing_is_folded_from_a_broken_chain)
+{
+    deploy_and_kill();
+    maker.previous.bytes[0] ^= 1;
+    for (int i = 0; i < 1100; i++) /* beyond what the quick probe reads */
+        log_append(&maker, "app.noise", "acme", "", "{}");
+    log_damage_live(&maker, "acme", "api");
+    log_maker_finish(&maker);
+    AUTO(picture_close) struct picture picture = { 0 };
+    cr_assert_eq(picture_take(&maker.settings, &picture), STATUS_DATA_LOSS);
+}
+
 /* --- what the registry knows --- */
 
 static void put_registry_row(const struct service_row *row)
