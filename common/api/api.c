@@ -88,6 +88,9 @@ const char *const all_method_daemons[] = {
 #define METHOD(name, wire, permission, flags, meaning) "eventd",
 #include "common/api/eventd.def"
 #undef METHOD
+#define METHOD(name, wire, permission, flags, meaning) "tokend",
+#include "common/api/tokend.def"
+#undef METHOD
 #define METHOD(name, wire, permission, flags, meaning) "deployd",
 #include "common/api/deployd.def"
 #undef METHOD

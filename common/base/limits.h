@@ -30,6 +30,17 @@ enum {
     SOURCE_WINDOW = 1024, /* newest numbers of a source whose bodies can be compared */
     SOURCES_MAX = 4096,
 
+    /* tokens */
+    TOKENS_MAX = 1 << 21, /* valid, expired and not yet swept, and lately revoked */
+    TOKEN_ACCESSOR_BYTES_MAX = 30,
+    TOKEN_METADATA_BYTES_MAX = 4096,
+    TOKEN_DEPTH_MAX = 8,          /* of attenuation: a granted token has 0 */
+    TOKEN_DESCENDANTS_MAX = 1024, /* of one granted token, all depths together */
+    TOKEN_LIST_MAX = 1000,
+    TOKEN_AFTER_BYTES_MAX = 96,
+    TOKEN_USES_REPORTED_MAX = 256, /* by one token.report_use */
+    OUTBOX_ROWS_MAX = 64 * 1024,   /* past it grants are refused, and sweeps wait */
+
     /* specs */
     SPEC_CODE_BYTES_MAX = 512 * 1024,
     SPEC_BYTES_MAX = 704 * 1024,
@@ -69,6 +80,9 @@ enum {
     BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
     WATCHES_MAX = 512, /* live tails of the event log at once */
 };
+
+/* Ten years, as duration_parse has them. */
+#define TOKEN_TTL_MS_MAX (3660ull * 86400000ull)
 
 _Static_assert(FRAME_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "an event's payload must fit into a frame");

@@ -77,7 +77,7 @@ static enum status check_store(const struct db_schema *schema, const char *dir,
         TRY(environment_open_for_reading(&db));
         TRY(db_begin_read(&db, &txn));
         for (unsigned i = 0; i < schema->table_count; i++) {
-            if ((schema->tables[i].flags & TABLE_DIGEST) == 0)
+            if ((schema->tables[i].flags & (TABLE_DIGEST | TABLE_LARGE)) != TABLE_DIGEST)
                 continue;
             enum status status = table_verify(&txn, i);
             if (status != STATUS_OK && (schema->tables[i].flags & TABLE_DERIVED) == 0)

@@ -3,20 +3,30 @@
 
 #include "common/wire/fields.h"
 
-/* What a caller must be allowed to do. The first three are not granted by tokens: EVERYBODY is
- * whoever can connect, OPERATOR and DAEMON are identities. */
+/* What a caller must be allowed to do. The first four are not granted by tokens: EVERYBODY is
+ * whoever can connect, OPERATOR and DAEMON are identities, ANY_TOKEN is who has a valid token,
+ * whatever it allows (and the identities): its method decides about the rest. */
 enum permission {
     PERMISSION_EVERYBODY,
     PERMISSION_OPERATOR,
     PERMISSION_DAEMON,
+    PERMISSION_ANY_TOKEN,
 #define PERMISSION(name, wire, meaning) PERMISSION_##name,
 #include "common/rpc/permissions.def"
 #undef PERMISSION
     PERMISSION_COUNT
 };
 
-/* The wire name ("events:write"; "operator", "daemon", "everybody" for the identities). */
+/* The wire name ("events:write"; "operator", "daemon", "everybody", "any-token" for the others). */
 const char *permission_name(enum permission permission);
+
+/* Permissions of a token as a set of bits. The bits lie in stores: bit N is row N of
+ * permissions.def, so rows are added at its end only. 0 for what no token grants. */
+enum { PERMISSION_BITS_ALL = (1 << (PERMISSION_COUNT - PERMISSION_ANY_TOKEN - 1)) - 1 };
+uint32_t permission_bit(enum permission permission);
+
+/* By its wire name; PERMISSION_COUNT when no token can have it. */
+enum permission permission_parse(const char *name);
 
 enum method_flag {
     METHOD_READS = 0,

@@ -28,7 +28,7 @@ struct caller {
     pid_t pid;
     char daemon[16];                 /* "deployd", for CALLER_DAEMON */
     char tenant[NAME_BYTES_MAX + 1]; /* for CALLER_TOKEN: the one whose things it may touch */
-    uint32_t permissions;            /* for CALLER_TOKEN: 1 << enum permission */
+    uint32_t permissions;            /* for CALLER_TOKEN: see permission_bit */
     char accessor[32];               /* for CALLER_TOKEN */
 };
 

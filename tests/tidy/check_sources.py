@@ -20,8 +20,8 @@ LAYERS = {
     "rpc": WIRE,
     "api": RPC,
     "api/records": API | {"db"},
-    "spec": API, "plan": API, "outbox": API,
-    "access": API | {"daemon"},
+    "spec": API, "plan": API, "outbox": API | {"db"},
+    "access": API | {"daemon", "db", "api/records"},
 }
 EXCEPTIONS = {("common/api/routes.h", "access")}
 

@@ -28,6 +28,27 @@ const struct db_schema events_schema = {
     .is_durable = true,
 };
 
+static const struct table_schema tokens_tables[] = {
+    [TOKENS_TOKENS] = { "tokens", TABLE_DIGEST | TABLE_LARGE },
+    [TOKENS_BY_TENANT] = { "by_tenant", TABLE_PLAIN },
+    [TOKENS_BY_EXPIRY] = { "by_expiry", TABLE_PLAIN },
+    [TOKENS_BY_ACCESSOR] = { "by_accessor", TABLE_PLAIN },
+    [TOKENS_CHILDREN] = { "children", TABLE_PLAIN },
+    [TOKENS_REVOKED] = { "revoked", TABLE_PLAIN },
+    [TOKENS_USED] = { "used", TABLE_PLAIN },
+    [TOKENS_OUTBOX] = { "outbox", TABLE_PLAIN },
+    [TOKENS_REQUESTS] = { "requests", TABLE_PLAIN },
+};
+const struct db_schema tokens_schema = {
+    .name = "tokens",
+    .owner = "tokend",
+    .format = 1,
+    .tables = tokens_tables,
+    .table_count = COUNT_OF(tokens_tables),
+    .map_bytes = (size_t)4 << 30,
+    .is_durable = true,
+};
+
 static const struct table_schema registry_tables[] = {
     [REGISTRY_SERVICES] = { "services", TABLE_PLAIN },
     [REGISTRY_TENANTS] = { "tenants", TABLE_PLAIN },
@@ -57,6 +78,7 @@ static const struct {
     enum status (*check_rows)(struct db *db);
 } stores[] = {
     { &events_schema, check_events },
+    { &tokens_schema, NULL },
     { &registry_schema, NULL },
 };
 

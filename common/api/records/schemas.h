@@ -15,6 +15,21 @@ enum events_table {
 };
 extern const struct db_schema events_schema;
 
+enum tokens_table {
+    TOKENS_TOKENS,    /* SHA-256 of the token -> token record (token_record.h) */
+    TOKENS_BY_TENANT, /* tenant NUL accessor [16] -> SHA-256 */
+    TOKENS_BY_EXPIRY, /* trusted time ns [8] SHA-256 -> 't' for a token, 'r' for a row of `revoked`
+                       */
+    TOKENS_BY_ACCESSOR, /* accessor [16] -> SHA-256 */
+    TOKENS_CHILDREN,    /* parent SHA-256, child SHA-256 -> nothing; SHA-256 of a granted token ->
+                         * number of its descendants [8] */
+    TOKENS_REVOKED,     /* SHA-256 -> trusted time ns [8]: not to be granted again */
+    TOKENS_USED,        /* accessor [16] -> minutes since 1970 [8] */
+    TOKENS_OUTBOX,      /* see common/outbox */
+    TOKENS_REQUESTS,    /* request_id, 16 bytes, time first -> see common/db/requests.h */
+};
+extern const struct db_schema tokens_schema;
+
 enum registry_table {
     REGISTRY_SERVICES, /* TENANT/NAME -> service_row */
     REGISTRY_TENANTS,  /* tenant -> supervisor's pid and boot id */

@@ -1,0 +1,110 @@
+/* Texts of tokens and of their accessors. Nothing here looks anything up. */
+#include "common/access/token_text.h"
+
+#include <string.h>
+
+#include "common/base/ensure.h"
+
+static const char token_prefix[] = "solo_", accessor_prefix[] = "tok_";
+static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char base32[] = "0123456789abcdefghjkmnpqrstvwxyz";
+
+enum {
+    TOKEN_RANDOM_BYTES = 32,
+    RANDOM_AT = sizeof token_prefix - 1,
+    RANDOM_CHARACTERS = 43,
+    CHECKED_CHARACTERS = RANDOM_AT + RANDOM_CHARACTERS,
+    CHECKSUM_AT = CHECKED_CHARACTERS + 1,
+    CHECKSUM_CHARACTERS = TOKEN_TEXT_SIZE - CHECKSUM_AT,
+    ACCESSOR_AT = sizeof accessor_prefix - 1,
+    ACCESSOR_CHARACTERS = ACCESSOR_TEXT_SIZE - ACCESSOR_AT,
+};
+_Static_assert((int)CHECKSUM_CHARACTERS == 6, "36 bits");
+_Static_assert((int)ACCESSOR_CHARACTERS == 26, "128 bits in groups of five, the first with two");
+
+static void make_checksum(const void *checked, char checksum[CHECKSUM_CHARACTERS])
+{
+    struct hash hash = hash_of(span_of(checked, CHECKED_CHARACTERS));
+    uint64_t bits = 0;
+    for (int i = 0; i < 5; i++)
+        bits = bits << 8 | hash.bytes[i];
+    bits >>= 4;
+    for (int i = CHECKSUM_CHARACTERS - 1; i >= 0; i--, bits >>= 6)
+        checksum[i] = base64url[bits & 63];
+}
+
+void token_text_draw(char text[TOKEN_TEXT_BYTES])
+{
+    uint8_t drawn[TOKEN_RANDOM_BYTES];
+    random_fill(drawn, sizeof drawn);
+    memcpy(text, token_prefix, RANDOM_AT);
+    sodium_bin2base64(text + RANDOM_AT, RANDOM_CHARACTERS + 1, drawn, sizeof drawn,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(drawn, sizeof drawn);
+    text[CHECKED_CHARACTERS] = '_';
+    make_checksum(text, text + CHECKSUM_AT);
+    text[TOKEN_TEXT_SIZE] = '\0';
+}
+
+/* What stands before the checksum needs no look of its own: only a drawn text has this checksum, or
+ * one that somebody made to have it, and neither that nor its hash is a key of the store. */
+bool token_text_is_valid(struct span text)
+{
+    if (text.size != TOKEN_TEXT_SIZE || memcmp(text.data, token_prefix, RANDOM_AT) != 0 ||
+        text.data[CHECKED_CHARACTERS] != '_')
+        return false;
+    char checksum[CHECKSUM_CHARACTERS];
+    make_checksum(text.data, checksum);
+    return sodium_memcmp(checksum, text.data + CHECKSUM_AT, CHECKSUM_CHARACTERS) == 0;
+}
+
+struct hash token_text_hash(struct span text)
+{
+    struct hash hash;
+    _Static_assert(sizeof hash.bytes == crypto_hash_sha256_BYTES, "a hash is 256 bits");
+    crypto_hash_sha256(hash.bytes, text.data, text.size);
+    return hash;
+}
+
+/* --- accessors --- */
+
+/* Bits [at, at + 5) of 130, the first two of which are zero. */
+static unsigned five_bits(const struct uuid *accessor, int at)
+{
+    unsigned value = 0;
+    for (int bit = at - 2; bit < at + 3; bit++)
+        value =
+            value << 1 | (bit < 0 ? 0 : (unsigned)accessor->bytes[bit / 8] >> (7 - bit % 8) & 1);
+    return value;
+}
+
+char *accessor_text(char text[ACCESSOR_TEXT_BYTES], const struct uuid *accessor)
+{
+    memcpy(text, accessor_prefix, ACCESSOR_AT);
+    for (int i = 0; i < ACCESSOR_CHARACTERS; i++)
+        text[ACCESSOR_AT + i] = base32[five_bits(accessor, 5 * i)];
+    text[ACCESSOR_TEXT_SIZE] = '\0';
+    return text;
+}
+
+enum status accessor_parse(const char *text, struct uuid *accessor)
+{
+    if (strlen(text) != ACCESSOR_TEXT_SIZE || memcmp(text, accessor_prefix, ACCESSOR_AT) != 0)
+        return STATUS_INVALID_ARGUMENT;
+    struct uuid read = { 0 };
+    for (int i = 0; i < ACCESSOR_CHARACTERS; i++) {
+        const char *digit = strchr(base32, text[ACCESSOR_AT + i]);
+        if (digit == NULL)
+            return STATUS_INVALID_ARGUMENT;
+        unsigned value = (unsigned)(digit - base32);
+        if (i == 0 && value > 7)
+            return STATUS_INVALID_ARGUMENT;
+        for (int j = 0; j < 5; j++) {
+            int bit = 5 * i + j - 2;
+            if (bit >= 0)
+                read.bytes[bit / 8] |= (uint8_t)((value >> (4 - j) & 1) << (7 - bit % 8));
+        }
+    }
+    *accessor = read;
+    return STATUS_OK;
+}
