@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/records/schemas.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/db/requests.h"
 #include "eventd/admission.h"
-#include "eventd/requests.h"
 #include "eventd/sources.h"
 
 /* An event of the request, from its check until it is written. */
@@ -131,8 +132,8 @@ static enum status find_request(struct event_store *store, struct rpc_call *call
                                 const struct hash *body, struct append_outcome *outcome)
 {
     struct request_outcome recorded;
-    TRY(requests_find(&store->txn, &call->request_id, body, clock_wall_ns() / 1000000,
-                      &store->forgotten, &recorded, &call->problem));
+    TRY(requests_find(&store->txn, EVENTS_REQUESTS, &call->request_id, body,
+                      clock_wall_ns() / 1000000, &store->forgotten, &recorded, &call->problem));
     *outcome = (struct append_outcome){
         .first_id = recorded.first_id,
         .count = recorded.count,

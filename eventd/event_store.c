@@ -83,9 +83,10 @@ static enum status finish_turn(struct event_store *store)
         return store->txn.status;
     TRY(heads_write(&store->heads, &store->txn));
     unsigned pruned;
-    return store->requests_put == 0 ? STATUS_OK
-                                    : requests_prune(&store->txn, wall_ms(), REQUESTS_KEPT_MAX,
-                                                     2 * store->requests_put, &pruned);
+    return store->requests_put == 0
+               ? STATUS_OK
+               : requests_prune(&store->txn, EVENTS_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX,
+                                2 * store->requests_put, &pruned);
 }
 
 enum status event_store_commit(struct event_store *store)
@@ -168,7 +169,7 @@ enum status event_store_put_request(struct event_store *store, const struct uuid
                                     const struct request_outcome *outcome)
 {
     store->requests_put++;
-    return requests_put(&store->txn, id, outcome);
+    return requests_put(&store->txn, EVENTS_REQUESTS, id, outcome);
 }
 
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
@@ -291,14 +292,15 @@ static enum status prune_requests(struct event_store *store)
     {
         AUTO(db_end) struct db_txn txn = { 0 };
         TRY(db_begin_read(&store->db, &txn));
-        TRY(requests_are_due(&txn, wall_ms(), &are_due));
+        TRY(requests_are_due(&txn, EVENTS_REQUESTS, wall_ms(), &are_due));
     }
     if (!are_due)
         return STATUS_OK;
     AUTO(db_end) struct db_txn txn = { 0 };
     unsigned pruned;
     TRY(db_begin_write(&store->db, &txn));
-    TRY(requests_prune(&txn, wall_ms(), REQUESTS_KEPT_MAX, PRUNED_AT_ONCE, &pruned));
+    TRY(requests_prune(&txn, EVENTS_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX, PRUNED_AT_ONCE,
+                       &pruned));
     return db_commit(&txn);
 }
 

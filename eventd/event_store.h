@@ -5,8 +5,8 @@
 #include "common/api/records/event_record.h"
 #include "common/base/buffer.h"
 #include "common/db/db.h"
+#include "common/db/requests.h"
 #include "eventd/heads.h"
-#include "eventd/requests.h"
 
 /* The log and its tables, as their one writer has them. A turn of the loop is one transaction:
  * begin, any number of appends, commit. An append gets its number and the hash it chains to inside

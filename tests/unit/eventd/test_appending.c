@@ -7,8 +7,8 @@
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/db/requests.h"
 #include "common/db/table.h"
-#include "eventd/requests.h"
 #include "eventd/sources.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/eventd/log_fixture.h"
@@ -352,15 +352,15 @@ Test(appending, old_requests_are_forgotten_in_steps)
     cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
     for (int i = 0; i < 20; i++) {
         struct uuid id = uuid_drawn_at(i < 10 ? now_ms - REQUESTS_KEPT_MS - 5 : now_ms);
-        cr_assert_eq(requests_put(&txn, &id, &outcome), STATUS_OK);
+        cr_assert_eq(requests_put(&txn, EVENTS_REQUESTS, &id, &outcome), STATUS_OK);
     }
-    cr_assert_eq(requests_are_due(&txn, now_ms, &are_due), STATUS_OK);
+    cr_assert_eq(requests_are_due(&txn, EVENTS_REQUESTS, now_ms, &are_due), STATUS_OK);
     cr_expect(are_due);
-    cr_assert_eq(requests_prune(&txn, now_ms, 1000, 4, &pruned), STATUS_OK);
+    cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 1000, 4, &pruned), STATUS_OK);
     cr_expect_eq(pruned, 4, "no more than asked");
-    cr_assert_eq(requests_prune(&txn, now_ms, 1000, 100, &pruned), STATUS_OK);
+    cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 1000, 100, &pruned), STATUS_OK);
     cr_expect_eq(pruned, 6, "no younger ones");
-    cr_assert_eq(requests_prune(&txn, now_ms, 7, 100, &pruned), STATUS_OK);
+    cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 7, 100, &pruned), STATUS_OK);
     cr_expect_eq(pruned, 3, "down to what is kept at most");
     cr_assert_eq(db_commit(&txn), STATUS_OK);
     cr_expect_eq(rows(EVENTS_REQUESTS), 7);
@@ -383,7 +383,7 @@ Test(appending, a_forgotten_id_is_refused_not_carried_out_again)
     struct db_txn txn;
     unsigned pruned;
     cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(requests_prune(&txn, now_ms, 2, 100, &pruned), STATUS_OK);
+    cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 2, 100, &pruned), STATUS_OK);
     cr_expect_eq(pruned, 2);
     cr_assert_eq(db_commit(&txn), STATUS_OK);
     for (int restarts = 0; restarts < 2; restarts++) {

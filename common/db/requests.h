@@ -1,5 +1,5 @@
-#ifndef SOLO_EVENTD_REQUESTS_H
-#define SOLO_EVENTD_REQUESTS_H
+#ifndef SOLO_COMMON_DB_REQUESTS_H
+#define SOLO_COMMON_DB_REQUESTS_H
 
 #include "common/base/hash.h"
 #include "common/base/problem.h"
@@ -9,7 +9,8 @@
 /* What came of requests that carried a request_id, so that a repeated one gets its first outcome.
  * Keys begin with the time at which the caller drew the id: the oldest rows stand first. Kept for
  * 24 hours, and at most REQUESTS_KEPT_MAX. The newest id whose row has gone stands in `meta`: of
- * one that is not greater nobody can say whether it was used, so it is refused. */
+ * one that is not greater nobody can say whether it was used, so it is refused. `table` is that of
+ * the store whose requests they are. */
 
 enum { INTENT_BYTES_MAX = 64 };
 
@@ -27,17 +28,18 @@ enum status requests_forgotten(struct db_txn *txn, struct uuid *newest);
 /* not_found: new. OK: repeated, `outcome` is filled. aborted: the id was used with another body.
  * invalid_argument: older than what is kept, or from the future. The last two fill `problem`.
  * `forgotten` is what requests_forgotten says of this transaction. */
-enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
-                          uint64_t now_ms, const struct uuid *forgotten,
-                          struct request_outcome *outcome, struct problem *problem);
+enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid *id,
+                          const struct hash *body_hash, uint64_t now_ms,
+                          const struct uuid *forgotten, struct request_outcome *outcome,
+                          struct problem *problem);
 
-enum status requests_put(struct db_txn *txn, const struct uuid *id,
+enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
                          const struct request_outcome *outcome);
 
 /* Deletes rows that need not be kept, at most `count_max`. */
-enum status requests_prune(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
+enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, uint64_t kept_max,
                            unsigned count_max, unsigned *pruned);
 /* Whether requests_prune would find something. */
-enum status requests_are_due(struct db_txn *txn, uint64_t now_ms, bool *are_due);
+enum status requests_are_due(struct db_txn *txn, unsigned table, uint64_t now_ms, bool *are_due);
 
 #endif

@@ -1,10 +1,9 @@
 /* Rows of the requests table: body hash [32], first event number u64, count u32 (both big-endian),
  * then the intent's text. */
-#include "eventd/requests.h"
+#include "common/db/requests.h"
 
 #include <string.h>
 
-#include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/limits.h"
@@ -54,15 +53,16 @@ enum status requests_forgotten(struct db_txn *txn, struct uuid *newest)
     return STATUS_OK;
 }
 
-enum status requests_find(struct db_txn *txn, const struct uuid *id, const struct hash *body_hash,
-                          uint64_t now_ms, const struct uuid *forgotten,
-                          struct request_outcome *outcome, struct problem *problem)
+enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid *id,
+                          const struct hash *body_hash, uint64_t now_ms,
+                          const struct uuid *forgotten, struct request_outcome *outcome,
+                          struct problem *problem)
 {
     TRY(check_age(id, now_ms, problem));
     if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
         return refuse_old(problem, "the newest request that had to be forgotten");
     struct span row;
-    TRY(table_get(txn, EVENTS_REQUESTS, id_key(id), &row));
+    TRY(table_get(txn, table, id_key(id), &row));
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
         return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its row");
     if (memcmp(row.data, body_hash->bytes, HASH_BYTES) != 0)
@@ -81,7 +81,7 @@ enum status requests_find(struct db_txn *txn, const struct uuid *id, const struc
     return STATUS_OK;
 }
 
-enum status requests_put(struct db_txn *txn, const struct uuid *id,
+enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
                          const struct request_outcome *outcome)
 {
     uint8_t row[AT_INTENT + INTENT_BYTES_MAX];
@@ -93,23 +93,23 @@ enum status requests_put(struct db_txn *txn, const struct uuid *id,
     for (int i = 0; i < 4; i++)
         row[AT_COUNT + i] = (uint8_t)(outcome->count >> (24 - 8 * i));
     memcpy(row + AT_INTENT, outcome->intent, intent_size);
-    return table_put(txn, EVENTS_REQUESTS, id_key(id), span_of(row, AT_INTENT + intent_size));
+    return table_put(txn, table, id_key(id), span_of(row, AT_INTENT + intent_size));
 }
 
 /* The first row's id, and whether it is to go. */
-static enum status oldest_is_due(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
-                                 struct uuid *id, bool *is_due)
+static enum status oldest_is_due(struct db_txn *txn, unsigned table, uint64_t now_ms,
+                                 uint64_t kept_max, struct uuid *id, bool *is_due)
 {
     *is_due = false;
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    TRY(table_cursor_open(txn, EVENTS_REQUESTS, &cursor));
+    TRY(table_cursor_open(txn, table, &cursor));
     struct span key, value;
     enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
     uint64_t count;
-    TRY(table_count(txn, EVENTS_REQUESTS, &count));
+    TRY(table_count(txn, table, &count));
     if (key.size != UUID_BYTES)
         return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its key");
     memcpy(id->bytes, key.data, UUID_BYTES);
@@ -117,23 +117,23 @@ static enum status oldest_is_due(struct db_txn *txn, uint64_t now_ms, uint64_t k
     return STATUS_OK;
 }
 
-enum status requests_prune(struct db_txn *txn, uint64_t now_ms, uint64_t kept_max,
+enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, uint64_t kept_max,
                            unsigned count_max, unsigned *pruned)
 {
     struct uuid id, newest;
     for (*pruned = 0; *pruned < count_max; ++*pruned) {
         bool is_due;
-        TRY(oldest_is_due(txn, now_ms, kept_max, &id, &is_due));
+        TRY(oldest_is_due(txn, table, now_ms, kept_max, &id, &is_due));
         if (!is_due)
             break;
-        TRY(table_delete(txn, EVENTS_REQUESTS, id_key(&id)));
+        TRY(table_delete(txn, table, id_key(&id)));
         newest = id;
     }
     return *pruned == 0 ? STATUS_OK : db_meta_put(txn, forgotten_key, id_key(&newest));
 }
 
-enum status requests_are_due(struct db_txn *txn, uint64_t now_ms, bool *are_due)
+enum status requests_are_due(struct db_txn *txn, unsigned table, uint64_t now_ms, bool *are_due)
 {
     struct uuid id;
-    return oldest_is_due(txn, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
+    return oldest_is_due(txn, table, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
 }
