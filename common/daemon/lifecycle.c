@@ -1,20 +1,17 @@
-/* One loop, two signals, and the conversation with the parent by way of libsystemd, which works
- * wherever the parent sets the environment; systemd need not be there. */
+/* One loop, two signals, and what is said to the parent (parent.c), which works wherever the parent
+ * sets the environment; systemd need not be there. */
 #include "common/daemon/lifecycle.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -22,15 +19,16 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/unix_socket.h"
+#include "common/daemon/parent.h"
 
-enum { LISTENERS_MAX = 64, STATUS_BYTES_MAX = 512 };
+enum { STATUS_BYTES_MAX = 512 };
 
 void lifecycle_stop(struct lifecycle *lifecycle)
 {
     if (lifecycle->is_stopping)
         return;
     lifecycle->is_stopping = true;
-    sd_notify(0, "STOPPING=1");
+    parent_notify("STOPPING=1");
     if (lifecycle->on_stop != NULL)
         lifecycle->on_stop(lifecycle->context);
     else
@@ -49,7 +47,7 @@ static void on_stop_signal(struct ev_loop *loop, struct ev_signal *watcher, int 
 static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)watcher, (void)events;
-    sd_notify(0, "WATCHDOG=1");
+    parent_notify("WATCHDOG=1");
 }
 
 enum status lifecycle_open(struct lifecycle *lifecycle)
@@ -68,10 +66,8 @@ enum status lifecycle_open(struct lifecycle *lifecycle)
 
     ev_timer_init(&lifecycle->watchdog, on_watchdog, 0, 0);
     uint64_t timeout_us;
-    int rc = sd_watchdog_enabled(0, &timeout_us);
-    if (rc < 0)
-        return log_failure(STATUS_INVALID_ARGUMENT, "read WATCHDOG_USEC", "reason", strerror(-rc));
-    if (rc > 0) {
+    TRY(parent_watchdog(&timeout_us));
+    if (timeout_us > 0) {
         /* Half of the time allowed, as sd_watchdog_enabled(3) advises; fed from the loop, so that a
          * loop that hangs is noticed. */
         ev_timer_set(&lifecycle->watchdog, 0, (double)timeout_us / 2e6);
@@ -91,40 +87,10 @@ void lifecycle_close(struct lifecycle *lifecycle)
     lifecycle->loop = NULL;
 }
 
-static void names_free(char ***names)
-{
-    for (char **name = *names; name != NULL && *name != NULL; name++)
-        free(*name);
-    free(*names);
-}
-
-/* The passed descriptor of that name; -1 when there is none. */
-static enum status listener_passed(const char *name, int *fd)
-{
-    AUTO(names_free) char **names = NULL;
-    *fd = -1;
-    int count = sd_listen_fds_with_names(0, &names);
-    if (count < 0)
-        return log_failure(STATUS_INVALID_ARGUMENT, "read LISTEN_FDS", "reason", strerror(-count));
-    if (count > LISTENERS_MAX)
-        return log_failure(STATUS_INVALID_ARGUMENT, "too many sockets in LISTEN_FDS");
-    for (int i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0) {
-            int passed = SD_LISTEN_FDS_START + i;
-            if (sd_is_socket_unix(passed, SOCK_STREAM, 1, NULL, 0) <= 0)
-                return log_failure(STATUS_INVALID_ARGUMENT,
-                                   "the descriptor in LISTEN_FDS is no listening Unix socket",
-                                   "name", name);
-            *fd = passed;
-            return STATUS_OK;
-        }
-    return STATUS_OK;
-}
-
 enum status lifecycle_listener(const char *run_dir, const char *name, int *fd)
 {
     int passed;
-    TRY(listener_passed(name, &passed));
+    TRY(parent_listener(name, &passed));
     if (passed < 0) {
         char path[4096], file[64];
         snprintf(file, sizeof file, "%s.sock", name);
@@ -167,20 +133,21 @@ enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
 
 void lifecycle_ready(void)
 {
-    sd_notify(0, "READY=1");
+    parent_notify("READY=1");
 }
 
 void lifecycle_say(const char *format, ...)
 {
-    char text[STATUS_BYTES_MAX];
+    char text[STATUS_BYTES_MAX] = "STATUS=";
+    size_t used = strlen(text);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text + used, sizeof text - used, format, arguments);
     va_end(arguments);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n')
             *c = ' '; /* a line of its own would be another assignment to the parent */
-    sd_notifyf(0, "STATUS=%s", text);
+    parent_notify(text);
 }
 
 enum status lifecycle_run(struct lifecycle *lifecycle)
