@@ -18,3 +18,28 @@ find_path(UTHASH_INCLUDE uthash.h REQUIRED)
 if(SOLO_TESTS)
     pkg_check_modules(criterion REQUIRED IMPORTED_TARGET criterion)
 endif()
+
+# A supervisor is started for every tenant of a recovery: what the dynamic linker does for it is the
+# larger part of its start. So the libraries of the daemons are taken as archives where they exist, and
+# solo_program(... STATIC) links a program without the dynamic linker where SOLO_HAS_STATIC_PIE says
+# that this works.
+set(SOLO_HAS_STATIC_PIE OFF)
+if(SOLO_STATIC AND NOT SOLO_SANITIZE AND NOT SOLO_FUZZ)
+    set(archives_missing OFF)
+    foreach(target PkgConfig::lmdb PkgConfig::sodium PkgConfig::msgpack PkgConfig::jansson PkgConfig::inih ev)
+        get_target_property(shared ${target} INTERFACE_LINK_LIBRARIES)
+        string(REGEX REPLACE "[.]so$" ".a" archive "${shared}")
+        if(archive MATCHES "[.]a$" AND EXISTS "${archive}")
+            set_target_properties(${target} PROPERTIES INTERFACE_LINK_LIBRARIES "${archive}")
+        else()
+            set(archives_missing ON)
+        endif()
+    endforeach()
+    include(CheckCSourceCompiles)
+    set(CMAKE_REQUIRED_LINK_OPTIONS -static-pie)
+    check_c_source_compiles("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }" SOLO_STATIC_PIE_LINKS)
+    unset(CMAKE_REQUIRED_LINK_OPTIONS)
+    if(SOLO_STATIC_PIE_LINKS AND NOT archives_missing)
+        set(SOLO_HAS_STATIC_PIE ON)
+    endif()
+endif()

@@ -28,14 +28,18 @@ function(solo_library name)
     target_link_libraries(${name} PUBLIC solo_options ${ARG_LINK})
 endfunction()
 
-# solo_program(name SOURCES ... LINK ...): one folder, one process. Everything but main.c is also an
-# object library NAME_parts, which the unit tests link.
+# solo_program(name [STATIC] SOURCES ... LINK ...): one folder, one process. Everything but main.c is
+# also an object library NAME_parts, which the unit tests link. STATIC where this can be (see
+# dependencies.cmake): only for what asks neither for users nor for hosts by name.
 function(solo_program name)
-    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    cmake_parse_arguments(ARG "STATIC" "" "SOURCES;LINK" ${ARGN})
     add_library(${name}_parts OBJECT ${ARG_SOURCES})
     target_link_libraries(${name}_parts PUBLIC solo_options ${ARG_LINK})
     add_executable(${name} main.c)
     target_link_libraries(${name} PRIVATE ${name}_parts)
+    if(ARG_STATIC AND SOLO_HAS_STATIC_PIE)
+        target_link_options(${name} PRIVATE -static-pie)
+    endif()
 endfunction()
 
 # solo_unit_test(name SOURCES ... LINK ...): a Criterion executable, one entry of ctest.

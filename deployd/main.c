@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/access/daemon_methods.h"
+#include "common/access/operators.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"

@@ -4,6 +4,7 @@
 
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
+#include "common/access/operators.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/daemon/lifecycle.h"

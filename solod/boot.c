@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/access/daemon_methods.h"
+#include "common/access/operators.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 

@@ -4,44 +4,11 @@
 #include "common/access/access.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <sodium.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
-
-static const char operator_group_name[] = "solo";
-
-static void find_operator_group(struct access *access)
-{
-    char text[16 * 1024];
-    struct group group, *found = NULL;
-    int error = getgrnam_r(operator_group_name, &group, text, sizeof text, &found);
-    if (found != NULL) {
-        access->operator_group = found->gr_gid;
-        access->has_operator_group = true;
-    } else if (error != 0 && error != ENOENT) {
-        /* Root and our own uid remain operators. */
-        log_warning("group cannot be looked up", "group", operator_group_name, "reason",
-                    strerror(error));
-    }
-}
-
-enum status access_open(struct access *access, const struct settings *settings,
-                        const uint8_t *run_key)
-{
-    /* Any other value gives uids no rights; settings_load has checked it. */
-    bool is_uid = strcmp(settings->operator, "uid") == 0;
-    *access = (struct access){ .is_operator_by_uid = is_uid, .own_uid = geteuid() };
-    if (is_uid)
-        find_operator_group(access);
-    if (run_key != NULL) {
-        memcpy(access->run_key, run_key, sizeof access->run_key);
-        access->has_run_key = true;
-    }
-    return STATUS_OK;
-}
 
 static bool is_operator(const struct access *access, const struct rpc_call *call)
 {
@@ -59,7 +26,7 @@ static enum status refuse_stranger(const struct access *access, struct rpc_call 
                            ? "%s needs a token, or must be called as root, as Solo's own user or "
                              "as a member of group %s"
                            : "%s needs a token: operator = token gives uids and group %s no rights",
-                       call->method->name, operator_group_name);
+                       call->method->name, OPERATOR_GROUP);
 }
 
 enum status access_authorise(void *access_, struct rpc_call *call, struct span token)

@@ -4,6 +4,8 @@
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 
+#define OPERATOR_GROUP "solo"
+
 /* Who is calling, and may they? The operator is root, Solo's own uid and the members of group
  * `solo` (not with `operator = token`); a daemon is who presented the run's key in daemon.hello (or
  * has a daemon's own uid, where the package's users exist). Everybody else needs a token. */
@@ -15,10 +17,6 @@ struct access {
     uint8_t run_key[32];
     bool has_run_key; /* without one (a daemon started by hand) nobody is a daemon */
 };
-
-/* `run_key` may be NULL. */
-enum status access_open(struct access *access, const struct settings *settings,
-                        const uint8_t *run_key);
 
 /* For struct rpc_service: fills call->caller, compares with call->method->permission. A daemon of
  * this run may do everything that an operator may. Refuses with unauthenticated or

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "common/access/daemon_methods.h"
+#include "common/access/operators.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/access/access.h"
+#include "common/access/operators.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/rpc/message.h"
