@@ -39,19 +39,19 @@ void event_store_guard(void)
         sigaction(signals[i], &action, NULL);
 }
 
-static enum status open_unlocked(struct event_store *store, const char *dir)
+static enum status open_unlocked(struct event_store *store, const char *dir, bool is_probed)
 {
     enum status status = db_open_without_trace(&store->db, &events_schema, dir);
-    if (status != STATUS_OK)
+    store->is_without_trace = true;
+    if (status != STATUS_OK || !is_probed)
         return status;
     db_close(&store->db);
     /* What a damaged file does to LMDB it does to a child. */
     TRY(db_probe(&events_schema, dir));
-    store->is_without_trace = true;
     return db_open_without_trace(&store->db, &events_schema, dir);
 }
 
-enum status event_store_open(struct event_store *store, const char *data_dir)
+static enum status open_store(struct event_store *store, const char *data_dir, bool is_probed)
 {
     char dir[4096], file[4096];
     TRY(path_join(dir, data_dir, events_schema.name));
@@ -66,8 +66,8 @@ enum status event_store_open(struct event_store *store, const char *data_dir)
         TRY(file_lock_is_held(lease, &is_held));
         store->is_without_trace = false;
         open_count++;
-        status =
-            is_held ? db_open_reader(&store->db, &events_schema, dir) : open_unlocked(store, dir);
+        status = is_held ? db_open_reader(&store->db, &events_schema, dir)
+                         : open_unlocked(store, dir, is_probed);
         if (status == STATUS_OK)
             return STATUS_OK;
         open_count--;
@@ -77,6 +77,16 @@ enum status event_store_open(struct event_store *store, const char *data_dir)
             break;
     }
     return status;
+}
+
+enum status event_store_open(struct event_store *store, const char *data_dir)
+{
+    return open_store(store, data_dir, true);
+}
+
+enum status event_store_open_unprobed(struct event_store *store, const char *data_dir)
+{
+    return open_store(store, data_dir, false);
 }
 
 void event_store_close(struct event_store *store)

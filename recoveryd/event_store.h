@@ -13,6 +13,8 @@ struct event_store {
 /* not_found: there is no store, nothing was ever deployed. data_loss: it is damaged. Not logged
  * when not_found. */
 enum status event_store_open(struct event_store *store, const char *data_dir);
+/* The same in a process that may die of a damaged file: nobody probes it first. */
+enum status event_store_open_unprobed(struct event_store *store, const char *data_dir);
 void event_store_close(struct event_store *store);
 
 /* Whether what was read since the opening holds. Without locks it does while nobody has written;

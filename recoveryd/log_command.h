@@ -1,12 +1,11 @@
 #ifndef SOLO_RECOVERYD_LOG_COMMAND_H
 #define SOLO_RECOVERYD_LOG_COMMAND_H
 
-#include "common/daemon/settings.h"
 #include "recoveryd/options.h"
 
-/* `recoveryd log`: events from the store to stdout. With --after the first -n after that number,
- * without it the newest -n. data_loss at the first record that is not whole; those before it have
- * been printed. */
-enum status log_command(const struct settings *settings, const struct options *options);
+/* `recoveryd log`: prints the log from the store itself, each record checked with its hash and its
+ * link to the one before. What is damaged is named on standard error, the rest is printed all the
+ * same. `argv` is given on to the child that reads. Returns the exit code. */
+int log_command(int argc, char **argv, const struct options *options);
 
 #endif

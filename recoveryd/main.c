@@ -1,12 +1,12 @@
 /* One-shot: plan, restore, verify, report; or one of these alone. Opens no store for writing and
  * starts nothing itself: deployd does what is due. */
-#include <stdio.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "common/api/records/schemas.h"
 #include "common/daemon/settings.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/log_command.h"
+#include "recoveryd/log_reader.h"
 #include "recoveryd/options.h"
 #include "recoveryd/recover_command.h"
 #include "recoveryd/verify_command.h"
@@ -19,7 +19,7 @@ static int run(const struct settings *settings, const struct options *options)
     case COMMAND_VERIFY:
         return verify_command(settings, options);
     case COMMAND_LOG:
-        return status_exit_code(log_command(settings, options));
+        break; /* has a process of its own */
     }
     return status_exit_code(STATUS_INTERNAL);
 }
@@ -27,6 +27,12 @@ static int run(const struct settings *settings, const struct options *options)
 int main(int argc, char **argv)
 {
     schema_probe_if_asked(argc, argv);
+    bool is_log_reader = argc > 1 && strcmp(argv[1], LOG_READER_ARGUMENT) == 0;
+    if (is_log_reader) {
+        argv[1] = argv[0];
+        argv++;
+        argc--;
+    }
     static struct settings settings;
     struct options options = { 0 };
     const struct settings_own own = {
@@ -41,6 +47,9 @@ int main(int argc, char **argv)
         status = options_check(&options);
     if (status != STATUS_OK)
         return status_exit_code(status);
+    if (options.command == COMMAND_LOG)
+        return is_log_reader ? log_reader_run(&settings, &options)
+                             : log_command(argc, argv, &options);
     event_store_guard();
     return run(&settings, &options);
 }

@@ -17,6 +17,7 @@ enum { LINE_BYTES_MAX = 2048 };
 
 static const char *program_name = "solo";
 static enum log_level least_level = LOG_LEVEL_INFO;
+static void (*failure_sink)(const char *what, const char *reason);
 static const char *const level_names[] = { "debug", "info", "warning", "error" };
 
 struct line {
@@ -138,11 +139,30 @@ void log_write(enum log_level level, const char *what, ...)
     va_end(pairs);
 }
 
+void log_divert_failures(void (*sink)(const char *what, const char *reason))
+{
+    failure_sink = sink;
+}
+
+static void divert(const char *what, va_list pairs)
+{
+    const char *reason = "";
+    for (const char *key; (key = va_arg(pairs, const char *)) != NULL;) {
+        const char *value = va_arg(pairs, const char *);
+        if (strcmp(key, "reason") == 0 && value != NULL)
+            reason = value;
+    }
+    failure_sink(what, reason);
+}
+
 enum status log_write_failure(enum status status, const char *what, ...)
 {
     va_list pairs;
     va_start(pairs, what);
-    write_line(LOG_LEVEL_ERROR, what, status_name(status), pairs);
+    if (failure_sink != NULL)
+        divert(what, pairs);
+    else
+        write_line(LOG_LEVEL_ERROR, what, status_name(status), pairs);
     va_end(pairs);
     return status;
 }

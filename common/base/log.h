@@ -28,6 +28,10 @@ enum status log_write_failure(enum status status, const char *what, ...);
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__, (const char *)0)
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__, (const char *)0)
 
+/* While a sink is set, failures are given to it, with the value of their "reason" ("" for none),
+ * instead of being written: for who tells in his own words what was found. NULL ends that. */
+void log_divert_failures(void (*sink)(const char *what, const char *reason));
+
 /* Logs at level error with the status, and returns the status. */
 #define log_failure(status, ...) log_write_failure(status, __VA_ARGS__, (const char *)0)
 

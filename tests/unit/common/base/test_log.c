@@ -38,6 +38,26 @@ Test(log, a_line_carries_time_level_program_pid_and_pairs, .init = capture)
     cr_assert_eq(line[23], 'Z');
 }
 
+static char diverted[64];
+
+static void divert(const char *what, const char *reason)
+{
+    snprintf(diverted, sizeof diverted, "%s: %s", what, reason);
+}
+
+Test(log, failures_go_to_the_sink_while_there_is_one, .init = capture)
+{
+    log_divert_failures(divert);
+    cr_expect_eq(log_failure(STATUS_IO, "read", "path", "/x", "reason", "torn"), STATUS_IO);
+    cr_expect_str_eq(diverted, "read: torn");
+    log_failure(STATUS_IO, "write", "path", "/x");
+    cr_expect_str_eq(diverted, "write: ");
+    log_divert_failures(NULL);
+    cr_expect_str_empty(logged());
+    log_failure(STATUS_IO, "sync");
+    cr_expect_not_null(strstr(logged(), "msg=sync"));
+}
+
 Test(log, values_that_could_be_misread_are_quoted, .init = capture)
 {
     log_error("x", "empty", "", "blank", "a b", "quote", "a\"b", "equals", "a=b", "slash", "a \\ b",
