@@ -100,7 +100,7 @@ static enum status judge_signal(struct log_progress *progress, int number)
 static enum status read_log(int argc, char **argv, const struct options *options, int *code)
 {
     AUTO(fd_close) int fd = -1;
-    struct log_progress *progress;
+    struct log_progress *progress = NULL;
     TRY(share(&fd, &progress));
     progress->position = (struct log_position){
         .next = options->after + 1,
