@@ -73,3 +73,18 @@ double machine_spawn_seconds(const char *const *argv, size_t count)
     free(pids);
     return took;
 }
+
+int machine_spawn_writer(const char *const *argv, int output)
+{
+    static const char *const environment[] = { "PATH=/usr/local/bin:/usr/bin:/bin", NULL };
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    int rc =
+        posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, (char *const *)environment);
+    posix_spawn_file_actions_destroy(&actions);
+    if (rc != 0)
+        test_fail("cannot start %s: %s", argv[0], strerror(rc));
+    return pid;
+}

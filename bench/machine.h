@@ -14,6 +14,9 @@ double machine_synced_pairs(const char *dir, double seconds);
  * must stay); they are killed and reaped afterwards. */
 double machine_spawn_seconds(const char *const *argv, size_t count);
 
+/* Starts `argv` with its standard output going to `output`; its pid. */
+int machine_spawn_writer(const char *const *argv, int output);
+
 double machine_now(void); /* seconds, monotonic */
 
 #endif

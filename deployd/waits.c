@@ -12,12 +12,19 @@ struct wait {
     struct ev_timer timer;
 };
 
+/* Nothing of it runs and nobody wants it; only its last exit can still be looked at. */
+static bool has_completed(const struct service *service)
+{
+    return service->is_held && service->state == SERVICE_completed &&
+           service->wanted.generation == 0 && service->queue == NULL;
+}
+
 enum status wait_judge(const struct service *service, enum wait_condition condition,
                        struct problem *problem)
 {
     bool exists = service_exists(service);
     if (condition == WAIT_GONE)
-        return exists ? STATUS_UNAVAILABLE : STATUS_OK;
+        return exists && !has_completed(service) ? STATUS_UNAVAILABLE : STATUS_OK;
     if (!exists)
         return service != NULL && service->queue != NULL
                    ? STATUS_UNAVAILABLE

@@ -4,19 +4,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/name.h"
 
-enum { DRAIN_BYTES_MAX = 1024 * 1024 };
+enum { DRAIN_BYTES_MAX = 1024 * 1024, PIPE_BYTES_MANY = 48 * 1024 };
 
 static void write_unfinished(struct capture *capture);
+static void tell_dropped(struct capture *capture);
 
 /* They may read on. */
 static void release_waiting(struct capture_hub *hub)
@@ -47,13 +50,30 @@ static void age_unfinished(struct capture_hub *hub)
     }
 }
 
+/* Those that may write again do, and say what they have lost. */
+static void end_dropping(struct capture_hub *hub)
+{
+    uint64_t now_ns = clock_boottime_ns();
+    for (struct capture **link = &hub->dropping; *link != NULL;) {
+        struct capture *capture = *link;
+        log_rate_fill(&capture->rate, now_ns);
+        if (capture->is_dropping && !log_rate_is_open(&capture->rate)) {
+            link = &capture->next_dropping;
+            continue;
+        }
+        *link = capture->next_dropping;
+        tell_dropped(capture);
+    }
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct capture_hub *hub = OWNER_OF(timer, struct capture_hub, tick);
     release_waiting(hub);
+    end_dropping(hub);
     age_unfinished(hub);
-    if (hub->unfinished == NULL)
+    if (hub->unfinished == NULL && hub->dropping == NULL)
         ev_timer_stop(hub->loop, &hub->tick);
 }
 
@@ -61,7 +81,8 @@ void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directo
 {
     hub->loop = loop;
     hub->directory = directory;
-    hub->waiting = hub->unfinished = NULL;
+    hub->rate = (struct log_rate_settings){ 0 };
+    hub->waiting = hub->unfinished = hub->dropping = NULL;
     ev_timer_init(&hub->tick, on_tick, CAPTURE_TICK_MS / 1000.0, CAPTURE_TICK_MS / 1000.0);
 }
 
@@ -81,6 +102,11 @@ static void tick_start(struct capture_hub *hub)
 static void count(struct capture *capture, size_t bytes)
 {
     struct capture_hub *hub = capture->hub;
+    ev_tstamp now = ev_now(hub->loop);
+    if (now - capture->tick_began >= CAPTURE_TICK_MS / 1e3) {
+        capture->tick_began = now;
+        capture->bytes_this_tick = 0;
+    }
     capture->bytes_this_tick += (uint32_t)bytes;
     if (capture->bytes_this_tick < CAPTURE_BYTES_PER_TICK || capture->is_waiting)
         return;
@@ -127,20 +153,6 @@ static void forget_unfinished(struct capture *capture)
     capture->is_unfinished = false;
 }
 
-static void keep_tail(struct capture *capture, struct span data)
-{
-    if (capture->tail == NULL && (capture->tail = malloc(EXIT_OUTPUT_BYTES_MAX)) == NULL)
-        return;
-    if (data.size > EXIT_OUTPUT_BYTES_MAX)
-        data = span_of(data.data + data.size - EXIT_OUTPUT_BYTES_MAX, EXIT_OUTPUT_BYTES_MAX);
-    size_t excess = capture->tail_size + data.size > EXIT_OUTPUT_BYTES_MAX
-                        ? capture->tail_size + data.size - EXIT_OUTPUT_BYTES_MAX
-                        : 0;
-    memmove(capture->tail, capture->tail + excess, capture->tail_size - excess);
-    memcpy(capture->tail + capture->tail_size - excess, data.data, data.size);
-    capture->tail_size = (uint32_t)(capture->tail_size - excess + data.size);
-}
-
 static struct span partial_span(const struct capture_stream *stream)
 {
     return span_of(stream->partial, stream->partial_size);
@@ -165,10 +177,79 @@ static void keep_partial(struct capture_stream *stream, struct span data)
     stream->partial_size += (uint32_t)data.size;
 }
 
-/* One line, or the rest of one: whatever is longer than a line may be goes out in pieces. */
-static void put_text(struct capture_stream *stream, struct log_file *file, uint64_t wall_ns,
-                     struct span text, bool is_whole)
+/* What is dropped is told at a tick, when it has ended. */
+static void note_dropped(struct capture *capture, struct capture_stream *stream, size_t bytes,
+                         bool is_whole)
 {
+    stream->dropped_bytes += bytes;
+    stream->dropped_lines += is_whole ? 1 : 0;
+    if (capture->has_dropped)
+        return;
+    capture->has_dropped = true;
+    capture->dropped_since_ns = clock_wall_ns();
+    capture->next_dropping = capture->hub->dropping;
+    capture->hub->dropping = capture;
+    tick_start(capture->hub);
+}
+
+static void forget_dropped(struct capture *capture)
+{
+    struct capture **link = &capture->hub->dropping;
+    while (*link != capture)
+        link = &(*link)->next_dropping;
+    *link = capture->next_dropping;
+}
+
+/* The line that was begun in pieces ends here. */
+static void end_open_line(struct capture_stream *stream, struct log_file *file)
+{
+    if (stream->is_open_line)
+        log_file_line(file, clock_wall_ns(), stream->name, false, span_of(NULL, 0),
+                      span_of(NULL, 0));
+    stream->is_open_line = false;
+}
+
+static void drop_text(struct capture *capture, struct capture_stream *stream, struct log_file *file,
+                      struct span text, bool is_whole)
+{
+    note_dropped(capture, stream, stream->partial_size + text.size + (is_whole ? 1 : 0), is_whole);
+    forget_partial(stream);
+    end_open_line(stream, file);
+    stream->is_skipping = !is_whole;
+}
+
+/* The rest of a dropped line; returns what follows it. */
+static struct span skip_line(struct capture *capture, struct capture_stream *stream,
+                             struct span data)
+{
+    const uint8_t *newline = memchr(data.data, '\n', data.size);
+    size_t size = newline == NULL ? data.size : (size_t)(newline - data.data) + 1;
+    note_dropped(capture, stream, size, newline != NULL);
+    stream->is_skipping = newline == NULL;
+    return span_of(data.data + size, data.size - size);
+}
+
+static bool may_write(struct capture *capture, size_t bytes)
+{
+    if (!capture->is_dropping)
+        capture->is_dropping = !log_rate_take(&capture->rate, LOG_HEAD_BYTES + bytes + 1);
+    return !capture->is_dropping;
+}
+
+/* One line, or the rest of one: whatever is longer than a line may be goes out in pieces. */
+static void put_text(struct capture *capture, struct capture_stream *stream, struct log_file *file,
+                     uint64_t wall_ns, struct span text, bool is_whole)
+{
+    size_t size = stream->partial_size + text.size;
+    if (!is_whole && size < LOG_LINE_BYTES_MAX) {
+        if (text.size > 0)
+            keep_partial(stream, text);
+        return;
+    }
+    if (!may_write(capture, size)) {
+        drop_text(capture, stream, file, text, is_whole);
+        return;
+    }
     while (stream->partial_size + text.size > LOG_LINE_BYTES_MAX ||
            (!is_whole && stream->partial_size + text.size == LOG_LINE_BYTES_MAX)) {
         size_t take = LOG_LINE_BYTES_MAX - stream->partial_size;
@@ -202,12 +283,15 @@ static void put_bytes(struct capture *capture, struct capture_stream *stream, st
 {
     struct log_file file;
     uint64_t wall_ns = clock_wall_ns();
-    keep_tail(capture, data);
+    output_tail_keep(&capture->tail, data);
+    log_rate_fill(&capture->rate, clock_boottime_ns());
     begin(capture, &file);
+    if (stream->is_skipping)
+        data = skip_line(capture, stream, data);
     while (data.size > 0) {
         const uint8_t *newline = memchr(data.data, '\n', data.size);
         size_t size = newline == NULL ? data.size : (size_t)(newline - data.data);
-        put_text(stream, &file, wall_ns, span_of(data.data, size), newline != NULL);
+        put_text(capture, stream, &file, wall_ns, span_of(data.data, size), newline != NULL);
         size += newline == NULL ? 0 : 1;
         data = span_of(data.data + size, data.size - size);
     }
@@ -224,10 +308,42 @@ static void write_unfinished(struct capture *capture)
         struct capture_stream *stream = &capture->streams[i];
         if (stream->partial == NULL)
             continue;
+        if (!may_write(capture, stream->partial_size)) {
+            drop_text(capture, stream, &file, span_of(NULL, 0), false);
+            continue;
+        }
         log_file_line(&file, clock_wall_ns(), stream->name, true, partial_span(stream),
                       span_of(NULL, 0));
         forget_partial(stream);
         stream->is_open_line = true;
+    }
+    end(capture, &file);
+}
+
+/* Says what was dropped and writes again; the capture is in no list of dropping ones any more. */
+static void tell_dropped(struct capture *capture)
+{
+    struct log_file file;
+    char since[32], text[160];
+    time_t seconds = (time_t)(capture->dropped_since_ns / 1000000000u);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    capture->has_dropped = capture->is_dropping = false;
+    begin(capture, &file);
+    for (int i = 0; i < 2; i++) {
+        struct capture_stream *stream = &capture->streams[i];
+        if (stream->dropped_bytes == 0)
+            continue;
+        int size = snprintf(text, sizeof text,
+                            "solo: %" PRIu64 " lines (%" PRIu64 " bytes) were dropped since %s: "
+                            "more than %" PRIu64 " bytes a second",
+                            stream->dropped_lines, stream->dropped_bytes, since,
+                            capture->rate.settings.bytes_per_s);
+        end_open_line(stream, &file);
+        log_file_line(&file, clock_wall_ns(), stream->name, false, span_of(NULL, 0),
+                      span_of(text, (size_t)size));
+        stream->dropped_lines = stream->dropped_bytes = 0;
     }
     end(capture, &file);
 }
@@ -240,11 +356,14 @@ static void close_stream(struct capture *capture, struct capture_stream *stream)
     ev_io_stop(capture->hub->loop, &stream->on_readable);
     close(stream->on_readable.fd);
     ev_io_set(&stream->on_readable, -1, EV_READ);
+    if (stream->is_skipping)
+        stream->dropped_lines++;
+    stream->is_skipping = false;
     if (stream->partial == NULL && !stream->is_open_line)
         return;
     struct log_file file;
     begin(capture, &file);
-    put_text(stream, &file, clock_wall_ns(), span_of(NULL, 0), true);
+    put_text(capture, stream, &file, clock_wall_ns(), span_of(NULL, 0), true);
     end(capture, &file);
 }
 
@@ -258,6 +377,11 @@ static size_t read_stream(struct capture *capture, struct capture_stream *stream
     do {
         size = read(stream->on_readable.fd, buffer, CAPTURE_READ_BYTES);
     } while (size < 0 && errno == EINTR);
+    if (size >= PIPE_BYTES_MANY && !stream->is_widened) {
+        /* Fewer, bigger reads; where the kernel's own bounds do not allow it, it goes on as is. */
+        stream->is_widened = true;
+        (void)fcntl(stream->on_readable.fd, F_SETPIPE_SZ, CAPTURE_PIPE_BYTES);
+    }
     if (size > 0)
         put_bytes(capture, stream, span_of(buffer, (size_t)size));
     else if (size == 0 || errno != EAGAIN)
@@ -281,6 +405,7 @@ void capture_init(struct capture *capture, struct capture_hub *hub, const char *
         capture->streams[i].on_readable.data = capture;
         capture->streams[i].name = i == 0 ? "stdout" : "stderr";
     }
+    log_rate_init(&capture->rate, &hub->rate, clock_boottime_ns());
 }
 
 enum status capture_open(struct capture *capture, const struct log_settings *settings,
@@ -300,12 +425,11 @@ enum status capture_open(struct capture *capture, const struct log_settings *set
     }
     capture->settings = *settings;
     capture->bytes_this_tick = 0;
-    free(capture->tail);
-    capture->tail = NULL;
-    capture->tail_size = 0;
+    output_tail_reset(&capture->tail);
     for (int i = 0; i < 2; i++) {
         ev_io_set(&capture->streams[i].on_readable, pipes[i][0], EV_READ);
         ev_io_start(capture->hub->loop, &capture->streams[i].on_readable);
+        capture->streams[i].is_widened = false;
         write_ends[i] = pipes[i][1];
     }
     return STATUS_OK;
@@ -328,6 +452,10 @@ void capture_close(struct capture *capture)
     forget_unfinished(capture);
     for (int i = 0; i < 2; i++)
         close_stream(capture, &capture->streams[i]);
+    if (capture->has_dropped) {
+        forget_dropped(capture);
+        tell_dropped(capture);
+    }
 }
 
 void capture_free(struct capture *capture)
@@ -335,36 +463,5 @@ void capture_free(struct capture *capture)
     capture_close(capture);
     for (int i = 0; i < 2; i++)
         forget_partial(&capture->streams[i]);
-    free(capture->tail);
-    capture->tail = NULL;
-    capture->tail_size = 0;
-}
-
-/* The bytes of a valid UTF-8 sequence that begins here, 0 for none. */
-static size_t sequence_bytes(const uint8_t *data, size_t size)
-{
-    for (size_t length = 1; length <= 4 && length <= size; length++)
-        if (utf8_is_valid(span_of(data, length)))
-            return length;
-    return 0;
-}
-
-char *capture_tail_text(const struct capture *capture, char text[EXIT_OUTPUT_BYTES_MAX + 1])
-{
-    size_t used = 0;
-    for (size_t at = 0; at < capture->tail_size;) {
-        const uint8_t *byte = capture->tail + at;
-        size_t length = sequence_bytes(byte, capture->tail_size - at);
-        bool is_control = (*byte < ' ' && *byte != '\n' && *byte != '\t') || *byte == 0x7f;
-        if (length == 0 || is_control) {
-            text[used++] = '?';
-            at++;
-            continue;
-        }
-        memcpy(text + used, byte, length);
-        used += length;
-        at += length;
-    }
-    text[used] = '\0';
-    return text;
+    output_tail_reset(&capture->tail);
 }

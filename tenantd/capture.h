@@ -9,26 +9,35 @@
 #include "common/base/span.h"
 #include "common/base/status.h"
 #include "tenantd/log_file.h"
+#include "tenantd/log_rate.h"
+#include "tenantd/output_tail.h"
 
 /* What a service prints, from its two pipes to its log file. An idle service costs two descriptors
  * and this struct: bytes are read into one buffer that all services share, and only an unfinished
  * line is kept. When nothing has come for a second that is written as a piece (CRI's P), so that a
- * prompt can be read. A service that prints faster than CAPTURE_BYTES_PER_TICK has to wait for its
- * pipe: nothing is lost, and it cannot keep the supervisor or the disk busy alone. */
+ * prompt can be read.
+ *
+ * Nobody is starved: of each pipe one buffer is read in a turn of the loop, and a service that
+ * prints faster than CAPTURE_BYTES_PER_TICK has to wait for its pipe. What it may write is bounded
+ * by its log_rate: whole lines above that are dropped, and a line in the log says how many. */
 enum {
-    CAPTURE_READ_BYTES = 32 * 1024,
+    CAPTURE_READ_BYTES = 128 * 1024,
+    CAPTURE_PIPE_BYTES =
+        256 * 1024, /* of a pipe that was found nearly full; at first it is 64 KiB */
     CAPTURE_TICK_MS = 100,
-    CAPTURE_BYTES_PER_TICK = 1024 * 1024,
+    CAPTURE_BYTES_PER_TICK = 32 * 1024 * 1024,
     CAPTURE_PARTIAL_TICKS = 10,
 };
 
 /* Shared by all services of a supervisor. */
 struct capture_hub {
     struct ev_loop *loop;
-    int directory;              /* of the tenant's log files; not owned */
-    struct ev_timer tick;       /* runs while one of these lists has somebody */
-    struct capture *waiting;    /* those that have used up their tick */
-    struct capture *unfinished; /* those with an unfinished line */
+    int directory;                 /* of the tenant's log files; not owned */
+    struct log_rate_settings rate; /* of each service */
+    struct ev_timer tick;          /* runs while one of these lists has somebody */
+    struct capture *waiting;       /* those that have used up their tick */
+    struct capture *unfinished;    /* those with an unfinished line */
+    struct capture *dropping;      /* those with dropped lines that were not told yet */
     uint8_t read_buffer[CAPTURE_READ_BYTES];
     uint8_t write_buffer[LOG_BATCH_BYTES];
 };
@@ -39,6 +48,9 @@ struct capture_stream {
     uint8_t *partial; /* an unfinished line, below LOG_LINE_BYTES_MAX; NULL for none */
     uint32_t partial_size;
     bool is_open_line; /* what was written last was a piece: the line goes on */
+    bool is_skipping;  /* what comes up to the next newline belongs to a dropped line */
+    bool is_widened;   /* its pipe was asked to be CAPTURE_PIPE_BYTES */
+    uint64_t dropped_lines, dropped_bytes; /* that were not told yet */
 };
 
 struct capture {
@@ -46,15 +58,19 @@ struct capture {
     const char *service; /* not owned */
     struct log_settings settings;
     struct capture_stream streams[2];
-    struct capture *next_waiting, *next_unfinished;
+    struct log_rate rate;
+    struct capture *next_waiting, *next_unfinished, *next_dropping;
+    uint64_t dropped_since_ns; /* wall clock */
+    ev_tstamp tick_began;      /* of its own CAPTURE_TICK_MS */
     uint32_t bytes_this_tick;
     uint32_t unfinished_ticks; /* for which nothing came */
-    bool is_waiting, is_unfinished;
+    bool is_waiting, is_unfinished, has_dropped;
+    bool is_dropping;     /* its bucket was empty and is not full enough again */
     bool is_disk_failing; /* logged when it began */
-    uint8_t *tail;        /* the last EXIT_OUTPUT_BYTES_MAX bytes, oldest first; NULL for none */
-    uint32_t tail_size;
+    struct output_tail tail;
 };
 
+/* No bound on the rate until `rate` is set. */
 void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directory);
 void capture_hub_close(struct capture_hub *hub);
 
@@ -72,9 +88,5 @@ void capture_drain(struct capture *capture);
 /* Drains, writes unfinished lines, closes the pipes. The tail stays until the next open or free. */
 void capture_close(struct capture *capture);
 void capture_free(struct capture *capture);
-
-/* The tail as text for people: valid UTF-8 without control characters other than newline and tab.
- */
-char *capture_tail_text(const struct capture *capture, char text[EXIT_OUTPUT_BYTES_MAX + 1]);
 
 #endif

@@ -17,10 +17,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
-enum {
-    HEAD_BYTES_MAX = 64,
-};
-_Static_assert((int)LOG_BATCH_BYTES >= (int)HEAD_BYTES_MAX + LOG_LINE_BYTES_MAX + 1,
+_Static_assert((int)LOG_BATCH_BYTES >= (int)LOG_HEAD_BYTES + LOG_LINE_BYTES_MAX + 1,
                "a batch holds the longest line");
 
 enum { FILE_NAME_BYTES = 128 };
@@ -107,24 +104,30 @@ void log_file_begin(struct log_file *file, int directory, const char *service,
                                .is_quiet = is_quiet };
 }
 
-static size_t put_head(char *text, uint64_t wall_ns, const char *stream, bool is_partial)
+/* The columns before the text. All lines that were read at once have one time: it is made once. */
+static void put_head(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial)
 {
-    time_t seconds = (time_t)(wall_ns / 1000000000u);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t size = strftime(text, HEAD_BYTES_MAX, "%Y-%m-%dT%H:%M:%S", &utc);
-    return size + (size_t)snprintf(text + size, HEAD_BYTES_MAX - size, ".%09uZ %s %c ",
-                                   (unsigned)(wall_ns % 1000000000u), stream,
-                                   is_partial ? 'P' : 'F');
+    char *head = file->head;
+    if (file->head_ns != wall_ns) {
+        time_t seconds = (time_t)(wall_ns / 1000000000u);
+        struct tm utc;
+        char time[LOG_HEAD_BYTES + 32];
+        gmtime_r(&seconds, &utc);
+        size_t size = strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &utc);
+        snprintf(time + size, sizeof time - size, ".%09uZ stdout F ",
+                 (unsigned)(wall_ns % 1000000000u));
+        memcpy(head, time, LOG_HEAD_BYTES);
+        file->head_ns = wall_ns;
+    }
+    memcpy(head + LOG_HEAD_BYTES - 9, stream, 6);
+    head[LOG_HEAD_BYTES - 2] = is_partial ? 'P' : 'F';
 }
 
 void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
                    struct span head, struct span tail)
 {
     ensure(head.size + tail.size <= LOG_LINE_BYTES_MAX);
-    char prefix[HEAD_BYTES_MAX];
-    size_t prefix_size = put_head(prefix, wall_ns, stream, is_partial);
-    size_t size = prefix_size + head.size + tail.size + 1;
+    size_t size = LOG_HEAD_BYTES + head.size + tail.size + 1;
     if (file->fd < 0 && !file->has_failed)
         open_current(file);
     if (!file->has_failed && file->size > 0 && file->size + size > file->settings.max_bytes)
@@ -133,13 +136,15 @@ void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, 
         flush(file);
     if (file->has_failed)
         return;
+    put_head(file, wall_ns, stream, is_partial);
     uint8_t *to = file->buffer + file->used;
-    memcpy(to, prefix, prefix_size);
+    memcpy(to, file->head, LOG_HEAD_BYTES);
+    to += LOG_HEAD_BYTES;
     if (head.size > 0)
-        memcpy(to + prefix_size, head.data, head.size);
+        memcpy(to, head.data, head.size);
     if (tail.size > 0)
-        memcpy(to + prefix_size + head.size, tail.data, tail.size);
-    to[size - 1] = '\n';
+        memcpy(to + head.size, tail.data, tail.size);
+    to[head.size + tail.size] = '\n';
     file->used += size;
     file->size += size;
 }

@@ -15,7 +15,10 @@ struct log_settings {
     uint64_t files;
 };
 
-enum { LOG_BATCH_BYTES = 64 * 1024 };
+enum {
+    LOG_BATCH_BYTES = 256 * 1024,
+    LOG_HEAD_BYTES = 40, /* of a line: time, stream and flag with their blanks */
+};
 
 /* One batch; several files may come and go within it. */
 struct log_file {
@@ -26,14 +29,16 @@ struct log_file {
     uint64_t size;   /* of the file, with what is still in the buffer */
     uint8_t *buffer; /* LOG_BATCH_BYTES, shared by all services, not owned */
     size_t used;
-    bool has_failed; /* nothing more is written in this batch */
-    bool is_quiet;   /* the batch before failed as well: its failure was logged */
+    char head[LOG_HEAD_BYTES]; /* of the last line */
+    uint64_t head_ns;          /* its time; 0 for none */
+    bool has_failed;           /* nothing more is written in this batch */
+    bool is_quiet;             /* the batch before failed as well: its failure was logged */
 };
 
 void log_file_begin(struct log_file *file, int directory, const char *service,
                     const struct log_settings *settings, uint8_t *buffer, bool is_quiet);
-/* `head` and `tail` together are the text of one line (the tail may be empty); at most
- * LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */
+/* `stream` is "stdout" or "stderr". `head` and `tail` together are the text of one line (the tail
+ * may be empty); at most LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */
 void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
                    struct span head, struct span tail);
 /* Writes what is left and closes; false when something could not be written. */

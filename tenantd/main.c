@@ -45,7 +45,7 @@ static void close_pointed_at(struct supervisor **supervisor)
     supervisor_close(*supervisor);
 }
 
-static enum status serve(struct site *site, int *ready_fd)
+static enum status serve(struct site *site, const struct settings *settings, int *ready_fd)
 {
     static struct supervisor memory; /* too big for a stack */
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
@@ -59,6 +59,8 @@ static enum status serve(struct site *site, int *ready_fd)
 
     TRY(lifecycle_open(&lifecycle));
     TRY(supervisor_open(supervisor, &lifecycle, site));
+    supervisor->hub.rate =
+        (struct log_rate_settings){ settings->log_rate_bytes, settings->log_burst_bytes };
     lifecycle.on_stop = on_stop;
     lifecycle.context = supervisor;
     methods_setup(&service, supervisor, &access);
@@ -92,7 +94,7 @@ static enum status run(int argc, char **argv)
     if (status == STATUS_OK)
         status = claim_sign(&site.claim, site.own_host_pid, site.host_proc_fd);
     if (status == STATUS_OK)
-        status = serve(&site, &ready_fd);
+        status = serve(&site, &settings, &ready_fd);
     site_close(&site);
     return status;
 }

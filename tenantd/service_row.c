@@ -92,7 +92,7 @@ void service_exit_keep(struct service *service)
         .code = is_signalled ? 0 : WEXITSTATUS(service->exit_status),
         .signal = is_signalled ? (uint64_t)WTERMSIG(service->exit_status) : 0,
         .reason = reason,
-        .output = capture_tail_text(&service->capture, output),
+        .output = output_tail_text(&service->capture.tail, output),
     };
     fields_encode(&record_exit_row, &row, &buffer);
     struct past_exit *kept = buffer.is_exhausted ? NULL : malloc(sizeof *kept + buffer.size);

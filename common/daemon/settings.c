@@ -392,6 +392,8 @@ static enum status settings_check(struct load *load)
         key = "recovery_parallel", rule = "must be from 1 to 4096";
     else if (settings->tenant_uid_base < 1000 || settings->tenant_uid_base > 4000000000u)
         key = "tenant_uid_base", rule = "must be from 1000 to 4000000000";
+    else if (settings->log_burst_bytes < 1024)
+        key = "log_burst_bytes", rule = "must be 1024 or more";
     else if (path_resolve(settings->data_dir) != STATUS_OK)
         key = "data_dir", rule = "cannot be made an absolute path";
     else if (path_resolve(settings->run_dir) != STATUS_OK)

@@ -69,6 +69,20 @@ Test(waits, gone_means_neither_wanted_nor_held)
     cr_assert_eq(judge(NULL, WAIT_GONE), STATUS_OK);
 }
 
+Test(waits, what_has_completed_is_gone_unless_it_is_wanted_again)
+{
+    struct service service = held(SERVICE_completed);
+    struct operation operation = { 0 };
+    cr_assert_eq(judge(&service, WAIT_GONE), STATUS_UNAVAILABLE, "the log still wants it");
+    service.wanted = (struct live_row){ 0 };
+    cr_assert_eq(judge(&service, WAIT_GONE), STATUS_OK);
+    service.queue = &operation;
+    cr_assert_eq(judge(&service, WAIT_GONE), STATUS_UNAVAILABLE, "it is being deployed");
+    service.queue = NULL;
+    service.state = SERVICE_failed;
+    cr_assert_eq(judge(&service, WAIT_GONE), STATUS_UNAVAILABLE, "a kill has to end it");
+}
+
 Test(waits, what_is_not_there_is_not_found_unless_it_is_being_deployed)
 {
     struct service service = { 0 };

@@ -177,6 +177,7 @@ Test(settings, a_bad_file_is_refused_with_its_line)
         { "operator = nobody\n", "\"operator\" must be uid or token" },
         { "recovery_parallel = 0\n", "\"recovery_parallel\" must be from 1" },
         { "tenant_uid_base = 0\n", "\"tenant_uid_base\" must be from 1000" },
+        { "log_burst_bytes = 1023\n", "\"log_burst_bytes\" must be 1024" },
     };
     struct settings settings;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
