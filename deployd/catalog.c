@@ -69,7 +69,8 @@ void catalog_tenant_release(struct catalog *catalog, struct tenant *tenant)
 {
     bool was_supervised =
         tenant->supervisor.state != SUPERVISOR_ABSENT || tenant->supervisor.isolation[0] != '\0';
-    if (tenant->is_recorded || tenant->is_creating || tenant->services != NULL || was_supervised)
+    if (tenant->is_recorded || tenant->on_created != NULL || tenant->services != NULL ||
+        was_supervised)
         return;
     HASH_DEL(catalog->tenants, tenant);
     catalog->tenant_count--;
@@ -151,6 +152,13 @@ void catalog_mark(struct catalog *catalog, struct service *service)
         return;
     service->is_marked = true;
     DL_APPEND2(catalog->marked, service, previous_marked, next_marked);
+}
+
+void catalog_mark_queues(struct catalog *catalog, struct tenant *tenant)
+{
+    for (struct service *service = tenant->services; service != NULL; service = service->next)
+        if (service->queue != NULL)
+            catalog_mark(catalog, service);
 }
 
 struct service *catalog_next_marked(struct catalog *catalog)

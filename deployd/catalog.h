@@ -58,7 +58,8 @@ struct tenant {
     UT_hash_handle hh; /* by name */
     uint64_t index;
     bool is_recorded; /* tenant_created is in the log */
-    bool is_creating; /* and this is being appended */
+    /* While this is being appended (tenants.c). */
+    void (*on_created)(struct tenant *tenant, const struct problem *refusal);
     struct service *services;
     size_t service_count;
     struct supervisor supervisor;
@@ -115,6 +116,8 @@ struct service *catalog_next_changed(struct catalog *catalog);
 
 /* Something happened that its queue of operations may have waited for. */
 void catalog_mark(struct catalog *catalog, struct service *service);
+/* And the same for every service of a tenant. */
+void catalog_mark_queues(struct catalog *catalog, struct tenant *tenant);
 /* Takes the oldest mark; NULL when there is none. */
 struct service *catalog_next_marked(struct catalog *catalog);
 

@@ -33,3 +33,8 @@ enum status deployd_refresh(struct deployd *deployd, struct service *service)
         catalog_want(&deployd->catalog, service, &row);
     return STATUS_OK;
 }
+
+void deployd_look_again(struct deployd *deployd)
+{
+    deployd->reconcile.is_wanted = true;
+}

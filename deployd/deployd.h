@@ -48,7 +48,6 @@ struct recovery {
 };
 
 /* The orderly shutdown (drain.c). */
-enum { DRAIN_CALLS_MAX = 16 };
 struct drain {
     bool is_begun, is_recorded, is_killing, is_done;
     struct rpc_call *calls[DRAIN_CALLS_MAX];
@@ -64,6 +63,7 @@ struct drain {
 /* Work that is due because of what was found, not because somebody asked (reconcile.c). */
 struct reconcile {
     struct ev_timer timer;
+    bool is_wanted;   /* since the last turn (deployd_look_again) */
     bool is_asking;   /* waits for eventd's answer */
     unsigned running; /* operations begun by it and not yet done */
 };
@@ -90,8 +90,9 @@ struct deployd {
     struct ev_prepare before_sleep;
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
-    struct rpc_service service; /* what the server answers */
-    unsigned operations;        /* begun or queued, all services */
+    struct rpc_service service;                        /* what the server answers */
+    unsigned operations;                               /* begun or queued, all services */
+    const struct supervisor_events *supervisor_events; /* whom the supervisors tell */
     unsigned supervisors_spawning;
     unsigned log_streams, waits;
     bool is_acknowledging; /* some supervisor is owed an acknowledgement */
@@ -106,6 +107,10 @@ enum status deployd_is_open(const struct deployd *deployd, struct problem *probl
 
 /* Whether what is asked for can be told; data_loss while the event store is damaged. */
 enum status deployd_is_readable(const struct deployd *deployd, struct problem *problem);
+
+/* An outcome was left open: what is wanted and what runs are compared anew, once eventd has dealt
+ * with everything that was sent to it. Begins nothing itself; the turn does (turn.c). */
+void deployd_look_again(struct deployd *deployd);
 
 /* Reads the service's live row from the log into the catalog. */
 enum status deployd_refresh(struct deployd *deployd, struct service *service);

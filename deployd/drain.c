@@ -13,7 +13,7 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
-#include "deployd/operation.h"
+#include "deployd/operation_queue.h"
 #include "deployd/supervisors.h"
 
 enum {
@@ -153,7 +153,7 @@ static void supervisors_end(struct deployd *deployd)
             drain_supervisor_ready(supervisor);
         else if (supervisor->state == SUPERVISOR_DELAYED)
             ev_feed_event(deployd->loop, &supervisor->timer, EV_TIMER);
-        operations_supervisor_ready(tenant); /* those that wait for it are refused */
+        catalog_mark_queues(&deployd->catalog, tenant); /* those that wait for it are refused */
     }
     if (drain->supervisors == 0)
         finish(deployd);

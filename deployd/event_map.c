@@ -13,10 +13,6 @@
 
 enum {
     RECORD_ARENA_BYTES = 64 * 1024,
-    /* Each record that is looked at is hashed. */
-    SEARCH_MAX = 4096,
-    SEARCH_BYTES_MAX = 16 * 1024 * 1024,
-    RUN_SEARCH_MAX = 100000, /* small ones, and only at the start */
     /* The caller's clock and eventd's are the same one, which may have been set back meanwhile. */
     REQUEST_CLOCK_SLACK_MS = 10 * 60 * 1000,
 };
@@ -101,7 +97,7 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
     TRY(event_log_newest_of(&txn, subject, &id));
     for (unsigned count = 0; id != 0; count++) {
         struct event event;
-        if (count == count_max || bytes > SEARCH_BYTES_MAX) {
+        if (count == count_max || bytes > LOG_SEARCH_BYTES_MAX) {
             *is_cut = true;
             break;
         }
@@ -150,7 +146,7 @@ enum status event_map_request(struct event_map *map, const char *subject,
     *record = (struct request_record){ 0 };
     struct request_search search = { request, record };
     bool is_cut;
-    return subject_walk(map, subject, SEARCH_MAX, request_look, &search, &is_cut);
+    return subject_walk(map, subject, LOG_SEARCH_MAX, request_look, &search, &is_cut);
 }
 
 struct outcome_search {
@@ -195,7 +191,7 @@ enum status event_map_outcome(struct event_map *map, const char *subject, uint64
     *outcome = (struct generation_outcome){ 0 };
     struct outcome_search search = { generation, outcome };
     bool is_cut;
-    return subject_walk(map, subject, SEARCH_MAX, outcome_look, &search, &is_cut);
+    return subject_walk(map, subject, LOG_SEARCH_MAX, outcome_look, &search, &is_cut);
 }
 
 struct run_search {
@@ -224,7 +220,7 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
 {
     struct run_search search = { .generation = generation };
     bool is_cut;
-    TRY(subject_walk(map, subject, SEARCH_MAX, has_run_look, &search, &is_cut));
+    TRY(subject_walk(map, subject, LOG_SEARCH_MAX, has_run_look, &search, &is_cut));
     *has_run = search.has_run || is_cut;
     return STATUS_OK;
 }

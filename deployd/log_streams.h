@@ -6,8 +6,6 @@
 /* service.logs: kept output to a caller, in slices between which other work goes on, as fast as the
  * caller reads; with `follow` until it hangs up. */
 
-enum { LOG_STREAMS_MAX = 64 };
-
 enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
                              const struct service_logs_request *request,
                              struct service_logs_reply *reply);

@@ -16,9 +16,10 @@
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
 #include "deployd/methods.h"
-#include "deployd/operation.h"
+#include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
 #include "deployd/reports.h"
+#include "deployd/supervision.h"
 #include "deployd/supervisors.h"
 #include "deployd/turn.h"
 #include "deployd/waits.h"
@@ -170,6 +171,7 @@ static enum status run(int argc, char **argv)
     TRY(registry_open(&deployd.registry, deployd.settings.run_dir));
     TRY(eventd_open(&deployd));
     deployd.catalog.on_change = waits_look;
+    deployd.supervisor_events = &supervision;
     reconcile_init(&deployd);
     ev_prepare_init(&deployd.before_sleep, before_sleep);
     deployd.before_sleep.data = &deployd;

@@ -11,7 +11,7 @@
 #include "deployd/admission.h"
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
-#include "deployd/operation.h"
+#include "deployd/operation_queue.h"
 #include "deployd/recovery.h"
 #include "deployd/status.h"
 #include "deployd/supervisors.h"

@@ -1,5 +1,4 @@
-/* Queues, states, answers. What an operation does in each state stands in operation_commit.c and
- * operation_act.c. */
+/* States, answers, waiting. */
 #include "deployd/operation.h"
 
 #include <stdlib.h>
@@ -7,11 +6,7 @@
 
 #include "common/base/ensure.h"
 #include "common/base/log.h"
-#include "deployd/operation_act.h"
-#include "deployd/operation_commit.h"
-#include "deployd/reconcile.h"
-#include "deployd/recovery.h"
-#include "deployd/status.h"
+#include "deployd/supervisors.h"
 
 #define TO(state) (1u << OPERATION_##state)
 static const struct {
@@ -93,63 +88,6 @@ void operation_for_call(struct operation *operation, struct rpc_call *call)
     rpc_call_defer(call);
 }
 
-/* A kill waits for a commit, not for what follows it: the one before it is fenced by its event. */
-static bool may_run_beside(const struct operation *operation, const struct operation *before)
-{
-    return operation->kind == OPERATION_KILL &&
-           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING);
-}
-
-/* The first one, and a kill right behind a first one that is past its commit. */
-static void queue_step(struct service *service)
-{
-    struct operation *first = service->queue;
-    if (first == NULL)
-        return;
-    struct operation *second = first->next;
-    operation_step(first);
-    if (service->queue != first || second == NULL)
-        return; /* it has ended, which marked the queue again */
-    if (second->state != OPERATION_QUEUED || may_run_beside(second, first))
-        operation_step(second);
-}
-
-bool operations_step(struct deployd *deployd)
-{
-    struct service *service = catalog_next_marked(&deployd->catalog);
-    if (service != NULL)
-        queue_step(service);
-    return service != NULL;
-}
-
-/* A forced kill does not wait for what has not begun. */
-static void refuse_before(struct operation *kill)
-{
-    for (struct operation *next, *operation = kill->service->queue;
-         operation != NULL && operation != kill; operation = next) {
-        next = operation->next;
-        if (operation->state != OPERATION_QUEUED || operation->kind == OPERATION_KILL)
-            continue;
-        problem_set(&operation->problem, STATUS_ABORTED, "",
-                    "%s was killed before this began; nothing was changed", kill->service->key);
-        operation_end(operation, STATUS_ABORTED);
-    }
-}
-
-void operation_begin(struct operation *operation)
-{
-    struct service *service = operation->service;
-    struct operation **end = &service->queue;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = operation;
-    service->queued++;
-    operation->owner->operations++;
-    if (operation->kind == OPERATION_KILL && operation->is_forced)
-        refuse_before(operation);
-    catalog_mark(&operation->owner->catalog, service);
-}
-
 static void unqueue(struct operation *operation)
 {
     struct operation **place = &operation->service->queue;
@@ -174,7 +112,7 @@ static void deploy_reply(const struct operation *operation)
         .state = is_current ? service_state_name(service->state) : operation->result,
         .pid = is_current ? service->pid : 0,
         .unchanged = operation->is_unchanged,
-        .isolation = status_isolation(operation->owner, service->tenant),
+        .isolation = supervisors_isolation(operation->owner, service->tenant),
     };
     rpc_call_reply(operation->call, &reply);
 }
@@ -238,70 +176,34 @@ void operation_end(struct operation *operation, enum status status)
         refuse(operation, status);
     else if (operation->call != NULL)
         answer(operation);
-    if (operation->is_recovery)
-        recovery_act_ended(deployd, status != STATUS_OK ? "failed" : operation->result);
-    if (operation->is_reconcile)
-        reconcile_operation_ended(deployd);
+    if (operation->on_end != NULL)
+        operation->on_end(operation, status);
     operation_free(operation);
     catalog_changed(&deployd->catalog, service);
     if (service->queue != NULL)
         catalog_mark(&deployd->catalog, service);
 }
 
-void operations_supervisor_ready(struct tenant *tenant)
+bool operation_is_broken(enum status status)
 {
-    for (struct service *service = tenant->services; service != NULL; service = service->next)
-        if (service->queue != NULL)
-            catalog_mark(&service->queue->owner->catalog, service);
+    return status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN || status == STATUS_CANCELLED;
 }
 
-void operations_supervisor_lost(struct tenant *tenant)
+void operation_await_supervisor(struct operation *operation)
 {
-    for (struct service *service = tenant->services; service != NULL; service = service->next)
-        for (struct operation *next, *operation = service->queue; operation != NULL;
-             operation = next) {
-            next = operation->next;
-            if (operation->state == OPERATION_ACTING)
-                operation_again(operation);
-        }
+    struct deployd *deployd = operation->owner;
+    struct supervisor *supervisor = &operation->service->tenant->supervisor;
+    operation_move(operation, OPERATION_SUPERVISOR);
+    ev_timer_stop(deployd->loop, &operation->timer);
+    ev_timer_set(&operation->timer, SUPERVISOR_WAIT_MS_MAX / 1e3, 0);
+    ev_timer_start(deployd->loop, &operation->timer);
+    if (!supervisor->is_ending)
+        supervisor_need(supervisor);
 }
 
-void operations_tenant_created(struct tenant *tenant)
+void operation_asked(struct operation *operation, enum status status)
 {
-    operations_supervisor_ready(tenant);
-}
-
-void operations_tenant_refused(struct tenant *tenant, const struct problem *problem)
-{
-    for (struct service *service = tenant->services; service != NULL; service = service->next) {
-        struct operation *first = service->queue;
-        if (first == NULL || first->state != OPERATION_TENANT)
-            continue;
-        first->problem = *problem;
-        operation_end(first, problem->code);
-    }
-}
-
-void operations_refuse_queued(struct deployd *deployd, const struct problem *problem)
-{
-    for (struct service *service = deployd->catalog.services; service != NULL;
-         service = service->hh.next)
-        for (struct operation *next, *operation = service->queue; operation != NULL;
-             operation = next) {
-            next = operation->next;
-            if (operation->state != OPERATION_QUEUED)
-                continue;
-            operation->problem = *problem;
-            operation_end(operation, problem->code);
-        }
-}
-
-void operations_close(struct deployd *deployd)
-{
-    for (struct service *service = deployd->catalog.services; service != NULL;
-         service = service->hh.next)
-        for (struct operation *operation; (operation = service->queue) != NULL;) {
-            service->queue = operation->next;
-            operation_free(operation);
-        }
+    operation->attempts++;
+    if (status != STATUS_OK)
+        operation_await_supervisor(operation);
 }

@@ -7,9 +7,9 @@
  * order in which they came; those of different services run side by side. A kill may run beside the
  * operation before it once that one is past its commit, so that it waits for nobody's grace.
  *
- * What happens to a service (an operation that begins, moves on or ends, a supervisor that is
- * ready) marks its queue. The marked queues are stepped by operations_step, once per turn of the
- * loop: so nothing is begun inside the end of something else, however many of them end at once.
+ * This is what all parts of its life share; operation_queue.h says who is next, operation_commit.c
+ * what happens until its event is in the log, operation_act.c and operation_start.c what is asked
+ * of the supervisor then, operation_outcome.h how it ends.
  *
  *   queued ──► tenant ──► committing ──► supervisor ◄──► acting ──► done
  *     │                       ▲   │          ▲             │
@@ -21,6 +21,12 @@
  * that is ready (again). acting: the supervisor does it. recording: the failure is on the way to
  * eventd; a deploy then goes back to `supervisor` with the generation that the log wants instead.
  */
+enum {
+    SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
+    SUPERVISOR_ACT_MS_MAX = 3660 * 1000, /* the longest grace that a spec can ask for, and more */
+    SUPERVISOR_ATTEMPTS_MAX = 3,
+};
+
 enum operation_state {
     OPERATION_QUEUED,
     OPERATION_TENANT,
@@ -62,10 +68,11 @@ struct operation {
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     bool is_falling_back;
     bool is_discarding; /* a first deploy that failed: its supervisor shall forget it */
-    bool is_reconcile;  /* counted in reconcile.running */
     bool is_recovery;   /* came by recovery.act */
     uint64_t recovery_id;
     unsigned attempts; /* times that the supervisor was asked */
+    /* Who began it is told of its end; NULL for nobody. It still is in the struct, in no queue. */
+    void (*on_end)(const struct operation *operation, enum status status);
 
     struct problem problem; /* the refusal that the caller will get */
     /* recovery.act's answer, and what is recorded of a failed start */
@@ -78,34 +85,22 @@ struct operation {
  * with the problem filled when the service's queue is full or memory runs out. */
 struct operation *operation_new(struct deployd *deployd, struct service *service,
                                 enum operation_kind kind, struct problem *problem);
-/* Puts it at the end of its service's queue, which is marked. Owns it from now on. */
-void operation_begin(struct operation *operation);
 /* One that was never begun. */
 void operation_free(struct operation *operation);
 
 /* Takes the caller's request over; the call is deferred and answered when it is done. */
 void operation_for_call(struct operation *operation, struct rpc_call *call);
 
-/* Steps the queue that was marked first; false when none is marked. */
-bool operations_step(struct deployd *deployd);
-
-/* Events of a tenant's supervisor and of the tenant's creation. */
-void operations_supervisor_ready(struct tenant *tenant);
-void operations_supervisor_lost(struct tenant *tenant);
-void operations_tenant_created(struct tenant *tenant);
-void operations_tenant_refused(struct tenant *tenant, const struct problem *problem);
-
-/* Used by operation_commit.c and operation_act.c, which decide what comes next: */
 bool operation_may_move(enum operation_state from, enum operation_state to);
 void operation_move(struct operation *operation, enum operation_state state);
-/* Answers the caller and frees the operation. Begins nothing. */
+/* Answers the caller, tells on_end, and frees the operation. Begins nothing. */
 void operation_end(struct operation *operation, enum status status);
 
-/* For SIGTERM and system.drain: what is still queued is refused with the problem; what runs goes
- * on. */
-void operations_refuse_queued(struct deployd *deployd, const struct problem *problem);
-
-/* At the very end: forgets them all, answering nobody. */
-void operations_close(struct deployd *deployd);
+/* Moves to `supervisor`: goes on in the queue's next step if it is ready, else when it is. */
+void operation_await_supervisor(struct operation *operation);
+/* The connection broke: nothing is known of the request. */
+bool operation_is_broken(enum status status);
+/* After each request to the supervisor: counts it, and goes on when it could not be sent. */
+void operation_asked(struct operation *operation, enum status status);
 
 #endif

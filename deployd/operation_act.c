@@ -9,79 +9,11 @@
 
 #include "common/base/log.h"
 #include "common/plan/plan.h"
-#include "deployd/operation_commit.h"
+#include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
-#include "deployd/reconcile.h"
 #include "deployd/supervisors.h"
 
 typedef unsigned long long number;
-
-bool operation_is_broken(enum status status)
-{
-    return status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN || status == STATUS_CANCELLED;
-}
-
-const char *operation_code_of(enum status status)
-{
-    switch (status) {
-    case STATUS_DEADLINE_EXCEEDED:
-        return plan_code_name(PLAN_CODE_not_ready);
-    case STATUS_RESOURCE_EXHAUSTED:
-        return plan_code_name(PLAN_CODE_no_resources);
-    case STATUS_UNAVAILABLE:
-        return plan_code_name(PLAN_CODE_supervisor_unavailable);
-    default:
-        return plan_code_name(PLAN_CODE_exec_failed);
-    }
-}
-
-void operation_said(struct operation *operation, const char *result, const char *code,
-                    const char *reason)
-{
-    operation->result = result;
-    snprintf(operation->code, sizeof operation->code, "%s", code);
-    snprintf(operation->reason, sizeof operation->reason, "%s", reason);
-    text_cut(operation->reason);
-}
-
-/* It stays wanted, nothing holds it, and the row says why. */
-void operation_row_failed(struct operation *operation, const char *reason)
-{
-    struct service *service = operation->service;
-    if (!service->is_held)
-        catalog_unhold(&operation->owner->catalog, service, SERVICE_failed, reason);
-}
-
-void operation_superseded(struct operation *operation)
-{
-    struct service *service = operation->service;
-    switch (operation->kind) {
-    case OPERATION_START:
-    case OPERATION_STOP:
-        operation_said(operation, "skipped", plan_code_name(PLAN_CODE_superseded),
-                       "the log has moved on since the plan was made");
-        operation_end(operation, STATUS_OK);
-        break;
-    case OPERATION_KILL:
-        operation_end(operation, STATUS_OK); /* deployed again since: it was carried out then */
-        break;
-    case OPERATION_DEPLOY:
-        if (operation->problem.message[0] == '\0')
-            operation_answer_from_log(operation);
-        else
-            operation_end(operation, operation->problem.code);
-        break;
-    case OPERATION_RESTART:
-        if (operation->problem.message[0] == '\0')
-            problem_set(&operation->problem, STATUS_ABORTED, "",
-                        service->wanted.generation == 0
-                            ? "%s was killed while generation %llu was being restarted"
-                            : "%s was replaced while generation %llu was being restarted",
-                        service->key, (number)operation->generation);
-        operation_end(operation, operation->problem.code);
-        break;
-    }
-}
 
 /* The refusal stands whatever became of the rest; a supervisor that still holds it is told when
  * everything it holds is compared with the log. */
@@ -110,7 +42,7 @@ static void give_up(struct operation *operation)
     ev_timer_stop(operation->owner->loop, &operation->timer);
     log_warning("gave up waiting for a supervisor", "service", service->key, "reason", why);
     if (operation->kind != OPERATION_RESTART && supervisor->state == SUPERVISOR_READY)
-        reconcile_soon(operation->owner); /* nothing else would bring it back to mind */
+        deployd_look_again(operation->owner); /* nothing else would bring it back to mind */
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
@@ -146,41 +78,6 @@ static void give_up(struct operation *operation)
     operation_end(operation, STATUS_UNAVAILABLE);
 }
 
-void operation_await_supervisor(struct operation *operation)
-{
-    struct deployd *deployd = operation->owner;
-    struct supervisor *supervisor = &operation->service->tenant->supervisor;
-    operation_move(operation, OPERATION_SUPERVISOR);
-    if (supervisor->is_ending) {
-        give_up(operation);
-        return;
-    }
-    ev_timer_stop(deployd->loop, &operation->timer);
-    ev_timer_set(&operation->timer, SUPERVISOR_WAIT_MS_MAX / 1e3, 0);
-    ev_timer_start(deployd->loop, &operation->timer);
-    if (supervisor->state == SUPERVISOR_READY)
-        operation_supervisor_step(operation);
-    else
-        supervisor_need(supervisor);
-}
-
-void operation_again(struct operation *operation)
-{
-    if (operation->attempts < SUPERVISOR_ATTEMPTS_MAX) {
-        operation_await_supervisor(operation);
-        return;
-    }
-    operation_move(operation, OPERATION_SUPERVISOR);
-    give_up(operation);
-}
-
-void operation_asked(struct operation *operation, enum status status)
-{
-    operation->attempts++;
-    if (status != STATUS_OK)
-        operation_again(operation);
-}
-
 /* ---- stopping ---- */
 
 static void on_stopped(void *context, enum status status, const struct problem *problem,
@@ -191,7 +88,7 @@ static void on_stopped(void *context, enum status status, const struct problem *
     struct service *service = operation->service;
     struct deployd *deployd = operation->owner;
     if (operation_is_broken(status)) {
-        operation_again(operation);
+        operation_await_supervisor(operation);
         return;
     }
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
@@ -209,7 +106,7 @@ static void on_stopped(void *context, enum status status, const struct problem *
     }
     if (status == STATUS_ABORTED) {
         /* Something newer is held: the log has moved on, and says what is to become of it. */
-        reconcile_soon(deployd);
+        deployd_look_again(deployd);
         operation_superseded(operation);
         return;
     }
@@ -223,7 +120,7 @@ static void on_stopped(void *context, enum status status, const struct problem *
     problem_set(&operation->problem, status, "",
                 "the kill is recorded (event %llu) but its supervisor says: %s",
                 (number)operation->event_id, reason);
-    reconcile_soon(deployd);
+    deployd_look_again(deployd);
     operation_end(operation, status);
 }
 
@@ -248,21 +145,6 @@ static void ask_stop(struct operation *operation)
                                     SUPERVISOR_ACT_MS_MAX, on_stopped, operation));
 }
 
-bool operation_is_due(struct operation *operation)
-{
-    const struct service *service = operation->service;
-    const struct live_row *wanted = &service->wanted;
-    if (operation->kind == OPERATION_STOP)
-        return wanted->generation == 0 &&
-               !(service->is_held && service->generation != operation->generation);
-    if (operation->generation == 0) {
-        operation->generation = wanted->generation;
-        operation->since = wanted->since;
-    }
-    return wanted->generation != 0 && wanted->generation == operation->generation &&
-           wanted->since == operation->since;
-}
-
 /* What the plan found running and nobody wants, and nothing that came after it. */
 static void stop_unwanted(struct operation *operation)
 {
@@ -284,7 +166,8 @@ void operation_supervisor_step(struct operation *operation)
     struct service *service = operation->service;
     const struct supervisor *supervisor = &service->tenant->supervisor;
     bool is_over = !ev_is_active(&operation->timer);
-    if (supervisor->is_ending || (is_over && supervisor->state != SUPERVISOR_READY)) {
+    if (supervisor->is_ending || operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ||
+        (is_over && supervisor->state != SUPERVISOR_READY)) {
         give_up(operation);
         return;
     }

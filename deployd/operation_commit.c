@@ -14,43 +14,13 @@
 #include "deployd/admission.h"
 #include "deployd/appends.h"
 #include "deployd/operation_act.h"
-#include "deployd/reconcile.h"
+#include "deployd/operation_outcome.h"
 #include "deployd/restarts.h"
 #include "deployd/tenants.h"
 
 static void refuse(struct operation *operation, enum status status)
 {
     operation_end(operation, status);
-}
-
-void operation_answer_from_log(struct operation *operation)
-{
-    static const char *const words[] = {
-        [FATE_UNKNOWN] = "replaced", /* too long ago to be told from the log at once */
-        [FATE_FAILED] = "",          [FATE_REPLACED] = "replaced",
-        [FATE_KILLED] = "killed",    [FATE_COMPLETED] = "completed",
-    };
-    char subject[SUBJECT_BYTES];
-    struct generation_outcome outcome;
-    struct service *service = operation->service;
-    subject_of_service(subject, service->tenant->name, service_name(service));
-    enum status status =
-        event_map_outcome(&operation->owner->map, subject, operation->generation, &outcome);
-    if (status != STATUS_OK) {
-        refuse(operation, problem_set(&operation->problem, status, "",
-                                      "the outcome of generation %llu cannot be read from the log",
-                                      (unsigned long long)operation->generation));
-        return;
-    }
-    if (outcome.fate == FATE_FAILED) {
-        refuse(operation, problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
-                                      "generation %llu could not be started: %s (event %llu)",
-                                      (unsigned long long)operation->generation, outcome.reason,
-                                      (unsigned long long)outcome.event_id));
-        return;
-    }
-    operation->result = words[outcome.fate];
-    operation_end(operation, STATUS_OK);
 }
 
 static void on_committed(void *context, enum status status, const struct problem *problem,
@@ -139,7 +109,7 @@ static void committed(struct operation *operation)
 {
     enum status status = deployd_refresh(operation->owner, operation->service);
     if (status != STATUS_OK) {
-        reconcile_soon(operation->owner);
+        deployd_look_again(operation->owner);
         refuse(operation,
                problem_set(&operation->problem, STATUS_UNKNOWN, "",
                            "event %llu is in the log, which cannot be read (%s); repeat "
@@ -165,7 +135,7 @@ static void on_committed(void *context, enum status status, const struct problem
                        &operation->problem);
         if (operation->problem.code == STATUS_UNKNOWN) {
             operation->service->was_killed |= operation->kind == OPERATION_KILL;
-            reconcile_soon(deployd);
+            deployd_look_again(deployd);
         }
         operation_end(operation, operation->problem.code);
         return;
@@ -232,6 +202,22 @@ static bool is_unchanged(const struct operation *operation)
            hash_equal(&service->wanted.spec_hash, &operation->spec_hash);
 }
 
+/* Those that wait for it go on in their queues' next step, or are refused. */
+static void on_tenant_created(struct tenant *tenant, const struct problem *refusal)
+{
+    for (struct service *service = tenant->services; service != NULL; service = service->next) {
+        struct operation *first = service->queue;
+        if (first == NULL || first->state != OPERATION_TENANT)
+            continue;
+        if (refusal == NULL) {
+            catalog_mark(&first->owner->catalog, service);
+            continue;
+        }
+        first->problem = *refusal;
+        operation_end(first, refusal->code);
+    }
+}
+
 static void deploy_begin(struct operation *operation)
 {
     struct service *service = operation->service;
@@ -254,7 +240,7 @@ static void deploy_begin(struct operation *operation)
         return;
     }
     operation_move(operation, OPERATION_TENANT);
-    tenant_create(deployd, service->tenant);
+    tenant_create(deployd, service->tenant, on_tenant_created);
 }
 
 static void kill_begin(struct operation *operation)

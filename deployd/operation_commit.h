@@ -10,8 +10,4 @@
  * waited for. May end (and free) the operation. */
 void operation_step(struct operation *operation);
 
-/* Ends a deploy whose generation is not the current one, with what the log says became of it: the
- * same answer now and for every repeat of its request. */
-void operation_answer_from_log(struct operation *operation);
-
 #endif

@@ -12,9 +12,9 @@
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
-#include "deployd/operation_act.h"
-#include "deployd/reconcile.h"
+#include "deployd/operation_outcome.h"
 #include "deployd/restarts.h"
+#include "deployd/supervisor_talk.h"
 #include "deployd/supervisors.h"
 
 typedef unsigned long long number;
@@ -162,7 +162,7 @@ static void on_started(void *context, enum status status, const struct problem *
     if (status == STATUS_OK)
         started(operation, answer->service);
     else if (operation_is_broken(status))
-        operation_again(operation);
+        operation_await_supervisor(operation);
     else if (status == STATUS_ABORTED) {
         deployd_refresh(operation->owner, operation->service);
         operation_superseded(operation);
@@ -179,7 +179,7 @@ static void on_restarted(void *context, enum status status, const struct problem
         /* It lost the service between its row and our request: start it instead. */
         catalog_unhold(&operation->owner->catalog, operation->service, SERVICE_wanted,
                        "its supervisor lost it");
-        operation_again(operation);
+        operation_await_supervisor(operation);
         return;
     }
     if (status == STATUS_OK)
@@ -287,7 +287,7 @@ static void on_recorded(void *context, enum status status, const struct problem 
         /* The log may still want it: reconciling tries it again. */
         struct problem refusal = operation->problem;
         append_problem(STATUS_UNKNOWN, problem, refusal.message, &operation->problem);
-        reconcile_soon(deployd);
+        deployd_look_again(deployd);
         operation_end(operation, STATUS_UNKNOWN);
         return;
     }

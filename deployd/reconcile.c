@@ -17,8 +17,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/plan/plan.h"
-#include "deployd/boot.h"
-#include "deployd/operation.h"
+#include "deployd/operation_queue.h"
 #include "deployd/supervisors.h"
 #include "deployd/tenants.h"
 
@@ -75,6 +74,13 @@ enum status reconcile_load_wanted(struct deployd *deployd)
     return live_each(&txn, wanted_take, deployd);
 }
 
+static void on_operation_ended(const struct operation *operation, enum status status)
+{
+    (void)status;
+    ensure(operation->owner->reconcile.running > 0);
+    operation->owner->reconcile.running--;
+}
+
 static void begin(struct deployd *deployd, struct service *service, enum operation_kind kind,
                   uint64_t generation)
 {
@@ -85,7 +91,7 @@ static void begin(struct deployd *deployd, struct service *service, enum operati
                     problem.message);
         return;
     }
-    operation->is_reconcile = true;
+    operation->on_end = on_operation_ended;
     if (kind == OPERATION_STOP)
         operation->generation = generation;
     deployd->reconcile.running++;
@@ -95,6 +101,8 @@ static void begin(struct deployd *deployd, struct service *service, enum operati
 void reconcile_pump(struct deployd *deployd)
 {
     struct catalog *catalog = &deployd->catalog;
+    if (deployd->reconcile.is_wanted)
+        reconcile_soon(deployd);
     if (deployd->drain.is_begun || deployd->is_stopping)
         return;
     for (struct service *service;
@@ -106,8 +114,11 @@ void reconcile_pump(struct deployd *deployd)
             begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP,
                   generation);
     }
-    if (catalog->due == NULL && deployd->reconcile.running == 0)
-        boot_reconciled(deployd);
+}
+
+bool reconcile_is_done(const struct deployd *deployd)
+{
+    return deployd->catalog.due == NULL && deployd->reconcile.running == 0;
 }
 
 /* What the log never heard of is left alone: only a person may have it stopped. */
@@ -209,12 +220,6 @@ void reconcile_tenant(struct deployd *deployd, struct tenant *tenant)
     pass(deployd, tenant);
 }
 
-void reconcile_operation_ended(struct deployd *deployd)
-{
-    ensure(deployd->reconcile.running > 0);
-    deployd->reconcile.running--;
-}
-
 static void timer_start(struct deployd *deployd)
 {
     if (deployd->is_stopping || ev_is_active(&deployd->reconcile.timer))
@@ -256,6 +261,7 @@ void reconcile_soon(struct deployd *deployd)
         .on_reply = on_answered,
         .context = deployd,
     };
+    deployd->reconcile.is_wanted = false;
     if (deployd->is_stopping || deployd->reconcile.is_asking)
         return;
     /* Answers come in the order of the requests: after this one, an append that we gave up waiting

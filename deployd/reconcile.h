@@ -7,8 +7,6 @@
  * at most RECONCILE_PARALLEL at a time. Runs when deployd has come back, when a supervisor has, and
  * after a request whose outcome was left open. */
 
-enum { RECONCILE_PARALLEL = 64 };
-
 /* Reads the whole of `live` into the catalog. data_loss when a row is missing or broken. */
 enum status reconcile_load_wanted(struct deployd *deployd);
 
@@ -23,10 +21,10 @@ void reconcile_tenant(struct deployd *deployd, struct tenant *tenant);
  * one pass. */
 void reconcile_soon(struct deployd *deployd);
 
-/* Begins what is due, up to the bound; says so to boot when nothing is left. For turn.c. */
+/* Begins what is due, up to the bound. For turn.c. */
 void reconcile_pump(struct deployd *deployd);
-/* One that it began has ended. */
-void reconcile_operation_ended(struct deployd *deployd);
+/* Nothing is due and nothing that it began still runs. */
+bool reconcile_is_done(const struct deployd *deployd);
 void reconcile_init(struct deployd *deployd);
 
 #endif

@@ -12,7 +12,7 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
-#include "deployd/operation.h"
+#include "deployd/operation_queue.h"
 #include "deployd/supervisors.h"
 
 enum { SUMMARY_BYTES_MAX = FRAME_BYTES_SMALL };
@@ -101,6 +101,15 @@ static enum status service_of(struct deployd *deployd, const struct recovery_act
     return catalog_service_make(&deployd->catalog, tenant, request->name, service, problem);
 }
 
+static void on_act_ended(const struct operation *operation, enum status status)
+{
+    struct recovery *recovery = &operation->owner->recovery;
+    ensure(recovery->acting > 0);
+    recovery->acting--;
+    if (status != STATUS_OK || strcmp(operation->result, "failed") == 0)
+        recovery->failed++;
+}
+
 enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
                          const struct recovery_act_request *request)
 {
@@ -125,6 +134,7 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     if (operation == NULL)
         return call->problem.code;
     operation->is_recovery = true;
+    operation->on_end = on_act_ended;
     operation->generation = request->generation;
     operation->since = request->since;
     operation->recovery_id = request->recovery_id;
@@ -135,14 +145,6 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     deployd->recovery.acting++;
     operation_begin(operation);
     return STATUS_OK;
-}
-
-void recovery_act_ended(struct deployd *deployd, const char *result)
-{
-    ensure(deployd->recovery.acting > 0);
-    deployd->recovery.acting--;
-    if (strcmp(result, "failed") == 0)
-        deployd->recovery.failed++;
 }
 
 void recovery_progress(struct deployd *deployd, const struct recovery_progress_request *request)

@@ -5,10 +5,6 @@
 
 /* recoveryd's requests: it plans, deployd acts and writes the events. */
 
-struct operation;
-
-enum { RECOVERY_ACTING_MAX = 1024 };
-
 enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
                            const struct recovery_begin_request *request);
 enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
@@ -17,8 +13,6 @@ void recovery_progress(struct deployd *deployd, const struct recovery_progress_r
 enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
                          const struct recovery_end_request *request);
 
-/* An operation that recovery.act began has ended. */
-void recovery_act_ended(struct deployd *deployd, const char *result);
 /* What the log says of this run's recoveries, when deployd comes back. */
 void recovery_restore(struct deployd *deployd, const struct run_record *record);
 

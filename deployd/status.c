@@ -9,33 +9,13 @@
 #include "common/base/auto.h"
 #include "common/wire/writer.h"
 #include "deployd/recovery.h"
+#include "deployd/supervisors.h"
 
 enum {
     PAGE_BYTES_MAX = FRAME_BYTES_MAX / 2,
     PAGE_ROWS_MAX = LIST_COUNT_MAX,
     TENANTS_BYTES_MAX = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
 };
-
-/* The first supervisor that has said how it separates: they all run on the same machine. */
-static const struct supervisor *any_supervisor(const struct deployd *deployd)
-{
-    for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
-         tenant = tenant->hh.next)
-        if (tenant->supervisor.isolation[0] != '\0')
-            return &tenant->supervisor;
-    return NULL;
-}
-
-const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant)
-{
-    const struct supervisor *supervisor =
-        tenant == NULL ? any_supervisor(deployd) : &tenant->supervisor;
-    if (geteuid() != 0)
-        return "none (one uid)";
-    if (supervisor != NULL && strcmp(supervisor->isolation, "namespaces") == 0)
-        return "uid per tenant, pid and mount namespace";
-    return "uid per tenant";
-}
 
 enum status status_list(const struct deployd *deployd, const struct tenant *only, const char *after,
                         struct buffer *list, char next[SERVICE_KEY_BYTES])
@@ -186,7 +166,7 @@ static void log_write_status(struct deployd *deployd, struct buffer *map)
 
 void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
 {
-    const struct supervisor *supervisor = any_supervisor(deployd);
+    const struct supervisor *supervisor = supervisors_any(deployd);
     struct counts counts = { 0 };
     uint64_t tenants = 0;
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
@@ -196,7 +176,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     write_str(map, "version");
     write_str(map, SOLO_VERSION);
     write_str(map, "isolation");
-    write_str(map, status_isolation(deployd, NULL));
+    write_str(map, supervisors_isolation(deployd, NULL));
     if (!is_complete)
         return;
     count_services(deployd, &counts);

@@ -5,9 +5,6 @@
 
 /* Answers from memory: what is listed, described and counted. */
 
-/* What separates this tenant's services from others'; of the whole when `tenant` is NULL. */
-const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant);
-
 /* Rows of service.list after a key, as many as fit; the buffers are packed lists. `next` gets the
  * key to go on after, "" at the end. `only` NULL for all tenants. */
 enum status status_list(const struct deployd *deployd, const struct tenant *only, const char *after,

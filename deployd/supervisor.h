@@ -61,4 +61,23 @@ struct supervisor {
     char problem[256];   /* why the last start failed */
 };
 
+/* What a supervisor's life tells to those who decide (supervision.c). All of them are set. */
+struct supervisor_events {
+    /* Whether somebody would miss it: then it is started again. */
+    bool (*is_missed)(struct deployd *deployd, const struct tenant *tenant);
+    /* Adopted: it has told what it holds, or cannot. */
+    void (*on_told)(struct deployd *deployd, struct supervisor *supervisor);
+    /* It has said who it is, and will send again what was not acknowledged. */
+    void (*on_greeted)(struct deployd *deployd, struct supervisor *supervisor);
+    /* Its rows are in the catalog, and it can be asked. */
+    void (*on_ready)(struct deployd *deployd, struct supervisor *supervisor);
+    /* The connection was given up: no answer to what it was asked will come. */
+    void (*on_cut)(struct deployd *deployd, struct supervisor *supervisor);
+    /* It is dead; the catalog still has what it held. */
+    void (*on_died)(struct deployd *deployd, struct supervisor *supervisor);
+    /* One that was told to end (is_ending) is gone. */
+    void (*on_ended)(struct deployd *deployd, struct supervisor *supervisor);
+    void (*on_report)(struct deployd *deployd, struct supervisor *supervisor, struct span report);
+};
+
 #endif

@@ -8,12 +8,8 @@
 
 #include "common/base/log.h"
 #include "common/wire/reader.h"
-#include "deployd/drain.h"
-#include "deployd/operation.h"
-#include "deployd/reconcile.h"
-#include "deployd/reports.h"
 #include "deployd/supervisor_process.h"
-#include "deployd/supervisors.h"
+#include "deployd/supervisor_state.h"
 
 enum {
     HELLO_MS_MAX = 2 * 1000,
@@ -67,7 +63,7 @@ static void on_notify(void *context, const char *method, struct span params)
             reader_any(&value, &map) == STATUS_OK)
             supervisor_take_row(supervisor, map);
     } else if (strcmp(method, "supervisor.report") == 0) {
-        reports_take(supervisor, params);
+        supervisor->owner->supervisor_events->on_report(supervisor->owner, supervisor, params);
     }
 }
 
@@ -116,14 +112,11 @@ static void supervisor_listed(struct supervisor *supervisor)
         return;
     }
     supervisor_move(supervisor, SUPERVISOR_READY);
-    supervisor->owner->is_acknowledging = true;
     ev_timer_stop(deployd->loop, &supervisor->timer);
     supervisor->ready_ns = clock_boottime_ns();
     supervisor->problem[0] = '\0';
-    supervisor_adopted(supervisor);
-    drain_supervisor_ready(supervisor);
-    operations_supervisor_ready(supervisor->tenant);
-    reconcile_tenant(deployd, supervisor->tenant);
+    supervisor_told(supervisor);
+    deployd->supervisor_events->on_ready(deployd, supervisor);
 }
 
 static void list_ask(struct supervisor *supervisor, const char *after);
@@ -192,7 +185,7 @@ static void on_hello(void *context, enum status status, const struct problem *pr
             log_error("a supervisor cannot be used", "tenant", supervisor->tenant->name, "reason",
                       supervisor->problem);
         supervisor->has_complained = true;
-        supervisor_adopted(supervisor);
+        supervisor_told(supervisor);
         supervisor_lose(supervisor, PROTOCOL_MS);
         return;
     }
@@ -205,9 +198,7 @@ static void on_hello(void *context, enum status status, const struct problem *pr
     snprintf(supervisor->isolation, sizeof supervisor->isolation, "%s", hello->isolation);
     snprintf(supervisor->stop_method, sizeof supervisor->stop_method, "%s", hello->stop_method);
     supervisor_watch_process(supervisor);
-    registry_put_supervisor(&supervisor->owner->registry, supervisor->tenant->name, hello->pid,
-                            supervisor->owner->run.boot_id);
-    reports_connected(supervisor);
+    supervisor->owner->supervisor_events->on_greeted(supervisor->owner, supervisor);
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
         service->is_seen = false;

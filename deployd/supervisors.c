@@ -1,15 +1,12 @@
-/* The state machine of a supervisor (drawn in supervisor.h). A callback notes what happened and
- * moves; the ways it can fail all lead to `lost` (is it dead, or only the connection?) or
- * `delayed`.
+/* The life of a supervisor (drawn in supervisor.h). A callback notes what happened and moves; the
+ * ways it can fail all lead to `lost` (is it dead, or only the connection?) or `delayed`. What
+ * follows for others is told by way of supervisor_events.
  *
  * Death is seen by a pidfd of the supervisor's own process, opened after hello; until then by its
  * lock, which dies with it. */
 #include "deployd/supervisors.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
@@ -17,12 +14,8 @@
 #include "common/base/ensure.h"
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
-#include "deployd/boot.h"
-#include "deployd/drain.h"
-#include "deployd/operation.h"
-#include "deployd/reconcile.h"
-#include "deployd/reports.h"
 #include "deployd/supervisor_process.h"
+#include "deployd/supervisor_state.h"
 #include "deployd/supervisor_talk.h"
 
 enum {
@@ -35,32 +28,10 @@ enum {
     STEADY_MS = 10 * 1000, /* ready for as long as this: the next death is a first one */
 };
 
-#define TO(state) (1u << SUPERVISOR_##state)
-static const struct {
-    const char *name;
-    unsigned next;
-} supervisor_states[SUPERVISOR_STATES] = {
-    [SUPERVISOR_ABSENT] = { "absent", TO(SPAWNING) | TO(GREETING) | TO(DELAYED) },
-    [SUPERVISOR_SPAWNING] = { "spawning", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
-    [SUPERVISOR_GREETING] = { "greeting", TO(LISTING) | TO(LOST) },
-    [SUPERVISOR_LISTING] = { "listing", TO(READY) | TO(LOST) },
-    [SUPERVISOR_READY] = { "ready", TO(LOST) },
-    [SUPERVISOR_LOST] = { "lost", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
-    [SUPERVISOR_DELAYED] = { "delayed", TO(SPAWNING) | TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
-};
-
 static void supervisor_spawn(struct supervisor *supervisor);
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events);
 static void on_child(struct ev_loop *loop, struct ev_io *io, int events);
 static void on_process(struct ev_loop *loop, struct ev_io *io, int events);
-
-void supervisor_move(struct supervisor *supervisor, enum supervisor_state state)
-{
-    ensure((supervisor_states[supervisor->state].next & (1u << state)) != 0);
-    log_debug("supervisor", "tenant", supervisor->tenant->name, "from",
-              supervisor_states[supervisor->state].name, "to", supervisor_states[state].name);
-    supervisor->state = state;
-}
 
 void supervisor_init(struct deployd *deployd, struct tenant *tenant)
 {
@@ -75,38 +46,6 @@ void supervisor_init(struct deployd *deployd, struct tenant *tenant)
     supervisor->timer.data = supervisor->child.data = supervisor->process.data = supervisor;
 }
 
-void supervisor_timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms)
-{
-    struct ev_loop *loop = supervisor->owner->loop;
-    ev_timer_stop(loop, &supervisor->timer);
-    ev_timer_set(&supervisor->timer, (double)after_ms / 1e3, (double)repeat_ms / 1e3);
-    ev_timer_start(loop, &supervisor->timer);
-}
-
-static void watch_end(struct supervisor *supervisor, struct ev_io *io)
-{
-    if (!ev_is_active(io))
-        return;
-    ev_io_stop(supervisor->owner->loop, io);
-    close(io->fd);
-}
-
-static void watch_begin(struct supervisor *supervisor, struct ev_io *io, int fd)
-{
-    watch_end(supervisor, io);
-    ev_io_set(io, fd, EV_READ);
-    ev_io_start(supervisor->owner->loop, io);
-}
-
-/* Boot waits no longer for this one. */
-void supervisor_adopted(struct supervisor *supervisor)
-{
-    if (!supervisor->is_adopting)
-        return;
-    supervisor->is_adopting = false;
-    boot_supervisor_told(supervisor->owner);
-}
-
 static bool lock_is_held(const struct supervisor *supervisor)
 {
     char path[4096];
@@ -117,17 +56,11 @@ static bool lock_is_held(const struct supervisor *supervisor)
     return is_held;
 }
 
-/* Whether somebody would miss it. */
 static bool is_needed(const struct supervisor *supervisor)
 {
-    if (supervisor->is_ending || supervisor->owner->is_stopping)
-        return false;
-    for (const struct service *service = supervisor->tenant->services; service != NULL;
-         service = service->next)
-        if (service->queue != NULL ||
-            (service->wanted.generation != 0 && reconcile_may_start(supervisor->owner, service)))
-            return true;
-    return false;
+    struct deployd *deployd = supervisor->owner;
+    return !supervisor->is_ending &&
+           deployd->supervisor_events->is_missed(deployd, supervisor->tenant);
 }
 
 static void supervisor_delay(struct supervisor *supervisor)
@@ -181,7 +114,7 @@ static void supervisor_spawn(struct supervisor *supervisor)
     }
     supervisor_move(supervisor, SUPERVISOR_SPAWNING);
     deployd->supervisors_spawning++;
-    watch_begin(supervisor, &supervisor->child, pidfd);
+    supervisor_watch_begin(supervisor, &supervisor->child, pidfd);
     supervisor_timer_set(supervisor, SPAWN_MS_MAX, 0);
 }
 
@@ -192,7 +125,7 @@ static void on_child(struct ev_loop *loop, struct ev_io *io, int events)
     enum status status = supervisor_process_collect(io->fd, supervisor->problem);
     if (status == STATUS_UNAVAILABLE)
         return;
-    watch_end(supervisor, io);
+    supervisor_watch_end(supervisor, io);
     ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
     if (status == STATUS_OK || status == STATUS_LOCKED) {
         supervisor->problem[0] = '\0';
@@ -201,7 +134,7 @@ static void on_child(struct ev_loop *loop, struct ev_io *io, int events)
         log_warning("a supervisor did not start", "tenant", supervisor->tenant->name, "reason",
                     supervisor->problem);
         supervisor->deaths++;
-        supervisor_adopted(supervisor);
+        supervisor_told(supervisor);
         supervisor_delay(supervisor);
     }
     slot_free(supervisor->owner);
@@ -213,16 +146,7 @@ static void client_close(struct supervisor *supervisor)
         return;
     rpc_client_close(&supervisor->client);
     /* Closing calls nobody back, so whoever waited for an answer is told here. */
-    operations_supervisor_lost(supervisor->tenant);
-}
-
-void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms)
-{
-    if (supervisor->state == SUPERVISOR_LOST)
-        return;
-    supervisor_move(supervisor, SUPERVISOR_LOST);
-    /* Not here: this may run inside one of the client's callbacks. */
-    supervisor_timer_set(supervisor, after_ms, 0);
+    supervisor->owner->supervisor_events->on_cut(supervisor->owner, supervisor);
 }
 
 static void rows_forget(struct supervisor *supervisor)
@@ -243,9 +167,8 @@ static void supervisor_died(struct supervisor *supervisor)
     if (supervisor->state != SUPERVISOR_LOST)
         supervisor_move(supervisor, SUPERVISOR_LOST);
     ev_timer_stop(deployd->loop, &supervisor->timer);
-    watch_end(supervisor, &supervisor->process);
+    supervisor_watch_end(supervisor, &supervisor->process);
     client_close(supervisor);
-    registry_put_supervisor(&deployd->registry, supervisor->tenant->name, 0, deployd->run.boot_id);
     supervisor->host_pid = 0;
     if (!supervisor->is_ending) {
         deployd->counters.supervisor_deaths++;
@@ -254,37 +177,24 @@ static void supervisor_died(struct supervisor *supervisor)
         supervisor->deaths = ready_ms >= STEADY_MS ? 1 : supervisor->deaths + 1;
         log_warning("a supervisor ended", "tenant", supervisor->tenant->name, "deaths in a row",
                     NUMBER(supervisor->deaths));
-        reports_supervisor_died(supervisor);
     }
+    deployd->supervisor_events->on_died(deployd, supervisor);
     rows_forget(supervisor);
     supervisor->ready_ns = 0;
-    supervisor_adopted(supervisor);
+    supervisor_told(supervisor);
     if (is_needed(supervisor)) {
         supervisor_delay(supervisor);
         return;
     }
     supervisor_move(supervisor, SUPERVISOR_ABSENT);
     if (supervisor->is_ending)
-        drain_supervisor_gone(deployd);
+        deployd->supervisor_events->on_ended(deployd, supervisor);
 }
 
 static void on_process(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)loop, (void)events;
     supervisor_died(io->data);
-}
-
-/* Its death becomes readable; without a pidfd the lock is looked at when the connection breaks. */
-void supervisor_watch_process(struct supervisor *supervisor)
-{
-    if (supervisor->host_pid == 0)
-        return;
-    int pidfd = pidfd_open((pid_t)supervisor->host_pid, 0);
-    if (pidfd >= 0)
-        watch_begin(supervisor, &supervisor->process, pidfd);
-    else
-        log_warning("a supervisor cannot be watched", "tenant", supervisor->tenant->name, "pid",
-                    NUMBER(supervisor->host_pid), "reason", strerror(errno));
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -322,7 +232,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
         } else {
             supervisor_move(supervisor, SUPERVISOR_ABSENT);
             if (supervisor->is_ending)
-                drain_supervisor_gone(supervisor->owner);
+                supervisor->owner->supervisor_events->on_ended(supervisor->owner, supervisor);
         }
         break;
     default:
@@ -394,12 +304,32 @@ void supervisor_close(struct supervisor *supervisor)
     if (supervisor->owner == NULL)
         return;
     ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
-    watch_end(supervisor, &supervisor->child);
-    watch_end(supervisor, &supervisor->process);
+    supervisor_watch_end(supervisor, &supervisor->child);
+    supervisor_watch_end(supervisor, &supervisor->process);
     rpc_client_close(&supervisor->client);
 }
 
 const char *supervisor_problem(const struct supervisor *supervisor)
 {
     return supervisor->problem;
+}
+
+const struct supervisor *supervisors_any(const struct deployd *deployd)
+{
+    for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
+         tenant = tenant->hh.next)
+        if (tenant->supervisor.isolation[0] != '\0')
+            return &tenant->supervisor;
+    return NULL;
+}
+
+const char *supervisors_isolation(const struct deployd *deployd, const struct tenant *tenant)
+{
+    const struct supervisor *supervisor =
+        tenant == NULL ? supervisors_any(deployd) : &tenant->supervisor;
+    if (geteuid() != 0)
+        return "none (one uid)";
+    if (supervisor != NULL && strcmp(supervisor->isolation, "namespaces") == 0)
+        return "uid per tenant, pid and mount namespace";
+    return "uid per tenant";
 }

@@ -6,8 +6,6 @@
 /* The supervisors' lives: started when needed, found again when deployd comes back, asked what they
  * hold, listened to, and started again when they die. */
 
-enum { SUPERVISORS_SPAWNING_MAX = 64 };
-
 /* Once for each tenant, before anything else. */
 void supervisor_init(struct deployd *deployd, struct tenant *tenant);
 /* Makes sure that it runs, or will: operations of its services go on when it is ready. */
@@ -17,13 +15,10 @@ void supervisor_need(struct supervisor *supervisor);
 enum status supervisors_adopt(struct deployd *deployd);
 
 /* One call to a ready one. The callback runs unless the connection has to be given up: then
- * operations_supervisor_lost is called instead. `timeout_ms` 0: as long as it lives. */
+ * on_cut is called instead. `timeout_ms` 0: as long as it lives. */
 enum status supervisor_call(struct supervisor *supervisor, const struct method *method,
                             const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
                             void *context);
-
-/* Takes a service_row over that it sent. */
-void supervisor_take_row(struct supervisor *supervisor, struct span row);
 
 /* Has all unacknowledged reports sent again, after a pause that grows while eventd does not take
  * them. Nothing else of the connection is touched. */
@@ -37,14 +32,9 @@ void supervisor_close(struct supervisor *supervisor);
 /* Why the last attempt to start it failed; "" for none. */
 const char *supervisor_problem(const struct supervisor *supervisor);
 
-/* Shared with supervisor_talk.c. */
-void supervisor_move(struct supervisor *supervisor, enum supervisor_state state);
-void supervisor_timer_set(struct supervisor *supervisor, uint64_t after_ms, uint64_t repeat_ms);
-/* The connection is of no use any more; what that means is found out after this long. */
-void supervisor_lose(struct supervisor *supervisor, uint64_t after_ms);
-/* Boot waits no longer for this one. */
-void supervisor_adopted(struct supervisor *supervisor);
-/* Its death becomes readable; without a pidfd the lock is looked at when the connection breaks. */
-void supervisor_watch_process(struct supervisor *supervisor);
+/* The first one that has said how it separates, NULL for none: they all run on the same machine. */
+const struct supervisor *supervisors_any(const struct deployd *deployd);
+/* What separates this tenant's services from others'; of the whole when `tenant` is NULL. */
+const char *supervisors_isolation(const struct deployd *deployd, const struct tenant *tenant);
 
 #endif

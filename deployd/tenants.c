@@ -8,7 +8,6 @@
 #include "common/base/log.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
-#include "deployd/operation.h"
 #include "deployd/supervisors.h"
 
 static void on_created(void *context, enum status status, const struct problem *said,
@@ -16,28 +15,30 @@ static void on_created(void *context, enum status status, const struct problem *
 {
     struct tenant *tenant = context;
     struct deployd *deployd = tenant->supervisor.owner;
+    void (*on_done)(struct tenant *, const struct problem *) = tenant->on_created;
     struct problem problem = { 0 };
     struct tenant_row row;
     (void)reply;
-    tenant->is_creating = false;
+    tenant->on_created = NULL;
     /* Also when the append failed: an earlier one whose outcome was unknown may be there. */
     if (event_map_tenant(&deployd->map, tenant->name, &row) == STATUS_OK) {
         tenant->index = row.index;
         tenant->is_recorded = true;
-        operations_tenant_created(tenant);
+        on_done(tenant, NULL);
         return;
     }
     append_problem(status == STATUS_OK ? STATUS_UNKNOWN : status, said,
                    "the tenant was not recorded, nothing was deployed", &problem);
-    operations_tenant_refused(tenant, &problem);
+    on_done(tenant, &problem);
 }
 
-void tenant_create(struct deployd *deployd, struct tenant *tenant)
+void tenant_create(struct deployd *deployd, struct tenant *tenant,
+                   void (*on_done)(struct tenant *tenant, const struct problem *refusal))
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
-    if (tenant->is_creating)
+    if (tenant->on_created != NULL)
         return;
-    tenant->is_creating = true;
+    tenant->on_created = on_done;
     write_map(&payload, 1);
     write_str(&payload, "index");
     write_u64(&payload, deployd->catalog.index_next++);

@@ -7,7 +7,8 @@
 
 /* Appends tenant_created, once; operations that wait in `tenant` go on (or are refused) afterwards.
  */
-void tenant_create(struct deployd *deployd, struct tenant *tenant);
+void tenant_create(struct deployd *deployd, struct tenant *tenant,
+                   void (*on_done)(struct tenant *tenant, const struct problem *refusal));
 
 /* Reads all tenants of the log into the catalog. */
 enum status tenants_load(struct deployd *deployd);

@@ -2,15 +2,18 @@
  * others are served between two of them. */
 #include "deployd/turn.h"
 
-#include "deployd/operation.h"
+#include "deployd/boot.h"
+#include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
 
-enum { STEPS_PER_TURN = 64 };
+enum { STEPS_PER_TURN = 128 };
 
 bool turn_step(struct deployd *deployd)
 {
     for (int steps = 0; steps < STEPS_PER_TURN; steps++) {
         reconcile_pump(deployd);
+        if (reconcile_is_done(deployd) && !deployd->drain.is_begun && !deployd->is_stopping)
+            boot_reconciled(deployd);
         if (!operations_step(deployd))
             return false;
     }

@@ -7,7 +7,7 @@
  * reach it any more, or its time is over. */
 
 enum wait_condition { WAIT_RUNNING, WAIT_READY, WAIT_GONE };
-enum { WAITS_MAX = 4096, WAIT_MS_DEFAULT = 60 * 1000 };
+enum { WAIT_MS_DEFAULT = 60 * 1000 };
 
 /* Whether the condition holds (ok), may still come (unavailable), or cannot (another status, with
  * the reason in the problem). Pure. */

@@ -5,13 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/limits.h"
 #include "common/base/name.h"
 
 /* The newest kills: a start that was sent before one of them but arrives after it (over the
  * connection of a deployd that has died, say) must not bring the service back. A service that is
  * held is fenced by its own `since`; this is for those that are not held any more. */
-enum { KILLS_KEPT = 64 };
-
 struct kills {
     struct kill {
         char name[NAME_BYTES_MAX + 1];

@@ -59,6 +59,16 @@ enum {
     REPORTS_UNACKNOWLEDGED_MAX = 16384,
     REPORTS_SENT_MAX = 256, /* unacknowledged ones that a supervisor has sent */
     SUPERVISOR_REPORT_BYTES_MAX = 16 * 1024,
+    SUPERVISORS_SPAWNING_MAX = 64, /* being started at once */
+    RECONCILE_PARALLEL = 64,       /* what deployd begins by itself, at once */
+    RECOVERY_ACTING_MAX = 1024,    /* recovery.act calls at once */
+    DRAIN_CALLS_MAX = 16,          /* callers that wait for the shutdown */
+    WAITS_MAX = 4096,              /* callers of service.wait */
+    LOG_STREAMS_MAX = 64,          /* callers of service.logs */
+    LOG_SEARCH_MAX = 4096,         /* records that deployd looks at, each hashed, for one question */
+    LOG_SEARCH_BYTES_MAX = 16 * 1024 * 1024,
+    RUN_SEARCH_MAX = 100000, /* the same for its own run: small ones, and only at the start */
+    KILLS_KEPT = 64,         /* of services that a supervisor holds no longer */
     LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
 
     /* connections */

@@ -29,6 +29,9 @@ EXCEPTIONS = {("common/api/routes.h", "access")}
 WITH_README = PROGRAMS & {"eventd", "tokend", "vaultd", "deployd", "tenantd"}
 LINES_MAX = 650
 
+# A service and its supervisor are one state machine in several files.
+WITH_CIRCLES = {"tenantd"}
+
 SKIPPED = {".git", "build", "data", "run"}
 SOURCE = re.compile(r"\.(c|h|def)$")
 TEXT = re.compile(r"\.(c|h|def|md|txt|cmake|json|py|sh|service|socket|conf|yaml|yml)$|/(up|check|run|install-packages|"
@@ -48,11 +51,16 @@ def library_of(path):
     return "api/records" if parts[1:3] == ["api", "records"] and len(parts) > 3 else parts[1]
 
 
+def module_of(path):
+    return os.path.splitext(path)[0]
+
+
 class Checker:
     def __init__(self, root):
         self.root = root
         self.broken = []
         self.files = []
+        self.uses = {}  # module (path without its ending) -> {module it includes: where}
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(name for name in folders
                                 if not (folder == root and name in SKIPPED) and name != "__pycache__")
@@ -74,6 +82,7 @@ class Checker:
         if "/" not in target or not exists:
             self.report(path, number, f"{target} is not written from the repository root")
             return
+        self.uses.setdefault(module_of(path), {}).setdefault(module_of(target), (path, number))
         own, other = path.split("/")[0], target.split("/")[0]
         if own in ("tests", "bench"):
             return
@@ -116,6 +125,25 @@ class Checker:
         if len(lines) > LINES_MAX and not path.startswith("tests/"):
             self.report(path, len(lines), f"longer than {LINES_MAX} lines: not read in one sitting")
 
+    def check_circles(self):
+        """A header and its source are one module. Within a program's folder no module may reach itself by includes."""
+        done, way = set(), []
+
+        def visit(module):
+            way.append(module)
+            for used, (path, number) in sorted(self.uses.get(module, {}).items()):
+                if used in way[:-1]:
+                    names = " -> ".join(os.path.basename(name) for name in way[way.index(used):] + [used])
+                    self.report(path, number, f"includes go in a circle: {names}")
+                elif used not in done and used != module and os.path.dirname(used) == os.path.dirname(module):
+                    visit(used)
+            way.pop()
+            done.add(module)
+
+        for module in sorted(self.uses):
+            if module.split("/")[0] in PROGRAMS - WITH_CIRCLES and module not in done:
+                visit(module)
+
     def check_words(self, path):
         for number, line in enumerate(self.lines(path), 1):
             if UNFINISHED.search(line):
@@ -138,6 +166,7 @@ class Checker:
                 self.check_source(path)
             if TEXT.search("/" + path):
                 self.check_words(path)
+        self.check_circles()
         self.check_readmes()
         return self.broken
 

@@ -9,9 +9,9 @@
 #include "deployd/admission.h"
 #include "deployd/appends.h"
 #include "deployd/boot.h"
+#include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
-#include "deployd/recovery.h"
-#include "deployd/status.h"
+#include "deployd/supervisor_talk.h"
 #include "deployd/supervisors.h"
 #include "deployd/tenants.h"
 #include "deployd/turn.h"
@@ -62,6 +62,11 @@ enum status deployd_refresh(struct deployd *deployd, struct service *service)
         return STATUS_UNAVAILABLE;
     catalog_want(&deployd->catalog, service, &world.live);
     return STATUS_OK;
+}
+
+void deployd_look_again(struct deployd *deployd)
+{
+    deployd->reconcile.is_wanted = true;
 }
 
 enum status deployd_is_open(const struct deployd *deployd, struct problem *problem)
@@ -140,9 +145,11 @@ enum status admission_program_of(struct deployd *deployd, uint64_t generation,
     return admission_program(deployd, (struct span){ 0 }, problem);
 }
 
-void tenant_create(struct deployd *deployd, struct tenant *tenant)
+void tenant_create(struct deployd *deployd, struct tenant *tenant,
+                   void (*on_done)(struct tenant *tenant, const struct problem *refusal))
 {
-    (void)deployd, (void)tenant;
+    (void)deployd;
+    tenant->on_created = on_done;
     world.tenants_asked++;
 }
 
@@ -191,13 +198,7 @@ void boot_reconciled(struct deployd *deployd)
     world.boots++;
 }
 
-void recovery_act_ended(struct deployd *deployd, const char *result)
-{
-    (void)deployd;
-    world.recoveries_failed += strcmp(result, "failed") == 0;
-}
-
-const char *status_isolation(const struct deployd *deployd, const struct tenant *tenant)
+const char *supervisors_isolation(const struct deployd *deployd, const struct tenant *tenant)
 {
     (void)deployd, (void)tenant;
     return "none (one uid)";
@@ -349,6 +350,12 @@ static const struct method *method_of(enum operation_kind kind)
     }
 }
 
+static void on_end(const struct operation *operation, enum status status)
+{
+    world.recoveries_failed +=
+        operation->is_recovery && (status != STATUS_OK || strcmp(operation->result, "failed") == 0);
+}
+
 size_t world_prepare(enum operation_kind kind, struct operation **operation)
 {
     static const uint8_t empty_map[] = { 0x80 };
@@ -368,6 +375,7 @@ size_t world_prepare(enum operation_kind kind, struct operation **operation)
         (*operation)->spec = span_of(spec, sizeof empty_map);
         (*operation)->spec_hash = hash_of((*operation)->spec);
     }
+    (*operation)->on_end = on_end;
     operation_for_call(*operation, call);
     return index;
 }
@@ -466,7 +474,7 @@ void world_stops(enum status status)
 void world_supervisor_ready(void)
 {
     world.tenant->supervisor.state = SUPERVISOR_READY;
-    operations_supervisor_ready(world.tenant);
+    catalog_mark_queues(&world.deployd.catalog, world.tenant);
     world_turn();
 }
 

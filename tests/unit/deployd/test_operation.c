@@ -89,7 +89,7 @@ Test(operation, a_new_tenant_is_recorded_first)
     cr_assert_eq(world.tenants_asked, 1);
     world_nothing_asked();
     world.tenant->is_recorded = true;
-    operations_tenant_created(world.tenant);
+    world.tenant->on_created(world.tenant, NULL);
     world_take("service_deployed");
     cr_assert_not(world.answers[deploy].is_there);
 }
@@ -100,7 +100,7 @@ Test(operation, a_tenant_that_is_refused_refuses_the_deploy)
     world.tenant->is_recorded = false;
     size_t deploy = world_ask(OPERATION_DEPLOY);
     problem_set(&problem, STATUS_RESOURCE_EXHAUSTED, "tenant", "too many");
-    operations_tenant_refused(world.tenant, &problem);
+    world.tenant->on_created(world.tenant, &problem);
     cr_assert_eq(world.answers[deploy].status, STATUS_RESOURCE_EXHAUSTED);
     cr_assert_null(world.service->queue);
 }

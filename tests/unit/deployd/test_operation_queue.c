@@ -1,4 +1,5 @@
 /* Several operations of one service. */
+#include "deployd/operation_queue.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
 

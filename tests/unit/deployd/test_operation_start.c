@@ -1,7 +1,7 @@
 /* Starts that fail, supervisors that go away, and what recovery asks for. */
 #include <string.h>
 
-#include "deployd/operation_act.h"
+#include "deployd/operation_queue.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
 
@@ -293,8 +293,6 @@ static void reconcile(enum operation_kind kind)
 {
     struct problem problem;
     struct operation *operation = operation_new(&world.deployd, world.service, kind, &problem);
-    operation->is_reconcile = true;
-    world.deployd.reconcile.running++;
     world_begin(operation);
 }
 

@@ -1,0 +1,116 @@
+#include "deployd/operation_outcome.h"
+
+#include <stdio.h>
+
+#include "common/plan/plan.h"
+
+typedef unsigned long long number;
+
+const char *operation_code_of(enum status status)
+{
+    switch (status) {
+    case STATUS_DEADLINE_EXCEEDED:
+        return plan_code_name(PLAN_CODE_not_ready);
+    case STATUS_RESOURCE_EXHAUSTED:
+        return plan_code_name(PLAN_CODE_no_resources);
+    case STATUS_UNAVAILABLE:
+        return plan_code_name(PLAN_CODE_supervisor_unavailable);
+    default:
+        return plan_code_name(PLAN_CODE_exec_failed);
+    }
+}
+
+void operation_said(struct operation *operation, const char *result, const char *code,
+                    const char *reason)
+{
+    operation->result = result;
+    snprintf(operation->code, sizeof operation->code, "%s", code);
+    snprintf(operation->reason, sizeof operation->reason, "%s", reason);
+    text_cut(operation->reason);
+}
+
+/* It stays wanted, nothing holds it, and the row says why. */
+void operation_row_failed(struct operation *operation, const char *reason)
+{
+    struct service *service = operation->service;
+    if (!service->is_held)
+        catalog_unhold(&operation->owner->catalog, service, SERVICE_failed, reason);
+}
+
+void operation_answer_from_log(struct operation *operation)
+{
+    static const char *const words[] = {
+        [FATE_UNKNOWN] = "replaced", /* too long ago to be told from the log at once */
+        [FATE_FAILED] = "",          [FATE_REPLACED] = "replaced",
+        [FATE_KILLED] = "killed",    [FATE_COMPLETED] = "completed",
+    };
+    char subject[SUBJECT_BYTES];
+    struct generation_outcome outcome;
+    struct service *service = operation->service;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    enum status status =
+        event_map_outcome(&operation->owner->map, subject, operation->generation, &outcome);
+    if (status != STATUS_OK) {
+        operation_end(operation,
+                      problem_set(&operation->problem, status, "",
+                                  "the outcome of generation %llu cannot be read from the log",
+                                  (unsigned long long)operation->generation));
+        return;
+    }
+    if (outcome.fate == FATE_FAILED) {
+        operation_end(operation,
+                      problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
+                                  "generation %llu could not be started: %s (event %llu)",
+                                  (unsigned long long)operation->generation, outcome.reason,
+                                  (unsigned long long)outcome.event_id));
+        return;
+    }
+    operation->result = words[outcome.fate];
+    operation_end(operation, STATUS_OK);
+}
+
+void operation_superseded(struct operation *operation)
+{
+    struct service *service = operation->service;
+    switch (operation->kind) {
+    case OPERATION_START:
+    case OPERATION_STOP:
+        operation_said(operation, "skipped", plan_code_name(PLAN_CODE_superseded),
+                       "the log has moved on since the plan was made");
+        operation_end(operation, STATUS_OK);
+        break;
+    case OPERATION_KILL:
+        operation_end(operation, STATUS_OK); /* deployed again since: it was carried out then */
+        break;
+    case OPERATION_DEPLOY:
+        if (operation->problem.message[0] == '\0')
+            operation_answer_from_log(operation);
+        else
+            operation_end(operation, operation->problem.code);
+        break;
+    case OPERATION_RESTART:
+        if (operation->problem.message[0] == '\0')
+            problem_set(&operation->problem, STATUS_ABORTED, "",
+                        service->wanted.generation == 0
+                            ? "%s was killed while generation %llu was being restarted"
+                            : "%s was replaced while generation %llu was being restarted",
+                        service->key, (number)operation->generation);
+        operation_end(operation, operation->problem.code);
+        break;
+    }
+}
+
+bool operation_is_due(struct operation *operation)
+{
+    const struct service *service = operation->service;
+    const struct live_row *wanted = &service->wanted;
+    if (operation->kind == OPERATION_STOP)
+        return wanted->generation == 0 &&
+               !(service->is_held && service->generation != operation->generation);
+    if (operation->generation == 0) {
+        operation->generation = wanted->generation;
+        operation->since = wanted->since;
+    }
+    return wanted->generation != 0 && wanted->generation == operation->generation &&
+           wanted->since == operation->since;
+}
