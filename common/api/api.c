@@ -1,13 +1,15 @@
-/* The tables behind the .def files, made in passes over the same blocks. Each fields array ends
- * with an entry that is not counted, so that a method without fields is legal C. */
+/* The tables behind the .def files, made in passes over the same blocks. Requests are closed,
+ * replies and the items of their lists are open: programs of two versions meet while they are
+ * upgraded. What only lies in a store is closed, its format says who can read it. Each fields array
+ * ends with an entry that is not counted, so that a method without fields is legal C. */
 #include "common/api/api.h"
 
 #include <stddef.h>
 
 /* clang-format off */
 #define FIELDS_END { NULL, FIELD_bool, false, 0, NULL }
-#define TABLE(struct_name, fields) \
-    { #struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name) }
+#define TABLE(struct_name, fields, is_open) \
+    { #struct_name, fields, sizeof fields / sizeof fields[0] - 1, sizeof(struct struct_name), is_open }
 /* clang-format on */
 
 /* requests */
@@ -21,7 +23,7 @@
     }                                                                                              \
     ;                                                                                              \
     static const struct field_table name##_request_table =                                         \
-        TABLE(name##_request, name##_request_fields);
+        TABLE(name##_request, name##_request_fields, false);
 #include API_METHODS
 #undef METHOD
 #undef IN
@@ -39,7 +41,8 @@
     FIELDS_END                                                                                     \
     }                                                                                              \
     ;                                                                                              \
-    static const struct field_table name##_reply_table = TABLE(name##_reply, name##_reply_fields);
+    static const struct field_table name##_reply_table =                                           \
+        TABLE(name##_reply, name##_reply_fields, true);
 #include API_METHODS
 #undef METHOD
 #undef IN
@@ -48,14 +51,19 @@
 #undef END
 
 /* records */
-#define RECORD(name, meaning)              static const struct field name##_fields[] = {
+#define RECORD(name, meaning)                                                                      \
+    enum { name##_is_open = false };                                                               \
+    static const struct field name##_fields[] = {
+#define ITEM(name, meaning)                                                                        \
+    enum { name##_is_open = true };                                                                \
+    static const struct field name##_fields[] = {
 #define FIELD(kind, field, bound, meaning) { #field, FIELD_##kind, true, bound, meaning },
 #define MAYBE(kind, field, bound, meaning) { #field, FIELD_##kind, false, bound, meaning },
 #define END(name)                                                                                  \
     FIELDS_END                                                                                     \
     }                                                                                              \
     ;                                                                                              \
-    const struct field_table record_##name = TABLE(name, name##_fields);
+    const struct field_table record_##name = TABLE(name, name##_fields, name##_is_open);
 #include "common/api/records/records.def"
 #undef RECORD
 #undef FIELD

@@ -121,7 +121,7 @@ static void end_with_result(struct rpc_client *client, struct pending_call *call
             result = span_of(memcpy(copy, result.data, result.size), result.size);
     }
     if (status == STATUS_OK &&
-        fields_decode_answer(call->method->reply, result, arena, reply, &problem) != STATUS_OK) {
+        fields_decode(call->method->reply, result, arena, reply, &problem) != STATUS_OK) {
         struct problem inner = problem;
         status =
             problem_set(&problem, STATUS_INTERNAL, inner.field,

@@ -278,8 +278,8 @@ static void fill_absent(const struct field_table *table, const struct places *pl
     }
 }
 
-static enum status decode(const struct field_table *table, struct span map, bool is_strict,
-                          struct arena *arena, void *out, struct problem *problem)
+enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
+                          void *out, struct problem *problem)
 {
     struct places places;
     places_of(table, &places);
@@ -298,7 +298,7 @@ static enum status decode(const struct field_table *table, struct span map, bool
         if (reader_str(&reader, &key) != STATUS_OK)
             return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "keys must be text");
         size_t i = find_field(table, key, expected);
-        if (i == table->count && is_strict)
+        if (i == table->count && !table->is_open)
             return refuse_key(key, "unknown key", problem);
         if (i == table->count) {
             struct span passed_over;
@@ -322,18 +322,6 @@ static enum status decode(const struct field_table *table, struct span map, bool
     if (table->struct_bytes > 0)
         memcpy(out, draft, table->struct_bytes);
     return STATUS_OK;
-}
-
-enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
-                          void *out, struct problem *problem)
-{
-    return decode(table, map, true, arena, out, problem);
-}
-
-enum status fields_decode_answer(const struct field_table *table, struct span map,
-                                 struct arena *arena, void *out, struct problem *problem)
-{
-    return decode(table, map, false, arena, out, problem);
 }
 
 /* ---- encoding ---- */

@@ -56,20 +56,19 @@ struct field_table {
     const struct field *fields;
     size_t count;
     size_t struct_bytes;
+    /* What an answer consists of may come from a newer program: keys that are not in the table are
+     * passed over. A request is refused instead: what it asks for must not be half understood. */
+    bool is_open;
 };
 
 const char *field_kind_name(enum field_kind kind);
 
-/* Reads `map` into the zeroed struct at `out`. Refuses unknown keys, duplicate keys, wrong types
- * and what is out of bounds, with the key in problem->field. Strings and lists are copied into the
- * arena; bytes, maps and lists point into `map`. `out` is complete or untouched. */
+/* Reads `map` into the zeroed struct at `out`. Refuses unknown keys (unless the table is open),
+ * duplicate keys, wrong types and what is out of bounds, with the key in problem->field. Strings
+ * and lists are copied into the arena; bytes, maps and lists point into `map`. `out` is complete or
+ * untouched. */
 enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
                           void *out, struct problem *problem);
-
-/* The same for an answer, which may come from a newer daemon: keys that are not in the table are
- * passed over. */
-enum status fields_decode_answer(const struct field_table *table, struct span map,
-                                 struct arena *arena, void *out, struct problem *problem);
 
 /* Writes the struct as a map, keys in the table's order. Check buffer->is_exhausted at the end. */
 void fields_encode(const struct field_table *table, const void *in, struct buffer *buffer);

@@ -26,9 +26,9 @@ static const struct field echo_reply_fields[] = {
     { "bytes", FIELD_bytes, false, 0, "" },
 };
 static const struct field_table request_table = { "echo_request", echo_request_fields, 3,
-                                                  sizeof(struct echo_request) };
+                                                  sizeof(struct echo_request), false };
 static const struct field_table reply_table = { "echo_reply", echo_reply_fields, 3,
-                                                sizeof(struct echo_reply) };
+                                                sizeof(struct echo_reply), true };
 
 struct hello_request {
     const char *daemon;
@@ -39,7 +39,7 @@ static const struct field hello_fields[] = {
     { "key", FIELD_bytes, true, 32, "" },
 };
 static const struct field_table hello_table = { "hello", hello_fields, 2,
-                                                sizeof(struct hello_request) };
+                                                sizeof(struct hello_request), false };
 
 #define TEST_METHOD(variable, wire, flags)                                                         \
     const struct method variable = {                                                               \

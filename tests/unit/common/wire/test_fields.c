@@ -35,10 +35,7 @@ static const struct field all_kinds_fields[] = {
     { "last_flag", FIELD_bool, false, 0, "" },
 };
 static const struct field_table all_kinds = {
-    "all_kinds",
-    all_kinds_fields,
-    COUNT_OF(all_kinds_fields),
-    sizeof(struct all_kinds),
+    "all_kinds", all_kinds_fields, COUNT_OF(all_kinds_fields), sizeof(struct all_kinds), false,
 };
 
 struct needed {
@@ -51,7 +48,10 @@ static const struct field needed_fields[] = {
     { "name", FIELD_name, true, 0, "" },
     { "number", FIELD_u64, true, 0, "" },
 };
-static const struct field_table needed = { "needed", needed_fields, 3, sizeof(struct needed) };
+static const struct field_table needed = { "needed", needed_fields, 3, sizeof(struct needed),
+                                           .is_open = false };
+static const struct field_table needed_open = { "needed", needed_fields, 3, sizeof(struct needed),
+                                                .is_open = true };
 
 struct fixture {
     struct buffer map;
@@ -384,7 +384,7 @@ Test(fields, a_table_without_fields_takes_an_empty_map)
 {
     FIXTURE;
     static const struct field none[] = { { NULL, FIELD_bool, false, 0, NULL } };
-    static const struct field_table empty = { "empty", none, 0, 0 };
+    static const struct field_table empty = { "empty", none, 0, 0, false };
     cr_expect_eq(
         fields_decode(&empty, span_of("\x80", 1), &fixture->arena, NULL, &fixture->problem),
         STATUS_OK);
@@ -397,10 +397,7 @@ Test(fields, a_table_without_fields_takes_an_empty_map)
 Test(fields, a_table_that_does_not_fit_its_struct_ends_the_process, .signal = SIGABRT)
 {
     static const struct field_table wrong = {
-        "wrong",
-        all_kinds_fields,
-        COUNT_OF(all_kinds_fields),
-        sizeof(struct all_kinds) + 8,
+        "wrong", all_kinds_fields, COUNT_OF(all_kinds_fields), sizeof(struct all_kinds) + 8, false,
     };
     AUTO(buffer_close) struct buffer buffer = { .limit = 1000 };
     const struct all_kinds zero[2] = { 0 };
@@ -414,7 +411,7 @@ Test(fields, knows_the_name_of_each_kind)
     cr_expect_str_eq(field_kind_name(FIELD_list), "list");
 }
 
-Test(fields, passes_over_what_it_does_not_know_in_answers_only)
+Test(fields, passes_over_what_it_does_not_know_in_open_tables_only)
 {
     FIXTURE;
     struct needed out = { 0 };
@@ -434,18 +431,18 @@ Test(fields, passes_over_what_it_does_not_know_in_answers_only)
                  STATUS_INVALID_ARGUMENT);
     cr_expect_str_eq(fixture->problem.field, "newer");
     cr_assert_eq(
-        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        fields_decode(&needed_open, buffer_span(map), &fixture->arena, &out, &fixture->problem),
         STATUS_OK);
     cr_expect_str_eq(out.text, "t");
     cr_expect_eq(out.number, 5);
     map->data[0] = 0x81; /* what it needs must be there, and nothing may follow */
     cr_expect_eq(
-        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        fields_decode(&needed_open, buffer_span(map), &fixture->arena, &out, &fixture->problem),
         STATUS_INVALID_ARGUMENT);
     map->data[0] = 0x85; /* a key whose value is missing */
     write_str(map, "last");
     cr_expect_eq(
-        fields_decode_answer(&needed, buffer_span(map), &fixture->arena, &out, &fixture->problem),
+        fields_decode(&needed_open, buffer_span(map), &fixture->arena, &out, &fixture->problem),
         STATUS_INVALID_ARGUMENT);
     cr_expect_str_eq(fixture->problem.field, "last");
 }
