@@ -2,9 +2,12 @@
 #include "common/base/fault.h"
 
 #ifdef SOLO_FAULTS
+#include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void fault_point_reached(const char *name)
@@ -21,5 +24,22 @@ void fault_point_reached(const char *name)
     raise(SIGKILL);
     /* The init of a pid namespace does not get a SIGKILL from within. */
     _exit(128 + SIGKILL);
+}
+
+/* Takes the place of the C library's, for LMDB too. */
+int fdatasync(int fd)
+{
+    static bool has_failed;
+    const char *path = getenv("SOLO_FAULT_SYNC");
+    if (path == NULL)
+        return (int)syscall(SYS_fdatasync, fd);
+    if (has_failed)
+        abort();
+    if (access(path, F_OK) != 0)
+        return (int)syscall(SYS_fdatasync, fd);
+    unlink(path); /* a folder stays */
+    has_failed = true;
+    errno = EIO;
+    return -1;
 }
 #endif

@@ -1,0 +1,152 @@
+/* A disk that fails a sync. What the commit left is unknown, and a second sync would not tell: so
+ * eventd says `unknown` to those who wait, ends with 87, and the next one begins from what is on
+ * the disk. Builds without SOLO_FAULTS skip this. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/uuid.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(io_error, .timeout = 120);
+
+enum { WAITING = 5 };
+
+struct scene {
+    struct testbed bed;
+    char fault[4096];
+    pid_t eventd, service;
+    char ids[WAITING][UUID_TEXT_BYTES];
+};
+
+static void scene_open(struct scene *scene)
+{
+    char program[4200];
+    AUTO(result_close) struct result result = { 0 };
+    *scene = (struct scene){ 0 };
+    testbed_open(&scene->bed, 0);
+    snprintf(program, sizeof program, "%s/eventd", scene->bed.bin);
+    const char *const argv[] = { "/bin/grep", "-c", "SOLO_FAULT_SYNC", program, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&scene->bed) },
+                &result);
+    if (result.exit_code != 0) {
+        testbed_discard(&scene->bed);
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    }
+    cr_assert_eq(path_join(scene->fault, scene->bed.dir, "sync_fails"), STATUS_OK);
+    testbed_set(&scene->bed, "SOLO_FAULT_SYNC", scene->fault);
+    testbed_start(&scene->bed);
+    service_deploy_sleeper(&scene->bed, "acme", "bystander");
+    log_settled_id(&scene->bed);
+    scene->service = service_pid(&scene->bed, "acme", "bystander");
+    scene->eventd = testbed_daemon(&scene->bed, "eventd");
+    for (int i = 0; i < WAITING; i++) {
+        struct uuid uuid = uuid_draw();
+        uuid_text(scene->ids[i], &uuid);
+    }
+}
+
+static json_t *append_params(const struct scene *scene, int i)
+{
+    return json_pack("{s:s, s:{s:i}, s:s}", "type", "app.note", "payload", "number", i,
+                     "request_id", scene->ids[i]);
+}
+
+/* All in one write, so that one turn of the loop has them; each must be answered `unknown`. */
+static void expect_unknown(const struct scene *scene)
+{
+    char path[4096];
+    struct caller caller = CALLER_NONE;
+    AUTO(buffer_close) struct buffer frames = { .limit = 65536 }, frame = { .limit = 65536 };
+    for (int i = 0; i < WAITING; i++) {
+        json_t *params = append_params(scene, i);
+        buffer_clear(&frame);
+        caller_pack(&frame, (uint64_t)i + 1, "event.append", params);
+        buffer_append(&frames, frame.data, frame.size);
+        json_decref(params);
+    }
+    cr_assert_eq(caller_open(&caller, testbed_socket(&scene->bed, "eventd", path)), STATUS_OK);
+    cr_assert(caller_send(&caller, buffer_span(&frames)));
+    for (int i = 0; i < WAITING; i++) {
+        json_t *answer = caller_receive(&caller, 20000, NULL);
+        cr_assert_not_null(answer, "request %d was not answered", i);
+        const char *code = text_in(json_array_get(answer, 2), "code");
+        cr_expect_str_eq(code == NULL ? "ok" : code, "unknown", "request %d", i);
+        json_decref(answer);
+    }
+    caller_close(&caller);
+}
+
+/* eventd with another pid, in this state. */
+static void await_eventd(struct scene *scene, const char *state)
+{
+    for (int i = 0; i < 2000; i++) {
+        pid_t pid = testbed_daemon(&scene->bed, "eventd");
+        json_t *health = NULL;
+        bool is_there = pid != 0 && pid != scene->eventd &&
+                        testbed_call(&scene->bed, "eventd", "daemon.health", NULL, &health, NULL) ==
+                            STATUS_OK &&
+                        strcmp(text_in(health, "state"), state) == 0;
+        json_decref(health);
+        if (is_there) {
+            scene->eventd = pid;
+            return;
+        }
+        sleep_ms(10);
+    }
+    testbed_show_log(&scene->bed);
+    test_fail("eventd did not come back as %s", state);
+}
+
+/* What was unknown is asked again with its id, and has happened once. */
+static void expect_all_once(const struct scene *scene)
+{
+    for (int i = 0; i < WAITING; i++)
+        json_decref(testbed_ask(&scene->bed, "eventd", "event.append", append_params(scene, i)));
+    json_t *events = events_after(&scene->bed, 0);
+    cr_assert_eq(events_count(events, "app.note", NULL, NULL), WAITING);
+    json_decref(events);
+    cr_assert_eq(service_pid(&scene->bed, "acme", "bystander"), scene->service);
+    service_deploy_sleeper(&scene->bed, "acme", "later");
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&scene->bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(io_error, a_sync_that_fails_once_is_unknown_and_the_next_eventd_goes_on)
+{
+    struct scene scene;
+    scene_open(&scene);
+    cr_assert_eq(file_write(scene.fault, span_of_text("x"), 0644), STATUS_OK);
+    expect_unknown(&scene);
+    await_eventd(&scene, "ready");
+    cr_assert_neq(access(scene.fault, F_OK), 0, "no sync has failed");
+    cr_assert_eq(testbed_log_count(&scene.bed, "name=eventd how=\"exit code 87\""), 1);
+    expect_all_once(&scene);
+    testbed_close(&scene.bed);
+}
+
+Test(io_error, a_disk_that_goes_on_failing_ends_in_the_damaged_mode_until_it_is_mended)
+{
+    struct scene scene;
+    AUTO(result_close) struct result result = { 0 };
+    scene_open(&scene);
+    cr_assert_eq(mkdir(scene.fault, 0755), 0);
+    expect_unknown(&scene);
+    await_eventd(&scene, "damaged");
+    cr_assert_eq(testbed_log_count(&scene.bed, "name=eventd how=\"exit code 87\""), 1);
+    enum status status =
+        testbed_call(&scene.bed, "eventd", "event.append", append_params(&scene, 0), NULL, NULL);
+    cr_assert_eq(status, STATUS_DATA_LOSS, "%s", status_name(status));
+    cr_assert(process_is_alive(scene.service), "a service noticed");
+    cr_assert_eq(testbed_daemon(&scene.bed, "eventd"), scene.eventd, "it stays");
+    cr_assert_eq(rmdir(scene.fault), 0);
+    testbed_soloctl(&scene.bed, &result, "daemon", "restart", "eventd", NULL);
+    expect_exit(&result, 0);
+    await_eventd(&scene, "ready");
+    expect_all_once(&scene);
+    testbed_close(&scene.bed);
+}
