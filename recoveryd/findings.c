@@ -12,7 +12,7 @@ static const struct {
     const char *name, *words;
 } codes[FINDING_CODES] = {
 #define FINDING(name, words) [FINDING_##name] = { #name, words },
-#include "recoveryd/finding_codes.def"
+#include "common/plan/finding_codes.def"
 #undef FINDING
 };
 

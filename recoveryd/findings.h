@@ -8,7 +8,7 @@
 /* What a comparison found, each with a closed code. */
 enum finding_code {
 #define FINDING(name, words) FINDING_##name,
-#include "recoveryd/finding_codes.def"
+#include "common/plan/finding_codes.def"
 #undef FINDING
     FINDING_CODES
 };

@@ -31,6 +31,9 @@ int command_daemon_restart(struct session *session, const struct arguments *argu
 int command_drain(struct session *session, const struct arguments *arguments);
 int command_version(struct session *session, const struct arguments *arguments);
 int command_explain(struct session *session, const struct arguments *arguments);
+int command_complete(struct session *session, const struct arguments *arguments);
+int command_completion(struct session *session, const struct arguments *arguments);
+int command_troubleshooting(struct session *session, const struct arguments *arguments);
 int command_methods(struct session *session, const struct arguments *arguments);
 
 #endif

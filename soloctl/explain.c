@@ -1,68 +1,35 @@
-/* explain: what a word in Solo's output or input means, from the tables that the programs are made
- * of. */
+/* explain: what a word in Solo's output or input means and what to do next; and the page that has
+ * them all, docs/troubleshooting.md. */
 #include <stdio.h>
 #include <string.h>
 
-#include "common/api/service_states.h"
 #include "common/base/auto.h"
-#include "common/base/status.h"
 #include "soloctl/commands.h"
+#include "soloctl/explanations.h"
 #include "soloctl/output.h"
 
-struct entry {
-    const char *kind;
-    const char *word;
-    const char *meaning;
-};
-
-static const struct entry entries[] = {
-#define SERVICE_STATE(name, has_process, meaning) { "state of a service", #name, meaning },
-#include "common/api/service_states.def"
-#undef SERVICE_STATE
-#define STATUS(code, name, exit_code, text) { "error code, exit code " #exit_code, name, text },
-#include "common/base/status.def"
-#undef STATUS
-#define PLAN_CODE(name, action, words) { "code of a recovery plan, action " #action, #name, words },
-#include "common/plan/plan_codes.def"
-#undef PLAN_CODE
-#define EVENT_TYPE(name, writer, folds, meaning)                                                   \
-    { "event type, written by " #writer, #name, meaning },
-#include "common/api/event_types.def"
-#undef EVENT_TYPE
-#define PERMISSION(name, wire, meaning) { "permission of a token", wire, meaning },
-#include "common/rpc/permissions.def"
-#undef PERMISSION
-#define SETTING(kind, key, environment, otherwise, meaning)                                        \
-    { "setting (" #kind "), " environment ", default " otherwise, #key, meaning },
-#include "common/daemon/settings.def"
-#undef SETTING
-    { "spec field", "tenant", "whose service it is; required, a name" },
-    { "spec field", "name", "which service of the tenant; required, a name" },
-    { "spec field", "argv", "program and arguments, never a shell line; with code, its arguments" },
-    { "spec field", "code", "source text, at most 512 KiB; run as INTERPRETER FILE ARGV..." },
-    { "spec field", "interpreter", "what runs the code: a program, or a list with its arguments" },
-    { "spec field", "build", "compiler command with {code} and {out}" },
-    { "spec field", "env", "map of text, added to a minimal environment" },
-    { "spec field", "working_dir", "default: the service's own folder, which is durable" },
-    { "spec field", "secrets", "secrets that it is given, as files" },
-    { "spec field", "restart",
-      "{policy: always, initial: 1s, max: 60s, max_restarts: 5, window: 60s}; "
-      "policy is always, on-failure or never" },
-    { "spec field", "stop", "{signal: TERM, timeout: 5s}; then the whole process tree is killed" },
-    { "spec field", "ready", "{by: started, timeout: 30s}: when the service counts as ready" },
-    { "spec field", "limits", "{memory, tasks, files, cpu}" },
-    { "spec field", "logs", "{max_size: 10MiB, files: 5}: what is kept of its output" },
-};
-
-/* "6" means every status with that exit code; the middle of an answer such as "(not_found)" its
- * name. */
-static bool is_meant(const struct entry *entry, const char *word)
+/* "none" of a plan has nothing to say. */
+static bool is_said(const struct explanation *explanation)
 {
-    if (word[0] >= '0' && word[0] <= '9') {
-        const char *code = strstr(entry->kind, "exit code ");
-        return code != NULL && strcmp(code + strlen("exit code "), word) == 0;
-    }
-    return strcmp(entry->word, word) == 0;
+    return explanation->meaning[0] != '\0';
+}
+
+/* A number also means every error code that ends with it. */
+static bool is_meant(const struct explanation *explanation, const char *word)
+{
+    static const char exit_code[] = "exit code ";
+    if (explanation->kind == EXPLAIN_STATUS &&
+        strcmp(explanation->detail + strlen(exit_code), word) == 0)
+        return true;
+    return is_said(explanation) && strcmp(explanation->word, word) == 0;
+}
+
+static void print_one(const struct explanation *explanation)
+{
+    char next[EXPLANATION_NEXT_BYTES];
+    printf("%s (%s%s%s)\n    %s\n    next: %s\n", explanation->word,
+           explanation_kind_text(explanation->kind), explanation->detail[0] == '\0' ? "" : ", ",
+           explanation->detail, explanation->meaning, explanation_next(explanation, next));
 }
 
 int command_explain(struct session *session, const struct arguments *arguments)
@@ -74,29 +41,87 @@ int command_explain(struct session *session, const struct arguments *arguments)
     enum status status = list_begin(&output, session->format, "explanations", &problem);
     if (status != STATUS_OK)
         return session_fail(session, word, status, &problem);
-    for (size_t i = 0; i < COUNT_OF(entries); i++) {
-        const struct entry *entry = &entries[i];
-        if (!is_meant(entry, word))
+    for (size_t i = 0; i < explanation_count; i++) {
+        const struct explanation *explanation = &explanations[i];
+        char next[EXPLANATION_NEXT_BYTES];
+        if (!is_meant(explanation, word))
             continue;
         found++;
         AUTO(item_close) struct item item = ITEM_EMPTY;
-        item_text(&item, "word", entry->word);
-        item_text(&item, "kind", entry->kind);
-        item_text(&item, "meaning", entry->meaning);
-        list_add(&output, &item, entry->word);
+        item_text(&item, "word", explanation->word);
+        item_text(&item, "kind", explanation_kind_text(explanation->kind));
+        item_text_or_null(&item, "detail", explanation->detail);
+        item_text(&item, "meaning", explanation->meaning);
+        item_text(&item, "next", explanation_next(explanation, next));
+        list_add(&output, &item, explanation->word);
         if (!session_is_for_programs(session))
-            printf("%s (%s)\n    %s\n", entry->word, entry->kind, entry->meaning);
-    }
-    if (found == 0 && strcmp(word, "3") == 0 && !session_is_for_programs(session)) {
-        printf("exit code 3\n    not ready, or a person is needed: `soloctl status` says why\n");
-        found++;
+            print_one(explanation);
     }
     if (found == 0) {
         problem_set(&problem, STATUS_NOT_FOUND, "",
-                    "is no error code, exit code, state, event type, permission, spec field or "
-                    "setting");
+                    "is no error code, exit code, state, reason, finding, event type, permission, "
+                    "spec field or setting; `soloctl troubleshooting` lists them");
         return session_fail(session, word, STATUS_NOT_FOUND, &problem);
     }
     list_end(&output);
+    return 0;
+}
+
+/* -- the page -- */
+
+static const char introduction[] =
+    "# Troubleshooting\n"
+    "\n"
+    "Made by `soloctl troubleshooting` from the tables that the programs are made of; do not edit. "
+    "Where to begin:\n"
+    "\n"
+    "1. `soloctl status` says whether Solo is ready, and when a person is needed, why. A script "
+    "asks `soloctl status --check`.\n"
+    "2. `soloctl get services` shows each service with its state and reason, `soloctl describe "
+    "TENANT/NAME` everything about one: its last\n"
+    "   exits with what it printed last, what is due next and when, and the command that helps.\n"
+    "3. `soloctl logs TENANT/NAME -n 50` is what it printed, `soloctl events --service "
+    "TENANT/NAME` what happened to it.\n"
+    "4. `recoveryd --dry-run` compares what should run with what runs, with the daemons up or "
+    "down, and changes nothing.\n"
+    "5. `soloctl explain WORD` says what any word below means.\n"
+    "\n"
+    "Every message of `soloctl` ends with its error code in brackets, and the program with that "
+    "code's exit code.\n";
+
+/* Text of a table cell: a bar would end it. */
+static void print_cell(const char *text)
+{
+    for (; *text != '\0'; text++)
+        printf(*text == '|' ? "\\%c" : "%c", *text);
+}
+
+static void print_section(enum explanation_kind kind, const char *title, const char *column)
+{
+    printf("\n## %s\n\n| %s | meaning | next |\n|---|---|---|\n", title, column);
+    for (size_t i = 0; i < explanation_count; i++) {
+        const struct explanation *explanation = &explanations[i];
+        char next[EXPLANATION_NEXT_BYTES];
+        if (explanation->kind != kind || !is_said(explanation))
+            continue;
+        printf("| `%s` | ", explanation->word);
+        print_cell(explanation->meaning);
+        if (kind == EXPLAIN_STATUS)
+            printf(" (%s)", explanation->detail);
+        printf(" | ");
+        print_cell(explanation_next(explanation, next));
+        printf(" |\n");
+    }
+}
+
+int command_troubleshooting(struct session *session, const struct arguments *arguments)
+{
+    (void)session, (void)arguments;
+    printf("%s", introduction);
+    print_section(EXPLAIN_STATE, "States of a service", "state");
+    print_section(EXPLAIN_PLAN_CODE, "Reasons of a recovery", "code");
+    print_section(EXPLAIN_FINDING, "Findings of a verification", "finding");
+    print_section(EXPLAIN_STATUS, "Error codes", "code");
+    print_section(EXPLAIN_EXIT_CODE, "Exit codes", "exit code");
     return 0;
 }
