@@ -50,9 +50,13 @@ static enum status data_prepare(const char *path)
     return STATUS_OK;
 }
 
+/* A solod that was killed while it started a child lives on in it, with its locks, until the child
+ * has noticed. */
+enum { DYING_HOLDER_MS = 1000 };
+
 static enum status lock_take(struct file_lock *lock, const char *path)
 {
-    enum status status = file_lock_take(lock, path, 0);
+    enum status status = file_lock_take(lock, path, DYING_HOLDER_MS);
     if (status == STATUS_LOCKED) {
         AUTO(buffer_close) struct buffer holder = { .limit = 64 };
         if (file_read(path, &holder) != STATUS_OK || buffer_append(&holder, "", 1) != STATUS_OK)

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/uuid.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/solod/scene.h"
@@ -130,6 +131,23 @@ Test(solod_start, the_progress_of_recovery_is_passed_on)
     do
         scene_list(&listing);
     while (strstr(listing.reason, "7 of 9") == NULL);
+}
+
+/* One that was killed while it forked holds its locks a moment longer. */
+Test(solod_start, a_holder_of_the_lock_that_is_about_to_die_is_waited_for)
+{
+    char path[128];
+    struct file_lock lock = FILE_LOCK_NONE;
+    snprintf(path, sizeof path, "%s/internal", scene.run);
+    cr_assert_eq(directory_make(scene.run, 0755), STATUS_OK);
+    cr_assert_eq(directory_make(path, 0700), STATUS_OK);
+    snprintf(path, sizeof path, "%s/internal/solod.lock", scene.run);
+    cr_assert_eq(file_lock_take(&lock, path, 0), STATUS_OK);
+    scene_start(NULL);
+    struct timespec moment = { .tv_nsec = 200 * 1000000 };
+    nanosleep(&moment, NULL);
+    file_lock_release(&lock);
+    scene_until("solod", "ready");
 }
 
 Test(solod_start, a_second_instance_is_refused_by_run_and_by_data)
