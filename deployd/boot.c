@@ -57,7 +57,7 @@ static void boot_ready(struct deployd *deployd)
                                                               : "recovery is disabled";
     for (struct service *service = deployd->catalog.services; service != NULL;
          service = service->hh.next)
-        if (service->wanted.generation != 0 && !service->is_held && service->reason == NULL)
+        if (service->wanted.generation != 0 && !service_has_row(service) && service->reason == NULL)
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted, reason);
     daemon_health_set("ready", "%s", "");
     lifecycle_say("ready");

@@ -189,8 +189,8 @@ void catalog_changed(struct catalog *catalog, struct service *service)
         catalog->on_change(catalog->context, service);
 }
 
-enum status catalog_hold(struct catalog *catalog, struct service *service,
-                         const struct service_row *row)
+/* Keeps the row and what is asked of it often. */
+static enum status row_take(struct service *service, const struct service_row *row)
 {
     ensure(service_state_parse(row->state) < SERVICE_STATES);
     struct buffer packed = { .limit = FRAME_BYTES_SMALL };
@@ -205,16 +205,32 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     service->row = span_of(copy, packed.size);
     free(service->reason);
     service->reason = NULL;
-    service->is_held = true;
-    service->was_held = true;
-    service->is_ready = row->is_ready;
-    service->has_started = row->started_ns != 0;
     service->state = service_state_parse(row->state);
     service->generation = row->generation;
     service->since = row->since;
     service->pid = row->pid;
+    return STATUS_OK;
+}
+
+enum status catalog_hold(struct catalog *catalog, struct service *service,
+                         const struct service_row *row)
+{
+    TRY(row_take(service, row));
+    service->is_held = true;
+    service->is_assumed = false;
+    service->was_held = true;
+    service->is_ready = row->is_ready;
+    service->has_started = row->started_ns != 0;
     catalog_changed(catalog, service);
     return STATUS_OK;
+}
+
+void catalog_assume(struct catalog *catalog, struct service *service, const struct service_row *row)
+{
+    if (row_take(service, row) != STATUS_OK)
+        return;
+    service->is_assumed = true;
+    catalog_changed(catalog, service);
 }
 
 void text_cut(char *text)
@@ -232,7 +248,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     free(service->reason);
     service->reason = strndup(reason, REASON_BYTES_MAX);
     text_cut(service->reason);
-    service->is_held = service->is_ready = service->has_started = false;
+    service->is_held = service->is_assumed = service->is_ready = service->has_started = false;
     service->state = state;
     service->generation = service->since = service->pid = 0;
     catalog_changed(catalog, service);
@@ -246,7 +262,7 @@ void catalog_want(struct catalog *catalog, struct service *service, const struct
 
 bool service_exists(const struct service *service)
 {
-    return service != NULL && (service->is_held || service->wanted.generation != 0);
+    return service != NULL && (service_has_row(service) || service->wanted.generation != 0);
 }
 
 void catalog_release(struct catalog *catalog, struct service *service)
@@ -273,7 +289,7 @@ void catalog_release(struct catalog *catalog, struct service *service)
 
 char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1])
 {
-    if (service->is_held)
+    if (service_has_row(service))
         return map_text(service->row, "reason", reason, REASON_BYTES_MAX + 1);
     snprintf(reason, REASON_BYTES_MAX + 1, "%s",
              service->reason == NULL ? "not started yet" : service->reason);
@@ -282,7 +298,7 @@ char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX
 
 void catalog_row_write(const struct service *service, struct buffer *buffer)
 {
-    if (service->is_held) {
+    if (service_has_row(service)) {
         buffer_append(buffer, service->row.data, service->row.size);
         return;
     }

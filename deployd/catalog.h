@@ -39,7 +39,8 @@ struct service {
     struct service *previous_due, *next_due;
     enum service_state state;
     uint64_t generation, since, pid;
-    struct span row; /* the complete service_row, packed; owned */
+    bool is_assumed; /* not held: its supervisor does not answer, the row is what was last known */
+    struct span row; /* the complete service_row, packed; owned; while is_held or is_assumed */
     char *reason;    /* why nothing holds it; owned, NULL for none */
 
     struct operation *queue; /* first is the oldest */
@@ -104,6 +105,9 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
 /* Nothing holds it any more; `state` is wanted, failed or starting, `reason` is copied. */
 void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
                     const char *reason);
+/* The supervisor that may hold it does not answer: shown as it was last known, held or not. */
+void catalog_assume(struct catalog *catalog, struct service *service,
+                    const struct service_row *row);
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row);
 
 /* Puts the service onto the list of changed ones, which before_sleep works off: registry, release.
@@ -133,7 +137,12 @@ void catalog_release(struct catalog *catalog, struct service *service);
 void catalog_row_write(const struct service *service, struct buffer *buffer);
 /* Why it is in its state. */
 char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1]);
-/* False when nothing holds or wants it; also for NULL. */
+/* Held, or assumed to be. */
+static inline bool service_has_row(const struct service *service)
+{
+    return service->is_held || service->is_assumed;
+}
+/* False when nothing holds it, may hold it or wants it; also for NULL. */
 bool service_exists(const struct service *service);
 
 /* Services in the order of TENANT/NAME: a new array (free it), of `tenant` only when that is not

@@ -80,7 +80,9 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int e
     else
         ev_idle_stop(deployd->loop, &deployd->go_on);
     reports_acknowledge(deployd);
-    registry_flush(&deployd->registry, &deployd->catalog);
+    /* Until the supervisors have told, what an earlier deployd wrote is the last that is known. */
+    if (deployd->boot.state >= BOOT_RECONCILING)
+        registry_flush(&deployd->registry, &deployd->catalog);
     event_map_turn_ended(&deployd->map);
     if (deployd->map.was_replaced) {
         deployd->map.was_replaced = false;

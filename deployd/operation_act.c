@@ -37,7 +37,7 @@ static void give_up(struct operation *operation)
     else if (supervisor->state == SUPERVISOR_READY && why[0] == '\0')
         why = operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ? "its supervisor breaks off"
                                                              : "the event log cannot be read";
-    else if (why[0] == '\0')
+    else if (supervisor->is_silent || why[0] == '\0')
         why = "its supervisor does not answer";
     ev_timer_stop(operation->owner->loop, &operation->timer);
     log_warning("gave up waiting for a supervisor", "service", service->key, "reason", why);
@@ -166,7 +166,8 @@ void operation_supervisor_step(struct operation *operation)
     struct service *service = operation->service;
     const struct supervisor *supervisor = &service->tenant->supervisor;
     bool is_over = !ev_is_active(&operation->timer);
-    if (supervisor->is_ending || operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ||
+    if (supervisor->is_ending || supervisor->is_silent ||
+        operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ||
         (is_over && supervisor->state != SUPERVISOR_READY)) {
         give_up(operation);
         return;

@@ -218,6 +218,18 @@ static void on_tenant_created(struct tenant *tenant, const struct problem *refus
     }
 }
 
+/* What cannot be carried out now is not promised either. A kill is: it stands in the log. */
+static enum status check_supervisor(struct operation *operation)
+{
+    const struct tenant *tenant = operation->service->tenant;
+    if (!tenant->supervisor.is_silent)
+        return STATUS_OK;
+    problem_set(&operation->problem, STATUS_UNAVAILABLE, "tenant",
+                "the supervisor of tenant %s does not answer; nothing was changed", tenant->name);
+    operation->problem.retry_after_ms = 1000;
+    return STATUS_UNAVAILABLE;
+}
+
 static void deploy_begin(struct operation *operation)
 {
     struct service *service = operation->service;
@@ -229,6 +241,8 @@ static void deploy_begin(struct operation *operation)
         operation_end(operation, STATUS_OK);
         return;
     }
+    if (status == STATUS_OK)
+        status = check_supervisor(operation);
     if (status == STATUS_OK)
         status = admission_program(deployd, operation->spec, &operation->problem);
     if (status != STATUS_OK) {
@@ -268,6 +282,8 @@ static void restart_begin(struct operation *operation)
                                    service->key, service_state_name(service->state))
                      : problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
                                    "there is no service %s", service->key);
+    if (status == STATUS_OK && !is_done)
+        status = check_supervisor(operation);
     if (status != STATUS_OK) {
         refuse(operation, status);
         return;

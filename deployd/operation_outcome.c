@@ -33,7 +33,7 @@ void operation_said(struct operation *operation, const char *result, const char 
 void operation_row_failed(struct operation *operation, const char *reason)
 {
     struct service *service = operation->service;
-    if (!service->is_held)
+    if (!service->is_held && !service->tenant->supervisor.is_silent)
         catalog_unhold(&operation->owner->catalog, service, SERVICE_failed, reason);
 }
 

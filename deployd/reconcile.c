@@ -135,6 +135,8 @@ static enum due due_of(struct deployd *deployd, const struct service *service,
 {
     if (service->queue != NULL)
         return DUE_NOTHING; /* whoever is at it leaves it as the log wants it */
+    if (service->tenant->supervisor.is_silent)
+        return DUE_NOTHING; /* compared when its supervisor answers */
     switch (entry->action) {
     case PLAN_START:
     case PLAN_REPLACE:

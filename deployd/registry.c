@@ -45,7 +45,7 @@ static enum status service_write(struct db_txn *txn, const struct service *servi
 {
     struct span key = span_of_text(service->key);
     bool has_row =
-        service->is_held || (service->state == SERVICE_failed && service_exists(service));
+        service_has_row(service) || (service->state == SERVICE_failed && service_exists(service));
     if (!has_row) {
         enum status status = table_delete(txn, REGISTRY_SERVICES, key);
         return status == STATUS_NOT_FOUND ? STATUS_OK : status;
@@ -104,6 +104,19 @@ void registry_put_supervisor(struct registry *registry, const char *tenant, uint
     written(registry, status);
 }
 
+enum status registry_find(struct registry *registry, const char *key, struct arena *arena,
+                          struct service_row *row)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct problem problem;
+    struct span value;
+    if (!registry->is_open)
+        return STATUS_NOT_FOUND;
+    TRY(db_begin_read(&registry->db, &txn));
+    TRY(table_get(&txn, REGISTRY_SERVICES, span_of_text(key), &value));
+    return fields_decode(&record_service_row, value, arena, row, &problem);
+}
+
 /* Collects keys of one table that the catalog does not have, at most PRUNED_PER_WALK. */
 static size_t stale_keys(struct db_txn *txn, unsigned table, const struct catalog *catalog,
                          char keys[PRUNED_PER_WALK][SERVICE_KEY_BYTES])
@@ -126,10 +139,11 @@ static size_t stale_keys(struct db_txn *txn, unsigned table, const struct catalo
             const struct service *service = service_key_split(text, tenant, name) == STATUS_OK
                                                 ? catalog_service(catalog, tenant, name)
                                                 : NULL;
-            is_known = service != NULL && service->is_held;
+            is_known = service != NULL && service_has_row(service);
         } else {
             const struct tenant *known = catalog_tenant(catalog, text);
-            is_known = known != NULL && known->supervisor.state == SUPERVISOR_READY;
+            is_known = known != NULL &&
+                       (known->supervisor.state == SUPERVISOR_READY || known->supervisor.is_silent);
         }
         if (!is_known)
             count++;

@@ -22,6 +22,10 @@ void registry_close(struct registry *registry);
  * that nobody refers to any more. */
 void registry_flush(struct registry *registry, struct catalog *catalog);
 
+/* What was written of a service, by an earlier deployd perhaps; its texts live in the arena. */
+enum status registry_find(struct registry *registry, const char *key, struct arena *arena,
+                          struct service_row *row);
+
 /* The supervisor of a tenant: its pid, 0 when none runs. */
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
                              const char *boot_id);

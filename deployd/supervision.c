@@ -1,5 +1,7 @@
 #include "deployd/supervision.h"
 
+#include <stdio.h>
+
 #include "deployd/boot.h"
 #include "deployd/drain.h"
 #include "deployd/operation_queue.h"
@@ -21,6 +23,32 @@ static void on_told(struct deployd *deployd, struct supervisor *supervisor)
 {
     (void)supervisor;
     boot_supervisor_told(deployd);
+}
+
+static void assume(struct deployd *deployd, struct service *service)
+{
+    struct service_row row = { 0 };
+    char reason[REASON_BYTES_MAX + 1];
+    if (service->is_held)
+        return;
+    if (registry_find(&deployd->registry, service->key, &deployd->scratch, &row) == STATUS_OK &&
+        service_state_parse(row.state) < SERVICE_STATES) {
+        snprintf(reason, sizeof reason, "its supervisor does not answer; it was %s", row.state);
+        row.reason = reason;
+        catalog_assume(&deployd->catalog, service, &row);
+    } else {
+        catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
+                       "its supervisor does not answer");
+    }
+    arena_reset(&deployd->scratch);
+}
+
+static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
+{
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        assume(deployd, service);
+    catalog_mark_queues(&deployd->catalog, supervisor->tenant);
 }
 
 static void on_greeted(struct deployd *deployd, struct supervisor *supervisor)
@@ -66,6 +94,7 @@ static void on_report(struct deployd *deployd, struct supervisor *supervisor, st
 const struct supervisor_events supervision = {
     .is_missed = is_missed,
     .on_told = on_told,
+    .on_silent = on_silent,
     .on_greeted = on_greeted,
     .on_ready = on_ready,
     .on_cut = on_cut,

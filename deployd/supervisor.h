@@ -47,13 +47,14 @@ struct supervisor {
     char isolation[64], stop_method[32];
     unsigned deaths;       /* since it was last ready for a while: sets the pause */
     uint64_t ready_ns;     /* boottime */
-    uint64_t greeting_ns;  /* boottime at which the greeting began */
+    uint64_t heard_ns;     /* boottime of its last word, or of the first greeting */
     uint64_t reported;     /* the greatest number whose report went to eventd */
     uint64_t acknowledged; /* by eventd */
     uint64_t acknowledged_sent;
     unsigned reports_in_flight; /* sent to eventd and not answered */
     uint64_t watch;             /* handle of supervisor.watch */
     uint64_t resync_ms;  /* the last pause before reports were asked for again, 0: none was */
+    bool is_silent;      /* it lives and has not answered in time: nobody waits for it */
     bool is_adopting;    /* boot waits for what it says */
     bool waits_for_slot; /* delayed: too many are being started at once */
     bool is_ending;      /* system.drain: not started again */
@@ -67,6 +68,9 @@ struct supervisor_events {
     bool (*is_missed)(struct deployd *deployd, const struct tenant *tenant);
     /* Adopted: it has told what it holds, or cannot. */
     void (*on_told)(struct deployd *deployd, struct supervisor *supervisor);
+    /* It lives but does not answer: what it holds is not known. Comes before on_told; on_ready says
+     * that it answers at last. */
+    void (*on_silent)(struct deployd *deployd, struct supervisor *supervisor);
     /* It has said who it is, and will send again what was not acknowledged. */
     void (*on_greeted)(struct deployd *deployd, struct supervisor *supervisor);
     /* Its rows are in the catalog, and it can be asked. */

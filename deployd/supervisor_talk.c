@@ -105,7 +105,7 @@ static void supervisor_listed(struct supervisor *supervisor)
     struct deployd *deployd = supervisor->owner;
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
-        if (service->is_held && !service->is_seen)
+        if (service_has_row(service) && !service->is_seen)
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "its supervisor lost it");
     if (watch_ask(supervisor) != STATUS_OK) {
         supervisor_lose(supervisor, RECONNECT_MS);
@@ -114,6 +114,10 @@ static void supervisor_listed(struct supervisor *supervisor)
     supervisor_move(supervisor, SUPERVISOR_READY);
     ev_timer_stop(deployd->loop, &supervisor->timer);
     supervisor->ready_ns = clock_boottime_ns();
+    supervisor->heard_ns = 0;
+    if (supervisor->is_silent)
+        log_info("a supervisor answers again", "tenant", supervisor->tenant->name);
+    supervisor->is_silent = false;
     supervisor->problem[0] = '\0';
     supervisor_told(supervisor);
     deployd->supervisor_events->on_ready(deployd, supervisor);
@@ -134,6 +138,7 @@ static void on_listed(void *context, enum status status, const struct problem *p
         supervisor_lose(supervisor, RECONNECT_MS);
         return;
     }
+    supervisor->heard_ns = clock_boottime_ns();
     struct reader reader = reader_of(page->services);
     uint32_t count = 0;
     if (page->services.size > 0 && reader_array(&reader, &count) != STATUS_OK)
@@ -190,6 +195,7 @@ static void on_hello(void *context, enum status status, const struct problem *pr
         return;
     }
     supervisor->has_complained = false;
+    supervisor->heard_ns = clock_boottime_ns();
     supervisor->host_pid = hello->pid;
     if (memcmp(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation) !=
         0)
@@ -222,7 +228,8 @@ void supervisor_greet(struct supervisor *supervisor)
         .on_reply = on_hello,
         .context = supervisor,
     };
-    supervisor->greeting_ns = clock_boottime_ns();
+    if (supervisor->heard_ns == 0)
+        supervisor->heard_ns = clock_boottime_ns();
     if (supervisor_socket_path(supervisor->owner, supervisor->tenant->name, path) != STATUS_OK ||
         rpc_client_open(&supervisor->client, supervisor->owner->loop, &options) != STATUS_OK ||
         rpc_client_call(supervisor->client, &method_supervisor_hello, &request, &call, NULL) !=

@@ -19,6 +19,8 @@
 #include "deployd/supervisor_talk.h"
 
 enum {
+    SILENT_ADOPTING_MS = 1000, /* after this deployd serves without it; */
+    SILENT_MS = 10 * 1000,     /* and this is for one that was just started */
     SPAWN_MS_MAX = 10 * 1000,
     RESYNC_MS_FIRST = 1000,
     RESYNC_MS_MAX = 30 * 1000,
@@ -154,7 +156,7 @@ static void rows_forget(struct supervisor *supervisor)
     struct deployd *deployd = supervisor->owner;
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
-        if (service->is_held)
+        if (service_has_row(service))
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
                            supervisor->is_ending ? "stopped by the shutdown"
                                                  : "its supervisor ended; it is started again");
@@ -180,7 +182,8 @@ static void supervisor_died(struct supervisor *supervisor)
     }
     deployd->supervisor_events->on_died(deployd, supervisor);
     rows_forget(supervisor);
-    supervisor->ready_ns = 0;
+    supervisor->ready_ns = supervisor->heard_ns = 0;
+    supervisor->is_silent = false;
     supervisor_told(supervisor);
     if (is_needed(supervisor)) {
         supervisor_delay(supervisor);
@@ -197,6 +200,21 @@ static void on_process(struct ev_loop *loop, struct ev_io *io, int events)
     supervisor_died(io->data);
 }
 
+/* Asked again and again, it is waited for by nobody until it answers. */
+static void check_silence(struct supervisor *supervisor)
+{
+    struct deployd *deployd = supervisor->owner;
+    uint64_t silent_ms = (clock_boottime_ns() - supervisor->heard_ns) / 1000000;
+    uint64_t patience_ms = supervisor->is_adopting ? SILENT_ADOPTING_MS : SILENT_MS;
+    if (supervisor->is_silent || silent_ms < patience_ms)
+        return;
+    supervisor->is_silent = true;
+    log_warning("a supervisor does not answer", "tenant", supervisor->tenant->name, "for_ms",
+                NUMBER(silent_ms));
+    deployd->supervisor_events->on_silent(deployd, supervisor);
+    supervisor_told(supervisor);
+}
+
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -210,6 +228,8 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
     case SUPERVISOR_LISTING:
         if (!ev_is_active(&supervisor->process) && !lock_is_held(supervisor))
             supervisor_died(supervisor);
+        else
+            check_silence(supervisor);
         break;
     case SUPERVISOR_READY:
         if (supervisor->reports_in_flight > 0) {

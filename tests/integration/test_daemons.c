@@ -288,3 +288,47 @@ Test(daemons, a_run_folder_that_was_moved_leaves_no_second_instance_as_a_user)
 {
     lose_the_run_folder(TESTBED_AS_USER);
 }
+
+/* A supervisor that hangs holds up its own tenant only: deployd serves the others without it, says
+ * so, starts no second one, and takes it back when it answers. */
+Test(daemons, a_deployd_that_comes_back_does_not_wait_for_a_supervisor_that_hangs)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    pid_t pids[4];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_two_tenants(&bed, pids);
+    pid_t hanging = testbed_supervisor(&bed, "beta");
+    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    cr_assert_eq(kill(testbed_daemon(&bed, "deployd"), SIGKILL), 0);
+    uint64_t took_ms = deploy_ms(&bed, "other");
+    cr_assert_lt(took_ms, WORKS_AGAIN_MS, "%llu ms", (unsigned long long)took_ms);
+
+    json_t *row = service_row_of(&bed, "beta", "a");
+    expect_text(row, "state", "running");
+    expect_contains(text_in(row, "reason"), "its supervisor does not answer");
+    expect_number(row, "pid", pids[2]);
+    json_decref(row);
+    struct problem problem = { 0 };
+    uint64_t last = log_last_id(&bed);
+    enum status status = service_try_deploy(
+        &bed, service_spec(&bed, "beta", "a", "sleeper", "again", NULL), NULL, &problem);
+    expect_refused(status, STATUS_UNAVAILABLE, &problem, "tenant");
+    expect_contains(problem.message, "the supervisor of tenant beta");
+    cr_assert_eq(log_last_id(&bed), last, "what is refused changes nothing");
+    status = testbed_call(&bed, "deployd", "service.kill",
+                          json_pack("{s:s, s:s}", "tenant", "beta", "name", "b"), NULL, &problem);
+    expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
+    expect_contains(problem.message, "the kill is recorded");
+    cr_assert(process_is_alive(pids[2]));
+    cr_assert(process_is_alive(hanging));
+
+    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert(process_wait_gone(pids[3], 10000), "the kill is carried out when it answers");
+    cr_assert_eq(service_pid(&bed, "beta", "a"), pids[2]);
+    row = service_row_of(&bed, "beta", "a");
+    expect_lacks(text_in(row, "reason"), "does not answer");
+    json_decref(row);
+    service_deploy(&bed, service_spec(&bed, "beta", "a", "sleeper", "again", NULL));
+    cr_assert_eq(testbed_supervisor(&bed, "beta"), hanging, "there never was a second one");
+}
