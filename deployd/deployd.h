@@ -98,7 +98,8 @@ struct deployd {
     bool is_acknowledging; /* some supervisor is owed an acknowledgement */
     bool is_stopping;      /* SIGTERM: no new work */
     struct {
-        uint64_t deploys, kills, restarts, fallbacks, supervisor_starts, supervisor_deaths, reports;
+        uint64_t deploys, kills, restarts, fallbacks, supervisor_starts, supervisor_deaths, reports,
+            reports_refused;
     } counters;
 };
 

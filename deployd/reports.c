@@ -1,6 +1,7 @@
 /* Reports are appended as they come, pipelined, and answered by eventd in their order. When eventd
  * refuses one, those behind it are refused as well (their numbers would leave a gap): after a pause
- * the supervisor is asked for everything unacknowledged again.
+ * the supervisor is asked for everything unacknowledged again. One that is invalid would be refused
+ * for ever: an inconsistency_found takes its number in the log, and it counts as acknowledged.
  *
  * How many may be on their way is the supervisor's affair, who alone knows what was acknowledged to
  * it: never more than the numbers of a source that eventd can still compare (tenantd/watch.c). */
@@ -31,7 +32,7 @@ struct sent_report {
     uint64_t number;
     uint8_t incarnation[16];
     char name[NAME_BYTES_MAX + 1];
-    bool is_completion;
+    enum event_type type; /* inconsistency_found: stands for a refused one */
 };
 
 static bool is_reportable(enum event_type type)
@@ -61,16 +62,19 @@ static void on_appended(void *context, enum status status, const struct problem 
     bool is_same =
         memcmp(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation) == 0;
     if (status == STATUS_OK) {
-        deployd->counters.reports++;
+        deployd->counters.reports += sent->type != EVENT_inconsistency_found;
+        deployd->counters.reports_refused += sent->type == EVENT_inconsistency_found;
         supervisor->resync_ms = 0;
         if (is_same && sent->number > supervisor->acknowledged)
             supervisor->acknowledged = sent->number;
         deployd->is_acknowledging = true;
         struct service *service =
             catalog_service(&deployd->catalog, supervisor->tenant->name, sent->name);
-        if (sent->is_completion && service != NULL)
+        if (sent->type == EVENT_service_completed && service != NULL)
             deployd_refresh(deployd, service);
     } else if (is_same) {
+        if (status == STATUS_INVALID_ARGUMENT && sent->type != EVENT_inconsistency_found)
+            supervisor->refused = sent->number; /* for good: so it is when it comes again */
         supervisor_resync(supervisor, problem == NULL ? status_text(status) : problem->message);
     }
     free(sent);
@@ -93,52 +97,92 @@ static void payload_write(struct buffer *payload, struct span given, uint64_t ge
     buffer_append(payload, reader.rest.data, reader.rest.size);
 }
 
-static enum status report_append(struct supervisor *supervisor, struct span report, uint64_t number)
+/* What a report says, as it will stand in the log. */
+struct said_report {
+    enum event_type type;
+    char name[NAME_BYTES_MAX + 1]; /* of the service, "" for none */
+    uint64_t causation_id;
+};
+
+static enum status report_send(struct supervisor *supervisor, uint64_t number,
+                               const struct said_report *said, const struct buffer *payload)
 {
-    struct deployd *deployd = supervisor->owner;
-    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
-    char type[EVENT_TYPE_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1], subject[SUBJECT_BYTES];
-    char source[EVENT_SOURCE_BYTES_MAX + 1];
-    struct reader value;
-    struct span given = { 0 };
-    map_text(report, "type", type, sizeof type);
-    map_text(report, "name", name, sizeof name);
-    enum event_type parsed = event_type_parse(type);
-    if (!is_reportable(parsed) || !name_is_valid(name))
-        return log_failure(STATUS_INVALID_ARGUMENT, "a supervisor's report", "tenant",
-                           supervisor->tenant->name, "type", type, "name", name);
-    if (map_find(report, "payload", &value) == STATUS_OK)
-        TRY(reader_any(&value, &given));
-    payload_write(&payload, given, map_u64(report, "generation", 0));
-    if (payload.is_exhausted)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "a supervisor's report is too large",
-                           "tenant", supervisor->tenant->name, "name", name);
+    char subject[SUBJECT_BYTES], source[EVENT_SOURCE_BYTES_MAX + 1];
+    const char *tenant = supervisor->tenant->name;
     struct sent_report *sent = calloc(1, sizeof *sent);
     if (sent == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
     sent->supervisor = supervisor;
     sent->number = number;
-    sent->is_completion = parsed == EVENT_service_completed;
+    sent->type = said->type;
     memcpy(sent->incarnation, supervisor->incarnation, sizeof sent->incarnation);
-    memcpy(sent->name, name, sizeof sent->name);
-    snprintf(source, sizeof source, "tenantd/%s", supervisor->tenant->name);
+    memcpy(sent->name, said->name, sizeof sent->name);
+    snprintf(source, sizeof source, "tenantd/%s", tenant);
+    if (said->name[0] != '\0')
+        subject_of_service(subject, tenant, said->name);
+    else
+        snprintf(subject, sizeof subject, "tenant/%s", tenant);
     const struct event_append_request request = {
-        .type = event_type_name(parsed),
-        .tenant = supervisor->tenant->name,
-        .subject = subject_of_service(subject, supervisor->tenant->name, name),
-        .causation_id = map_u64(report, "causation_id", 0),
-        .payload = buffer_span(&payload),
+        .type = event_type_name(said->type),
+        .tenant = tenant,
+        .subject = subject,
+        .causation_id = said->causation_id,
+        .payload = buffer_span(payload),
         .source = source,
         .incarnation = span_of(supervisor->incarnation, sizeof supervisor->incarnation),
         .source_number = number,
         .intent = "",
     };
-    enum status status = append_send(deployd, &request, NULL, 0, on_appended, sent);
+    enum status status = append_send(supervisor->owner, &request, NULL, 0, on_appended, sent);
     if (status == STATUS_OK)
         supervisor->reports_in_flight++;
     else
         free(sent);
     return status;
+}
+
+/* One that can never go into the log as it is: its number does, with what was wrong, so that those
+ * behind it may follow. */
+static enum status report_refuse(struct supervisor *supervisor, uint64_t number, const char *reason)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
+    const struct said_report said = { .type = EVENT_inconsistency_found };
+    if (supervisor->refused != number)
+        log_warning("a supervisor's report was refused", "tenant", supervisor->tenant->name,
+                    "number", NUMBER(number), "reason", reason);
+    supervisor->refused = number;
+    write_map(&payload, 3);
+    write_str(&payload, "what");
+    write_str(&payload, "report_refused");
+    write_str(&payload, "number");
+    write_u64(&payload, number);
+    write_str(&payload, "reason");
+    write_str(&payload, "a report of the tenant's supervisor is invalid; see deployd's log");
+    return report_send(supervisor, number, &said, &payload);
+}
+
+static enum status report_append(struct supervisor *supervisor, struct span report, uint64_t number)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char type[EVENT_TYPE_BYTES_MAX + 1];
+    struct said_report said = { .causation_id = map_u64(report, "causation_id", 0) };
+    struct reader value;
+    struct span given = { 0 };
+    map_text(report, "type", type, sizeof type);
+    map_text(report, "name", said.name, sizeof said.name);
+    said.type = event_type_parse(type);
+    if (number == supervisor->refused)
+        return report_refuse(supervisor, number, "the event log refused it");
+    if (!is_reportable(said.type))
+        return report_refuse(supervisor, number, "its type is not for supervisors to say");
+    if (!name_is_valid(said.name))
+        return report_refuse(supervisor, number, "it names no service");
+    if (map_find(report, "payload", &value) == STATUS_OK && reader_any(&value, &given) != STATUS_OK)
+        return report_refuse(supervisor, number, "its payload cannot be read");
+    payload_write(&payload, given, map_u64(report, "generation", 0));
+    if (payload.is_exhausted)
+        return report_refuse(supervisor, number, "it is too large");
+    return report_send(supervisor, number, &said, &payload);
 }
 
 void reports_take(struct supervisor *supervisor, struct span report)
@@ -236,6 +280,7 @@ void reports_supervisor_died(struct supervisor *supervisor)
     AUTO(buffer_close) struct buffer events = { .limit = CRASHES_PER_BATCH * CRASH_BYTES_MAX };
     size_t count = 0;
     supervisor->reported = supervisor->acknowledged = supervisor->acknowledged_sent = 0;
+    supervisor->refused = 0;
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next) {
         if (!service->is_held || !service_state_has_process(service->state))

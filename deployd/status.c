@@ -217,6 +217,7 @@ void status_write_counters(void *context, struct buffer *buffer)
         { "restarts", deployd->counters.restarts },
         { "fallbacks", deployd->counters.fallbacks },
         { "reports", deployd->counters.reports },
+        { "reports_refused", deployd->counters.reports_refused },
         { "supervisor_starts", deployd->counters.supervisor_starts },
         { "supervisor_deaths", deployd->counters.supervisor_deaths },
         { "operations", deployd->operations },

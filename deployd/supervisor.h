@@ -51,6 +51,7 @@ struct supervisor {
     uint64_t reported;     /* the greatest number whose report went to eventd */
     uint64_t acknowledged; /* by eventd */
     uint64_t acknowledged_sent;
+    uint64_t refused;           /* number of the last invalid report, 0 for none */
     unsigned reports_in_flight; /* sent to eventd and not answered */
     uint64_t watch;             /* handle of supervisor.watch */
     uint64_t resync_ms;  /* the last pause before reports were asked for again, 0: none was */

@@ -199,7 +199,7 @@ static void on_hello(void *context, enum status status, const struct problem *pr
     supervisor->host_pid = hello->pid;
     if (memcmp(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation) !=
         0)
-        supervisor->acknowledged = supervisor->reported = 0;
+        supervisor->acknowledged = supervisor->reported = supervisor->refused = 0;
     memcpy(supervisor->incarnation, hello->incarnation.data, sizeof supervisor->incarnation);
     snprintf(supervisor->isolation, sizeof supervisor->isolation, "%s", hello->isolation);
     snprintf(supervisor->stop_method, sizeof supervisor->stop_method, "%s", hello->stop_method);

@@ -1,4 +1,5 @@
 /* A supervisor's reports on their way into the log: in order, once, and again when it refused. */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/auto.h"
@@ -17,6 +18,7 @@ static struct {
     struct supervisor *supervisor;
     struct {
         uint64_t number;
+        char type[40], subject[SUBJECT_BYTES];
         size_t payload_bytes;
         rpc_on_reply on_reply;
         void *context;
@@ -37,6 +39,8 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
         return STATUS_RESOURCE_EXHAUSTED;
     cr_assert_lt(world.count, SENT_MAX);
     world.sent[world.count].number = request->source_number;
+    snprintf(world.sent[world.count].type, sizeof world.sent[0].type, "%s", request->type);
+    snprintf(world.sent[world.count].subject, SUBJECT_BYTES, "%s", request->subject);
     world.sent[world.count].payload_bytes = request->payload.size;
     world.sent[world.count].on_reply = on_reply;
     world.sent[world.count++].context = context;
@@ -213,7 +217,42 @@ Test(reports, the_greatest_report_of_a_supervisor_passes)
     report_sized(1, "service_crashed", SUPERVISOR_REPORT_BYTES_MAX - 64);
     cr_assert_eq(world.count, 1);
     cr_assert_gt(world.sent[0].payload_bytes, SUPERVISOR_REPORT_BYTES_MAX - 64);
+}
+
+/* Its number is taken in the log by what was wrong, so that those behind it follow. */
+Test(reports, an_invalid_one_is_recorded_as_refused_and_the_next_ones_go_on)
+{
+    report(1);
     report_sized(2, "service_deployed", 3); /* is not for supervisors to say */
-    cr_assert_eq(world.count, 1);
+    report_sized(3, "service_crashed", SUPERVISOR_REPORT_BYTES_MAX);
+    report(4);
+    cr_assert_eq(world.count, 4);
+    cr_assert_str_eq(world.sent[0].type, "service_started");
+    cr_assert_str_eq(world.sent[1].type, "inconsistency_found");
+    cr_assert_eq(world.sent[1].number, 2);
+    cr_assert_str_eq(world.sent[1].subject, "tenant/acme");
+    cr_assert_str_eq(world.sent[3].type, "service_started");
+    while (world.count > 0)
+        answer(STATUS_OK);
+    reports_acknowledge(&world.deployd);
+    cr_assert_eq(world.acknowledged, 4);
+    cr_assert_eq(world.resyncs, 0);
+    cr_assert_eq(world.deployd.counters.reports + world.deployd.counters.reports_refused, 4);
+    cr_assert_geq(world.deployd.counters.reports_refused, 1);
+}
+
+Test(reports, one_that_the_event_log_calls_invalid_is_recorded_as_refused_when_it_comes_again)
+{
+    report(1);
+    report(2);
+    answer(STATUS_INVALID_ARGUMENT);
+    answer(STATUS_FAILED_PRECONDITION);
     cr_assert_eq(world.resyncs, 1);
+    world.is_resyncing = false;
+    world.supervisor->reported = world.supervisor->acknowledged;
+    report(1);
+    report(2);
+    cr_assert_eq(world.count, 2);
+    cr_assert_str_eq(world.sent[0].type, "inconsistency_found");
+    cr_assert_str_eq(world.sent[1].type, "service_started");
 }
