@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/access.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/plan/plan.h"
@@ -17,9 +18,7 @@ enum status admission_decode(const struct caller *caller, struct span map,
     AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
     struct spec spec;
     TRY(spec_decode(map, &arena, &spec, problem));
-    if (caller->kind == CALLER_TOKEN && strcmp(caller->tenant, spec.tenant) != 0)
-        return problem_set(problem, STATUS_PERMISSION_DENIED, "tenant",
-                           "this token deploys for its own tenant only");
+    TRY(access_check_tenant(caller, spec.tenant, problem));
     struct buffer canonical = { .limit = SPEC_BYTES_MAX };
     enum status status = spec_encode(&spec, &canonical);
     if (status != STATUS_OK) {

@@ -3,7 +3,7 @@
 
 #include <ev.h>
 
-#include "common/access/access.h"
+#include "common/access/token_checks.h"
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/settings.h"
@@ -73,6 +73,7 @@ struct deployd {
     struct lifecycle lifecycle;
     struct ev_loop *loop;
     struct access access;
+    struct token_checks tokens;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
     int listener;
@@ -90,8 +91,9 @@ struct deployd {
     struct ev_prepare before_sleep;
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
-    struct rpc_service service;                        /* what the server answers */
-    unsigned operations;                               /* begun or queued, all services */
+    struct ev_timer token_timer; /* looks at the tokens of streams and waits again */
+    struct rpc_service service;  /* what the server answers */
+    unsigned operations;         /* begun or queued, all services */
     const struct supervisor_events *supervisor_events; /* whom the supervisors tell */
     unsigned supervisors_spawning;
     unsigned log_streams, waits;

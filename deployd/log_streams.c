@@ -153,9 +153,24 @@ static enum status slice_send(struct log_stream *stream)
     return sent == STATUS_OK ? status : sent;
 }
 
+/* False when its token does not allow it any more: then it has ended and is gone. */
+static bool may_go_on(struct log_stream *stream)
+{
+    struct problem problem = { 0 };
+    enum status status =
+        access_still_allows(&stream->owner->access, &stream->call->caller, &problem);
+    if (status == STATUS_OK)
+        return true;
+    rpc_call_fail(stream->call, status, &problem);
+    stream_free(stream);
+    return false;
+}
+
 static void stream_step(struct log_stream *stream)
 {
     enum status status = STATUS_OK;
+    if (!may_go_on(stream))
+        return;
     if (stream->files.is_seeking)
         status = log_files_seek_step(&stream->files, SEEK_BYTES);
     if (status == STATUS_OK)
@@ -264,6 +279,14 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
     rpc_call_defer(call);
     again(stream);
     return STATUS_OK;
+}
+
+void log_streams_check_tokens(void)
+{
+    for (struct log_stream *after, *stream = streams; stream != NULL; stream = after) {
+        after = stream->next;
+        (void)may_go_on(stream); /* it may be gone afterwards */
+    }
 }
 
 void log_streams_end(struct deployd *deployd, const struct problem *problem)

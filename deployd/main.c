@@ -24,7 +24,12 @@
 #include "deployd/turn.h"
 #include "deployd/waits.h"
 
-enum { STOP_MS_MAX = 2000, SCRATCH_BYTES_MAX = 256 * 1024, BIG_BYTES = 64 * 1024 };
+enum {
+    TOKEN_CHECK_S = 1,
+    STOP_MS_MAX = 2000,
+    SCRATCH_BYTES_MAX = 256 * 1024,
+    BIG_BYTES = 64 * 1024
+};
 
 /* The id of this run: made by solod at each of its starts, by us when there is none. */
 static enum status run_open(struct deployd *deployd)
@@ -92,6 +97,14 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int e
         lifecycle_end(&deployd->lifecycle, STATUS_OK);
 }
 
+/* A stream that has nothing to send would not notice that its token is void. */
+static void on_token_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    waits_check_tokens(timer->data);
+    log_streams_check_tokens();
+}
+
 static void on_stop_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -139,10 +152,12 @@ static void deployd_close(struct deployd **closed)
         ev_idle_stop(deployd->loop, &deployd->go_on);
         ev_timer_stop(deployd->loop, &deployd->reconcile.timer);
         ev_timer_stop(deployd->loop, &deployd->stop_timer);
+        ev_timer_stop(deployd->loop, &deployd->token_timer);
     }
     rpc_server_close(&deployd->server);
     rpc_client_close(&deployd->eventd);
     registry_close(&deployd->registry);
+    token_checks_close(&deployd->tokens);
     event_map_close(&deployd->map);
     catalog_close(&deployd->catalog);
     arena_close(&deployd->scratch);
@@ -166,6 +181,8 @@ static enum status run(int argc, char **argv)
     TRY(lifecycle_run_key(deployd.run_key, &deployd.has_run_key));
     TRY(access_open(&deployd.access, &deployd.settings,
                     deployd.has_run_key ? deployd.run_key : NULL));
+    TRY(token_checks_open(&deployd.tokens, &deployd.access, deployd.loop, &deployd.settings,
+                          "deployd", deployd.has_run_key ? deployd.run_key : NULL));
     methods_setup(&deployd);
 
     TRY(lifecycle_listener(deployd.settings.run_dir, "deployd", &deployd.listener));
@@ -179,6 +196,9 @@ static enum status run(int argc, char **argv)
     deployd.before_sleep.data = &deployd;
     ev_prepare_start(deployd.loop, &deployd.before_sleep);
     ev_idle_init(&deployd.go_on, on_go_on);
+    ev_timer_init(&deployd.token_timer, on_token_timer, TOKEN_CHECK_S, TOKEN_CHECK_S);
+    deployd.token_timer.data = &deployd;
+    ev_timer_start(deployd.loop, &deployd.token_timer);
     boot_begin(&deployd);
     return lifecycle_run(&deployd.lifecycle);
 }

@@ -1,5 +1,5 @@
-/* The handlers: each checks whose things are asked for, and hands over to the part that does it. A
- * token's caller sees its own tenant only; what belongs to others looks as if it were not there. */
+/* The handlers: each hands over to the part that does it. A token's caller names no tenant but its
+ * own: access_narrow has seen to that; what has no tenant among its fields is narrowed here. */
 #include "deployd/methods.h"
 
 #include <stdio.h>
@@ -16,11 +16,6 @@
 #include "deployd/status.h"
 #include "deployd/supervisors.h"
 #include "deployd/waits.h"
-
-static bool may_see(const struct caller *caller, const char *tenant)
-{
-    return caller->kind != CALLER_TOKEN || strcmp(caller->tenant, tenant) == 0;
-}
 
 static enum status no_service(struct problem *problem, const char *tenant, const char *name)
 {
@@ -101,7 +96,7 @@ static enum status find(struct deployd *deployd, struct rpc_call *call, const ch
                         const char *name, struct service **service)
 {
     struct tenant *tenant = catalog_tenant(&deployd->catalog, tenant_name);
-    if (!may_see(&call->caller, tenant_name) || tenant == NULL || !tenant->is_recorded)
+    if (tenant == NULL || !tenant->is_recorded)
         return no_service(&call->problem, tenant_name, name);
     if (call->has_request_id) {
         TRY(catalog_service_make(&deployd->catalog, tenant, name, service, &call->problem));
@@ -155,13 +150,10 @@ static enum status handle_service_list(struct deployd *deployd, struct rpc_call 
     AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_MAX };
     char next[SERVICE_KEY_BYTES];
     const struct tenant *only = NULL;
-    const char *tenant = request->tenant;
     TRY(deployd_is_readable(deployd, &call->problem));
-    if (call->caller.kind == CALLER_TOKEN && tenant[0] == '\0')
-        tenant = call->caller.tenant;
-    if (tenant[0] != '\0')
-        only = may_see(&call->caller, tenant) ? catalog_tenant(&deployd->catalog, tenant) : NULL;
-    if (tenant[0] != '\0' && only == NULL) {
+    if (request->tenant[0] != '\0')
+        only = catalog_tenant(&deployd->catalog, request->tenant);
+    if (request->tenant[0] != '\0' && only == NULL) {
         next[0] = '\0';
         write_array(&list, 0);
     } else {
@@ -199,7 +191,7 @@ static enum status handle_service_describe(struct deployd *deployd, struct rpc_c
     TRY(deployd_is_readable(deployd, &call->problem));
     const struct service *service =
         catalog_service(&deployd->catalog, request->tenant, request->name);
-    if (!may_see(&call->caller, request->tenant) || !service_exists(service))
+    if (!service_exists(service))
         return no_service(&call->problem, request->tenant, request->name);
     catalog_row_write(service, &row);
     TRY(arena_span(call, &row, &reply->service));
@@ -215,8 +207,6 @@ static enum status handle_service_logs(struct deployd *deployd, struct rpc_call 
                                        const struct service_logs_request *request,
                                        struct service_logs_reply *reply)
 {
-    if (!may_see(&call->caller, request->tenant))
-        return no_service(&call->problem, request->tenant, request->name);
     return log_stream_begin(deployd, call, request, reply);
 }
 
@@ -226,10 +216,7 @@ static enum status handle_service_wait(struct deployd *deployd, struct rpc_call 
 {
     static const char *const conditions[] = { "running", "ready", "gone" };
     TRY(deployd_is_readable(deployd, &call->problem));
-    struct service *service =
-        may_see(&call->caller, request->tenant)
-            ? catalog_service(&deployd->catalog, request->tenant, request->name)
-            : NULL;
+    struct service *service = catalog_service(&deployd->catalog, request->tenant, request->name);
     for (size_t i = 0; i < COUNT_OF(conditions); i++)
         if (strcmp(request->condition, conditions[i]) == 0)
             return wait_begin(deployd, call, service, (enum wait_condition)i, request->timeout_ms,
@@ -248,6 +235,45 @@ static enum status handle_tenant_list(struct deployd *deployd, struct rpc_call *
     TRY(status_tenants(deployd, call->caller.kind == CALLER_TOKEN ? call->caller.tenant : NULL,
                        &list));
     return arena_span(call, &list, &reply->tenants);
+}
+
+/* ---- tokens ---- */
+
+static enum status check_permission(struct rpc_call *call, const char *name)
+{
+    const struct caller *caller = &call->caller;
+    enum permission wanted = permission_parse(name);
+    if (wanted == PERMISSION_COUNT)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "permission",
+                           "there is none called \"%s\"; `soloctl token create --help` lists them",
+                           name);
+    if (access_token_allows(caller, wanted))
+        return STATUS_OK;
+    return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "permission",
+                       "this token does not have %s", name);
+}
+
+static enum status handle_token_check(struct deployd *deployd, struct rpc_call *call,
+                                      const struct token_check_request *request,
+                                      struct token_check_reply *reply)
+{
+    (void)deployd;
+    const struct caller *caller = &call->caller;
+    size_t count = 0;
+    if (caller->accessor[0] == '\0')
+        return problem_set(&call->problem, STATUS_UNAUTHENTICATED, "token", "no token was sent");
+    if (request->permission[0] != '\0')
+        TRY(check_permission(call, request->permission));
+    const char **names = arena_alloc(call->arena, PERMISSION_COUNT * sizeof *names);
+    if (names == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (int i = PERMISSION_ANY_TOKEN + 1; i < PERMISSION_COUNT; i++)
+        if ((caller->permissions & permission_bit((enum permission)i)) != 0)
+            names[count++] = permission_name((enum permission)i);
+    reply->accessor = caller->accessor;
+    reply->tenant = caller->tenant;
+    reply->permissions = (struct str_list){ names, count };
+    return STATUS_OK;
 }
 
 /* ---- recovery ---- */
@@ -316,6 +342,7 @@ void methods_setup(struct deployd *deployd)
         .routes = routes,
         .context = deployd,
         .authorise = access_authorise,
+        .narrow = access_narrow,
         .access = &deployd->access,
     };
     daemon_methods_setup(&(struct daemon_self){ .name = "deployd",

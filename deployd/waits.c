@@ -122,7 +122,10 @@ void waits_look(void *context, struct service *service)
     for (struct wait *next, *wait = service->waits; wait != NULL; wait = next) {
         next = wait->next;
         struct problem problem = { 0 };
-        enum status status = wait_judge(service, wait->condition, &problem);
+        enum status status =
+            access_still_allows(&wait->owner->access, &wait->call->caller, &problem);
+        if (status == STATUS_OK)
+            status = wait_judge(service, wait->condition, &problem);
         if (status == STATUS_UNAVAILABLE)
             continue;
         if (status == STATUS_OK)
@@ -131,6 +134,13 @@ void waits_look(void *context, struct service *service)
             rpc_call_fail(wait->call, status, &problem);
         wait_free(wait);
     }
+}
+
+void waits_check_tokens(struct deployd *deployd)
+{
+    for (struct service *service = deployd->catalog.services; service != NULL && deployd->waits > 0;
+         service = service->hh.next)
+        waits_look(deployd, service);
 }
 
 void waits_end(struct deployd *deployd, const struct problem *problem)

@@ -22,6 +22,9 @@ enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct se
 /* The catalog's on_change: looks at the waits of a service. */
 void waits_look(void *context, struct service *service);
 
+/* Now and then: a wait whose token is void ends. */
+void waits_check_tokens(struct deployd *deployd);
+
 /* At the end: all of them are refused. */
 void waits_end(struct deployd *deployd, const struct problem *problem);
 

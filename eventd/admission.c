@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/access/access.h"
 #include "common/base/auto.h"
 #include "eventd/projection.h"
 #include "eventd/sources.h"
@@ -104,14 +105,9 @@ static enum status check_source(const struct event_append_request *item, struct 
 enum status admission_tenant(const struct caller *caller, const char *named, const char **tenant,
                              struct problem *problem)
 {
-    *tenant = named;
-    if (caller->kind != CALLER_TOKEN)
-        return STATUS_OK;
-    if (named[0] != '\0' && strcmp(named, caller->tenant) != 0)
-        return problem_set(problem, STATUS_PERMISSION_DENIED, "tenant",
-                           "this token is for tenant %s", caller->tenant);
-    *tenant = caller->tenant;
-    return STATUS_OK;
+    bool is_own = caller->kind == CALLER_TOKEN && named[0] == '\0';
+    *tenant = is_own ? caller->tenant : named;
+    return access_check_tenant(caller, *tenant, problem);
 }
 
 /* Solo's own subjects say whose they are. An app's event about another tenant's service would move

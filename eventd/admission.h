@@ -16,7 +16,7 @@ enum status admission_check(struct event_store *store, const struct caller *call
                             const struct event_append_request *item, struct event *event,
                             enum event_type *type, struct problem *problem);
 
-/* The tenant that a caller's question is about: its own for a token, the one it names otherwise. */
+/* The tenant that an event is about: a token's own, the named one otherwise. */
 enum status admission_tenant(const struct caller *caller, const char *named, const char **tenant,
                              struct problem *problem);
 

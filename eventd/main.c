@@ -5,6 +5,7 @@
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
 #include "common/access/operators.h"
+#include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/daemon/lifecycle.h"
@@ -40,6 +41,7 @@ static enum status open_store(struct eventd *eventd, const char *data_dir)
 static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(token_checks_close) struct token_checks tokens = { 0 };
     AUTO(eventd_close) struct eventd eventd = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct settings settings = { 0 };
@@ -56,9 +58,12 @@ static enum status run(int argc, char **argv)
     TRY(lifecycle_open(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));
     TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
+    TRY(token_checks_open(&tokens, &access, lifecycle.loop, &settings, "eventd",
+                          has_run_key ? run_key : NULL));
 
     eventd_service(&eventd, &service);
     service.authorise = access_authorise;
+    service.narrow = access_narrow;
     service.access = &access;
     daemon_methods_setup(&(struct daemon_self){ .name = "eventd",
                                                 .access = &access,
@@ -66,7 +71,7 @@ static enum status run(int argc, char **argv)
                                                 .context = &eventd },
                          service.routes);
     TRY(open_store(&eventd, settings.data_dir));
-    watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store);
+    watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store, &access);
 
     TRY(lifecycle_listener(settings.run_dir, "eventd", &listener));
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));

@@ -66,6 +66,7 @@ static enum status take(struct scan *scan, const struct event *event, bool *is_f
         return result->count > 0 ? STATUS_OK : STATUS_RESOURCE_EXHAUSTED;
     }
     result->count++;
+    result->last = event->id;
     return STATUS_OK;
 }
 

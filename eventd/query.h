@@ -31,6 +31,7 @@ struct query_result {
     uint64_t count;
     uint64_t
         seen; /* the last number that was looked at or passed over; `after` or `before` to go on */
+    uint64_t last;                   /* the number of the last item; 0 without one */
     bool is_complete;                /* nothing is left in the range */
     uint64_t scanned, scanned_bytes; /* records looked at */
 };

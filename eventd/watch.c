@@ -27,8 +27,9 @@ struct watch {
     struct watch_list *list;
     struct rpc_call *call;
     struct event_filter filter;
-    uint64_t sent;      /* every event up to this number was sent, or does not match */
-    bool is_paused;     /* until what waits was read */
+    uint64_t sent;  /* every event up to this number was sent, or does not match */
+    uint64_t shown; /* what the caller is told of that: a token's learns of its own events only */
+    bool is_paused; /* until what waits was read */
     uint64_t paused_ns; /* boottime */
 };
 
@@ -43,10 +44,25 @@ static void end(struct watch *watch, enum status status, const char *reason)
 {
     struct problem problem;
     problem_set(&problem, status, "", "%s; resume after %llu", reason,
-                (unsigned long long)watch->sent);
+                (unsigned long long)watch->shown);
     struct rpc_call *call = watch->call;
     forget(watch);
     rpc_call_fail(call, status, &problem);
+}
+
+/* False when its token does not allow it any more: then it has ended and is gone. */
+static bool may_go_on(struct watch *watch)
+{
+    struct problem problem = { 0 };
+    const struct access *access = watch->list->access;
+    enum status status =
+        access == NULL ? STATUS_OK : access_still_allows(access, &watch->call->caller, &problem);
+    if (status == STATUS_OK)
+        return true;
+    struct rpc_call *call = watch->call;
+    forget(watch);
+    rpc_call_fail(call, status, &problem);
+    return false;
 }
 
 static void on_gone(struct rpc_call *call)
@@ -76,7 +92,7 @@ static bool anybody_is_behind(const struct watch_list *list)
     return false;
 }
 
-static enum status send_batch(struct watch *watch, uint64_t count, uint64_t seen)
+static enum status send_batch(struct watch *watch, uint64_t count, uint64_t last, uint64_t seen)
 {
     struct buffer *params = &watch->list->params;
     buffer_clear(params);
@@ -85,7 +101,7 @@ static enum status send_batch(struct watch *watch, uint64_t count, uint64_t seen
     write_array(params, count);
     buffer_append(params, watch->list->items.data, watch->list->items.size);
     write_str(params, "last_id");
-    write_u64(params, seen);
+    write_u64(params, watch->call->caller.kind == CALLER_TOKEN ? last : seen);
     if (params->is_exhausted)
         return log_failure(STATUS_INTERNAL, "pack events for a watch", "size",
                            NUMBER(watch->list->items.size));
@@ -111,6 +127,8 @@ static uint64_t share(const struct watch_list *list, uint64_t whole, uint64_t le
 /* Sends one slice to one watch. The watch may be gone afterwards. */
 static void advance(struct watch *watch, struct db_txn *txn, struct budget *budget)
 {
+    if (!may_go_on(watch))
+        return;
     const struct query query = {
         .filter = &watch->filter,
         .after = watch->sent,
@@ -128,12 +146,17 @@ static void advance(struct watch *watch, struct db_txn *txn, struct budget *budg
         end(watch, status, "reading the log failed");
         return;
     }
-    status = result.count == 0 ? STATUS_OK : send_batch(watch, result.count, result.seen);
+    status =
+        result.count == 0 ? STATUS_OK : send_batch(watch, result.count, result.last, result.seen);
     if (status != STATUS_OK) {
         end(watch, status, "the client does not read fast enough");
         return;
     }
     watch->sent = result.seen;
+    if (watch->call->caller.kind != CALLER_TOKEN)
+        watch->shown = result.seen;
+    else if (result.count > 0)
+        watch->shown = result.last;
     if (rpc_call_unread(watch->call) > UNREAD_PAUSE_BYTES) {
         watch->is_paused = true;
         watch->paused_ns = clock_boottime_ns();
@@ -173,7 +196,8 @@ static void on_slow(struct ev_loop *loop, struct ev_timer *timer, int events)
     uint64_t now_ns = clock_boottime_ns();
     struct watch *watch, *next;
     DL_FOREACH_SAFE(list->watches, watch, next)
-    if (watch->is_paused && now_ns - watch->paused_ns > SLOW_SECONDS_MAX * 1000000000ull)
+    if (may_go_on(watch) && watch->is_paused &&
+        now_ns - watch->paused_ns > SLOW_SECONDS_MAX * 1000000000ull)
         end(watch, STATUS_RESOURCE_EXHAUSTED, "the client does not read fast enough");
 }
 
@@ -185,10 +209,12 @@ void watch_list_wake(struct watch_list *list)
     }
 }
 
-void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event_store *store)
+void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event_store *store,
+                     const struct access *access)
 {
     *list = (struct watch_list){
         .store = store,
+        .access = access,
         .loop = loop,
         .items = { .limit = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES },
         .params = { .limit = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES / 2 },
@@ -221,6 +247,9 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
     if (list->count >= WATCHES_MAX)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
                            "there are %d watches already", WATCHES_MAX);
+    if (after > list->store->committed_id && call->caller.kind == CALLER_TOKEN)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
+                           "is beyond the end of the log: was it restored from a backup?");
     if (after > list->store->committed_id)
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
                            "the log ends at %llu: was it restored from a backup?",
@@ -231,7 +260,7 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
     watch->list = list;
     watch->call = call;
     watch->filter = *filter;
-    watch->sent = after;
+    watch->sent = watch->shown = after;
     call->user = watch;
     call->on_gone = on_gone;
     rpc_call_defer(call);

@@ -3,6 +3,7 @@
 
 #include <ev.h>
 
+#include "common/access/access.h"
 #include "common/rpc/server.h"
 #include "eventd/event_store.h"
 #include "eventd/query.h"
@@ -14,15 +15,17 @@
 struct watch;
 struct watch_list {
     struct event_store *store;
+    const struct access *access; /* looks at the tokens of watches again; may be NULL */
     struct ev_loop *loop;
     struct ev_timer slice; /* runs in each turn while somebody is behind */
-    struct ev_timer slow;  /* looks for clients that do not read */
+    struct ev_timer slow;  /* looks for clients that do not read, and for tokens that are void */
     struct watch *watches;
     size_t count;
     struct buffer items, params;
 };
 
-void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event_store *store);
+void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event_store *store,
+                     const struct access *access);
 /* Ends every watch: `unavailable`, the daemon stops. */
 void watch_list_close(struct watch_list *list);
 

@@ -17,7 +17,7 @@
 #include "soloctl/commands.h"
 #include "soloctl/text.h"
 
-static const char *const peers[] = { "deployd", "eventd", "solod" };
+static const char *const peers[] = { "deployd", "eventd", "solod", "tokend" };
 static const char *const formats[] = { "table", "wide", "json", "jsonl", "name" };
 
 const char *peer_name(enum peer peer)
@@ -49,8 +49,7 @@ static enum status choose_format(struct session *session, const char *wanted,
                        "--output: must be table, wide, json, jsonl or name, is \"%s\"", wanted);
 }
 
-/* A token is a password: a file that others can read is refused before it is read. */
-static enum status read_token(struct session *session, const char *path, struct problem *problem)
+enum status session_read_token(struct session *session, const char *path, struct problem *problem)
 {
     bool is_input = strcmp(path, "-") == 0;
     AUTO(fd_close) int fd = is_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
@@ -97,8 +96,12 @@ enum status session_open(struct session *session, const struct arguments *argume
         uuid_parse(value[FLAG_request_id], &session->request_id) != STATUS_OK)
         return problem_set(problem, STATUS_USAGE, "", "--request-id: must be a UUIDv7, is \"%s\"",
                            value[FLAG_request_id]);
-    return value[FLAG_token_file] == NULL ? STATUS_OK
-                                          : read_token(session, value[FLAG_token_file], problem);
+    const char *token_file = value[FLAG_token_file];
+    if (token_file == NULL)
+        token_file = getenv("SOLO_TOKEN_FILE");
+    return token_file == NULL || token_file[0] == '\0'
+               ? STATUS_OK
+               : session_read_token(session, token_file, problem);
 }
 
 void session_close(struct session *session)
@@ -213,7 +216,10 @@ static void print_advice(const struct session *session, enum status status,
                         "with --run\n");
         break;
     case STATUS_UNAUTHENTICATED:
-        fprintf(stderr, "  name a file that holds a token with --token-file\n");
+        fprintf(stderr, session->token[0] == '\0'
+                            ? "  name a file that holds a token with --token-file\n"
+                            : "  ask who granted the token for a new one, or leave --token-file "
+                              "(SOLO_TOKEN_FILE) out\n");
         break;
     case STATUS_NOT_FOUND:
         if (strstr(session->command->operands, "TENANT/NAME") != NULL ||

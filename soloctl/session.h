@@ -9,7 +9,7 @@
 /* What one run of soloctl has in hand: where this Solo is, as whom and how to speak, and a
  * connection to each daemon that was asked so far. */
 enum format { FORMAT_TABLE, FORMAT_WIDE, FORMAT_JSON, FORMAT_JSONL, FORMAT_NAME };
-enum peer { PEER_DEPLOYD, PEER_EVENTD, PEER_SOLOD, PEERS };
+enum peer { PEER_DEPLOYD, PEER_EVENTD, PEER_SOLOD, PEER_TOKEND, PEERS };
 
 enum {
     READ_TIMEOUT_MS = 30 * 1000,        /* of a question, a daemon's restart included */
@@ -36,6 +36,10 @@ struct session {
 enum status session_open(struct session *session, const struct arguments *arguments,
                          struct problem *problem);
 void session_close(struct session *session);
+
+/* Reads the token that the session acts with, from a file or, with "-", standard input. A file that
+ * others can read is refused before it is read. */
+enum status session_read_token(struct session *session, const char *path, struct problem *problem);
 
 const char *peer_name(enum peer peer);
 

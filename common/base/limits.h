@@ -39,6 +39,7 @@ enum {
     TOKEN_LIST_MAX = 1000,
     TOKEN_AFTER_BYTES_MAX = 96,
     TOKEN_USES_REPORTED_MAX = 256, /* by one token.report_use */
+    TOKEN_USES_MAX = 4096,         /* counted by one verifier between two reports */
     OUTBOX_ROWS_MAX = 64 * 1024,   /* past it grants are refused, and sweeps wait */
 
     /* specs */

@@ -53,9 +53,13 @@ static enum status take_own_key(struct rpc_call *call, struct span key, struct s
         return refuse(call, field, "given twice");
     struct reader value = reader_of(object);
     struct span text;
-    if (reader_str(&value, &text) != STATUS_OK || text.size > TOKEN_BYTES_MAX)
-        return refuse(call, field, is_token ? "must be a token's text" : "must be a UUID's text");
+    bool is_text = reader_str(&value, &text) == STATUS_OK && text.size <= TOKEN_BYTES_MAX;
+    if (!is_text && !is_token)
+        return refuse(call, field, "must be a UUID's text");
     if (is_token) {
+        /* What cannot be a token is refused like every other that is none. */
+        if (!is_text)
+            text = span_of_text("?");
         params->token = text;
         params->has_token = true;
     } else {
@@ -182,6 +186,8 @@ static enum status check(struct rpc_call *call, const struct message *message, v
     TRY(server->service->authorise(server->service->access, call, params.token));
     TRY(read_request_id(call, &params));
     TRY(fields_decode(call->method->request, params.map, call->arena, request, &call->problem));
+    if (server->service->narrow != NULL)
+        TRY(server->service->narrow(server->service->access, call, request));
     if (call->method->flags & METHOD_MUTATES)
         TRY(hash_body(call, request));
     if (call->method->flags & METHOD_WRITES)

@@ -20,6 +20,7 @@
  * Everything is bounded (common/base/limits.h); a connection that breaks the protocol gets an error
  * with msgid 0 where that is possible and is closed. */
 
+/* Who shows a token with the permission `admin` is an operator. */
 enum caller_kind { CALLER_NOBODY, CALLER_OPERATOR, CALLER_DAEMON, CALLER_TOKEN };
 
 struct caller {
@@ -29,7 +30,8 @@ struct caller {
     char daemon[16];                 /* "deployd", for CALLER_DAEMON */
     char tenant[NAME_BYTES_MAX + 1]; /* for CALLER_TOKEN: the one whose things it may touch */
     uint32_t permissions;            /* for CALLER_TOKEN: see permission_bit */
-    char accessor[32];               /* for CALLER_TOKEN */
+    char accessor[32];               /* of the token that was sent; "" without one */
+    struct hash token;               /* SHA-256 of that token's text, to look at it again */
 };
 
 /* One call, from its request until its answer. Belongs to the server; a deferred call stays valid
@@ -65,8 +67,11 @@ struct rpc_service {
     const struct rpc_route *routes; /* ended by a NULL method */
     void *context;
     /* Who is calling, and may they? Fills call->caller or refuses; runs for every request. `token`
-     * is what was sent, empty if none. */
+     * is what was sent; its data is NULL when nothing was. */
     enum status (*authorise)(void *access, struct rpc_call *call, struct span token);
+    /* Whose things does the request name? Runs when its fields have been read; refuses, or narrows
+     * `request` to what the caller may ask about. May be NULL. */
+    enum status (*narrow)(void *access, struct rpc_call *call, void *request);
     void *access;
     /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
      * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing

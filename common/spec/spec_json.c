@@ -102,6 +102,21 @@ enum status spec_from_json(struct span text, struct buffer *map, struct problem 
     return pack_spec(json, map, problem);
 }
 
+enum status object_from_json(struct span text, struct buffer *map, struct problem *problem)
+{
+    json_error_t error;
+    AUTO(json_free)
+    json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
+    if (json == NULL)
+        return refuse_json(&error, (struct json_position){ 1, 1 }, problem);
+    if (!json_is_object(json))
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "must be a JSON object");
+    TRY(pack(json, 1, map, problem));
+    return map->is_exhausted ? problem_set(problem, STATUS_INVALID_ARGUMENT, "",
+                                           "must be at most %zu bytes", map->limit)
+                             : STATUS_OK;
+}
+
 static bool is_blank(uint8_t byte)
 {
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';

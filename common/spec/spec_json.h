@@ -10,6 +10,9 @@
  */
 enum status spec_from_json(struct span text, struct buffer *map, struct problem *problem);
 
+/* Any JSON object as a packed map, at most map->limit bytes. */
+enum status object_from_json(struct span text, struct buffer *map, struct problem *problem);
+
 /* One object, an array of objects, or one object per line. Calls `take` with each as a packed map
  * and its place ("[3]", "line 7") until it fails. */
 enum status specs_from_json(struct span text,

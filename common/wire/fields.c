@@ -324,6 +324,18 @@ enum status fields_decode(const struct field_table *table, struct span map, stru
     return STATUS_OK;
 }
 
+const char **fields_text(const struct field_table *table, void *decoded, const char *name)
+{
+    struct places places;
+    places_of(table, &places);
+    for (size_t i = 0; i < table->count; i++) {
+        enum field_kind kind = table->fields[i].kind;
+        if ((kind == FIELD_name || kind == FIELD_str) && strcmp(table->fields[i].name, name) == 0)
+            return (const char **)((char *)decoded + places.offsets[i]);
+    }
+    return NULL;
+}
+
 /* ---- encoding ---- */
 
 static bool is_zero(enum field_kind kind, const void *member)

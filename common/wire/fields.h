@@ -70,6 +70,10 @@ const char *field_kind_name(enum field_kind kind);
 enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
                           void *out, struct problem *problem);
 
+/* The member of a decoded struct that a field of kind `name` or `str` is read into; NULL when the
+ * table has no such field. */
+const char **fields_text(const struct field_table *table, void *decoded, const char *name);
+
 /* Writes the struct as a map, keys in the table's order. Check buffer->is_exhausted at the end. */
 void fields_encode(const struct field_table *table, const void *in, struct buffer *buffer);
 

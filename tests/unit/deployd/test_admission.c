@@ -82,8 +82,8 @@ Test(admission, a_token_deploys_for_its_own_tenant_only)
     cr_assert_eq(decode(&caller, "{\"tenant\": \"acme\", \"name\": \"a\", \"argv\": [\"x\"]}"),
                  STATUS_OK);
     cr_assert_eq(decode(&caller, "{\"tenant\": \"beta\", \"name\": \"a\", \"argv\": [\"x\"]}"),
-                 STATUS_PERMISSION_DENIED);
-    cr_assert_str_eq(problem.field, "tenant");
+                 STATUS_UNAUTHENTICATED);
+    cr_assert_str_eq(problem.field, "token");
 }
 
 Test(admission, finds_programs_in_the_path_of_the_spec)

@@ -90,7 +90,7 @@ Test(appending, a_token_writes_for_its_own_tenant_only)
     cr_assert_eq(heads_find(&txn, HEAD_OF_TENANT, "acme", &head), STATUS_OK);
     cr_expect_eq(head, id);
     expect_refused(call_of_token("acme"), request_of("app.x", "beta", "", nothing),
-                   STATUS_PERMISSION_DENIED, "tenant");
+                   STATUS_UNAUTHENTICATED, "token");
 }
 
 Test(appending, subjects_of_others_are_refused)

@@ -29,6 +29,7 @@ struct client {
 };
 
 static struct client clients[40];
+static const struct access no_access;
 static struct watch_list list;
 static struct ev_loop *loop;
 
@@ -38,6 +39,26 @@ static struct client *client_of(const struct rpc_call *call)
         if (&clients[i].call == call)
             return &clients[i];
     abort();
+}
+
+/* What common/access says of a token. */
+static enum status token_verdict;
+
+enum status access_still_allows(const struct access *access, const struct caller *caller,
+                                struct problem *problem)
+{
+    (void)access;
+    bool is_token = caller->kind == CALLER_TOKEN;
+    return is_token && token_verdict != STATUS_OK
+               ? problem_set(problem, token_verdict, "token", "is void; resume after a new one")
+               : STATUS_OK;
+}
+
+enum status access_check_tenant(const struct caller *caller, const char *tenant,
+                                struct problem *problem)
+{
+    (void)caller, (void)tenant, (void)problem;
+    return STATUS_OK;
 }
 
 void rpc_call_defer(struct rpc_call *call)
@@ -104,7 +125,7 @@ static void setup(void)
     fixture_open();
     memset(clients, 0, sizeof clients);
     loop = ev_loop_new(EVFLAG_AUTO);
-    watch_list_open(&list, loop, &store);
+    watch_list_open(&list, loop, &store, &no_access);
 }
 
 static void teardown(void)
@@ -315,4 +336,50 @@ Test(watch, there_is_a_most)
                  STATUS_RESOURCE_EXHAUSTED);
     cr_expect_neq(clients[1].call.problem.message[0], '\0');
     list.count = 1;
+}
+
+/* --- tokens --- */
+
+Test(watch, it_ends_when_its_token_is_void)
+{
+    clients[0].call.caller.kind = CALLER_TOKEN;
+    begin(&clients[0], "", "acme", 0);
+    append_events(2, "app.x", "acme");
+    run_turns();
+    expect_ids(&clients[0], 1, 2);
+    token_verdict = STATUS_UNAUTHENTICATED;
+    append_events(1, "app.x", "acme");
+    run_turns();
+    cr_expect_eq(clients[0].count, 2, "not one event more");
+    cr_expect(clients[0].has_ended);
+    cr_expect_eq(clients[0].ended_with, STATUS_UNAUTHENTICATED);
+    cr_expect_eq(list.count, 0);
+}
+
+Test(watch, it_ends_when_its_token_is_void_and_nothing_happens)
+{
+    clients[0].call.caller.kind = CALLER_TOKEN;
+    begin(&clients[0], "", "acme", 0);
+    begin(&clients[1], "", "", 0);
+    token_verdict = STATUS_UNAUTHENTICATED;
+    while (!clients[0].has_ended)
+        ev_run(loop, EVRUN_ONCE);
+    cr_expect_eq(clients[0].ended_with, STATUS_UNAUTHENTICATED);
+    cr_expect_not(clients[1].has_ended, "who came without a token stays");
+}
+
+Test(watch, a_token_learns_the_numbers_of_its_own_events_only)
+{
+    clients[0].call.caller.kind = CALLER_TOKEN;
+    begin(&clients[0], "", "acme", 0);
+    begin(&clients[1], "", "acme", 0);
+    append_events(1, "app.x", "acme");
+    append_events(5, "app.x", "beta");
+    run_turns();
+    cr_expect_eq(clients[0].count, 1);
+    cr_expect_eq(clients[0].last_id, 1);
+    cr_expect_eq(clients[1].last_id, 6);
+    append_events(1, "app.x", "acme");
+    run_turns();
+    cr_expect_eq(clients[0].ids[1], 7);
 }

@@ -39,7 +39,10 @@ static enum status ask(struct access *access, enum caller_kind kind, uid_t uid,
     static struct method method = { .name = "test.method" };
     method.permission = permission;
     *call = (struct rpc_call){ .method = &method, .caller = { .kind = kind, .uid = uid } };
-    return access_authorise(access, call, span_of_text(token));
+    struct span sent = { 0 }; /* "" stands for no token at all */
+    if (token[0] != '\0')
+        sent = span_of_text(token);
+    return access_authorise(access, call, sent);
 }
 
 Test(access, root_and_our_own_uid_are_operators)
@@ -110,7 +113,125 @@ Test(access, a_token_that_is_sent_decides_alone)
     cr_expect_eq(ask(&access, CALLER_DAEMON, 0, PERMISSION_READ, "solo_x", &call),
                  STATUS_UNAUTHENTICATED);
     cr_expect_eq(ask(&access, CALLER_NOBODY, STRANGER, PERMISSION_EVERYBODY, "solo_x", &call),
-                 STATUS_OK);
+                 STATUS_UNAUTHENTICATED, "also where none is needed");
+}
+
+/* ---- tokens ---- */
+
+static enum status verdict;
+static uint32_t allowed;
+
+static enum status fake_verify(void *context, struct span text, struct caller *caller)
+{
+    (void)context, (void)text;
+    strcpy(caller->accessor, "tok_x");
+    if (verdict != STATUS_OK)
+        return verdict;
+    strcpy(caller->tenant, "acme");
+    caller->permissions = allowed;
+    caller->token = hash_of(text);
+    return STATUS_OK;
+}
+
+static enum status fake_verify_again(void *context, const struct caller *caller)
+{
+    (void)context, (void)caller;
+    return verdict;
+}
+
+static const struct token_verifier fake = { fake_verify, fake_verify_again, NULL };
+static struct token_uses uses;
+
+static struct access access_with_tokens(enum status status, uint32_t permissions)
+{
+    struct access access = access_with("token");
+    verdict = status;
+    allowed = permissions;
+    access.tokens = &fake;
+    access.uses = &uses;
+    return access;
+}
+
+Test(access, a_token_allows_what_it_names_and_nothing_else)
+{
+    struct rpc_call call;
+    for (unsigned has = PERMISSION_ANY_TOKEN + 1; has < PERMISSION_COUNT; has++) {
+        struct access access = access_with_tokens(STATUS_OK, permission_bit(has));
+        for (unsigned wanted = 0; wanted < PERMISSION_COUNT; wanted++) {
+            bool is_allowed = wanted == has || wanted == PERMISSION_EVERYBODY ||
+                              wanted == PERMISSION_ANY_TOKEN ||
+                              (has == PERMISSION_ADMIN && wanted != PERMISSION_DAEMON);
+            /* a token decides alone, so the daemon that sends it is no daemon */
+            cr_expect_eq(ask(&access, CALLER_DAEMON, 0, wanted, "t", &call),
+                         is_allowed ? STATUS_OK : STATUS_PERMISSION_DENIED, "%s for %s",
+                         permission_name(has), permission_name(wanted));
+            cr_expect_eq(call.caller.kind,
+                         has == PERMISSION_ADMIN ? CALLER_OPERATOR : CALLER_TOKEN);
+        }
+    }
+}
+
+Test(access, uses_and_refusals_are_counted)
+{
+    struct access access = access_with_tokens(STATUS_OK, permission_bit(PERMISSION_READ));
+    struct rpc_call call;
+    size_t at = 0;
+    ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call);
+    ask(&access, CALLER_NOBODY, 0, PERMISSION_KILL, "t", &call);
+    verdict = STATUS_UNAUTHENTICATED;
+    ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call);
+    const struct token_use_count *use = token_uses_next(&uses, &at);
+    cr_assert_not_null(use);
+    cr_expect_str_eq(use->accessor, "tok_x");
+    cr_expect_gt(use->minute, 0);
+    cr_expect_eq(use->denied, 2);
+}
+
+Test(access, bad_tokens_get_one_answer_and_a_damaged_store_another)
+{
+    struct access access = access_with_tokens(STATUS_UNAUTHENTICATED, 0);
+    struct rpc_call call, foreign;
+    cr_expect_eq(ask(&access, CALLER_NOBODY, 0, PERMISSION_EVERYBODY, "t", &call),
+                 STATUS_UNAUTHENTICATED);
+    cr_expect_eq(call.caller.kind, CALLER_NOBODY);
+    foreign.caller = (struct caller){ .kind = CALLER_TOKEN, .tenant = "beta" };
+    cr_expect_eq(access_check_tenant(&foreign.caller, "acme", &foreign.problem),
+                 STATUS_UNAUTHENTICATED);
+    cr_expect_str_eq(foreign.problem.message, call.problem.message);
+    cr_expect_str_eq(foreign.problem.field, call.problem.field);
+    verdict = STATUS_DATA_LOSS;
+    cr_expect_eq(ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call), STATUS_DATA_LOSS);
+}
+
+Test(access, a_request_is_narrowed_to_the_tenant_of_its_token)
+{
+    struct rpc_call call = {
+        .method = &method_event_query,
+        .caller = { .kind = CALLER_TOKEN, .tenant = "acme" },
+    };
+    struct access access = access_with_tokens(STATUS_OK, 0);
+    struct event_query_request request = { .tenant = "", .type = "", .subject = "" };
+    cr_expect_eq(access_narrow(&access, &call, &request), STATUS_OK);
+    cr_expect_str_eq(request.tenant, "acme");
+    request.tenant = "beta";
+    cr_expect_eq(access_narrow(&access, &call, &request), STATUS_UNAUTHENTICATED);
+    call.caller.kind = CALLER_OPERATOR;
+    cr_expect_eq(access_narrow(&access, &call, &request), STATUS_OK);
+    cr_expect_str_eq(request.tenant, "beta");
+}
+
+Test(access, what_lasts_ends_with_its_token)
+{
+    struct access access = access_with_tokens(STATUS_OK, permission_bit(PERMISSION_READ));
+    struct rpc_call call;
+    struct problem problem = { 0 };
+    ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call);
+    cr_expect_eq(access_still_allows(&access, &call.caller, &problem), STATUS_OK);
+    verdict = STATUS_UNAUTHENTICATED;
+    cr_expect_eq(access_still_allows(&access, &call.caller, &problem), STATUS_UNAUTHENTICATED);
+    cr_expect_eq(
+        access_still_allows(&access, &(struct caller){ .kind = CALLER_OPERATOR }, &problem),
+        STATUS_OK, "who came without a token needs none");
 }
 
 /* ---- over a socket ---- */

@@ -1,0 +1,297 @@
+/* The commands about tokens that are there. No command shows a token: nobody holds it but who was
+ * given it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/spec/spec_json.h"
+#include "common/wire/reader.h"
+#include "soloctl/commands.h"
+#include "soloctl/output.h"
+#include "soloctl/text.h"
+#include "soloctl/token_view.h"
+
+/* -- list -- */
+
+struct token_listing {
+    struct session *session;
+    const struct arguments *arguments;
+    struct list_output list;
+    struct table *table;
+    size_t shown, soon;
+    bool found[OPERANDS_MAX];
+};
+
+static void token_listing_close(struct token_listing *listing)
+{
+    table_close(&listing->table);
+    list_close(&listing->list);
+}
+
+static bool is_named(struct token_listing *listing, const char *accessor)
+{
+    const struct arguments *arguments = listing->arguments;
+    for (size_t i = 0; i < arguments->operand_count; i++)
+        if (strcmp(arguments->operands[i], accessor) == 0)
+            return listing->found[i] = true;
+    return arguments->operand_count == 0;
+}
+
+static void take(struct token_listing *listing, const struct token_item *token, uint64_t now_ns)
+{
+    if (!is_named(listing, token->accessor))
+        return;
+    listing->shown++;
+    listing->soon += strcmp(token_state(token, now_ns), "expires soon") == 0;
+    if (!session_is_for_programs(listing->session)) {
+        token_table_row(listing->table, token, now_ns);
+        return;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    token_item_build(token, now_ns, &item);
+    list_add(&listing->list, &item, token->accessor);
+}
+
+static enum status take_page(struct token_listing *listing, const struct token_list_reply *reply,
+                             struct problem *problem)
+{
+    struct reader reader = reader_of(reply->tokens);
+    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
+    uint32_t count = 0;
+    if (reply->tokens.size > 0)
+        TRY(reader_array(&reader, &count));
+    for (; count > 0; count--) {
+        struct span map;
+        struct token_item token = { 0 };
+        TRY(reader_any(&reader, &map));
+        TRY(fields_decode(&record_token_item, map, &arena, &token, problem));
+        take(listing, &token, reply->now_ns);
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+static enum status load(struct token_listing *listing, struct problem *problem)
+{
+    struct session *session = listing->session;
+    char after[TOKEN_AFTER_BYTES_MAX + 1] = "";
+    do {
+        const struct token_list_request request = { .tenant = session->tenant,
+                                                    .after = after,
+                                                    .limit = TOKEN_LIST_MAX };
+        struct token_list_reply reply = { 0 };
+        TRY(session_call(session, PEER_TOKEND, &method_token_list, &request, READ_TIMEOUT_MS,
+                         &reply, problem));
+        TRY(take_page(listing, &reply, problem));
+        snprintf(after, sizeof after, "%s", reply.next);
+    } while (after[0] != '\0');
+    for (size_t i = 0; i < listing->arguments->operand_count; i++)
+        if (!listing->found[i])
+            return problem_set(problem, STATUS_NOT_FOUND, "", "%s: there is no such token",
+                               listing->arguments->operands[i]);
+    return STATUS_OK;
+}
+
+int command_get_tokens(struct session *session, const struct arguments *arguments)
+{
+    AUTO(token_listing_close)
+    struct token_listing listing = { .session = session, .arguments = arguments };
+    struct problem problem = { 0 };
+    enum status status = list_begin(&listing.list, session->format, "tokens", &problem);
+    if (status == STATUS_OK && !session_is_for_programs(session))
+        status = table_open(&listing.table, token_columns, token_column_count,
+                            session->format == FORMAT_WIDE);
+    if (status == STATUS_OK)
+        status = load(&listing, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    list_end(&listing.list);
+    if (session_is_for_programs(session))
+        return 0;
+    if (listing.shown == 0)
+        fprintf(stderr, "no tokens\n");
+    else if (table_print(listing.table, stdout) != STATUS_OK)
+        return session_fail(session, "", STATUS_RESOURCE_EXHAUSTED, &problem);
+    if (listing.soon > 0)
+        fprintf(stderr, "%zu expire within 7 days: soloctl token renew ACCESSOR\n", listing.soon);
+    return 0;
+}
+
+/* -- one -- */
+
+static void print_page(const struct token_item *token, uint64_t now_ns)
+{
+    char text[PERMISSIONS_TEXT_BYTES], expiry[EXPIRY_TEXT_BYTES], time[TIME_TEXT_BYTES];
+    printf("%-13s%s\n%-13s%s\n%-13s%s\n%-13s%s\n", "Accessor", token->accessor, "Tenant",
+           token->tenant, "State", token_state(token, now_ns), "Permissions",
+           permissions_text(text, token->permissions));
+    printf("%-13s%s\n", "Granted", time_text(time, token->granted_ns));
+    printf("%-13s%s", "Expires", expiry_text(expiry, token->expires_ns, now_ns));
+    if (token->expires_ns != 0)
+        printf(" (%s)", time_text(time, token->expires_ns));
+    printf("\n");
+    if (token->renewed_ns != 0)
+        printf("%-13s%s\n", "Renewed", time_text(time, token->renewed_ns));
+    printf("%-13s%s\n", "Last used",
+           token->last_used_ns == 0 ? "never, as far as is known"
+                                    : time_text(time, token->last_used_ns));
+    if (token->parent[0] != '\0')
+        printf("%-13s%s (depth %" PRIu64 ")\n", "Parent", token->parent, token->depth);
+    AUTO(buffer_close) struct buffer json = { .limit = 8 * (size_t)TOKEN_METADATA_BYTES_MAX };
+    if (token->metadata.size > 0 && json_from_wire(token->metadata, &json) == STATUS_OK) {
+        printf("%-13s", "Metadata");
+        text_print_span(stdout, buffer_span(&json), false);
+        printf("\n");
+    }
+}
+
+/* The accessor that was named, or "" for the token that the session acts with. */
+static enum status named_or_own(const struct session *session, const struct arguments *arguments,
+                                const char **accessor, struct problem *problem)
+{
+    *accessor = arguments->operand_count > 0 ? arguments->operands[0] : "";
+    if ((*accessor)[0] != '\0' || session->token[0] != '\0')
+        return STATUS_OK;
+    return problem_set(problem, STATUS_USAGE, "", "needs ACCESSOR, or a token by --token-file");
+}
+
+int command_token_describe(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct token_describe_request request = { 0 };
+    struct token_describe_reply reply = { 0 };
+    struct token_item token = { 0 };
+    enum status status = named_or_own(session, arguments, &request.accessor, &problem);
+    if (status == STATUS_OK)
+        status = session_call(session, PEER_TOKEND, &method_token_describe, &request,
+                              READ_TIMEOUT_MS, &reply, &problem);
+    if (status == STATUS_OK)
+        status = fields_decode(&record_token_item, reply.token, &session->arena, &token, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, request.accessor, status, &problem);
+    if (!session_is_for_programs(session)) {
+        print_page(&token, reply.now_ns);
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "token");
+    token_item_build(&token, reply.now_ns, &item);
+    document_print(session->format, &item, token.accessor);
+    return 0;
+}
+
+int command_token_renew(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct token_renew_request request = { .accessor = arguments->operands[0] };
+    struct token_renew_reply reply = { 0 };
+    char time[TIME_TEXT_BYTES];
+    enum status status = arguments_duration(arguments, FLAG_ttl, 0, &request.ttl_ms, &problem);
+    if (status == STATUS_OK)
+        status = session_call(session, PEER_TOKEND, &method_token_renew, &request, READ_TIMEOUT_MS,
+                              &reply, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, request.accessor, status, &problem);
+    if (!session_is_for_programs(session)) {
+        printf("%s renewed: %s%s\n", request.accessor,
+               reply.expires_ns == 0 ? "never expires" : "expires ",
+               reply.expires_ns == 0 ? "" : time_text(time, reply.expires_ns));
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "token_renewal");
+    item_text(&item, "accessor", request.accessor);
+    item_time(&item, "expires_at", reply.expires_ns);
+    document_print(session->format, &item, request.accessor);
+    return 0;
+}
+
+int command_token_revoke(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct token_revoke_request request = { 0 };
+    struct token_revoke_reply reply = { 0 };
+    enum status status = named_or_own(session, arguments, &request.accessor, &problem);
+    if (status == STATUS_OK)
+        status = session_call(session, PEER_TOKEND, &method_token_revoke, &request, READ_TIMEOUT_MS,
+                              &reply, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, request.accessor, status, &problem);
+    const char *name = request.accessor[0] == '\0' ? "the token" : request.accessor;
+    if (!session_is_for_programs(session)) {
+        printf("%s revoked", name);
+        if (reply.revoked > 1)
+            printf(", and %" PRIu64 " attenuated from it", reply.revoked - 1);
+        printf("\n");
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "token_revocation");
+    item_text_or_null(&item, "accessor", request.accessor);
+    item_number(&item, "revoked", reply.revoked);
+    document_print(session->format, &item, name);
+    return 0;
+}
+
+/* -- verify -- */
+
+int command_token_verify(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    struct token_check_request request = { .permission = arguments->value[FLAG_permission] };
+    struct token_check_reply reply = { 0 };
+    char text[PERMISSIONS_TEXT_BYTES];
+    enum status status = STATUS_OK;
+    if (request.permission == NULL)
+        status = problem_set(&problem, STATUS_USAGE, "", "needs --permission");
+    else if (permission_parse(request.permission) == PERMISSION_COUNT)
+        status = problem_set(&problem, STATUS_USAGE, "",
+                             "--permission: there is none called \"%s\"", request.permission);
+    else if (session->token[0] == '\0')
+        status = session_read_token(session, "-", &problem);
+    if (status == STATUS_OK)
+        status = session_call(session, PEER_DEPLOYD, &method_token_check, &request, READ_TIMEOUT_MS,
+                              &reply, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    permissions_text(text, reply.permissions);
+    if (!session_is_for_programs(session)) {
+        printf("valid: %s of tenant %s allows %s\n", reply.accessor, reply.tenant, text);
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "token_check");
+    item_text(&item, "accessor", reply.accessor);
+    item_text(&item, "tenant", reply.tenant);
+    item_text(&item, "permission", request.permission);
+    item_bool(&item, "valid", true);
+    document_print(session->format, &item, reply.accessor);
+    return 0;
+}
+
+int command_token_trust_clock(struct session *session, const struct arguments *arguments)
+{
+    struct problem problem = { 0 };
+    const struct token_trust_clock_request request = {};
+    struct token_trust_clock_reply reply = { 0 };
+    char time[TIME_TEXT_BYTES];
+    (void)arguments;
+    enum status status = session_call(session, PEER_TOKEND, &method_token_trust_clock, &request,
+                                      READ_TIMEOUT_MS, &reply, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    if (!session_is_for_programs(session)) {
+        printf("tokens expire by %s%s\n", time_text(time, reply.now_ns),
+               reply.was_suspect ? "" : ", as before: the clock was not suspect");
+        return 0;
+    }
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_text(&item, "kind", "token_clock");
+    item_time(&item, "now", reply.now_ns);
+    item_bool(&item, "was_suspect", reply.was_suspect);
+    document_print(session->format, &item, "trusted");
+    return 0;
+}
