@@ -66,7 +66,7 @@ enum {
     DRAIN_CALLS_MAX = 16,          /* callers that wait for the shutdown */
     WAITS_MAX = 4096,              /* callers of service.wait */
     LOG_STREAMS_MAX = 64,          /* callers of service.logs */
-    LOG_SEARCH_MAX = 4096,         /* records that deployd looks at, each hashed, for one question */
+    LOG_SEARCH_MAX = 4096, /* records that deployd looks at, each hashed, for one question */
     LOG_SEARCH_BYTES_MAX = 16 * 1024 * 1024,
     RUN_SEARCH_MAX = 100000, /* the same for its own run: small ones, and only at the start */
     KILLS_KEPT = 64,         /* of services that a supervisor holds no longer */
