@@ -58,7 +58,7 @@ Test(complete, commands_word_by_word)
 {
     expect("ap", "apply\n");
     expect("daemon ", "list\nrestart\n");
-    expect("get t", "tenants\n");
+    expect("get t", "tokens\ntenants\n");
     expect("daemon nonsense ", "");
 }
 
