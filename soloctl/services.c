@@ -1,9 +1,12 @@
 /* kill, restart and wait: one service, one call each. */
+#include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <unistd.h>
 
 #include "common/api/api.h"
 #include "common/base/auto.h"
@@ -118,23 +121,53 @@ static int wait_for_service(struct session *session, const struct arguments *arg
     return 0;
 }
 
-/* While there is no socket, sleeps until something happens in the run directory; returns what is
- * left of `timeout_ms`. The client alone would do, but after a while it asks once a second only. */
+/* Watches `dir`, or the nearest folder above it that exists; false when nothing can be watched. */
+static bool watch_nearest(int fd, const char *dir)
+{
+    for (;;) {
+        char path[PATH_TEXT_BYTES_MAX], below[PATH_TEXT_BYTES_MAX] = "";
+        snprintf(path, sizeof path, "%s", dir);
+        while (inotify_add_watch(fd, path, IN_CREATE | IN_MOVED_TO) < 0) {
+            if (errno != ENOENT || strcmp(path, ".") == 0)
+                return false;
+            memcpy(below, path, sizeof below);
+            const char *parent = dirname(path);
+            memmove(path, parent, strlen(parent) + 1);
+        }
+        /* What was made before its parent was watched is told by nobody. */
+        if (below[0] == '\0' || access(below, F_OK) != 0)
+            return true;
+    }
+}
+
+static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
+{
+    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
+    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 0;
+}
+
+/* While there is no socket, sleeps until something happens in the run directory, or, while there is
+ * none, in the nearest folder above it; returns what is left of `timeout_ms`. The client alone
+ * would do, but after a while it asks once a second only. */
 static uint64_t wait_for_run_directory(const struct session *session, uint64_t timeout_ms)
 {
     char path[PATH_TEXT_BYTES_MAX];
-    AUTO(fd_close) int probe = -1;
-    AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
-    /* Watched first, asked second: a socket made in between is seen by one of the two. One that is
-     * there and refuses may be about to listen, which no file tells. */
-    if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK || fd < 0 ||
-        inotify_add_watch(fd, session->run_dir, IN_CREATE | IN_MOVED_TO) < 0 ||
-        unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
+    uint64_t began_ns = clock_boottime_ns(), left_ms = timeout_ms;
+    if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK)
         return timeout_ms;
-    uint64_t began_ns = clock_boottime_ns();
-    poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)timeout_ms);
-    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
-    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 1;
+    while (left_ms > 0) {
+        AUTO(fd_close) int probe = -1;
+        /* A new one each time: what it has told and what it watched are of the past. */
+        AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
+        /* Watched first, asked second: a socket made in between is seen by one of the two. One
+         * that is there and refuses may be about to listen, which no file tells. */
+        if (fd < 0 || !watch_nearest(fd, session->run_dir) ||
+            unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
+            break;
+        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)left_ms);
+        left_ms = left_of(timeout_ms, began_ns);
+    }
+    return left_ms > 0 ? left_ms : 1;
 }
 
 /* Solo may not even have made its sockets yet: the client connects as soon as it has. */

@@ -187,6 +187,30 @@ Test(command_line, the_log_is_read_without_daemons_too)
     expect_exit(&result, 0);
 }
 
+/* It sleeps until the folder is made, and does not look now and then. */
+Test(command_line, wait_ready_sleeps_while_there_is_no_run_folder)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char soloctl[4200], output[4200], run[4200];
+    testbed_open(&bed, 0);
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    snprintf(output, sizeof output, "%s/waiting", bed.dir);
+    snprintf(run, sizeof run, "%s/deeper/run/", bed.dir);
+    snprintf(bed.run, sizeof bed.run, "%.250s/deeper/run", bed.dir);
+    const char *const argv[] = {
+        soloctl, "--run", run, "wait", "--ready", "--timeout", "60s", NULL
+    };
+    pid_t pid = command_start(
+        &(struct command){ .argv = argv, .environment = testbed_environment(&bed) }, output);
+    sleep_ms(2000);
+    long before = process_number(pid, "status", "voluntary_ctxt_switches");
+    sleep_ms(2500);
+    cr_assert_gt(before, 0);
+    cr_assert_eq(process_number(pid, "status", "voluntary_ctxt_switches"), before);
+    testbed_start(&bed);
+    cr_assert_eq(command_wait(pid, 10000), 0);
+}
+
 Test(command_line, status_daemons_tenants_and_version)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
