@@ -461,8 +461,11 @@ static bool run_frames(struct rpc_client *client)
 
 static void on_readable(struct rpc_client *client)
 {
-    uint8_t *room = buffer_reserve(&client->input, CLIENT_RECEIVE_BYTES);
-    ssize_t size = room == NULL ? 0 : recv(client->fd, room, CLIENT_RECEIVE_BYTES, MSG_DONTWAIT);
+    /* Nothing is kept between two messages, so most of the room would be allocated in vain. */
+    size_t wanted =
+        client->input.size == 0 ? CLIENT_RECEIVE_BYTES_FIRST : (size_t)CLIENT_RECEIVE_BYTES;
+    uint8_t *room = buffer_reserve(&client->input, wanted);
+    ssize_t size = room == NULL ? 0 : recv(client->fd, room, wanted, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
         buffer_shrink(&client->input, client->input.size);
         return;
