@@ -1,6 +1,7 @@
 /* clone3(2) where we have the few instructions that it takes (the C library has no wrapper for it),
- * because only clone3 puts a child into a cgroup at birth: moving it there afterwards costs more
- * than the start itself. Everywhere else, and where a seccomp filter forbids clone3, clone(2). */
+ * because only clone3 puts a child into a cgroup at birth (moving it there afterwards costs more
+ * than the start itself) and takes our signal handlers from it. Everywhere else, and where a
+ * seccomp filter forbids clone3, clone(2). */
 #include "tenantd/clone_vfork.h"
 
 #include <errno.h>
@@ -64,37 +65,32 @@ static long clone3_call(struct clone_args *arguments, int (*child)(void *), void
 }
 #endif
 
-pid_t clone_vfork(int (*child)(void *argument), void *argument, int cgroup, bool *is_in_cgroup,
+pid_t clone_vfork(int (*child)(void *argument), void *argument, int cgroup, struct clone_done *done,
                   int *pidfd)
 {
     int own_pidfd = -1;
     uint64_t flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0u);
-    *is_in_cgroup = cgroup >= 0;
-    if (cgroup >= 0) {
-        struct clone_args arguments = {
-            .flags = flags | CLONE_INTO_CGROUP,
-            .pidfd = (uint64_t)(uintptr_t)&own_pidfd,
-            .exit_signal = SIGCHLD,
-            .stack = (uint64_t)(uintptr_t)child_stack,
-            .stack_size = sizeof child_stack,
-            .cgroup = (uint64_t)cgroup,
-        };
-        long pid = clone3_call(&arguments, child, argument);
-        if (pid > 0) {
-            if (pidfd != NULL)
-                *pidfd = own_pidfd;
-            return (pid_t)pid;
-        }
-        /* Out of processes or memory: clone would say the same. */
-        if (pid == -EAGAIN || pid == -ENOMEM) {
-            errno = (int)-pid;
-            return -1;
-        }
-        *is_in_cgroup = false;
+    struct clone_args arguments = {
+        .flags = flags | CLONE_CLEAR_SIGHAND | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0u),
+        .pidfd = (uint64_t)(uintptr_t)&own_pidfd,
+        .exit_signal = SIGCHLD,
+        .stack = (uint64_t)(uintptr_t)child_stack,
+        .stack_size = sizeof child_stack,
+        .cgroup = cgroup >= 0 ? (uint64_t)cgroup : 0,
+    };
+    *done = (struct clone_done){ .is_in_cgroup = cgroup >= 0, .has_no_handlers = true };
+    long pid = clone3_call(&arguments, child, argument);
+    /* Out of processes or memory: clone would say the same. */
+    if (pid == -EAGAIN || pid == -ENOMEM) {
+        errno = (int)-pid;
+        return -1;
     }
-    pid_t pid =
-        clone(child, child_stack + sizeof child_stack, (int)flags | SIGCHLD, argument, &own_pidfd);
+    if (pid < 0) {
+        *done = (struct clone_done){ 0 };
+        pid = clone(child, child_stack + sizeof child_stack, (int)flags | SIGCHLD, argument,
+                    &own_pidfd);
+    }
     if (pid > 0 && pidfd != NULL)
         *pidfd = own_pidfd;
-    return pid;
+    return (pid_t)pid;
 }

@@ -52,6 +52,23 @@ bool process_read(int proc_fd, pid_t pid, struct process *process)
     return true;
 }
 
+uint64_t process_start_ticks(int proc_fd, pid_t pid, uint64_t after_ns, uint64_t before_ns)
+{
+    /* Whether this kernel's /proc counts as it should is seen at the first start. */
+    static enum { UNTRIED, AGREES, DIFFERS } clock;
+    uint64_t ns_per_tick = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    uint64_t ticks = after_ns / ns_per_tick;
+    bool is_certain = ticks == before_ns / ns_per_tick;
+    if (clock == AGREES && is_certain)
+        return ticks;
+    struct process process;
+    if (!process_read(proc_fd, pid, &process))
+        return 0;
+    if (clock == UNTRIED && is_certain)
+        clock = process.start_ticks == ticks ? AGREES : DIFFERS;
+    return process.start_ticks;
+}
+
 static int by_pid(const void *a, const void *b)
 {
     pid_t first = ((const struct process *)a)->pid, second = ((const struct process *)b)->pid;

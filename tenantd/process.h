@@ -18,6 +18,11 @@ struct process {
 /* false when it is gone. */
 bool process_read(int proc_fd, pid_t pid, struct process *process);
 
+/* When a process was started that is known to have been made between two readings of
+ * clock_boottime_ns; 0 when it is gone. Mostly that says it without a look at /proc, which is the
+ * dearest call of a start. */
+uint64_t process_start_ticks(int proc_fd, pid_t pid, uint64_t after_ns, uint64_t before_ns);
+
 /* All processes but dead ones, in the order of their pids. The caller frees `*processes`. */
 enum status processes_read(int proc_fd, struct process **processes, size_t *count);
 

@@ -61,10 +61,9 @@ static void give_back(struct service *service)
     supervisor_end_tree(service->supervisor, service);
 }
 
-static enum status started(struct service *service, pid_t pid, int pidfd)
+static enum status started(struct service *service, pid_t pid, int pidfd, uint64_t asked_ns)
 {
     struct supervisor *supervisor = service->supervisor;
-    struct process process;
     service->pid = service->session = pid;
     service->started_wall_ns = clock_wall_ns();
     service->started_boot_ns = clock_boottime_ns();
@@ -72,7 +71,7 @@ static enum status started(struct service *service, pid_t pid, int pidfd)
                             ? (uint64_t)pid
                             : (uint64_t)process_outer_pid(supervisor->site->host_proc_fd, pidfd);
     service->start_ticks =
-        process_read(supervisor->site->proc_fd, pid, &process) ? process.start_ticks : 0;
+        process_start_ticks(supervisor->site->proc_fd, pid, asked_ns, service->started_boot_ns);
     if (!supervisor_process_started(supervisor, service)) {
         give_back(service);
         return STATUS_RESOURCE_EXHAUSTED;
@@ -100,13 +99,14 @@ enum status service_process_begin(struct service *service, struct problem *probl
     random_fill(&service->nonce, sizeof service->nonce);
     const struct launch_identity identity = { service->name, service->generation, service->nonce };
     pid_t pid = 0;
+    uint64_t asked_ns = clock_boottime_ns();
     enum status status =
         launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup, &pid,
                    site->isolation == ISOLATION_NONE ? NULL : &pidfd, problem);
     close(ends[0]);
     close(ends[1]);
     if (status == STATUS_OK)
-        return started(service, pid, pidfd);
+        return started(service, pid, pidfd, asked_ns);
     capture_close(&service->capture);
     if (site->cgroup.fd >= 0)
         cgroup_service_remove(&site->cgroup, service->name);

@@ -29,8 +29,7 @@ enum {
 struct child {
     const struct spawn_request *request;
     pid_t parent;
-    bool is_in_cgroup;
-    int cgroup_procs;
+    struct clone_done done;
     volatile int error;
     const char *volatile step;
 };
@@ -50,13 +49,37 @@ UNCHECKED static void child_fail(struct child *child, const char *step)
             child_fail(child, step);                                                               \
     } while (0)
 
+/* Ours to ignore, or inherited; an exec would pass it on. Looked up once: what a supervisor ignores
+ * does not change. */
+static bool is_ignored[SIGNALS + 1];
+
+static void find_ignored(void)
+{
+    static bool is_found;
+    struct sigaction action;
+    for (int number = 1; !is_found && number <= SIGNALS; number++)
+        is_ignored[number] = sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+    is_found = true;
+}
+
 /* The mask stays full until our handlers, which would run on the shared memory, are gone. */
-UNCHECKED static void reset_signals(void)
+UNCHECKED static void reset_signals(const struct child *child)
 {
     static const uint64_t default_action[4]; /* the kernel's struct sigaction, SIG_DFL */
     for (int number = 1; number <= SIGNALS; number++)
-        if (number != SIGKILL && number != SIGSTOP)
+        if (number != SIGKILL && number != SIGSTOP &&
+            (is_ignored[number] || !child->done.has_no_handlers))
             syscall(SYS_rt_sigaction, number, default_action, NULL, sizeof(uint64_t));
+}
+
+UNCHECKED static void enter_cgroup(struct child *child)
+{
+    int cgroup = child->request->cgroup;
+    if (cgroup < 0 || child->done.is_in_cgroup)
+        return;
+    long fd = syscall(SYS_openat, cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);
+    MUST("cgroup", fd);
+    MUST("cgroup", syscall(SYS_write, fd, "0", (size_t)1));
 }
 
 UNCHECKED static void place_descriptors(struct child *child)
@@ -103,9 +126,8 @@ UNCHECKED static int child_run(void *argument)
 {
     struct child *child = argument;
     const struct spawn_request *request = child->request;
-    reset_signals();
-    if (child->cgroup_procs >= 0 && !child->is_in_cgroup)
-        MUST("cgroup", syscall(SYS_write, child->cgroup_procs, "0", (size_t)1));
+    reset_signals(child);
+    enter_cgroup(child);
     MUST("session", syscall(SYS_setsid));
     place_descriptors(child);
     set_limits(child);
@@ -134,19 +156,16 @@ enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
                   struct spawn_failure *failure)
 {
     give_up_bounding_set();
-    struct child child = { .request = request, .parent = getpid(), .cgroup_procs = -1 };
-    if (request->cgroup >= 0)
-        child.cgroup_procs = openat(request->cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    find_ignored();
+    struct child child = { .request = request, .parent = getpid() };
     int opened_pidfd = -1;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t made = clone_vfork(child_run, &child, request->cgroup, &child.is_in_cgroup,
+    pid_t made = clone_vfork(child_run, &child, request->cgroup, &child.done,
                              pidfd == NULL ? NULL : &opened_pidfd);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (child.cgroup_procs >= 0)
-        close(child.cgroup_procs);
     if (made < 0)
         return log_failure(error == EAGAIN ? STATUS_RESOURCE_EXHAUSTED : status_from_errno(error),
                            "make process", "program", request->program, "reason", strerror(error));

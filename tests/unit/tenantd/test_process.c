@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "tenantd/spawn.h"
 #include "tests/support/criterion.h"
@@ -119,4 +120,23 @@ Test(process, a_pidfd_shows_its_number)
     AUTO(fd_close) int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
     cr_assert_eq(process_outer_pid(proc_fd, pidfd), getpid());
     cr_assert_eq(process_outer_pid(proc_fd, proc_fd), 0);
+}
+
+Test(process, started_between_two_readings_when_proc_says)
+{
+    AUTO(fd_close) int proc_fd = proc_open();
+    char *const environment[] = { NULL };
+    for (int i = 0; i < 30; i++) {
+        struct process process;
+        uint64_t after_ns = clock_boottime_ns();
+        pid_t pid = start_sleeper(environment);
+        uint64_t before_ns = clock_boottime_ns();
+        cr_assert(process_read(proc_fd, pid, &process));
+        cr_assert_eq(process_start_ticks(proc_fd, pid, after_ns, before_ns), process.start_ticks);
+        /* Readings that leave it open: /proc is asked. */
+        cr_assert_eq(process_start_ticks(proc_fd, pid, after_ns - 1000000000u, before_ns),
+                     process.start_ticks);
+        end(pid);
+        cr_assert_eq(process_start_ticks(proc_fd, pid, after_ns - 1000000000u, before_ns), 0);
+    }
 }
