@@ -6,13 +6,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "tenantd/process.h"
 
-enum { CLAIM_WAIT_MS = 5000, CLAIM_TEXT_BYTES = 64 };
+enum { CLAIM_WAIT_MS = 5000, CLAIM_TEXT_BYTES = 160 };
 
 static enum status failure(const char *what)
 {
@@ -52,13 +54,38 @@ enum status claim_take(struct file_lock *claim, int log_fd, int proc_fd)
                : status;
 }
 
-enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd)
+/* Which directory it is; nothing when there is none. */
+static struct stat directory_of(int cgroup)
+{
+    struct stat stat = { 0 };
+    if (cgroup < 0 || fstat(cgroup, &stat) < 0)
+        stat.st_dev = stat.st_ino = 0;
+    return stat;
+}
+
+bool claim_is_within(const struct file_lock *claim, int cgroup)
+{
+    char text[CLAIM_TEXT_BYTES] = "", boot_id[BOOT_ID_BYTES], now[BOOT_ID_BYTES];
+    uint64_t device, inode;
+    const struct stat directory = directory_of(cgroup);
+    if (directory.st_ino == 0 || pread(claim->fd, text, sizeof text - 1, 0) <= 0 ||
+        sscanf(text, "%*u %*u %36s %" SCNu64 " %" SCNu64 "\n", boot_id, &device, &inode) != 3 ||
+        clock_boot_id(now) != STATUS_OK)
+        return false;
+    return strcmp(boot_id, now) != 0 || (directory.st_dev == device && directory.st_ino == inode);
+}
+
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup)
 {
     struct process self;
+    char text[CLAIM_TEXT_BYTES], boot_id[BOOT_ID_BYTES];
+    const struct stat directory = directory_of(cgroup);
+    TRY(clock_boot_id(boot_id));
     if (!process_read(proc_fd, (pid_t)host_pid, &self))
         return log_failure(STATUS_INTERNAL, "read our own process", "pid", NUMBER(host_pid));
-    char text[CLAIM_TEXT_BYTES];
-    int size = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", host_pid, self.start_ticks);
+    int size = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 "\n",
+                        host_pid, self.start_ticks, boot_id, (uint64_t)directory.st_dev,
+                        (uint64_t)directory.st_ino);
     if (ftruncate(claim->fd, 0) < 0 || pwrite(claim->fd, text, (size_t)size, 0) != size)
         return failure("sign the claim");
     return STATUS_OK;

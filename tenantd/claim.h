@@ -1,6 +1,7 @@
 #ifndef SOLO_TENANTD_CLAIM_H
 #define SOLO_TENANTD_CLAIM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/file_lock.h"
@@ -15,7 +16,12 @@
  * reach it again. `proc_fd` is the host's /proc. locked when the holder cannot be ended. */
 enum status claim_take(struct file_lock *claim, int log_fd, int proc_fd);
 
-/* Says who holds it: our host pid. */
-enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd);
+/* Says who holds it: our host pid. `cgroup` is the directory that holds everything we shall start
+ * and that nothing of it can leave, or -1. */
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup);
+
+/* Whether the supervisor that signed last can have left processes nowhere but in `cgroup`: it held
+ * everything there, or was of an earlier boot. To be asked before we sign. */
+bool claim_is_within(const struct file_lock *claim, int cgroup);
 
 #endif

@@ -73,6 +73,13 @@ static enum status serve(struct site *site, const struct settings *settings, int
     return lifecycle_run(&lifecycle);
 }
 
+/* With another uid than ours, and no capability, nothing gets out of its cgroup. */
+static enum status sign(const struct site *site)
+{
+    return claim_sign(&site->claim, site->own_host_pid, site->host_proc_fd,
+                      site->has_ids && site->uid != 0 ? site->cgroup.fd : -1);
+}
+
 /* In this order: who has the lock has ended what an earlier supervisor left, and who listens is
  * already isolated. */
 static enum status run(int argc, char **argv)
@@ -92,7 +99,7 @@ static enum status run(int argc, char **argv)
     if (status == STATUS_OK)
         status = isolation_enter(&site, &options, &ready_fd);
     if (status == STATUS_OK)
-        status = claim_sign(&site.claim, site.own_host_pid, site.host_proc_fd);
+        status = sign(&site);
     if (status == STATUS_OK)
         status = serve(&site, &settings, &ready_fd);
     site_close(&site);
