@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,16 +80,24 @@ static const char *meta_rule(const uint8_t *page, uint64_t number, const struct 
     return rule != NULL ? rule : tree_rule(page, 88, last_page);
 }
 
-static const char *read_once(int fd, struct meta_pages *pages)
+/* `error` is the system's when it is that which keeps a page from us, else 0. */
+static bool read_page(int fd, uint8_t page[META_BYTES], uint64_t offset, int *error)
+{
+    ssize_t size = pread(fd, page, META_BYTES, (off_t)offset);
+    *error = size < 0 ? errno : 0;
+    return size == META_BYTES;
+}
+
+static const char *read_once(int fd, struct meta_pages *pages, int *error)
 {
     uint8_t first[META_BYTES], second[META_BYTES];
-    if (pread(fd, first, sizeof first, 0) != (ssize_t)sizeof first)
+    if (!read_page(fd, first, 0, error))
         return "shorter than a meta page";
     pages->page_bytes = u32_at(first, 40);
     if (pages->page_bytes < 512 || pages->page_bytes > 65536 ||
         (pages->page_bytes & (pages->page_bytes - 1)) != 0)
         return "an impossible page size";
-    if (pread(fd, second, sizeof second, pages->page_bytes) != (ssize_t)sizeof second)
+    if (!read_page(fd, second, pages->page_bytes, error))
         return "shorter than two meta pages";
     const char *rule = meta_rule(first, 0, pages);
     if (rule == NULL)
@@ -109,19 +118,23 @@ enum status meta_pages_read(const char *dir, struct meta_pages *pages)
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat stat;
     if (fd < 0 || fstat(fd, &stat) < 0) {
-        int error = errno;
-        return error == ENOENT ? STATUS_NOT_FOUND
-                               : log_failure(status_from_errno(error), "open store", "path", path,
-                                             "reason", strerror(error));
+        int reason = errno;
+        return reason == ENOENT ? STATUS_NOT_FOUND
+                                : log_failure(status_from_errno(reason), "open store", "path", path,
+                                              "reason", strerror(reason));
     }
     /* A writer may be in the middle of writing a meta page: what looks wrong is read again. */
     const char *rule = NULL;
-    for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
-        rule = read_once(fd, pages);
+    int error = 0;
+    for (int attempt = 0; attempt < READ_ATTEMPTS && error == 0; attempt++) {
+        rule = read_once(fd, pages, &error);
         if (rule == NULL) {
             pages->file_bytes = (uint64_t)stat.st_size;
             return STATUS_OK;
         }
     }
+    if (error != 0)
+        return log_failure(status_from_errno(error), "read meta pages", "path", path, "reason",
+                           strerror(error));
     return log_failure(STATUS_DATA_LOSS, "check meta pages", "path", path, "reason", rule);
 }

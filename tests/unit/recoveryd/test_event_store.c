@@ -89,3 +89,16 @@ Test(recoveryd_event_store, a_ruined_header_is_data_loss)
     uint64_t last;
     cr_assert_eq(read_last(&last), STATUS_DATA_LOSS);
 }
+
+/* A file whose first bytes cannot be read: nothing is mapped at address 0. */
+Test(recoveryd_event_store, what_the_disk_does_not_give_is_an_io_error_and_no_damage)
+{
+    char path[4096];
+    log_append(&maker, "app.test", "acme", "", "{}");
+    log_maker_finish(&maker);
+    path_join(path, maker.settings.data_dir, "events/data.mdb");
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(symlink("/proc/self/mem", path), 0);
+    uint64_t last;
+    cr_assert_eq(read_last(&last), STATUS_IO);
+}
