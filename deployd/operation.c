@@ -17,7 +17,8 @@ static const struct {
     [OPERATION_TENANT] = { "tenant", TO(COMMITTING) | TO(DONE) },
     [OPERATION_COMMITTING] = { "committing", TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_SUPERVISOR] = { "supervisor", TO(ACTING) | TO(RECORDING) | TO(DONE) },
-    [OPERATION_ACTING] = { "acting", TO(SUPERVISOR) | TO(RECORDING) | TO(DONE) },
+    [OPERATION_ACTING] = { "acting", TO(SUPERVISOR) | TO(REPORTING) | TO(RECORDING) | TO(DONE) },
+    [OPERATION_REPORTING] = { "reporting", TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_RECORDING] = { "recording", TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_DONE] = { "done", 0 },
 };

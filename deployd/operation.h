@@ -14,17 +14,21 @@
  *   queued ──► tenant ──► committing ──► supervisor ◄──► acting ──► done
  *     │                       ▲   │          ▲             │
  *     ├───────────────────────┘   │          └─recording ◄─┘ ──► done
- *     └──► supervisor             └──► done
+ *     └──► supervisor             └──► done            acting ──► reporting ──► done, supervisor
  *
  * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its
  * event is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor
- * that is ready (again). acting: the supervisor does it. recording: the failure is on the way to
- * eventd; a deploy then goes back to `supervisor` with the generation that the log wants instead.
+ * that is ready (again). acting: the supervisor does it. reporting: the program of a deploy runs,
+ * and the report of it is on the way into the log; so what was acknowledged has run by the log,
+ * too, and a later recovery that cannot start it does not take it for a deploy that failed.
+ * recording: the failure is on the way to eventd; a deploy then goes back to `supervisor` with the
+ * generation that the log wants instead.
  */
 enum {
     SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
     SUPERVISOR_ACT_MS_MAX = 3660 * 1000, /* the longest grace that a spec can ask for, and more */
     SUPERVISOR_ATTEMPTS_MAX = 3,
+    REPORTING_MS_MAX = 20 * 1000, /* for eventd to take the report */
 };
 
 enum operation_state {
@@ -33,6 +37,7 @@ enum operation_state {
     OPERATION_COMMITTING,
     OPERATION_SUPERVISOR,
     OPERATION_ACTING,
+    OPERATION_REPORTING,
     OPERATION_RECORDING,
     OPERATION_DONE,
     OPERATION_STATES
@@ -66,6 +71,7 @@ struct operation {
     struct hash spec_hash;
     uint64_t event_id;          /* of service_deployed or service_killed */
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
+    uint64_t report;            /* number of its supervisor's report that it runs */
     bool is_falling_back;
     bool is_discarding; /* a first deploy that failed: its supervisor shall forget it */
     bool is_recovery;   /* came by recovery.act */

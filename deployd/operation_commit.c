@@ -15,6 +15,7 @@
 #include "deployd/appends.h"
 #include "deployd/operation_act.h"
 #include "deployd/operation_outcome.h"
+#include "deployd/operation_start.h"
 #include "deployd/restarts.h"
 #include "deployd/tenants.h"
 
@@ -349,6 +350,9 @@ void operation_step(struct operation *operation)
         break;
     case OPERATION_SUPERVISOR:
         operation_supervisor_step(operation);
+        break;
+    case OPERATION_REPORTING:
+        operation_reporting_step(operation);
         break;
     default:
         break; /* an answer is on its way */

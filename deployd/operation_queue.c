@@ -8,7 +8,8 @@
 static bool may_run_beside(const struct operation *operation, const struct operation *before)
 {
     return operation->kind == OPERATION_KILL &&
-           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING);
+           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING ||
+            before->state == OPERATION_REPORTING);
 }
 
 /* The first one, and a kill right behind a first one that is past its commit. */
@@ -67,7 +68,7 @@ void operations_supervisor_lost(struct tenant *tenant)
         for (struct operation *next, *operation = service->queue; operation != NULL;
              operation = next) {
             next = operation->next;
-            if (operation->state == OPERATION_ACTING)
+            if (operation->state == OPERATION_ACTING || operation->state == OPERATION_REPORTING)
                 operation_await_supervisor(operation);
         }
 }

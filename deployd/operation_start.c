@@ -126,7 +126,35 @@ static void start_failed(struct operation *operation, enum status status,
     }
 }
 
-static void started(struct operation *operation, struct span row)
+static void start_done(struct operation *operation)
+{
+    operation_said(operation, "recovered", "", "");
+    operation_end(operation, STATUS_OK);
+}
+
+void operation_reporting_step(struct operation *operation)
+{
+    const struct supervisor *supervisor = &operation->service->tenant->supervisor;
+    if (supervisor->acknowledged >= operation->report) {
+        start_done(operation);
+    } else if (!ev_is_active(&operation->timer)) {
+        problem_set(&operation->problem, STATUS_UNKNOWN, "",
+                    "generation %llu runs, but the event log has not recorded it; repeat with the "
+                    "same request_id",
+                    (number)operation->generation);
+        operation_end(operation, STATUS_UNKNOWN);
+    }
+}
+
+static void report_await(struct operation *operation)
+{
+    operation_move(operation, OPERATION_REPORTING);
+    ev_timer_set(&operation->timer, REPORTING_MS_MAX / 1e3, 0);
+    ev_timer_start(operation->owner->loop, &operation->timer);
+    operation_reporting_step(operation);
+}
+
+static void started(struct operation *operation, struct span row, uint64_t report)
 {
     struct service *service = operation->service;
     if (!operation->is_repeat)
@@ -150,8 +178,11 @@ static void started(struct operation *operation, struct span row)
         operation->owner->counters.restarts++;
         restarts_note(operation);
     }
-    operation_said(operation, "recovered", "", "");
-    operation_end(operation, STATUS_OK);
+    operation->report = report;
+    if (operation->kind == OPERATION_DEPLOY && report != 0)
+        report_await(operation);
+    else
+        start_done(operation);
 }
 
 static void on_started(void *context, enum status status, const struct problem *problem,
@@ -160,7 +191,7 @@ static void on_started(void *context, enum status status, const struct problem *
     struct operation *operation = context;
     const struct supervisor_start_reply *answer = reply;
     if (status == STATUS_OK)
-        started(operation, answer->service);
+        started(operation, answer->service, answer->report);
     else if (operation_is_broken(status))
         operation_await_supervisor(operation);
     else if (status == STATUS_ABORTED) {
@@ -183,7 +214,7 @@ static void on_restarted(void *context, enum status status, const struct problem
         return;
     }
     if (status == STATUS_OK)
-        started(operation, answer->service);
+        started(operation, answer->service, 0);
     else
         on_started(context, status, problem, NULL);
 }

@@ -16,4 +16,7 @@ void operation_start_wanted(struct operation *operation);
  * service_recovery_failed of a recovery. */
 void operation_record_failure(struct operation *operation);
 
+/* In `reporting`: its start is in the log, or eventd has not taken it in time. */
+void operation_reporting_step(struct operation *operation);
+
 #endif

@@ -70,6 +70,8 @@ static void on_appended(void *context, enum status status, const struct problem 
         deployd->is_acknowledging = true;
         struct service *service =
             catalog_service(&deployd->catalog, supervisor->tenant->name, sent->name);
+        if (service != NULL && service->queue != NULL)
+            catalog_mark(&deployd->catalog, service); /* a deploy may wait for it */
         if (sent->type == EVENT_service_completed && service != NULL)
             deployd_refresh(deployd, service);
     } else if (is_same) {

@@ -249,6 +249,7 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     case ANSWER_ROW:
         service->since = request->since;
         service_touch(service);
+        reply->report = service_start_report(service);
         return answer_row(service, call, &reply->service);
     case ANSWER_JOIN:
         rpc_call_defer(call);

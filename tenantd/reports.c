@@ -67,14 +67,14 @@ static void miss(struct reports *reports, const struct report_content *content)
                     content->name, "type", content->type, "kept", NUMBER(reports->count));
 }
 
-void reports_add(struct reports *reports, const struct report_content *content)
+uint64_t reports_add(struct reports *reports, const struct report_content *content)
 {
     AUTO(buffer_close) struct buffer buffer = { .limit = SUPERVISOR_REPORT_BYTES_MAX };
     size_t places =
         content->is_folding ? REPORTS_UNACKNOWLEDGED_MAX : (size_t)REPORTS_PLACES_ORDINARY;
     if (reports->count >= places) {
         miss(reports, content);
-        return;
+        return 0;
     }
     if (reports->next_number == 0)
         reports->next_number = 1;
@@ -82,7 +82,7 @@ void reports_add(struct reports *reports, const struct report_content *content)
     struct report *report = buffer.is_exhausted ? NULL : malloc(sizeof *report + buffer.size);
     if (report == NULL) {
         miss(reports, content);
-        return;
+        return 0;
     }
     report->next = NULL;
     report->number = reports->next_number++;
@@ -95,6 +95,12 @@ void reports_add(struct reports *reports, const struct report_content *content)
     reports->last = report;
     reports->count++;
     reports->missed = 0;
+    return report->number;
+}
+
+bool reports_is_kept(const struct reports *reports, uint64_t number)
+{
+    return reports->first != NULL && number >= reports->first->number;
 }
 
 enum status reports_acknowledge(struct reports *reports, uint64_t number)

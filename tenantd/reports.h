@@ -45,7 +45,10 @@ struct report_content {
 void reports_close(struct reports *reports);
 /* Whether a folding report would be taken. */
 bool reports_have_room(const struct reports *reports);
-void reports_add(struct reports *reports, const struct report_content *content);
+/* Its number, 0 when it was not taken. */
+uint64_t reports_add(struct reports *reports, const struct report_content *content);
+/* Whether the report with this number was taken and is not acknowledged. */
+bool reports_is_kept(const struct reports *reports, uint64_t number);
 /* Forgets all up to and with `number`; invalid_argument for a number that was never given. */
 enum status reports_acknowledge(struct reports *reports, uint64_t number);
 

@@ -83,7 +83,8 @@ struct service {
     struct restart_history history;
     uint64_t restarts; /* by policy, since it was last started on request */
     enum start_cause start_cause;
-    bool owes_restarted; /* a crash was reported, the first restart after it was not */
+    uint64_t start_report; /* that told of the newest start, 0 for none */
+    bool owes_restarted;   /* a crash was reported, the first restart after it was not */
 
     /* what has been asked for */
     struct start_order *order;    /* comes when it has stopped */

@@ -20,18 +20,19 @@ static void report_start(struct service *service)
     switch (service->start_cause) {
     case START_DEPLOY:
     case START_FALLBACK:
-        service_report(service, "service_started", cause, REPORT_PLAIN);
+        service->start_report = service_report(service, "service_started", cause, REPORT_PLAIN);
         break;
     case START_RECOVER:
-        service_report(service, "service_recovered", cause, REPORT_PLAIN);
+        service->start_report = service_report(service, "service_recovered", cause, REPORT_PLAIN);
         break;
     case START_RESTART:
     case START_RECONCILE:
-        service_report(service, "service_restarted", cause, REPORT_PLAIN);
+        service->start_report = service_report(service, "service_restarted", cause, REPORT_PLAIN);
         break;
     case START_AFTER_CRASH:
         if (service->owes_restarted)
-            service_report(service, "service_restarted", service->generation, REPORT_PLAIN);
+            service->start_report =
+                service_report(service, "service_restarted", service->generation, REPORT_PLAIN);
         service->owes_restarted = false;
         break;
     }

@@ -128,8 +128,8 @@ static void exit_write(const struct service *service, struct buffer *buffer)
 }
 
 /* No output: a secret that a service prints must not get into the log. */
-void service_report(struct service *service, const char *type, uint64_t causation_id,
-                    unsigned parts)
+uint64_t service_report(struct service *service, const char *type, uint64_t causation_id,
+                        unsigned parts)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     bool has_exit = (parts & REPORT_WITH_EXIT) != 0, has_stop = (parts & REPORT_WITH_STOP) != 0;
@@ -163,7 +163,13 @@ void service_report(struct service *service, const char *type, uint64_t causatio
         .is_folding = strcmp(type, "service_completed") == 0,
     };
     ensure(!payload.is_exhausted);
-    reports_add(&service->supervisor->reports, &content);
+    return reports_add(&service->supervisor->reports, &content);
+}
+
+uint64_t service_start_report(const struct service *service)
+{
+    uint64_t number = service->start_report;
+    return reports_is_kept(&service->supervisor->reports, number) ? number : 0;
 }
 
 static struct rpc_call *calls_pop(struct rpc_call **calls)
@@ -180,7 +186,8 @@ void service_answer_rows(struct service *service, struct rpc_call **calls)
         return;
     AUTO(buffer_close) struct buffer row = { .limit = SERVICE_ROW_BYTES_MAX };
     service_row_write(service, &row);
-    const struct supervisor_start_reply start = { .service = buffer_span(&row) };
+    const struct supervisor_start_reply start = { .service = buffer_span(&row),
+                                                  .report = service_start_report(service) };
     const struct supervisor_restart_reply restart = { .service = buffer_span(&row) };
     for (struct rpc_call *call; (call = calls_pop(calls)) != NULL;)
         rpc_call_reply(call, call->method == &method_supervisor_start ? (const void *)&start

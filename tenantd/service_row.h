@@ -16,8 +16,12 @@ void service_exit_keep(struct service *service);
 
 /* Queues a report; with_exit adds the exit's fields, `stop` its cause. */
 enum { REPORT_PLAIN = 0, REPORT_WITH_EXIT = 1, REPORT_WITH_STOP = 2 };
-void service_report(struct service *service, const char *type, uint64_t causation_id,
-                    unsigned parts);
+/* Its number, 0 when it was not taken. */
+uint64_t service_report(struct service *service, const char *type, uint64_t causation_id,
+                        unsigned parts);
+
+/* The number of the report that its newest process runs, 0 when it was acknowledged. */
+uint64_t service_start_report(const struct service *service);
 
 /* Answer every call of a list, which is then empty. */
 void service_answer_rows(struct service *service, struct rpc_call **calls);

@@ -446,7 +446,7 @@ void world_append_fails(const char *type, enum status status)
 void world_starts(const char *state)
 {
     struct asked asked = world_take("supervisor.start");
-    const struct supervisor_start_reply reply = { 0 };
+    const struct supervisor_start_reply reply = { .report = world.report };
     row_sent.state = state;
     row_sent.generation = asked.generation;
     row_sent.since = asked.since;

@@ -45,7 +45,8 @@ extern struct world {
     bool log_is_unreadable;
     struct request_record repeat; /* what the next request_id stands for */
     struct generation_outcome outcome;
-    bool has_run; /* the generation that is asked about */
+    uint64_t report; /* that the next start is answered with */
+    bool has_run;    /* the generation that is asked about */
     /* what is admitted */
     bool program_is_missing;
     /* what waits for an answer */

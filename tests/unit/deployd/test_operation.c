@@ -298,3 +298,49 @@ Test(operation, nothing_begins_once_a_shutdown_has)
     world_nothing_asked();
     cr_assert_eq(world.answers[kill].status, STATUS_UNAVAILABLE);
 }
+
+/* ---- what is acknowledged has run by the log ---- */
+
+Test(operation, a_deploy_is_answered_when_its_start_is_in_the_log)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world.report = 5;
+    world_starts("running");
+    cr_assert_not(world.answers[deploy].is_there, "its report is on the way");
+    world.tenant->supervisor.acknowledged = 4;
+    catalog_mark(&world.deployd.catalog, world.service);
+    world_nothing_asked();
+    cr_assert_not(world.answers[deploy].is_there, "that was the one before");
+    world.tenant->supervisor.acknowledged = 5;
+    catalog_mark(&world.deployd.catalog, world.service);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+    cr_assert_str_eq(world.answers[deploy].texts[0], "running");
+}
+
+Test(operation, a_deploy_whose_supervisor_is_lost_before_its_report_starts_again)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world.report = 5;
+    world_starts("running");
+    world_supervisor_lost();
+    world_supervisor_ready();
+    cr_assert_not(world.answers[deploy].is_there);
+    world.report = 0; /* it was acknowledged meanwhile */
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+}
+
+Test(operation, a_start_that_the_log_does_not_take_is_of_unknown_outcome)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world.report = 5;
+    world_starts("running");
+    ev_timer_stop(world.deployd.loop, &world.service->queue->timer); /* the time is over */
+    catalog_mark(&world.deployd.catalog, world.service);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
+}

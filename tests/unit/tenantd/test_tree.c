@@ -50,6 +50,16 @@ static void *by_session(void *context, pid_t session)
     return NULL;
 }
 
+/* Of this run of this test only: the whole of /proc is searched. */
+static const char *mark_of(const char *rest)
+{
+    static char texts[8][PROCESS_MARK_BYTES];
+    static unsigned next;
+    char *text = texts[next++ % 8];
+    snprintf(text, sizeof texts[0], "store%d/%s", (int)getpid(), rest);
+    return text;
+}
+
 static void *by_mark(void *context, const char *mark)
 {
     struct bed *bed = context;
@@ -112,7 +122,7 @@ static void bed_open(struct bed *bed)
 {
     *bed = (struct bed){ .tree = { .proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                                    .self = getpid(),
-                                   .mark_prefix = "store/acme/" },
+                                   .mark_prefix = mark_of("acme/") },
                          .owners = { { .mark = "" }, { .mark = "" } } };
     cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 }
@@ -170,16 +180,17 @@ Test(tree, ends_double_forked_processes_by_their_mark_and_spares_the_others)
 {
     struct bed bed;
     bed_open(&bed);
-    start(&bed.owners[0], "store/acme/1/aa", NULL);
-    start(&bed.owners[1], "store/acme/2/bb", NULL);
-    cr_assert_eq(marked(&bed, "store/acme/1/"), CHILDREN + 1);
+    start(&bed.owners[0], mark_of("acme/1/aa"), NULL);
+    start(&bed.owners[1], mark_of("acme/2/bb"), NULL);
+    cr_assert_eq(marked(&bed, mark_of("acme/1/")), CHILDREN + 1);
     round_of(&bed);
     cr_assert_eq(bed.owners[0].found, CHILDREN);
-    cr_assert_eq(marked(&bed, "store/acme/"), 2 * (CHILDREN + 1), "something was killed too early");
+    cr_assert_eq(marked(&bed, mark_of("acme/")), 2 * (CHILDREN + 1),
+                 "something was killed too early");
     end_main(&bed.owners[0]);
     cr_assert(end_tree(&bed, &bed.owners[0]));
-    cr_assert_eq(marked(&bed, "store/acme/1/"), 0);
-    cr_assert_eq(marked(&bed, "store/acme/2/"), CHILDREN + 1);
+    cr_assert_eq(marked(&bed, mark_of("acme/1/")), 0);
+    cr_assert_eq(marked(&bed, mark_of("acme/2/")), CHILDREN + 1);
     bed_close(&bed);
 }
 
@@ -191,7 +202,7 @@ static size_t children_without_mark(const struct bed *bed)
     cr_assert_eq(processes_read(bed->tree.proc_fd, &all, &count), STATUS_OK);
     for (size_t i = 0; i < count; i++)
         found += all[i].parent == getpid() &&
-                 !process_mark(bed->tree.proc_fd, all[i].pid, "store/acme/", mark);
+                 !process_mark(bed->tree.proc_fd, all[i].pid, mark_of("acme/"), mark);
     free(all);
     return found;
 }
@@ -200,7 +211,7 @@ Test(tree, ends_processes_that_dropped_their_mark)
 {
     struct bed bed;
     bed_open(&bed);
-    start(&bed.owners[0], "store/acme/1/aa", "clear-environment");
+    start(&bed.owners[0], mark_of("acme/1/aa"), "clear-environment");
     /* They exec themselves once more after the fork. */
     uint64_t deadline = clock_boottime_ns() + 5000000000u;
     while (children_without_mark(&bed) < CHILDREN && clock_boottime_ns() < deadline)
@@ -216,13 +227,13 @@ Test(tree, a_mark_that_nothing_holds_any_more_is_ended)
 {
     struct bed bed;
     bed_open(&bed);
-    start(&bed.owners[0], "store/acme/1/aa", NULL);
+    start(&bed.owners[0], mark_of("acme/1/aa"), NULL);
     end_main(&bed.owners[0]);
     bed.owners[0] = (struct owner){ .mark = "" };
     uint64_t deadline = clock_boottime_ns() + 5000000000u;
     while (round_of(&bed) > 0 && clock_boottime_ns() < deadline)
         usleep(1000);
-    cr_assert_eq(marked(&bed, "store/acme/"), 0);
+    cr_assert_eq(marked(&bed, mark_of("acme/")), 0);
     bed_close(&bed);
 }
 
@@ -230,14 +241,14 @@ Test(tree, leftovers_of_an_earlier_supervisor_are_ended_by_prefix)
 {
     struct bed bed;
     bed_open(&bed);
-    start(&bed.owners[0], "store/acme/1/aa", NULL);
-    start(&bed.owners[1], "store/acmeother/2/bb", NULL);
+    start(&bed.owners[0], mark_of("acme/1/aa"), NULL);
+    start(&bed.owners[1], mark_of("acmeother/2/bb"), NULL);
     signal(SIGCHLD, SIG_IGN); /* the dead are reaped at once, as they are by init */
-    cr_assert_eq(tree_end_leftovers(bed.tree.proc_fd, "store/acme/", geteuid()), STATUS_OK);
-    cr_assert_eq(marked(&bed, "store/acme/"), 0);
-    cr_assert_eq(marked(&bed, "store/acmeother/"), CHILDREN + 1);
+    cr_assert_eq(tree_end_leftovers(bed.tree.proc_fd, mark_of("acme/"), geteuid()), STATUS_OK);
+    cr_assert_eq(marked(&bed, mark_of("acme/")), 0);
+    cr_assert_eq(marked(&bed, mark_of("acmeother/")), CHILDREN + 1);
     signal(SIGCHLD, SIG_DFL);
     bed.owners[0].main = 0;
-    bed.tree.mark_prefix = "store/acmeother/";
+    bed.tree.mark_prefix = mark_of("acmeother/");
     bed_close(&bed);
 }
