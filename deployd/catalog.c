@@ -265,6 +265,13 @@ bool service_exists(const struct service *service)
     return service != NULL && (service_has_row(service) || service->wanted.generation != 0);
 }
 
+bool service_has_spec(const struct service *service, const struct hash *spec_hash)
+{
+    return service != NULL && service->wanted.generation != 0 && service->is_held &&
+           service->generation == service->wanted.generation &&
+           hash_equal(&service->wanted.spec_hash, spec_hash);
+}
+
 void catalog_release(struct catalog *catalog, struct service *service)
 {
     if (service_exists(service) || service->queue != NULL || service->waits != NULL ||

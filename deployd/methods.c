@@ -90,6 +90,31 @@ static enum status handle_service_deploy(struct deployd *deployd, struct rpc_cal
     return refused(status, call, admitted.tenant, admitted.name);
 }
 
+/* The checks of a deploy, without one. */
+static enum status validate(struct deployd *deployd, struct rpc_call *call, struct span spec,
+                            struct admitted *admitted)
+{
+    TRY(deployd_is_open(deployd, &call->problem));
+    TRY(admission_decode(&call->caller, spec, admitted, &call->problem));
+    return admission_program(deployd, buffer_span(&admitted->canonical), &call->problem);
+}
+
+static enum status handle_service_validate(struct deployd *deployd, struct rpc_call *call,
+                                           const struct service_validate_request *request,
+                                           struct service_validate_reply *reply)
+{
+    struct admitted admitted = { 0 };
+    enum status status = validate(deployd, call, request->spec, &admitted);
+    buffer_close(&admitted.canonical);
+    if (status != STATUS_OK)
+        return status; /* nobody wanted to change anything: it is no refusal worth a line */
+    reply->tenant = arena_text(call->arena, span_of_text(admitted.tenant));
+    reply->name = arena_text(call->arena, span_of_text(admitted.name));
+    reply->unchanged = service_has_spec(
+        catalog_service(&deployd->catalog, admitted.tenant, admitted.name), &admitted.hash);
+    return reply->tenant == NULL || reply->name == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
 /* The service that a caller names; also one that is not there any more, for the repeat of a kill.
  */
 static enum status find(struct deployd *deployd, struct rpc_call *call, const char *tenant_name,

@@ -197,10 +197,8 @@ static enum status check_event(struct operation *operation)
 
 static bool is_unchanged(const struct operation *operation)
 {
-    const struct service *service = operation->service;
-    return operation->only_if_changed && service->wanted.generation != 0 && service->is_held &&
-           service->generation == service->wanted.generation &&
-           hash_equal(&service->wanted.spec_hash, &operation->spec_hash);
+    return operation->only_if_changed &&
+           service_has_spec(operation->service, &operation->spec_hash);
 }
 
 /* Those that wait for it go on in their queues' next step, or are refused. */

@@ -1,6 +1,7 @@
-/* apply: many services from a file. First every spec is read and checked here, and when any is bad
- * all problems are told and nothing is sent. Then the deploys go out, some in flight at once, and
- * each result is told in the order of the file. */
+/* apply: many services from a file. First every spec is read and checked here, then deployd is
+ * asked what it has against each (is its program there?): when any is bad all problems are told and
+ * nothing is deployed. Then the deploys go out, some in flight at once, and each result is told in
+ * the order of the file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,18 +13,21 @@
 #include "soloctl/deployment.h"
 #include "soloctl/input.h"
 #include "soloctl/output.h"
+#include "soloctl/progress.h"
 
 enum {
     APPLY_BYTES_MAX = 256 * 1024 * 1024,
     APPLY_IN_FLIGHT_MAX = 64,
     APPLY_PROBLEMS_SHOWN_MAX = 100,
     SPEC_ARENA_BYTES = 2 * 1024 * 1024,
+    PLACE_BYTES = 48,
 };
 
 struct application {
     struct apply *apply;
     struct target target;
-    size_t offset, size; /* of its packed spec */
+    char place[PLACE_BYTES]; /* in the file: "[3]" or "line 4"; "" when it is alone */
+    size_t offset, size;     /* of its packed spec */
     struct uuid request_id;
     uint64_t timeout_ms;
     bool is_done;
@@ -41,7 +45,9 @@ struct apply {
     struct arena arena;
     struct application *services;
     size_t count, capacity;
-    size_t sent, done, told;
+    bool is_validating;      /* nothing is changed yet */
+    size_t sent, done, told; /* of this pass over them */
+    struct progress progress;
     size_t total, bad;   /* specs of the file, and those that are refused */
     bool is_read;        /* the file itself was readable */
     uint64_t timeout_ms; /* of --timeout, 0 without */
@@ -72,7 +78,7 @@ static void tell_bad_spec(struct apply *apply, const char *place, enum status st
 }
 
 static enum status remember(struct apply *apply, const struct spec *spec, struct span map,
-                            struct problem *problem)
+                            const char *place, struct problem *problem)
 {
     if (apply->count == SERVICES_MAX)
         return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "more than %d services",
@@ -96,6 +102,7 @@ static enum status remember(struct apply *apply, const struct spec *spec, struct
     snprintf(service->target.tenant, sizeof service->target.tenant, "%s", spec->tenant);
     snprintf(service->target.name, sizeof service->target.name, "%s", spec->name);
     service_key(service->target.key, spec->tenant, spec->name);
+    snprintf(service->place, sizeof service->place, "%s", place);
     if (buffer_append(&apply->specs, map.data, map.size) != STATUS_OK)
         return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "more than %d bytes of specs",
                            APPLY_BYTES_MAX);
@@ -117,7 +124,7 @@ static enum status take_spec(void *context, struct span map, const char *place,
         status = problem_set(problem, STATUS_INVALID_ARGUMENT, "tenant", "is %s, not that of -t %s",
                              spec.tenant, apply->session->tenant);
     if (status == STATUS_OK)
-        status = remember(apply, &spec, map, problem);
+        status = remember(apply, &spec, map, place, problem);
     if (status == STATUS_RESOURCE_EXHAUSTED)
         return status;
     if (status != STATUS_OK)
@@ -202,25 +209,46 @@ static void tell_result(struct apply *apply, const struct application *service)
 static void on_reply(void *context, enum status status, const struct problem *problem,
                      const void *reply);
 
+static enum status send_one(struct apply *apply, struct application *service)
+{
+    struct span spec = span_of(apply->specs.data + service->offset, service->size);
+    struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = apply->is_validating ? READ_TIMEOUT_MS : service->timeout_ms,
+        .request_id = apply->is_validating ? NULL : &service->request_id,
+        .on_reply = on_reply,
+        .context = service,
+    };
+    const struct service_validate_request validation = { .spec = spec };
+    const struct service_deploy_request deploy = {
+        .spec = spec,
+        .wait = arguments_has(apply->arguments, FLAG_wait),
+        .only_if_changed = true,
+    };
+    return apply->is_validating
+               ? rpc_client_call(apply->client, &method_service_validate, &validation, &options,
+                                 NULL)
+               : rpc_client_call(apply->client, &method_service_deploy, &deploy, &options, NULL);
+}
+
+static void tell(struct apply *apply, struct application *service)
+{
+    if (!apply->is_validating) {
+        progress_hide(&apply->progress);
+        tell_result(apply, service);
+    } else if (service->status != STATUS_OK) {
+        progress_hide(&apply->progress);
+        problem_prefix(&service->problem, service->target.key);
+        tell_bad_spec(apply, service->place, service->status, &service->problem);
+    }
+}
+
 static void send_next(struct apply *apply)
 {
     while (apply->sent < apply->count && apply->sent - apply->done < APPLY_IN_FLIGHT_MAX) {
         struct application *service = &apply->services[apply->sent++];
-        struct service_deploy_request request = {
-            .spec = span_of(apply->specs.data + service->offset, service->size),
-            .wait = arguments_has(apply->arguments, FLAG_wait),
-            .only_if_changed = true,
-        };
-        struct rpc_call_options options = {
-            .flags = RPC_RETRY,
-            .timeout_ms = service->timeout_ms,
-            .request_id = &service->request_id,
-            .on_reply = on_reply,
-            .context = service,
-        };
         service->apply = apply;
-        service->status =
-            rpc_client_call(apply->client, &method_service_deploy, &request, &options, NULL);
+        service->status = send_one(apply, service);
         if (service->status != STATUS_OK) {
             service->is_done = true;
             apply->done++;
@@ -228,8 +256,10 @@ static void send_next(struct apply *apply)
     }
     /* In the order of the file, each as soon as all before it are known. */
     while (apply->told < apply->count && apply->services[apply->told].is_done)
-        tell_result(apply, &apply->services[apply->told++]);
+        tell(apply, &apply->services[apply->told++]);
     output_flush();
+    progress_show(&apply->progress, apply->is_validating ? "checked" : "deployed", apply->done,
+                  apply->count);
     if (apply->done == apply->count)
         ev_break(apply->session->loops[PEER_DEPLOYD], EVBREAK_ALL);
 }
@@ -238,19 +268,40 @@ static void on_reply(void *context, enum status status, const struct problem *pr
                      const void *reply)
 {
     struct application *service = context;
+    struct apply *apply = service->apply;
     service->status = status;
     service->is_done = true;
-    service->apply->done++;
+    apply->done++;
     if (status != STATUS_OK) {
         service->problem = *problem;
-    } else {
+    } else if (!apply->is_validating) {
         service->reply = *(const struct service_deploy_reply *)reply;
         snprintf(service->state, sizeof service->state, "%s", service->reply.state);
         snprintf(service->isolation, sizeof service->isolation, "%s", service->reply.isolation);
         service->reply.state = service->state;
         service->reply.isolation = service->isolation;
     }
-    send_next(service->apply);
+    send_next(apply);
+}
+
+/* Sends all of them, and returns when all are answered and told. */
+static void pass(struct apply *apply, bool is_validating)
+{
+    apply->is_validating = is_validating;
+    apply->sent = apply->done = apply->told = 0;
+    for (size_t i = 0; i < apply->count; i++)
+        apply->services[i].is_done = false;
+    send_next(apply);
+    if (apply->done < apply->count)
+        ev_run(apply->session->loops[PEER_DEPLOYD], 0);
+    progress_hide(&apply->progress);
+}
+
+static int nothing_deployed(const struct apply *apply)
+{
+    fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply->bad,
+            apply->total);
+    return apply->exit_code;
 }
 
 int command_apply(struct session *session, const struct arguments *arguments)
@@ -268,19 +319,18 @@ int command_apply(struct session *session, const struct arguments *arguments)
         const char *subject = apply.is_read ? arguments->value[FLAG_file] : "";
         return session_fail(session, subject, status, &problem);
     }
-    if (apply.bad > 0) {
-        fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply.bad,
-                apply.total);
-        return apply.exit_code;
-    }
+    if (apply.bad > 0)
+        return nothing_deployed(&apply);
     status = session_client(session, PEER_DEPLOYD, &apply.client, &problem);
-    if (status == STATUS_OK)
-        status = list_begin(&apply.list, session->format, "deployments", &problem);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
-    send_next(&apply);
-    if (apply.done < apply.count)
-        ev_run(session->loops[PEER_DEPLOYD], 0);
+    pass(&apply, true);
+    if (apply.bad > 0)
+        return nothing_deployed(&apply);
+    status = list_begin(&apply.list, session->format, "deployments", &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
+    pass(&apply, false);
     list_end(&apply.list);
     for (size_t i = 0; i < apply.count && !session_is_for_programs(session); i++)
         if (apply.services[i].isolation[0] != '\0') {

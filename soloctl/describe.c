@@ -197,6 +197,7 @@ static enum status collect(void *context, const struct event_item *event)
 static void print_row(const struct description *description)
 {
     const struct service_row *row = &description->row;
+    const struct exit_list *exits = &description->exits;
     char started[TIME_TEXT_BYTES], age[AGE_BYTES], due[TIME_TEXT_BYTES];
     line("State", row->state);
     line("Reason", row->reason);
@@ -211,8 +212,17 @@ static void print_row(const struct description *description)
     line("Ready", row->is_ready ? "yes" : "no");
     label("Restarts");
     printf("%" PRIu64 "\n", row->restarts);
-    if (row->due_ns != 0)
-        line("Next start", time_text(due, row->due_ns));
+    if (row->due_ns != 0) {
+        uint64_t now_ns = clock_wall_ns();
+        label("Next start");
+        printf("%s (%s%s)\n", time_text(due, row->due_ns), row->due_ns > now_ns ? "in " : "",
+               row->due_ns > now_ns ? age_text(age, now_ns, row->due_ns) : "now");
+    }
+    if (strcmp(row->state, "parked") == 0 && exits->count > 0) {
+        label("Parked since");
+        printf("%s (%s ago)\n", time_text(due, exits->rows[0].wall_ns),
+               age_text(age, exits->rows[0].wall_ns, clock_wall_ns()));
+    }
 }
 
 static void print_page(struct session *session, const struct description *description)

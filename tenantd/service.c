@@ -162,8 +162,9 @@ static void back_off(struct service *service, const struct restart_decision *dec
 {
     char delay[DURATION_TEXT_BYTES], text[WHAT_BYTES];
     service_timer_start(service, decision->delay_ms);
-    service_move(service, SERVICE_backoff, "%s; restarts in %s", service_what(text, what),
-                 duration_text(delay, decision->delay_ms));
+    service_move(service, SERVICE_backoff, "%s; restarts in %s, attempt %" PRIu64 " of %" PRIu64,
+                 service_what(text, what), duration_text(delay, decision->delay_ms),
+                 decision->crashes, service->launch->restart.max_restarts);
 }
 
 static void decide(struct service *service, const struct restart_exit *exit, const char *what)

@@ -149,7 +149,7 @@ Test(tenantd, backoff_is_shown_with_its_reason)
                  STATUS_OK);
     bed_await(&bed, "api", "backoff", &row);
     cr_assert_eq(strncmp(row.reason, "exited with code 3 after ", 25), 0, "%s", row.reason);
-    cr_assert_not_null(strstr(row.reason, "restarts in 1h"));
+    cr_assert_not_null(strstr(row.reason, "restarts in 1h, attempt 1 of 5"));
     cr_assert_eq(bed_restart(&bed, "api", 5, 5, &row), STATUS_OK);
     bed_await(&bed, "api", "backoff", &row);
     cr_assert_eq(bed_stop(&bed, "api", 5, "kill", -1, NULL), STATUS_OK);
