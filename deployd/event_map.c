@@ -79,7 +79,7 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(event_map_begin(map, &txn));
-    return event_log_newest_of(&txn, subject, id);
+    return event_log_head(&txn, HEAD_OF_SUBJECT, subject, id);
 }
 
 /* Calls `look` with each event of a subject, newest first, until it says that it has seen enough.
@@ -94,7 +94,7 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
     uint64_t id;
     size_t bytes = 0;
     *is_cut = false;
-    TRY(event_log_newest_of(&txn, subject, &id));
+    TRY(event_log_head(&txn, HEAD_OF_SUBJECT, subject, &id));
     for (unsigned count = 0; id != 0; count++) {
         struct event event;
         if (count == count_max || bytes > LOG_SEARCH_BYTES_MAX) {

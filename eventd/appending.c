@@ -8,9 +8,7 @@
 #include <string.h>
 
 #include "common/api/records/schemas.h"
-#include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/db/requests.h"
 #include "eventd/admission.h"
 #include "eventd/sources.h"
 
@@ -132,14 +130,32 @@ static enum status find_request(struct event_store *store, struct rpc_call *call
                                 const struct hash *body, struct append_outcome *outcome)
 {
     struct request_outcome recorded;
-    TRY(requests_find(&store->txn, EVENTS_REQUESTS, &call->request_id, body,
-                      clock_wall_ns() / 1000000, &store->forgotten, &recorded, &call->problem));
+    TRY(late_rows_find_request(&store->late, &store->txn, &call->request_id, body, &recorded,
+                               &call->problem));
     *outcome = (struct append_outcome){
         .first_id = recorded.first_id,
         .count = recorded.count,
         .is_repeat = true,
     };
     return STATUS_OK;
+}
+
+/* Has the first event that is new tell the request's outcome, so that its row may be written late;
+ * false when it cannot: there is none, or the row says more than the record. */
+static bool record_outcome(const struct rpc_call *call, const struct event_append_request *items,
+                           const struct hash *body, struct draft *drafts, size_t count)
+{
+    struct draft *first = NULL;
+    uint64_t new_count = 0;
+    for (size_t i = count; i-- > 0;)
+        if (drafts[i].repeats == 0)
+            first = &drafts[i], new_count++;
+    if (!call->has_request_id || first == NULL || first->type != EVENT_APP ||
+        items[0].intent[0] != '\0')
+        return false;
+    first->event.request_hash = *body;
+    first->event.request_count = new_count;
+    return true;
 }
 
 static enum status write_all(struct event_store *store, struct rpc_call *call, struct draft *drafts,
@@ -172,7 +188,7 @@ static enum status run(struct event_store *store, struct rpc_call *call,
                        struct append_outcome *outcome)
 {
     const char *tenant;
-    struct hash body;
+    struct hash body = { { 0 } };
     *outcome = (struct append_outcome){ 0 };
     TRY(admission_tenant(&call->caller, items[0].tenant, &tenant, &call->problem));
     if (call->has_request_id) {
@@ -182,6 +198,7 @@ static enum status run(struct event_store *store, struct rpc_call *call,
             return status;
     }
     TRY(check_all(store, call, items, count, drafts));
+    bool is_recorded = record_outcome(call, items, &body, drafts, count);
     enum status status = write_all(store, call, drafts, count, outcome);
     if (status == STATUS_OK && call->has_request_id) {
         const struct request_outcome record = {
@@ -190,7 +207,7 @@ static enum status run(struct event_store *store, struct rpc_call *call,
             .first_id = outcome->first_id,
             .count = (uint32_t)outcome->count,
         };
-        status = event_store_put_request(store, &call->request_id, &record);
+        status = event_store_put_request(store, &call->request_id, &record, is_recorded);
     }
     if (status != STATUS_OK)
         event_store_spoil(store, status);

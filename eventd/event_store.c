@@ -57,43 +57,30 @@ enum status event_store_begin(struct event_store *store)
     TRY(db_begin_write(&store->db, &store->txn));
     enum status status = read_end(store);
     if (status == STATUS_OK)
-        status = requests_forgotten(&store->txn, &store->forgotten);
+        status = late_rows_begin(&store->late, &store->txn, store->last_id);
     if (status != STATUS_OK) {
         db_end(&store->txn);
         return status;
     }
     store->in_turn = true;
-    store->requests_put = 0;
     return STATUS_OK;
 }
 
 void event_store_abort(struct event_store *store)
 {
     db_end(&store->txn);
-    heads_forget(&store->heads);
+    late_rows_forget(&store->late);
     store->last_id = store->committed_id;
     store->in_turn = false;
-}
-
-/* What is done once per turn: heads, and two old requests forgotten for each new one, so that their
- * table shrinks to its bound however fast they come. */
-static enum status finish_turn(struct event_store *store)
-{
-    if (store->txn.status != STATUS_OK)
-        return store->txn.status;
-    TRY(heads_write(&store->heads, &store->txn));
-    unsigned pruned;
-    return store->requests_put == 0
-               ? STATUS_OK
-               : requests_prune(&store->txn, EVENTS_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX,
-                                2 * store->requests_put, &pruned);
 }
 
 enum status event_store_commit(struct event_store *store)
 {
     ensure(store->in_turn);
     uint64_t count = store->last_id - store->committed_id;
-    enum status status = finish_turn(store);
+    enum status status = store->txn.status;
+    if (status == STATUS_OK)
+        status = late_rows_end(&store->late, &store->txn, store->last_id);
     fault_point("eventd.before_commit");
     if (status == STATUS_OK)
         status = db_commit(&store->txn);
@@ -113,18 +100,6 @@ enum status event_store_commit(struct event_store *store)
 
 /* --- appending --- */
 
-static enum status advance_heads(struct event_store *store, struct event *event)
-{
-    if (event->tenant[0] != '\0')
-        TRY(heads_advance(&store->heads, &store->txn, HEAD_OF_TENANT, event->tenant, event->id,
-                          &event->previous_of_tenant));
-    if (event->subject[0] != '\0')
-        TRY(heads_advance(&store->heads, &store->txn, HEAD_OF_SUBJECT, event->subject, event->id,
-                          &event->previous_of_subject));
-    return heads_advance(&store->heads, &store->txn, HEAD_OF_TYPE, event->type, event->id,
-                         &event->previous_of_type);
-}
-
 static enum status append(struct event_store *store, enum event_type type, struct event *event)
 {
     memcpy(event->log_id, store->db.identity.id, sizeof event->log_id);
@@ -133,8 +108,7 @@ static enum status append(struct event_store *store, enum event_type type, struc
     event->wall_ns = clock_wall_ns();
     event->boottime_ns = clock_boottime_ns();
     event->previous_hash = store->last_hash;
-    event->previous_of_tenant = event->previous_of_type = event->previous_of_subject = 0;
-    TRY(advance_heads(store, event));
+    TRY(late_rows_add_event(&store->late, &store->txn, type, event));
     enum status status = event_encode(event, &store->record);
     if (status != STATUS_OK)
         return log_failure(status, "pack event", "type", event->type, "reason",
@@ -166,10 +140,9 @@ void event_store_spoil(struct event_store *store, enum status status)
 }
 
 enum status event_store_put_request(struct event_store *store, const struct uuid *id,
-                                    const struct request_outcome *outcome)
+                                    const struct request_outcome *outcome, bool is_recorded)
 {
-    store->requests_put++;
-    return requests_put(&store->txn, EVENTS_REQUESTS, id, outcome);
+    return late_rows_add_request(&store->late, &store->txn, id, outcome, is_recorded);
 }
 
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
@@ -247,7 +220,7 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     char dir[4096];
     TRY(path_join(dir, data_dir, "events"));
     TRY(db_open_writer(&store->db, &events_schema, dir));
-    TRY(heads_init(&store->heads));
+    TRY(late_rows_init(&store->late));
     TRY(raise_epoch(store));
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
@@ -271,15 +244,26 @@ void event_store_close(struct event_store *store)
 {
     if (store->in_turn)
         event_store_abort(store);
-    heads_reset(&store->heads);
+    late_rows_reset(&store->late);
     buffer_close(&store->record);
     db_close(&store->db);
+}
+
+static enum status write_late_rows(struct event_store *store)
+{
+    if (store->committed_id == store->late.written && store->late.is_loaded)
+        return STATUS_OK;
+    TRY(event_store_begin(store));
+    store->late.must_write = true;
+    return event_store_commit(store);
 }
 
 enum status event_store_close_cleanly(struct event_store *store)
 {
     ensure(!store->in_turn);
-    enum status status = db_close_cleanly(&store->db);
+    enum status status = write_late_rows(store);
+    if (status == STATUS_OK)
+        status = db_close_cleanly(&store->db);
     event_store_close(store);
     return status;
 }
@@ -307,6 +291,8 @@ static enum status prune_requests(struct event_store *store)
 enum status event_store_tidy(struct event_store *store)
 {
     TRY(db_check_readers(&store->db));
-    /* A turn that is open forgets old requests with its commit. */
-    return store->in_turn ? STATUS_OK : prune_requests(store);
+    if (store->in_turn) /* its commit does what is most urgent */
+        return STATUS_OK;
+    TRY(write_late_rows(store));
+    return prune_requests(store);
 }

@@ -5,8 +5,7 @@
 #include "common/api/records/event_record.h"
 #include "common/base/buffer.h"
 #include "common/db/db.h"
-#include "common/db/requests.h"
-#include "eventd/heads.h"
+#include "eventd/late_rows.h"
 
 /* The log and its tables, as their one writer has them. A turn of the loop is one transaction:
  * begin, any number of appends, commit. An append gets its number and the hash it chains to inside
@@ -15,15 +14,13 @@ struct event_store {
     struct db db;
     struct db_txn txn; /* of this turn */
     bool in_turn;
-    struct heads heads;
+    struct late_rows late;
     struct buffer record; /* the one that is being packed */
     uint64_t epoch;       /* how often eventd has started on this store */
 
     uint64_t last_id; /* within the turn */
     struct hash last_hash;
     uint64_t committed_id; /* what readers see */
-    unsigned requests_put; /* within the turn */
-    struct uuid forgotten; /* see requests_forgotten */
 
     /* since the start */
     uint64_t appended, commits, batch_max, repeats;
@@ -47,9 +44,10 @@ void event_store_abort(struct event_store *store);
 enum status event_store_append(struct event_store *store, enum event_type type,
                                struct event *event);
 
-/* Remembers the outcome of a request, within the turn; its commit then also forgets old ones. */
+/* Remembers the outcome of a request, within the turn. `is_recorded`: its first event says it too.
+ */
 enum status event_store_put_request(struct event_store *store, const struct uuid *id,
-                                    const struct request_outcome *outcome);
+                                    const struct request_outcome *outcome, bool is_recorded);
 /* Something after the first write of a request has failed: the turn must not be committed, its
  * commit will return `status`. */
 void event_store_spoil(struct event_store *store, enum status status);
@@ -58,7 +56,7 @@ void event_store_spoil(struct event_store *store, enum status status);
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
                                      struct span payload);
 
-/* Every 10 s: slots of dead readers, requests that are too old. */
+/* Every 10 s: slots of dead readers, rows that are late, requests that are too old. */
 enum status event_store_tidy(struct event_store *store);
 
 #endif

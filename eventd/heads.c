@@ -1,14 +1,13 @@
-/* A direct-mapped cache over the heads table. A slot that is wanted by another key is written back
- * first, so any number of tenants, types and subjects works; few of them work without reading. */
+/* A cache over the heads table: each key has a few slots to choose from. One that is not written is
+ * given up only when all of them are such, and written first; so any number of tenants, types and
+ * subjects works, and few of them work without reading or writing. */
 #include "eventd/heads.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/api/records/schemas.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
-#include "common/db/table.h"
 
 _Static_assert(HEAD_KEY_BYTES <= UINT8_MAX, "a key's size fits into its slot");
 _Static_assert(HEAD_SLOTS <= UINT16_MAX, "a slot's number fits into the list of changed ones");
@@ -28,28 +27,6 @@ void heads_reset(struct heads *heads)
     heads->slots = NULL;
 }
 
-static size_t make_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text)
-{
-    size_t size = strlen(text);
-    ensure(size + 1 <= HEAD_KEY_BYTES);
-    key[0] = (uint8_t)kind;
-    memcpy(key + 1, text, size);
-    return size + 1;
-}
-
-static enum status read_head(struct db_txn *txn, struct span key, uint64_t *id)
-{
-    struct span value;
-    enum status status = table_get(txn, EVENTS_HEADS, key, &value);
-    if (status == STATUS_NOT_FOUND) {
-        *id = 0;
-        return STATUS_OK;
-    }
-    TRY(status);
-    *id = table_number_value(value);
-    return STATUS_OK;
-}
-
 static enum status write_slot(struct db_txn *txn, struct head_slot *slot)
 {
     struct table_number number = table_number(slot->id);
@@ -60,36 +37,68 @@ static enum status write_slot(struct db_txn *txn, struct head_slot *slot)
 }
 
 /* Tenants choose the keys: with a secret key they cannot choose the slots. */
-static size_t slot_number(const struct heads *heads, struct span key)
+static uint64_t hash_key(const struct heads *heads, struct span key)
 {
     uint64_t hash;
     crypto_shorthash((unsigned char *)&hash, key.data, key.size, heads->hash_key);
-    return hash % HEAD_SLOTS;
+    return hash;
+}
+
+/* Free ones go first, then written ones, then the one that was changed longest ago. */
+static bool goes_before(const struct head_slot *a, const struct head_slot *b)
+{
+    bool a_is_used = a->key_size > 0, b_is_used = b->key_size > 0;
+    if (a_is_used != b_is_used)
+        return b_is_used;
+    if (a->is_dirty != b->is_dirty)
+        return b->is_dirty;
+    return a->id < b->id;
+}
+
+/* The key's slot, or the one that it takes over. */
+static struct head_slot *find_slot(const struct heads *heads, uint64_t hash, struct span key)
+{
+    struct head_slot *slots = &heads->slots[hash % (HEAD_SLOTS / HEAD_CHOICES) * HEAD_CHOICES];
+    struct head_slot *first = &slots[0];
+    for (size_t i = 0; i < HEAD_CHOICES; i++) {
+        if (slots[i].hash == hash && span_equal(span_of(slots[i].key, slots[i].key_size), key))
+            return &slots[i];
+        if (goes_before(&slots[i], first))
+            first = &slots[i];
+    }
+    return first;
+}
+
+static enum status take_over(struct head_slot *slot, struct db_txn *txn, uint64_t hash,
+                             struct span key)
+{
+    uint64_t found;
+    TRY(event_log_head_row(txn, key, &found));
+    bool is_listed = slot->is_dirty; /* and stays in the list */
+    if (slot->is_dirty)
+        TRY(write_slot(txn, slot));
+    memcpy(slot->key, key.data, key.size);
+    slot->key_size = (uint8_t)key.size;
+    slot->hash = hash;
+    slot->id = found;
+    slot->is_dirty = is_listed;
+    return STATUS_OK;
 }
 
 enum status heads_advance(struct heads *heads, struct db_txn *txn, enum head_kind kind,
                           const char *text, uint64_t id, uint64_t *previous)
 {
     uint8_t bytes[HEAD_KEY_BYTES];
-    struct span key = { bytes, make_key(bytes, kind, text) };
-    size_t number = slot_number(heads, key);
-    struct head_slot *slot = &heads->slots[number];
-    if (!span_equal(span_of(slot->key, slot->key_size), key)) {
-        uint64_t found;
-        TRY(read_head(txn, key, &found));
-        bool was_listed = slot->is_dirty;
-        if (slot->is_dirty)
-            TRY(write_slot(txn, slot));
-        memcpy(slot->key, key.data, key.size);
-        slot->key_size = (uint8_t)key.size;
-        slot->id = found;
-        slot->is_dirty = was_listed; /* it stays in the list */
-    }
+    struct span key = event_log_head_key(bytes, kind, text);
+    uint64_t hash = hash_key(heads, key);
+    struct head_slot *slot = find_slot(heads, hash, key);
+    if (!span_equal(span_of(slot->key, slot->key_size), key))
+        TRY(take_over(slot, txn, hash, key));
     *previous = slot->id;
     slot->id = id;
     if (!slot->is_dirty) {
         ensure(heads->dirty_count < HEAD_SLOTS);
-        heads->dirty[heads->dirty_count++] = (uint16_t)number;
+        heads->dirty[heads->dirty_count++] = (uint16_t)(slot - heads->slots);
         slot->is_dirty = true;
     }
     return STATUS_OK;
@@ -107,11 +116,4 @@ void heads_forget(struct heads *heads)
 {
     memset(heads->slots, 0, HEAD_SLOTS * sizeof *heads->slots);
     heads->dirty_count = 0;
-}
-
-enum status heads_find(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id)
-{
-    uint8_t bytes[HEAD_KEY_BYTES];
-    struct span key = { bytes, make_key(bytes, kind, text) };
-    return read_head(txn, key, id);
 }

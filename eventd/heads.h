@@ -1,21 +1,19 @@
 #ifndef SOLO_EVENTD_HEADS_H
 #define SOLO_EVENTD_HEADS_H
 
-#include "common/api/records/event_record.h"
-#include "common/db/db.h"
+#include "common/api/records/event_log.h"
 
-/* The newest event of each tenant, type and subject. Queries start here and follow the back links
- * in the records. Eventd is the only writer, so what it wrote it may remember: heads are changed in
- * memory during a turn and each is written once, before the commit. */
+/* The newest event of each tenant, type and subject, as eventd has them in memory: it is the only
+ * writer, so what it wrote it may remember. They are changed here and written late, each once
+ * however often it changed. */
 
-enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
-
-enum { HEAD_SLOTS = 4096, HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
+enum { HEAD_SLOTS = 4096, HEAD_CHOICES = 8 };
 
 struct head_slot {
     uint8_t key[HEAD_KEY_BYTES];
     uint8_t key_size; /* 0: free */
     bool is_dirty;
+    uint64_t hash; /* of the key */
     uint64_t id;
 };
 
@@ -33,12 +31,9 @@ void heads_reset(struct heads *heads);
 /* Makes `id` the head and returns the one before, 0 for none. */
 enum status heads_advance(struct heads *heads, struct db_txn *txn, enum head_kind kind,
                           const char *text, uint64_t id, uint64_t *previous);
-/* Writes what changed into the transaction: call it before the commit. */
+/* Writes what changed into the transaction. */
 enum status heads_write(struct heads *heads, struct db_txn *txn);
-/* The transaction came to nothing: what was remembered may be wrong. */
+/* Drops everything, what is not written included. */
 void heads_forget(struct heads *heads);
-
-/* From the table, for queries: 0 for none. */
-enum status heads_find(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id);
 
 #endif

@@ -104,8 +104,9 @@ static void make_filter(const char *tenant, const char *type, const char *subjec
  * append. */
 static enum status last_id_for(const struct caller *caller, struct db_txn *txn, uint64_t *last_id)
 {
-    return caller->kind == CALLER_TOKEN ? heads_find(txn, HEAD_OF_TENANT, caller->tenant, last_id)
-                                        : event_log_last(txn, last_id);
+    return caller->kind == CALLER_TOKEN
+               ? event_log_head(txn, HEAD_OF_TENANT, caller->tenant, last_id)
+               : event_log_last(txn, last_id);
 }
 
 static enum status handle_event_query(struct eventd *eventd, struct rpc_call *call,

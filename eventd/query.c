@@ -9,7 +9,6 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/wire/fields.h"
-#include "eventd/heads.h"
 
 enum { TEXT_ARENA_BYTES = 16 * 1024 };
 
@@ -92,7 +91,7 @@ static enum status lowest_head(struct scan *scan, uint64_t last, enum head_kind 
         uint64_t id;
         if (heads[i].text[0] == '\0')
             continue;
-        TRY(heads_find(scan->txn, heads[i].kind, heads[i].text, &id));
+        TRY(event_log_head(scan->txn, heads[i].kind, heads[i].text, &id));
         bool is_narrower = !is_chosen || (*kind != HEAD_OF_SUBJECT && id < *start);
         if (is_narrower) {
             *kind = heads[i].kind;

@@ -177,7 +177,8 @@ static enum status find_record(struct db_txn *txn, struct plan_actual *actual)
     char subject[SUBJECT_BYTES];
     uint64_t id;
     AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
-    TRY(event_log_newest_of(txn, subject_of_service(subject, actual->tenant, actual->name), &id));
+    TRY(event_log_head(txn, HEAD_OF_SUBJECT,
+                       subject_of_service(subject, actual->tenant, actual->name), &id));
     actual->has_record = id != 0;
     for (int step = 0; id != 0 && step < UNWANTED_STEPS_MAX; step++) {
         struct event event;
@@ -247,19 +248,6 @@ static enum status make_plan(struct db_txn *txn, const struct settings *settings
 
 /* --- the run --- */
 
-/* Newest event of a type, from the table of heads. */
-static enum status newest_of_type(struct db_txn *txn, enum event_type type, uint64_t *id)
-{
-    char key[EVENT_TYPE_BYTES_MAX + 2];
-    struct span value;
-    snprintf(key, sizeof key, "y%s", event_type_name(type));
-    *id = 0;
-    enum status status = table_get(txn, EVENTS_HEADS, span_of_text(key), &value);
-    if (status == STATUS_OK)
-        *id = table_number_value(value);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
 /* Whether this run's first recovery is still to come. Without daemons the next start begins a run.
  */
 static enum status judge_run(struct db_txn *txn, const struct settings *settings, bool is_log_held,
@@ -267,8 +255,8 @@ static enum status judge_run(struct db_txn *txn, const struct settings *settings
 {
     picture->is_new_run = true;
     uint64_t started, recovered;
-    TRY(newest_of_type(txn, EVENT_system_started, &started));
-    TRY(newest_of_type(txn, EVENT_recovery_completed, &recovered));
+    TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(EVENT_system_started), &started));
+    TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(EVENT_recovery_completed), &recovered));
     if (!is_log_held || started == 0 || recovered < started)
         return STATUS_OK;
     /* deployd may not have recorded the run that solod has begun. */

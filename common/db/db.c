@@ -286,6 +286,7 @@ static enum status judge_commit(struct db *db, int rc)
     MDB_txn *txn = NULL;
     if (status == STATUS_RESOURCE_EXHAUSTED && mdb_txn_begin(db->env, NULL, 0, &txn) == 0) {
         mdb_txn_abort(txn);
+        db->is_short_of_space = true; /* until a commit has found room ahead again */
         return status;
     }
     db->is_failed = true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
@@ -197,18 +198,76 @@ enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span 
     return STATUS_OK;
 }
 
-enum status event_log_newest_of(struct db_txn *txn, const char *subject, uint64_t *id)
+/* --- heads --- */
+
+static const char written_key[] = "written";
+
+enum status event_log_written(struct db_txn *txn, uint64_t *id)
 {
-    char key[SUBJECT_BYTES + 1];
-    if ((size_t)snprintf(key, sizeof key, "s%s", subject) >= sizeof key)
-        return STATUS_INVALID_ARGUMENT;
     struct span value;
-    enum status status = table_get(txn, EVENTS_HEADS, span_of_text(key), &value);
-    if (status == STATUS_NOT_FOUND) {
-        *id = 0;
-        return STATUS_OK;
+    *id = 0;
+    enum status status = db_meta_get(txn, written_key, &value);
+    if (status == STATUS_OK)
+        *id = table_number_value(value);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status event_log_set_written(struct db_txn *txn, uint64_t id)
+{
+    struct table_number number = table_number(id);
+    return db_meta_put(txn, written_key, table_number_key(&number));
+}
+
+struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text)
+{
+    size_t size = strlen(text);
+    ensure(size + 1 <= HEAD_KEY_BYTES);
+    key[0] = (uint8_t)kind;
+    memcpy(key + 1, text, size);
+    return span_of(key, size + 1);
+}
+
+enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id)
+{
+    struct span value;
+    *id = 0;
+    enum status status = table_get(txn, EVENTS_HEADS, key, &value);
+    if (status == STATUS_OK)
+        *id = table_number_value(value);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static const char *text_of(const struct event *event, enum head_kind kind)
+{
+    switch (kind) {
+    case HEAD_OF_TENANT:
+        return event->tenant;
+    case HEAD_OF_TYPE:
+        return event->type;
+    case HEAD_OF_SUBJECT:
+        return event->subject;
     }
-    TRY(status);
-    *id = table_number_value(value);
-    return STATUS_OK;
+    ensure(false);
+    return "";
+}
+
+enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ROW_ARENA_BYTES };
+    uint8_t key[HEAD_KEY_BYTES];
+    uint64_t written, late;
+    if (strlen(text) + 1 > HEAD_KEY_BYTES)
+        return STATUS_INVALID_ARGUMENT;
+    TRY(event_log_written(txn, &written));
+    TRY(event_log_last(txn, &late));
+    for (; late > written; late--) {
+        struct event event;
+        arena_reset(&arena);
+        TRY(event_log_read(txn, late, &arena, &event));
+        if (strcmp(text_of(&event, kind), text) == 0) {
+            *id = late;
+            return STATUS_OK;
+        }
+    }
+    return event_log_head_row(txn, event_log_head_key(key, kind, text), id);
 }

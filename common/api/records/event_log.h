@@ -41,7 +41,18 @@ enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_
  * number is no service_deployed. */
 enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span *spec);
 
-/* The newest event about a service, 0 for none. */
-enum status event_log_newest_of(struct db_txn *txn, const char *subject, uint64_t *id);
+/* The newest event of a tenant, type or subject; 0 for none. The table of heads may be behind; the
+ * events that are later, fewer than LATE_EVENTS_MAX unless the disk is full, are looked through. */
+enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
+enum { HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
+enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id);
+
+/* Its row in the table: what it was when the table was written. */
+struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text);
+enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id);
+
+/* The newest event of which `heads` and `requests` speak; it stands in `meta`. */
+enum status event_log_written(struct db_txn *txn, uint64_t *id);
+enum status event_log_set_written(struct db_txn *txn, uint64_t id);
 
 #endif

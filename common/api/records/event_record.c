@@ -58,9 +58,11 @@ static void write_body(const struct event *event, struct buffer *record)
     bool has_source = event->source != NULL && event->source[0] != '\0';
     bool has_tenant = event->tenant != NULL && event->tenant[0] != '\0';
     bool has_subject = event->subject != NULL && event->subject[0] != '\0';
+    bool has_outcome = event->has_request_id && event->request_count > 0;
     write_map(record, 1 + (size_t)has_tenant + (size_t)has_subject +
                           (size_t)(event->causation_id != 0) + (size_t)event->has_request_id +
-                          (size_t)has_source + (size_t)(event->payload.size > 0));
+                          2 * (size_t)has_outcome + (size_t)has_source +
+                          (size_t)(event->payload.size > 0));
     write_str(record, "type");
     write_str(record, event->type);
     if (has_tenant) {
@@ -78,6 +80,12 @@ static void write_body(const struct event *event, struct buffer *record)
     if (event->has_request_id) {
         write_str(record, "request_id");
         write_bin(record, span_of(event->request_id.bytes, UUID_BYTES));
+    }
+    if (has_outcome) {
+        write_str(record, "request_hash");
+        write_bin(record, span_of(event->request_hash.bytes, HASH_BYTES));
+        write_str(record, "request_count");
+        write_u64(record, event->request_count);
     }
     if (has_source) {
         write_str(record, "source");
@@ -218,6 +226,10 @@ static enum status read_field(struct span key, struct reader *reader, struct are
         event->has_request_id = true;
         return read_bytes(reader, event->request_id.bytes, UUID_BYTES);
     }
+    if (span_equal(key, span_of_text("request_hash")))
+        return read_bytes(reader, event->request_hash.bytes, HASH_BYTES);
+    if (span_equal(key, span_of_text("request_count")))
+        return reader_u64(reader, &event->request_count);
     if (span_equal(key, span_of_text("source")))
         return read_source(reader, arena, event);
     if (span_equal(key, span_of_text("payload"))) {

@@ -14,8 +14,8 @@
  *   96 previous number of the same tenant u64   104 of the same type u64   112 of the same subject
  * u64 120 body ...   length-32 hash [32]
  *
- * The body is a map: type, tenant, subject, causation_id, request_id, source (map: name,
- * incarnation, number), payload; what is empty is left out. */
+ * The body is a map: type, tenant, subject, causation_id, request_id, request_hash, request_count,
+ * source (map: name, incarnation, number), payload; what is empty is left out. */
 enum { EVENT_HEADER_BYTES = 120, EVENT_FORMAT = 1 };
 #define EVENT_MAGIC "SoloEvt1"
 
@@ -35,6 +35,10 @@ struct event {
     uint64_t causation_id;
     struct uuid request_id;
     bool has_request_id;
+    /* On a request's first event when its outcome may be remembered late: the request's body and
+     * how many events it appended. 0: not on this one. */
+    struct hash request_hash;
+    uint64_t request_count;
     const char *source; /* "" for none */
     uint8_t incarnation[16];
     uint64_t source_number;

@@ -7,8 +7,9 @@
 
 enum events_table {
     EVENTS_EVENTS,   /* number -> event record (event_record.h); proves itself by its chain hash */
-    EVENTS_HEADS,    /* 't', 'y' or 's' and a tenant, type or subject -> newest number, 8 bytes */
-    EVENTS_REQUESTS, /* request_id, 16 bytes, time first -> request_row */
+    EVENTS_HEADS,    /* 't', 'y' or 's' and a tenant, type or subject -> newest number, 8 bytes; of
+                      * the newest events it need not speak yet: ask event_log_head */
+    EVENTS_REQUESTS, /* request_id, 16 bytes, time first -> request_row; written late, too */
     EVENTS_SOURCES,  /* see eventd/sources.h */
     EVENTS_LIVE,     /* TENANT/NAME -> live_row */
     EVENTS_TENANTS,  /* tenant -> tenant_row */

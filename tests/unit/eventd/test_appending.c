@@ -87,7 +87,7 @@ Test(appending, a_token_writes_for_its_own_tenant_only)
     AUTO(db_end) struct db_txn txn = { 0 };
     uint64_t id = must_append(&call, &request), head;
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(heads_find(&txn, HEAD_OF_TENANT, "acme", &head), STATUS_OK);
+    cr_assert_eq(event_log_head(&txn, HEAD_OF_TENANT, "acme", &head), STATUS_OK);
     cr_expect_eq(head, id);
     expect_refused(call_of_token("acme"), request_of("app.x", "beta", "", nothing),
                    STATUS_UNAUTHENTICATED, "token");
@@ -382,6 +382,8 @@ Test(appending, a_forgotten_id_is_refused_not_carried_out_again)
     }
     struct db_txn txn;
     unsigned pruned;
+    cr_assert_eq(event_store_tidy(&store), STATUS_OK);
+    cr_expect_eq(rows(EVENTS_REQUESTS), COUNT_OF(ids));
     cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
     cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 2, 100, &pruned), STATUS_OK);
     cr_expect_eq(pruned, 2);

@@ -170,11 +170,11 @@ static void expect_heads(uint64_t last)
         uint64_t head;
         arena_reset(&arena);
         struct event event = read_event(id, &arena);
-        cr_assert_eq(heads_find(&txn, HEAD_OF_TYPE, event.type, &head), STATUS_OK);
+        cr_assert_eq(event_log_head(&txn, HEAD_OF_TYPE, event.type, &head), STATUS_OK);
         cr_expect_eq(head, newest_before(last + 1, NULL, event.type, NULL));
         if (event.subject[0] == '\0')
             continue;
-        cr_assert_eq(event_log_newest_of(&txn, event.subject, &head), STATUS_OK);
+        cr_assert_eq(event_log_head(&txn, HEAD_OF_SUBJECT, event.subject, &head), STATUS_OK);
         cr_expect_eq(head, newest_before(last + 1, NULL, NULL, event.subject));
     }
 }
@@ -449,6 +449,6 @@ Test(event_store, an_empty_log_is_true)
     cr_expect_eq(live_count(&txn, &count), STATUS_OK);
     cr_expect_eq(count, 0);
     cr_expect_eq(live_find(&txn, "a", "b", &row), STATUS_NOT_FOUND);
-    cr_expect_eq(event_log_newest_of(&txn, "service/a/b", &last), STATUS_OK);
+    cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "service/a/b", &last), STATUS_OK);
     cr_expect_eq(last, 0);
 }

@@ -46,6 +46,8 @@ static struct event full_event(void)
         .causation_id = 41,
         .request_id.bytes = "\x01\x93\x00\x00\x00\x00\x70\x00\x80",
         .has_request_id = true,
+        .request_hash.bytes = "thirty-two bytes of a request...",
+        .request_count = 5,
         .source = "tenantd/acme",
         .incarnation = "one incarnation!",
         .source_number = 7,
@@ -70,6 +72,8 @@ static void expect_same(const struct event *a, const struct event *b)
     cr_expect_eq(a->causation_id, b->causation_id);
     cr_expect_eq(a->has_request_id, b->has_request_id);
     cr_expect_eq(memcmp(&a->request_id, &b->request_id, sizeof a->request_id), 0);
+    cr_expect(hash_equal(&a->request_hash, &b->request_hash));
+    cr_expect_eq(a->request_count, b->request_count);
     cr_expect_str_eq(a->source, b->source);
     cr_expect_eq(memcmp(a->incarnation, b->incarnation, sizeof a->incarnation), 0);
     cr_expect_eq(a->source_number, b->source_number);

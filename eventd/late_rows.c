@@ -1,0 +1,162 @@
+/* The normal path of a turn: begin, some events and requests, end. */
+#include "eventd/late_rows.h"
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+enum { RECORD_ARENA_BYTES = 16 * 1024 };
+
+enum status late_rows_init(struct late_rows *late)
+{
+    TRY(heads_init(&late->heads));
+    return recent_requests_init(&late->requests);
+}
+
+void late_rows_reset(struct late_rows *late)
+{
+    heads_reset(&late->heads);
+    recent_requests_reset(&late->requests);
+}
+
+void late_rows_forget(struct late_rows *late)
+{
+    heads_forget(&late->heads);
+    recent_requests_clear(&late->requests);
+    late->is_loaded = false;
+}
+
+/* --- reading what is not written --- */
+
+static enum status advance_heads(struct late_rows *late, struct db_txn *txn, struct event *event)
+{
+    event->previous_of_tenant = event->previous_of_type = event->previous_of_subject = 0;
+    if (event->tenant[0] != '\0')
+        TRY(heads_advance(&late->heads, txn, HEAD_OF_TENANT, event->tenant, event->id,
+                          &event->previous_of_tenant));
+    if (event->subject[0] != '\0')
+        TRY(heads_advance(&late->heads, txn, HEAD_OF_SUBJECT, event->subject, event->id,
+                          &event->previous_of_subject));
+    return heads_advance(&late->heads, txn, HEAD_OF_TYPE, event->type, event->id,
+                         &event->previous_of_type);
+}
+
+static enum status remember(struct late_rows *late, struct db_txn *txn, const struct uuid *id,
+                            const struct request_outcome *outcome)
+{
+    const struct recent_request request = {
+        .id = *id,
+        .body_hash = outcome->body_hash,
+        .first_id = outcome->first_id,
+        .count = outcome->count,
+    };
+    late->rows_put++;
+    if (recent_requests_add(&late->requests, &request) == STATUS_OK)
+        return STATUS_OK;
+    return requests_put(txn, EVENTS_REQUESTS, id, outcome);
+}
+
+static enum status load(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
+{
+    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    TRY(event_log_written(txn, &late->written));
+    for (uint64_t id = late->written + 1; id <= last_id; id++) {
+        struct event event;
+        arena_reset(&arena);
+        TRY(event_log_read(txn, id, &arena, &event));
+        TRY(advance_heads(late, txn, &event));
+        if (event.request_count == 0)
+            continue;
+        const struct request_outcome outcome = {
+            .body_hash = event.request_hash,
+            .intent = "",
+            .first_id = id,
+            .count = (uint32_t)event.request_count,
+        };
+        TRY(remember(late, txn, &event.request_id, &outcome));
+    }
+    return STATUS_OK;
+}
+
+enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
+{
+    late->must_write = false;
+    TRY(requests_forgotten(txn, &late->forgotten));
+    if (late->is_loaded)
+        return STATUS_OK;
+    enum status status = load(late, txn, last_id);
+    late->is_loaded = status == STATUS_OK;
+    if (status != STATUS_OK)
+        late_rows_forget(late);
+    return status;
+}
+
+/* --- the turn --- */
+
+enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum event_type type,
+                                struct event *event)
+{
+    late->must_write = late->must_write || type != EVENT_APP;
+    return advance_heads(late, txn, event);
+}
+
+enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,
+                                   const struct uuid *id, const struct hash *body_hash,
+                                   struct request_outcome *outcome, struct problem *problem)
+{
+    const struct recent_request *recent = recent_requests_find(&late->requests, id);
+    if (recent == NULL)
+        return requests_find(txn, EVENTS_REQUESTS, id, body_hash, clock_wall_ns() / 1000000,
+                             &late->forgotten, outcome, problem);
+    if (!hash_equal(&recent->body_hash, body_hash))
+        return problem_set(problem, STATUS_ABORTED, "request_id",
+                           "was used before with another request (event %llu): draw a new one",
+                           (unsigned long long)recent->first_id);
+    *outcome = (struct request_outcome){
+        .body_hash = *body_hash,
+        .intent = "",
+        .first_id = recent->first_id,
+        .count = recent->count,
+    };
+    return STATUS_OK;
+}
+
+enum status late_rows_add_request(struct late_rows *late, struct db_txn *txn, const struct uuid *id,
+                                  const struct request_outcome *outcome, bool is_recorded)
+{
+    if (is_recorded)
+        return remember(late, txn, id, outcome);
+    late->rows_put++;
+    return requests_put(txn, EVENTS_REQUESTS, id, outcome);
+}
+
+static enum status write_requests(struct late_rows *late, struct db_txn *txn)
+{
+    for (size_t i = 0; i < late->requests.count; i++) {
+        const struct recent_request *request = &late->requests.items[i];
+        const struct request_outcome outcome = {
+            .body_hash = request->body_hash,
+            .intent = "",
+            .first_id = request->first_id,
+            .count = request->count,
+        };
+        TRY(requests_put(txn, EVENTS_REQUESTS, &request->id, &outcome));
+    }
+    recent_requests_clear(&late->requests);
+    unsigned pruned;
+    TRY(requests_prune(txn, EVENTS_REQUESTS, clock_wall_ns() / 1000000, REQUESTS_KEPT_MAX,
+                       2 * late->rows_put, &pruned));
+    late->rows_put = 0;
+    return STATUS_OK;
+}
+
+enum status late_rows_end(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
+{
+    bool is_due = late->must_write || last_id - late->written >= LATE_EVENTS_MAX;
+    if (!is_due || txn->db->is_short_of_space)
+        return STATUS_OK;
+    TRY(heads_write(&late->heads, txn));
+    TRY(write_requests(late, txn));
+    late->written = last_id;
+    return event_log_set_written(txn, last_id);
+}

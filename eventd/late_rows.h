@@ -1,0 +1,47 @@
+#ifndef SOLO_EVENTD_LATE_ROWS_H
+#define SOLO_EVENTD_LATE_ROWS_H
+
+#include "common/db/requests.h"
+#include "eventd/heads.h"
+#include "eventd/recent_requests.h"
+
+/* `heads` and `requests` say nothing that the records do not say: they only make it quick to find.
+ * So they need not be written with each commit, which would dirty several pages for every event.
+ * What they do not say yet is kept here: of the newest events, fewer than LATE_EVENTS_MAX, and read
+ * from their records after a restart. `meta` tells up to which event the tables are written.
+ *
+ * They are written when that many have come, and with every commit that has an event of Solo's own:
+ * those other programs look for, who have only the tables and the records. Without space they are
+ * not written: what must not be refused then needs every page. */
+struct late_rows {
+    struct heads heads;
+    struct recent_requests requests;
+    uint64_t written;      /* the newest event of which the tables speak */
+    bool is_loaded;        /* false: begin reads the later ones */
+    bool must_write;       /* with this turn's commit */
+    unsigned rows_put;     /* into `requests` since old ones were last forgotten */
+    struct uuid forgotten; /* see requests_forgotten */
+};
+
+enum status late_rows_init(struct late_rows *late);
+void late_rows_reset(struct late_rows *late);
+
+/* First in each turn. */
+enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
+/* For an event that is about to be packed: fills its back links. */
+enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum event_type type,
+                                struct event *event);
+/* As requests_find; also among those that are not in the table yet. */
+enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,
+                                   const struct uuid *id, const struct hash *body_hash,
+                                   struct request_outcome *outcome, struct problem *problem);
+/* `is_recorded`: the request's first event has its outcome in its record. */
+enum status late_rows_add_request(struct late_rows *late, struct db_txn *txn, const struct uuid *id,
+                                  const struct request_outcome *outcome, bool is_recorded);
+/* Last in each turn: writes the tables when it is time. Two old requests are forgotten for each new
+ * one, so that their table shrinks to its bound however fast they come. */
+enum status late_rows_end(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
+/* The turn came to nothing. */
+void late_rows_forget(struct late_rows *late);
+
+#endif

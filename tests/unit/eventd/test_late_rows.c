@@ -1,0 +1,255 @@
+/* Heads and requests are written late: whatever happens before, they say what the log says. */
+#include "eventd/late_rows.h"
+
+#include <stdio.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_fixture.h"
+
+TestSuite(late_rows, .init = fixture_open, .fini = fixture_close);
+
+static const struct span nothing;
+
+static uint64_t written(void)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t id;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_written(&txn, &id), STATUS_OK);
+    return id;
+}
+
+static uint64_t rows(unsigned table)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t count;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(table_count(&txn, table, &count), STATUS_OK);
+    return count;
+}
+
+static uint64_t head(enum head_kind kind, const char *text)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t id;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_head(&txn, kind, text, &id), STATUS_OK);
+    return id;
+}
+
+/* The i-th of some ids, the same in each call. */
+static struct uuid id_number(unsigned i)
+{
+    static struct uuid first;
+    static bool is_drawn;
+    if (!is_drawn)
+        first = uuid_draw();
+    is_drawn = true;
+    struct uuid id = first;
+    id.bytes[13] = (uint8_t)(i >> 16), id.bytes[14] = (uint8_t)(i >> 8), id.bytes[15] = (uint8_t)i;
+    return id;
+}
+
+static struct append_outcome append_numbered(unsigned i, const char *body, enum status expected)
+{
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome = { 0 };
+    struct uuid id = id_number(i);
+    char subject[32];
+    snprintf(subject, sizeof subject, "thing/%u", i % 3);
+    struct event_append_request request = request_of("app.x", "acme", subject, nothing);
+    call_identify(&call, &id, body);
+    cr_assert_eq(append_one(&call, &request, &outcome), expected);
+    return outcome;
+}
+
+static void append_some(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        struct append_outcome outcome = append_numbered(i, "body", STATUS_OK);
+        cr_assert_not(outcome.is_repeat);
+        cr_assert_eq(outcome.first_id, i + 1);
+    }
+}
+
+/* Of 10 events. */
+static void expect_all_known(void)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        struct append_outcome outcome = append_numbered(i, "body", STATUS_OK);
+        cr_expect(outcome.is_repeat);
+        cr_expect_eq(outcome.first_id, i + 1);
+        cr_expect_eq(outcome.count, 1);
+        append_numbered(i, "another body", STATUS_ABORTED);
+    }
+    cr_expect_eq(head(HEAD_OF_TENANT, "acme"), 10);
+    cr_expect_eq(head(HEAD_OF_TYPE, "app.x"), 10);
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/0"), 10);
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 8);
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/2"), 9);
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/3"), 0);
+}
+
+Test(late_rows, what_is_not_written_is_known_and_survives_a_crash)
+{
+    append_some(0, 10);
+    cr_expect_eq(rows(EVENTS_HEADS), 0);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+    expect_all_known();
+    fixture_reopen();
+    cr_expect_eq(written(), 0);
+    expect_all_known();
+    cr_assert_eq(event_store_tidy(&store), STATUS_OK);
+    cr_expect_eq(written(), 10);
+    cr_expect_eq(rows(EVENTS_HEADS), 5);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 10);
+    expect_all_known();
+}
+
+Test(late_rows, links_go_on_after_a_crash)
+{
+    append_some(0, 10);
+    fixture_reopen();
+    append_some(10, 11);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = 16384 };
+    struct event event;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_read(&txn, 11, &arena, &event), STATUS_OK);
+    cr_expect_eq(event.previous_of_tenant, 10);
+    cr_expect_eq(event.previous_of_type, 10);
+    cr_expect_eq(event.previous_of_subject, 8);
+}
+
+Test(late_rows, an_aborted_turn_forgets_only_itself)
+{
+    append_some(0, 10);
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome;
+    struct uuid id = id_number(10);
+    struct event_append_request request = request_of("app.y", "acme", "thing/3", nothing);
+    call_identify(&call, &id, "body");
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    cr_assert_eq(appending_run(&store, &call, &request, 1, &outcome), STATUS_OK);
+    event_store_abort(&store);
+    expect_all_known();
+    cr_expect_eq(head(HEAD_OF_TYPE, "app.y"), 0);
+    append_some(10, 11);
+}
+
+Test(late_rows, an_event_of_solos_own_has_them_written)
+{
+    append_some(0, 9);
+    struct rpc_call call = call_of_daemon("deployd");
+    struct event_append_request request =
+        request_of("tenant_created", "t0", "tenant/t0", payload_index(4));
+    cr_expect_eq(must_append(&call, &request), 10);
+    cr_expect_eq(written(), 10);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 9);
+    cr_expect_eq(rows(EVENTS_HEADS), 5 + 3);
+}
+
+Test(late_rows, a_clean_stop_has_them_written)
+{
+    append_some(0, 10);
+    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    cr_expect_eq(written(), 10);
+    expect_all_known();
+}
+
+Test(late_rows, no_more_than_the_bound_are_late)
+{
+    for (unsigned i = 0; i < LATE_EVENTS_MAX - 1; i++)
+        append_numbered(i, "body", STATUS_OK);
+    cr_expect_eq(written(), 0);
+    append_numbered(LATE_EVENTS_MAX - 1, "body", STATUS_OK);
+    cr_expect_eq(written(), LATE_EVENTS_MAX);
+    cr_expect_eq(rows(EVENTS_REQUESTS), LATE_EVENTS_MAX);
+}
+
+/* More requests in one turn than fit into memory, and a disk without space on which nothing is
+ * written that need not be. */
+Test(late_rows, without_space_they_stay_late_and_true)
+{
+    enum { COUNT = LATE_EVENTS_MAX + 100 };
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome;
+    struct event_append_request request = request_of("app.x", "acme", "", nothing);
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct uuid id = id_number(i);
+        call_identify(&call, &id, "body");
+        cr_assert_eq(appending_run(&store, &call, &request, 1, &outcome), STATUS_OK);
+    }
+    store.db.is_short_of_space = true;
+    cr_assert_eq(event_store_commit(&store), STATUS_OK);
+    cr_expect_eq(written(), 0);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        for (unsigned i = 0; i < COUNT; i += 57) {
+            outcome = append_numbered(i, "body", STATUS_OK);
+            cr_expect(outcome.is_repeat);
+            cr_expect_eq(outcome.first_id, i + 1);
+        }
+        cr_expect_eq(head(HEAD_OF_TENANT, "acme"), COUNT);
+        fixture_reopen();
+    }
+}
+
+Test(late_rows, a_batch_is_answered_as_a_batch)
+{
+    struct rpc_call call = call_of_operator();
+    struct append_outcome outcome;
+    struct uuid id = id_number(0);
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    const struct event_append_request batch[] = { request, request, request };
+    append_some(1, 1);
+    call_identify(&call, &id, "body");
+    cr_assert_eq(append_many(&call, batch, COUNT_OF(batch), &outcome), STATUS_OK);
+    fixture_reopen();
+    cr_assert_eq(append_many(&call, batch, COUNT_OF(batch), &outcome), STATUS_OK);
+    cr_expect(outcome.is_repeat);
+    cr_expect_eq(outcome.first_id, 1);
+    cr_expect_eq(outcome.count, COUNT_OF(batch));
+    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+}
+
+/* A row that says more than the record is written at once. */
+Test(late_rows, a_request_with_an_intent_is_not_late)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    struct append_outcome outcome;
+    struct uuid id = id_number(0);
+    struct event_append_request request = request_of("app.x", "acme", "", nothing);
+    request.intent = "service.deploy";
+    call_identify(&call, &id, "body");
+    cr_assert_eq(append_one(&call, &request, &outcome), STATUS_OK);
+    cr_expect_eq(rows(EVENTS_REQUESTS), 1);
+}
+
+Test(late_rows, recent_requests_are_bounded)
+{
+    struct recent_requests recent;
+    cr_assert_eq(recent_requests_init(&recent), STATUS_OK);
+    struct recent_request request = { .count = 1 };
+    for (unsigned i = 0; i < RECENT_REQUESTS_MAX; i++) {
+        request.id = id_number(i);
+        request.first_id = i;
+        cr_assert_null(recent_requests_find(&recent, &request.id));
+        cr_assert_eq(recent_requests_add(&recent, &request), STATUS_OK);
+    }
+    request.id = id_number(RECENT_REQUESTS_MAX);
+    cr_expect_eq(recent_requests_add(&recent, &request), STATUS_RESOURCE_EXHAUSTED);
+    for (unsigned i = 0; i < RECENT_REQUESTS_MAX; i++) {
+        struct uuid id = id_number(i);
+        const struct recent_request *found = recent_requests_find(&recent, &id);
+        cr_assert_not_null(found);
+        cr_expect_eq(found->first_id, i);
+    }
+    recent_requests_clear(&recent);
+    request.id = id_number(0);
+    cr_expect_null(recent_requests_find(&recent, &request.id));
+    recent_requests_reset(&recent);
+}
