@@ -20,10 +20,12 @@ const char *event_type_name(enum event_type type)
 
 enum event_type event_type_parse(const char *name)
 {
+    if (strncmp(name, "app.", 4) == 0) /* no name of ours has a dot */
+        return name[4] != '\0' ? EVENT_APP : EVENT_UNKNOWN;
     for (int i = 0; i < EVENT_TYPES; i++)
         if (strcmp(types[i].name, name) == 0)
             return (enum event_type)i;
-    return strncmp(name, "app.", 4) == 0 && name[4] != '\0' ? EVENT_APP : EVENT_UNKNOWN;
+    return EVENT_UNKNOWN;
 }
 
 const char *event_type_writer(enum event_type type)

@@ -40,24 +40,30 @@ char *uuid_text(char text[UUID_TEXT_BYTES], const struct uuid *uuid)
     return text;
 }
 
+static int digit_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
 enum status uuid_parse(const char *text, struct uuid *uuid)
 {
-    char hex[2 * UUID_BYTES + 1];
-    if (strlen(text) != UUID_TEXT_BYTES - 1)
-        return STATUS_INVALID_ARGUMENT;
-    int size = 0;
-    for (int i = 0; i < UUID_TEXT_BYTES - 1; i++) {
-        bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (is_dash != (text[i] == '-'))
-            return STATUS_INVALID_ARGUMENT;
-        if (!is_dash)
-            hex[size++] = text[i];
-    }
-    hex[size] = '\0';
     struct uuid parsed;
-    if (!hex_parse(hex, parsed.bytes, sizeof parsed.bytes))
-        return STATUS_INVALID_ARGUMENT;
-    if (parsed.bytes[6] >> 4 != 7 || parsed.bytes[8] >> 6 != 2)
+    const char *at = text;
+    for (int i = 0; i < UUID_BYTES; i++) {
+        if ((i == 4 || i == 6 || i == 8 || i == 10) && *at++ != '-')
+            return STATUS_INVALID_ARGUMENT;
+        int high = digit_value(at[0]);
+        int low = high < 0 ? -1 : digit_value(at[1]); /* behind an end there is nothing to read */
+        if (low < 0)
+            return STATUS_INVALID_ARGUMENT;
+        parsed.bytes[i] = (uint8_t)(high << 4 | low);
+        at += 2;
+    }
+    if (*at != '\0' || parsed.bytes[6] >> 4 != 7 || parsed.bytes[8] >> 6 != 2)
         return STATUS_INVALID_ARGUMENT;
     *uuid = parsed;
     return STATUS_OK;

@@ -38,6 +38,9 @@ Test(uuid, other_texts_and_versions_are_refused)
         "017f22e2-79b0-7cc3-98c4-dc0c0c07398g",
         "017f22e27-9b0-7cc3-98c4-dc0c0c07398f",
         "{17f22e2-79b0-7cc3-98c4-dc0c0c07398}",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07398",
+        "017f22e2-79b0-7",
+        "017f22e2_79b0-7cc3-98c4-dc0c0c07398f",
         "017f22e2-79b0-4cc3-98c4-dc0c0c07398f", /* version 4 */
         "017f22e2-79b0-7cc3-18c4-dc0c0c07398f", /* another variant */
         "00000000-0000-0000-0000-000000000000",
