@@ -19,6 +19,7 @@
 #include "common/plan/plan.h"
 #include "common/rpc/client.h"
 #include "common/wire/reader.h"
+#include "recoveryd/identity.h"
 #include "recoveryd/process.h"
 
 enum {
@@ -127,12 +128,12 @@ static void peer_close(struct peer *peer)
         ev_loop_destroy(peer->loop);
 }
 
-static enum status peer_open(struct peer *peer, const char *path)
+static enum status peer_open(struct peer *peer, const struct rpc_client_options *options)
 {
     peer->loop = ev_loop_new(EVFLAG_AUTO);
     if (peer->loop == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
-    return rpc_client_open(&peer->client, peer->loop, &(struct rpc_client_options){ .path = path });
+    return rpc_client_open(&peer->client, peer->loop, options);
 }
 
 static enum status peer_ask(struct peer *peer, const struct method *method, const void *request,
@@ -185,14 +186,14 @@ static enum status ask_page_of_supervisor(struct peer *peer, const char *after, 
     return STATUS_OK;
 }
 
-/* Every page of who listens at `path`. `is_silent` when an answer did not come. */
-static enum status ask_all(const char *path, page_ask *ask, struct actual *actual, bool *is_silent,
-                           struct problem *problem)
+/* Every page of who listens there. `is_silent` when an answer did not come. */
+static enum status ask_all(const struct rpc_client_options *options, page_ask *ask,
+                           struct actual *actual, bool *is_silent, struct problem *problem)
 {
     AUTO(peer_close) struct peer peer = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
     char after[SERVICE_KEY_BYTES] = "";
-    TRY(peer_open(&peer, path));
+    TRY(peer_open(&peer, options));
     do {
         struct page page = { .next = "" };
         enum status status = ask(&peer, after, &arena, &page, problem);
@@ -214,7 +215,9 @@ static enum status ask_deployd(const struct settings *settings, struct actual *a
     TRY(run_socket_path(path, settings->run_dir, "deployd"));
     if (!is_listening(path))
         return STATUS_UNAVAILABLE;
-    enum status status = ask_all(path, ask_page_of_deployd, actual, &is_silent, &problem);
+    struct rpc_client_options options = { .path = path };
+    identity_set(&options);
+    enum status status = ask_all(&options, ask_page_of_deployd, actual, &is_silent, &problem);
     if (status == STATUS_OK) {
         actual->source = "deployd";
         return STATUS_OK;
@@ -241,7 +244,8 @@ static enum status ask_supervisor(void *context, const char *tenant)
     struct problem problem = { 0 };
     size_t first = actual->count;
     TRY(tenant_socket_path(path, supervisors->settings->run_dir, tenant));
-    enum status status = ask_all(path, ask_page_of_supervisor, actual, &is_silent, &problem);
+    const struct rpc_client_options options = { .path = path };
+    enum status status = ask_all(&options, ask_page_of_supervisor, actual, &is_silent, &problem);
     for (size_t i = first; i < actual->count; i++)
         actual->services[i].is_held = true;
     if (!is_silent)

@@ -16,6 +16,7 @@
 #include "common/rpc/client.h"
 #include "common/wire/writer.h"
 #include "recoveryd/fair_order.h"
+#include "recoveryd/identity.h"
 #include "recoveryd/progress.h"
 
 enum {
@@ -149,7 +150,9 @@ static enum status open_run(struct carry_out *run, const struct options *options
     run->loop = ev_loop_new(EVFLAG_AUTO);
     if (run->loop == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
-    TRY(rpc_client_open(&run->client, run->loop, &(struct rpc_client_options){ .path = path }));
+    struct rpc_client_options client = { .path = path };
+    identity_set(&client);
+    TRY(rpc_client_open(&run->client, run->loop, &client));
     run->began_ns = clock_boottime_ns();
     TRY(begin(run));
     progress_open(&run->progress, options->progress, run->count);

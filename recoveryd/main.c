@@ -5,6 +5,7 @@
 #include "common/api/records/schemas.h"
 #include "common/daemon/settings.h"
 #include "recoveryd/event_store.h"
+#include "recoveryd/identity.h"
 #include "recoveryd/log_command.h"
 #include "recoveryd/log_reader.h"
 #include "recoveryd/options.h"
@@ -45,6 +46,8 @@ int main(int argc, char **argv)
         return 0;
     if (status == STATUS_OK)
         status = options_check(&options);
+    if (status == STATUS_OK)
+        status = identity_load();
     if (status != STATUS_OK)
         return status_exit_code(status);
     if (options.command == COMMAND_LOG)

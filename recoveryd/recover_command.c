@@ -16,6 +16,7 @@
 #include "recoveryd/carry_out.h"
 #include "recoveryd/compare.h"
 #include "recoveryd/exit_codes.h"
+#include "recoveryd/identity.h"
 #include "recoveryd/report_json.h"
 #include "recoveryd/report_text.h"
 
@@ -93,8 +94,10 @@ static void tell_parent(const struct settings *settings, int code)
     const struct system_recovered_request request = { .exit_code = (uint64_t)code };
     struct system_recovered_reply reply;
     struct problem problem;
+    struct rpc_client_options parent = { .path = path };
+    identity_set(&parent);
     if (loop != NULL && run_socket_path(path, settings->run_dir, "solod") == STATUS_OK &&
-        rpc_client_open(&client, loop, &(struct rpc_client_options){ .path = path }) == STATUS_OK)
+        rpc_client_open(&client, loop, &parent) == STATUS_OK)
         (void)rpc_client_call_wait(client, &method_system_recovered, &request,
                                    &(struct rpc_call_options){ .timeout_ms = TELL_MS_MAX }, &arena,
                                    &reply, &problem);

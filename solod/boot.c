@@ -116,7 +116,9 @@ enum status solod_open(struct solod *solod, const struct settings *settings,
     solod->daemons.other_told = on_other_told;
     solod->daemons.context = solod;
     waiters_open(&solod->waiters, lifecycle->loop, solod);
-    TRY(access_open(&solod->access, settings, instance->key));
+    TRY(access_open(&solod->tokens.access, settings, instance->key));
+    solod->tokens.loop = lifecycle->loop;
+    solod->tokens.run_dir = settings->run_dir;
     TRY(daemons_open(&solod->daemons, lifecycle->loop, settings, instance));
     lifecycle->context = solod;
     lifecycle->on_stop = on_stop;
@@ -127,6 +129,7 @@ enum status solod_open(struct solod *solod, const struct settings *settings,
 
 void solod_close(struct solod *solod)
 {
+    token_asker_close(&solod->tokens);
     waiters_close(&solod->waiters);
     shutdown_close(&solod->shutdown);
     recovery_close(&solod->recovery);

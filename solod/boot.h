@@ -1,20 +1,20 @@
 #ifndef SOLO_SOLOD_BOOT_H
 #define SOLO_SOLOD_BOOT_H
 
-#include "common/access/access.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/settings.h"
 #include "solod/daemons.h"
 #include "solod/instance.h"
 #include "solod/recovery.h"
 #include "solod/shutdown.h"
+#include "solod/token_asker.h"
 #include "solod/waiters.h"
 
 /* Everything solod is made of, and how far the whole of Solo has come. */
 struct solod {
     const struct settings *settings;
     struct lifecycle *lifecycle;
-    struct access access;
+    struct token_asker tokens; /* who may call */
     struct daemons daemons;
     struct recovery recovery;
     struct shutdown shutdown;

@@ -162,7 +162,7 @@ struct rpc_service solod_service(struct solod *solod)
 {
     const struct daemon_self self = {
         .name = "solod",
-        .access = &solod->access,
+        .access = &solod->tokens.access,
         .write_counters = write_counters,
         .context = solod,
     };
@@ -170,7 +170,7 @@ struct rpc_service solod_service(struct solod *solod)
     return (struct rpc_service){
         .routes = routes,
         .context = solod,
-        .authorise = access_authorise,
-        .access = &solod->access,
+        .authorise = token_asker_authorise,
+        .access = &solod->tokens,
     };
 }

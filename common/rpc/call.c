@@ -64,10 +64,21 @@ static void release(struct call_entry *entry)
         return; /* its handler is still on the stack; call_settle comes back here */
     if (entry->is_deferred)
         unlink_deferred(entry);
+    buffer_close(&entry->request);
     if (entry->server != NULL && entry->server->spare_call == NULL)
         entry->server->spare_call = entry;
     else
         free(entry);
+}
+
+void call_run_again(struct call_entry *entry)
+{
+    ensure(entry->is_deferred);
+    unlink_deferred(entry);
+    entry->is_deferred = false;
+    entry->is_running = true;
+    entry->call.on_gone = NULL;
+    entry->call.arena = &entry->server->arena;
 }
 
 /* A reply that did not fit is taken back and an error put in its place. */

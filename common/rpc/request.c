@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/rpc/call.h"
@@ -175,24 +176,85 @@ static enum status has_room(struct rpc_call *call)
     return STATUS_RESOURCE_EXHAUSTED;
 }
 
+/* From the fields of an authorised request to its handler. */
+static enum status read_request(struct rpc_call *call, struct span map, void *request,
+                                size_t frame_bytes)
+{
+    const struct rpc_service *service = call->connection->server->service;
+    TRY(fields_decode(call->method->request, map, call->arena, request, &call->problem));
+    if (service->narrow != NULL)
+        TRY(service->narrow(service->access, call, request));
+    if (call->method->flags & METHOD_MUTATES)
+        TRY(hash_body(call, request));
+    if (call->method->flags & METHOD_WRITES)
+        TRY(turn_begin(call->connection->server, frame_bytes));
+    return STATUS_OK;
+}
+
+static enum status keep_request(struct call_entry *entry, struct span map)
+{
+    entry->request.limit = FRAME_BYTES_MAX;
+    buffer_append(&entry->request, map.data, map.size);
+    if (entry->request.is_exhausted)
+        return STATUS_RESOURCE_EXHAUSTED;
+    rpc_call_defer(&entry->call);
+    return STATUS_OK;
+}
+
 /* Everything between the frame and the handler. */
-static enum status check(struct rpc_call *call, const struct message *message, void *request,
+static enum status check(struct call_entry *entry, const struct message *message, void *request,
                          size_t frame_bytes)
 {
+    struct rpc_call *call = &entry->call;
     struct rpc_server *server = call->connection->server;
     struct params params = { 0 };
     TRY(has_room(call));
     TRY(read_params(call, message->params, &params));
     TRY(server->service->authorise(server->service->access, call, params.token));
     TRY(read_request_id(call, &params));
-    TRY(fields_decode(call->method->request, params.map, call->arena, request, &call->problem));
-    if (server->service->narrow != NULL)
-        TRY(server->service->narrow(server->service->access, call, request));
-    if (call->method->flags & METHOD_MUTATES)
-        TRY(hash_body(call, request));
-    if (call->method->flags & METHOD_WRITES)
-        TRY(turn_begin(server, frame_bytes));
-    return STATUS_OK;
+    return entry->is_unauthorised ? keep_request(entry, params.map)
+                                  : read_request(call, params.map, request, frame_bytes);
+}
+
+static enum status handle(struct call_entry *entry, const struct rpc_route *route,
+                          const void *request, void *reply)
+{
+    ensure(route->method->reply->struct_bytes <= FIELDS_STRUCT_BYTES_MAX);
+    memset(reply, 0, route->method->reply->struct_bytes);
+    return route->handle(entry->server->service->context, &entry->call, request, reply);
+}
+
+static void forget_request(struct rpc_server *server)
+{
+    arena_reset(&server->arena);
+    buffer_clear(&server->params);
+    buffer_clear(&server->canonical);
+    buffer_shrink(&server->params, SCRATCH_BYTES_KEPT);
+    buffer_shrink(&server->canonical, SCRATCH_BYTES_KEPT);
+}
+
+void rpc_call_authorise_later(struct rpc_call *call)
+{
+    ensure(!(call->method->flags & METHOD_WRITES));
+    OWNER_OF(call, struct call_entry, call)->is_unauthorised = true;
+}
+
+void rpc_call_authorised(struct rpc_call *call, enum status status)
+{
+    alignas(max_align_t) char request[FIELDS_STRUCT_BYTES_MAX], reply[FIELDS_STRUCT_BYTES_MAX];
+    struct call_entry *entry = OWNER_OF(call, struct call_entry, call);
+    ensure(entry->is_unauthorised);
+    ensure(call->connection != NULL);
+    struct rpc_server *server = entry->server;
+    entry->is_unauthorised = false;
+    call_run_again(entry);
+    if (status == STATUS_OK)
+        status = read_request(call, buffer_span(&entry->request), request, 0);
+    if (status == STATUS_OK)
+        status =
+            handle(entry, request_route(server, span_of_text(call->method->name)), request, reply);
+    call_settle(entry, status, reply);
+    forget_request(server);
 }
 
 static void refuse_plainly(struct rpc_connection *connection, uint64_t msgid, enum status status,
@@ -221,19 +283,12 @@ void request_run(struct rpc_connection *connection, const struct message *messag
         refuse_plainly(connection, message->msgid, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
         return;
     }
-    struct rpc_call *call = &entry->call;
-    call->method = route->method;
-    enum status status = check(call, message, request, frame_bytes);
-    if (status == STATUS_OK) {
-        entry->is_in_batch = call->method->flags & METHOD_WRITES;
-        ensure(call->method->reply->struct_bytes <= sizeof reply);
-        memset(reply, 0, call->method->reply->struct_bytes);
-        status = route->handle(server->service->context, call, request, reply);
+    entry->call.method = route->method;
+    enum status status = check(entry, message, request, frame_bytes);
+    if (status == STATUS_OK && !entry->is_unauthorised) {
+        entry->is_in_batch = route->method->flags & METHOD_WRITES;
+        status = handle(entry, route, request, reply);
     }
     call_settle(entry, status, reply);
-    arena_reset(&server->arena);
-    buffer_clear(&server->params);
-    buffer_clear(&server->canonical);
-    buffer_shrink(&server->params, SCRATCH_BYTES_KEPT);
-    buffer_shrink(&server->canonical, SCRATCH_BYTES_KEPT);
+    forget_request(server);
 }

@@ -138,6 +138,14 @@ size_t rpc_call_unread(const struct rpc_call *call);
 /* Runs `on_drained` once, when all that waits has been sent. */
 void rpc_call_on_drained(struct rpc_call *call, void (*on_drained)(struct rpc_call *call));
 
+/* Inside `authorise`, which then returns OK: whether the caller may is not known yet. The request
+ * is kept, and goes on with rpc_call_authorised; if its connection goes before, on_gone tells. Not
+ * for METHOD_WRITES. */
+void rpc_call_authorise_later(struct rpc_call *call);
+/* OK: the request goes on, with what call->caller says now. Otherwise call->problem is its refusal.
+ */
+void rpc_call_authorised(struct rpc_call *call, enum status status);
+
 /* Marks the connection's peer as a daemon (daemon.hello). */
 void rpc_call_set_daemon(struct rpc_call *call, const char *daemon);
 
