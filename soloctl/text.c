@@ -55,6 +55,23 @@ char *age_text(char text[AGE_BYTES], uint64_t since_ns, uint64_t now_ns)
     return text;
 }
 
+/* "Z", or how far a clock there is ahead of UTC: "+01:00". */
+static bool zone_parse(const char *text, time_t *ahead_s)
+{
+    unsigned hours, minutes;
+    char sign;
+    int size = 0;
+    *ahead_s = 0;
+    if (strcmp(text, "Z") == 0)
+        return true;
+    if (strlen(text) != strlen("+01:00") ||
+        sscanf(text, "%c%2u:%2u%n", &sign, &hours, &minutes, &size) != 3 || text[size] != '\0' ||
+        (sign != '+' && sign != '-') || hours > 23 || minutes > 59)
+        return false;
+    *ahead_s = (time_t)(hours * 3600 + minutes * 60) * (sign == '+' ? 1 : -1);
+    return true;
+}
+
 static enum status time_parse_utc(const char *text, uint64_t *wall_ns)
 {
     struct tm utc = { 0 };
@@ -62,6 +79,7 @@ static enum status time_parse_utc(const char *text, uint64_t *wall_ns)
     if (rest == NULL || utc.tm_year < 70)
         return STATUS_INVALID_ARGUMENT;
     uint64_t fraction_ns = 0;
+    time_t ahead_s = 0;
     if (*rest != '\0') {
         rest = strptime(rest, "T%H:%M:%S", &utc);
         if (rest == NULL)
@@ -71,10 +89,13 @@ static enum status time_parse_utc(const char *text, uint64_t *wall_ns)
             for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
                 fraction_ns += (uint64_t)(*rest - '0') * unit;
         }
-        if (strcmp(rest, "Z") != 0)
+        if (!zone_parse(rest, &ahead_s))
             return STATUS_INVALID_ARGUMENT;
     }
-    *wall_ns = (uint64_t)timegm(&utc) * 1000000000u + fraction_ns;
+    time_t seconds = timegm(&utc) - ahead_s;
+    if (seconds < 0)
+        return STATUS_INVALID_ARGUMENT;
+    *wall_ns = (uint64_t)seconds * 1000000000u + fraction_ns;
     return STATUS_OK;
 }
 

@@ -16,8 +16,8 @@ void text_print(FILE *out, const char *text);
 enum { AGE_BYTES = 24 };
 char *age_text(char text[AGE_BYTES], uint64_t since_ns, uint64_t now_ns);
 
-/* "10m" (that long before `now_ns`), "2026-11-21T20:58:17[.123]Z", "2026-11-21", or "@1795294697"
- * as nanoseconds since 1970. */
+/* "10m" (that long before `now_ns`), "2026-11-21T20:58:17[.123]Z" (or +01:00), "2026-11-21", or
+ * "@1795294697" as nanoseconds since 1970. */
 enum status time_parse(const char *text, uint64_t now_ns, uint64_t *wall_ns);
 
 #endif
