@@ -69,7 +69,7 @@ pid_t clone_vfork(int (*child)(void *argument), void *argument, int cgroup, stru
                   int *pidfd)
 {
     int own_pidfd = -1;
-    uint64_t flags = CLONE_VM | CLONE_VFORK | (pidfd != NULL ? CLONE_PIDFD : 0u);
+    uint64_t flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | (pidfd != NULL ? CLONE_PIDFD : 0u);
     struct clone_args arguments = {
         .flags = flags | CLONE_CLEAR_SIGHAND | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0u),
         .pidfd = (uint64_t)(uintptr_t)&own_pidfd,

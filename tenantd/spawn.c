@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/log.h"
 #include "tenantd/clone_vfork.h"
 
@@ -26,10 +29,15 @@ enum {
     SERVICE_UMASK = 022,
 };
 
+/* Low numbers, taken at the first start: what the child needs of our descriptors is then at the
+ * beginning of the table. */
+static int low[2] = { -1, -1 };
+
 struct child {
     const struct spawn_request *request;
     pid_t parent;
     struct clone_done done;
+    unsigned descriptors_end; /* of those that it needs */
     volatile int error;
     const char *volatile step;
 };
@@ -82,12 +90,21 @@ UNCHECKED static void enter_cgroup(struct child *child)
     MUST("cgroup", syscall(SYS_write, fd, "0", (size_t)1));
 }
 
+/* First of all: whatever it does to descriptors before, it does to ours. Of a long table only the
+ * beginning is copied, which holds what it needs. */
+UNCHECKED static void own_descriptors(struct child *child)
+{
+    if (child->done.is_in_cgroup || child->request->cgroup < 0)
+        if (syscall(SYS_close_range, child->descriptors_end, ~0u, CLOSE_RANGE_UNSHARE) == 0)
+            return;
+    MUST("descriptors", syscall(SYS_unshare, CLONE_FILES));
+}
+
 UNCHECKED static void place_descriptors(struct child *child)
 {
-    const struct spawn_request *request = child->request;
-    MUST("input", syscall(SYS_dup3, request->input, 0, 0));
-    MUST("output", syscall(SYS_dup3, request->output, 1, 0));
-    MUST("output", syscall(SYS_dup3, request->error, 2, 0));
+    MUST("input", syscall(SYS_dup3, child->request->input, 0, 0));
+    MUST("output", syscall(SYS_dup3, low[0], 1, 0));
+    MUST("output", syscall(SYS_dup3, low[1], 2, 0));
     /* All of ours are close-on-exec; this is for what we may have inherited. */
     syscall(SYS_close_range, 3u, ~0u, 0u);
 }
@@ -126,6 +143,7 @@ UNCHECKED static int child_run(void *argument)
 {
     struct child *child = argument;
     const struct spawn_request *request = child->request;
+    own_descriptors(child);
     reset_signals(child);
     enter_cgroup(child);
     MUST("session", syscall(SYS_setsid));
@@ -152,12 +170,49 @@ static void give_up_bounding_set(void)
     is_given_up = true;
 }
 
+/* The child's output and error for as long as it is being made; `input` stands in for them the rest
+ * of the time, so that an end of a pipe does not stay open in us. */
+static enum status low_take(const struct spawn_request *request)
+{
+    const int ends[] = { request->output, request->error };
+    for (size_t i = 0; i < COUNT_OF(low); i++) {
+        if (low[i] < 0)
+            low[i] = fcntl(request->input, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (low[i] < 0 || dup3(ends[i], low[i], O_CLOEXEC) < 0)
+            return log_failure(status_from_errno(errno), "duplicate a descriptor", "reason",
+                               strerror(errno));
+    }
+    return STATUS_OK;
+}
+
+static void low_release(const struct spawn_request *request)
+{
+    for (size_t i = 0; i < COUNT_OF(low); i++)
+        if (low[i] >= 0)
+            dup3(request->input, low[i], O_CLOEXEC);
+}
+
+static unsigned end_of(const struct spawn_request *request)
+{
+    int last = request->input;
+    for (size_t i = 0; i < COUNT_OF(low); i++)
+        last = low[i] > last ? low[i] : last;
+    return (unsigned)last + 1;
+}
+
 enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
                   struct spawn_failure *failure)
 {
     give_up_bounding_set();
     find_ignored();
-    struct child child = { .request = request, .parent = getpid() };
+    enum status status = low_take(request);
+    if (status != STATUS_OK) {
+        low_release(request);
+        return status;
+    }
+    struct child child = { .request = request,
+                           .parent = getpid(),
+                           .descriptors_end = end_of(request) };
     int opened_pidfd = -1;
     sigset_t all, before;
     sigfillset(&all);
@@ -166,6 +221,7 @@ enum status spawn(const struct spawn_request *request, pid_t *pid, int *pidfd,
                              pidfd == NULL ? NULL : &opened_pidfd);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    low_release(request);
     if (made < 0)
         return log_failure(error == EAGAIN ? STATUS_RESOURCE_EXHAUSTED : status_from_errno(error),
                            "make process", "program", request->program, "reason", strerror(error));

@@ -4,11 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -212,4 +217,63 @@ Test(spawn, out_of_processes_is_a_status)
     run(probe(), &outcome);
     cr_assert_eq(setrlimit(RLIMIT_NPROC, &before), 0);
     cr_assert_eq(outcome.status, STATUS_RESOURCE_EXHAUSTED);
+}
+
+/* From here on the kernel does not know this call. */
+static void forget_call(unsigned number)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = { COUNT_OF(filter), filter };
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+Test(spawn, begins_the_same_way_on_an_older_kernel)
+{
+    static const unsigned unknown[] = { SYS_clone3, SYS_close_range };
+    static struct outcome outcome;
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, on_signal);
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        forget_call(unknown[i]);
+        run(probe(), &outcome);
+        cr_assert_eq(outcome.status, STATUS_OK);
+        cr_assert_eq(WEXITSTATUS(outcome.exit_status), 7);
+        expect_fact(&outcome, "SigBlk", "0000000000000000");
+        expect_fact(&outcome, "SigIgn", "0000000000000000");
+        expect_fact(&outcome, "SigCgt", "0000000000000000");
+        expect_fact(&outcome, "leads_session", "1");
+    }
+}
+
+Test(spawn, leaves_our_descriptors_alone)
+{
+    enum { OPEN = 200 };
+    static struct outcome outcome;
+    static int ours[OPEN];
+    run(probe(), &outcome);
+    for (int i = 0; i < OPEN; i++)
+        cr_assert_geq(ours[i] = open("/dev/zero", O_RDONLY | (i % 2 == 0 ? O_CLOEXEC : 0)), 0);
+    int before = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(before);
+    for (int i = 0; i < 3; i++) {
+        run(probe(), &outcome); /* reads to the end of both pipes: no end of them stays with us */
+        cr_assert_eq(outcome.status, STATUS_OK);
+        expect_fact(&outcome, "descriptors", "0 1 2");
+    }
+    for (int i = 0; i < OPEN; i++)
+        cr_assert_eq(fcntl(ours[i], F_GETFD), i % 2 == 0 ? FD_CLOEXEC : 0);
+    int after = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_eq(after, before, "a descriptor was left open");
+    close(after);
 }
