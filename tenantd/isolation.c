@@ -24,6 +24,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/spec/program.h"
+#include "tenantd/process.h"
 
 #define SEEN_DATA PROGRAM_SEEN_DATA
 #define SEEN_RUN  "/run/solo"
@@ -150,6 +151,8 @@ static enum status set_up(struct site *site, enum isolation isolation)
     if (readlinkat(site->host_proc_fd, "self", pid, sizeof pid - 1) < 0)
         return impossible("read own host pid");
     site->own_host_pid = strtoull(pid, NULL, 10);
+    if ((uint64_t)process_number_in(site->host_pids_fd, getpid()) != site->own_host_pid)
+        fd_close(&site->host_pids_fd);
     site->isolation = isolation;
     return STATUS_OK;
 }

@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/nsfs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -171,6 +173,17 @@ void process_kill(int proc_fd, const struct process *process)
     if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
         log_failure(status_from_errno(errno), "kill", "pid", NUMBER(process->pid), "reason",
                     strerror(errno));
+}
+
+/* linux/nsfs.h of Debian 12 does not have it yet. */
+#ifndef NS_GET_TGID_IN_PIDNS
+#define NS_GET_TGID_IN_PIDNS _IOR(NSIO, 0x9, int)
+#endif
+
+pid_t process_number_in(int namespace_fd, pid_t pid)
+{
+    int number = namespace_fd < 0 ? -1 : ioctl(namespace_fd, NS_GET_TGID_IN_PIDNS, pid);
+    return number > 0 ? number : 0;
 }
 
 pid_t process_outer_pid(int proc_fd, int pidfd)

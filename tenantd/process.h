@@ -34,6 +34,10 @@ bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_
  * pid namespace's. */
 void process_kill(int proc_fd, const struct process *process);
 
+/* The number of a process of our own pid namespace in the namespace that `namespace_fd`
+ * (/proc/PID/ns/pid) is of; 0 if it has gone or the kernel (before Linux 6.11) does not say. */
+pid_t process_number_in(int namespace_fd, pid_t pid);
+
 /* The pid of a process that we hold a pidfd of, in the pid namespace of `proc_fd`; 0 if it has
  * gone. */
 pid_t process_outer_pid(int proc_fd, int pidfd);

@@ -62,15 +62,27 @@ static void give_back(struct service *service)
     supervisor_end_tree(service->supervisor, service);
 }
 
+/* By way of /proc and a pidfd, which is dearer, only where the kernel does not translate. */
+static bool needs_pidfd(const struct site *site)
+{
+    return site->isolation != ISOLATION_NONE && site->host_pids_fd < 0;
+}
+
+static uint64_t host_pid_of(const struct site *site, pid_t pid, int pidfd)
+{
+    if (site->isolation == ISOLATION_NONE)
+        return (uint64_t)pid;
+    return (uint64_t)(needs_pidfd(site) ? process_outer_pid(site->host_proc_fd, pidfd)
+                                        : process_number_in(site->host_pids_fd, pid));
+}
+
 static enum status started(struct service *service, pid_t pid, int pidfd, uint64_t asked_ns)
 {
     struct supervisor *supervisor = service->supervisor;
     service->pid = service->session = pid;
     service->started_wall_ns = clock_wall_ns();
     service->started_boot_ns = clock_boottime_ns();
-    service->host_pid = pidfd < 0
-                            ? (uint64_t)pid
-                            : (uint64_t)process_outer_pid(supervisor->site->host_proc_fd, pidfd);
+    service->host_pid = host_pid_of(supervisor->site, pid, pidfd);
     service->start_ticks =
         process_start_ticks(supervisor->site->proc_fd, pid, asked_ns, service->started_boot_ns);
     if (!supervisor_process_started(supervisor, service)) {
@@ -101,9 +113,8 @@ enum status service_process_begin(struct service *service, struct problem *probl
     const struct launch_identity identity = { service->name, service->generation, service->nonce };
     pid_t pid = 0;
     uint64_t asked_ns = clock_boottime_ns();
-    enum status status =
-        launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup, &pid,
-                   site->isolation == ISOLATION_NONE ? NULL : &pidfd, problem);
+    enum status status = launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup,
+                                    &pid, needs_pidfd(site) ? &pidfd : NULL, problem);
     close(ends[0]);
     close(ends[1]);
     if (status == STATUS_OK)

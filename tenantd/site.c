@@ -76,6 +76,7 @@ static enum status folders_open(struct site *site)
     if (site->null_fd < 0)
         return failure("open", "/dev/null");
     site->host_proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    site->host_pids_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
     return site->host_proc_fd < 0 ? failure("open", "/proc") : STATUS_OK;
 }
 
@@ -122,8 +123,9 @@ void site_close(struct site *site)
     cgroup_close(&site->cgroup);
     if (site->proc_fd != site->host_proc_fd)
         fd_close(&site->proc_fd);
-    int *const descriptors[] = { &site->socket_fd, &site->code_fd, &site->home_fd,
-                                 &site->log_fd,    &site->null_fd, &site->host_proc_fd };
+    int *const descriptors[] = { &site->socket_fd,   &site->code_fd, &site->home_fd,
+                                 &site->log_fd,      &site->null_fd, &site->host_proc_fd,
+                                 &site->host_pids_fd };
     for (size_t i = 0; i < COUNT_OF(descriptors); i++)
         fd_close(descriptors[i]);
     file_lock_release(&site->claim);

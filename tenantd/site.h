@@ -33,6 +33,8 @@ struct site {
     int log_fd;             /* DATA/logs/T */
     int null_fd;
     int host_proc_fd; /* the host's /proc */
+    int host_pids_fd; /* the host's pid namespace, where the kernel translates pids into it; or -1
+                       */
     int proc_fd;      /* our own pid namespace's; the same one without namespaces */
     struct cgroup cgroup;
 
@@ -50,6 +52,7 @@ struct site {
                     .log_fd = -1,                                                                  \
                     .null_fd = -1,                                                                 \
                     .host_proc_fd = -1,                                                            \
+                    .host_pids_fd = -1,                                                            \
                     .proc_fd = -1,                                                                 \
                     .cgroup = CGROUP_NONE })
 

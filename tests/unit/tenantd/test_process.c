@@ -140,3 +140,17 @@ Test(process, started_between_two_readings_when_proc_says)
         cr_assert_eq(process_start_ticks(proc_fd, pid, after_ns - 1000000000u, before_ns), 0);
     }
 }
+
+Test(process, the_kernel_says_its_number_in_another_namespace_or_nothing)
+{
+    AUTO(fd_close) int namespace_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    AUTO(fd_close) int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    char *const environment[] = { NULL };
+    pid_t pid = start_sleeper(environment), own = process_number_in(namespace_fd, getpid());
+    cr_assert(own == getpid() || own == 0);
+    cr_assert_eq(process_number_in(namespace_fd, pid), own == 0 ? 0 : pid);
+    end(pid);
+    cr_assert_eq(process_number_in(namespace_fd, pid), 0);
+    cr_assert_eq(process_number_in(null_fd, getpid()), 0);
+    cr_assert_eq(process_number_in(-1, getpid()), 0);
+}
