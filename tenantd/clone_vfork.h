@@ -13,9 +13,9 @@ struct clone_done {
 
 /* Makes a child that shares our memory and runs `child(argument)` on a stack of its own, while we
  * are suspended until it has exec'd or exited (vfork semantics: no page table is copied). It shares
- * our descriptors too, until it makes a table of its own, first of all (close_range(2), unshare(2)):
- * ours may be long, and the child needs three of it. The child may make system calls and nothing
- * else: no allocation, no libc function that keeps state.
+ * our descriptors too, until it makes a table of its own, first of all (close_range(2),
+ * unshare(2)): ours may be long, and the child needs three of it. The child may make system calls
+ * and nothing else: no allocation, no libc function that keeps state.
  *
  * `cgroup` is a descriptor of a cgroup v2 directory in which the child is to begin, or -1. `pidfd`
  * may be NULL. Returns the pid, or -1 with errno. */
