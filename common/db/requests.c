@@ -53,6 +53,28 @@ enum status requests_forgotten(struct db_txn *txn, struct uuid *newest)
     return STATUS_OK;
 }
 
+static uint32_t row_count(struct span row)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < 4; i++)
+        count = count << 8 | row.data[AT_COUNT + i];
+    return count;
+}
+
+static enum status refuse_other(struct span row, struct problem *problem)
+{
+    int size = (int)(row.size - AT_INTENT);
+    const char *intent = (const char *)row.data + AT_INTENT;
+    if (row_count(row) == 0)
+        return problem_set(problem, STATUS_ABORTED, "request_id",
+                           "was used before with another request (%.*s): draw a new one", size,
+                           intent);
+    return problem_set(problem, STATUS_ABORTED, "request_id",
+                       "was used before with another request (%.*s%sevent %llu): draw a new one",
+                       size, intent, size > 0 ? ", " : "",
+                       (unsigned long long)table_number_value(span_of(row.data + AT_FIRST, 8)));
+}
+
 enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid *id,
                           const struct hash *body_hash, uint64_t now_ms,
                           const struct uuid *forgotten, struct request_outcome *outcome,
@@ -66,18 +88,13 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
         return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its row");
     if (memcmp(row.data, body_hash->bytes, HASH_BYTES) != 0)
-        return problem_set(
-            problem, STATUS_ABORTED, "request_id",
-            "was used before with another request (%.*s%sevent %llu): draw a new one",
-            (int)(row.size - AT_INTENT), (const char *)row.data + AT_INTENT,
-            row.size > AT_INTENT ? ", " : "",
-            (unsigned long long)table_number_value(span_of(row.data + AT_FIRST, 8)));
+        return refuse_other(row, problem);
     outcome->body_hash = *body_hash;
-    outcome->intent = "";
+    memcpy(outcome->found, row.data + AT_INTENT, row.size - AT_INTENT);
+    outcome->found[row.size - AT_INTENT] = '\0';
+    outcome->intent = outcome->found;
     outcome->first_id = table_number_value(span_of(row.data + AT_FIRST, 8));
-    outcome->count = 0;
-    for (int i = 0; i < 4; i++)
-        outcome->count = outcome->count << 8 | row.data[AT_COUNT + i];
+    outcome->count = row_count(row);
     return STATUS_OK;
 }
 

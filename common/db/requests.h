@@ -16,10 +16,12 @@ enum { INTENT_BYTES_MAX = 64 };
 
 struct request_outcome {
     struct hash body_hash;
-    const char
-        *intent; /* the method that the first caller asked for; "" when it is event.append's */
-    uint64_t first_id;
-    uint32_t count;
+    /* What was asked for and came of it, in words; at most INTENT_BYTES_MAX, "" for event.append.
+     * requests_find lets it point to `found`. */
+    const char *intent;
+    uint64_t first_id; /* of the owner: the number of an event, a time */
+    uint32_t count;    /* of events from first_id on; 0: it is no event's number */
+    char found[INTENT_BYTES_MAX + 1];
 };
 
 /* The newest id whose row was deleted; all zero when none was. */
