@@ -1,24 +1,16 @@
 #ifndef SOLO_EVENTD_STOPPING_H
 #define SOLO_EVENTD_STOPPING_H
 
-#include "common/daemon/lifecycle.h"
+#include "common/access/drain.h"
 #include "common/daemon/settings.h"
-#include "common/rpc/server.h"
 #include "eventd/methods.h"
 
-/* How eventd ends: intake stops, watches end, what was received is answered (counted, not waited
- * for), the log gets its last event if an orderly shutdown was begun, the last commit sets the
- * clean flag. A client that does not read its answers is not waited for beyond shutdown_timeout_ms.
- */
+/* How eventd ends: watches end, the log gets its last event if an orderly shutdown was begun, the
+ * last commit sets the clean flag. The rest is the drain that all daemons with a store have. */
 struct stopping {
+    struct drain drain;
     struct eventd *eventd;
-    struct lifecycle *lifecycle;
-    struct rpc_server **server;
     const struct settings *settings;
-    struct ev_prepare each_turn;
-    struct ev_timer deadline;
-    enum status result; /* what the process will exit with */
-    bool has_begun;
     bool is_orderly; /* event.close_log came before */
 };
 

@@ -1,0 +1,64 @@
+/* Each turn looks whether anything is still owed; nothing sleeps. */
+#include "common/access/drain.h"
+
+#include "common/access/daemon_methods.h"
+#include "common/base/log.h"
+
+static void end(struct drain *drain)
+{
+    ev_prepare_stop(drain->lifecycle->loop, &drain->each_turn);
+    ev_timer_stop(drain->lifecycle->loop, &drain->deadline);
+    rpc_server_close(drain->server);
+    enum status status = drain->finish(drain->context);
+    if (drain->result == STATUS_OK)
+        drain->result = status;
+    lifecycle_end(drain->lifecycle, drain->result);
+}
+
+static void on_each_turn(struct ev_loop *loop, struct ev_prepare *prepare, int events)
+{
+    (void)loop, (void)events;
+    struct drain *drain = prepare->data;
+    if (rpc_server_owed(*drain->server) == 0 &&
+        (drain->is_done == NULL || drain->is_done(drain->context)))
+        end(drain);
+}
+
+static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct drain *drain = timer->data;
+    log_warning("stopping before everything was finished", "owed",
+                NUMBER(rpc_server_owed(*drain->server)));
+    end(drain);
+}
+
+void drain_begin(struct drain *drain, enum status result)
+{
+    if (drain->has_begun)
+        return;
+    drain->has_begun = true;
+    drain->result = result;
+    daemon_health_set("stopping", "%s", status_text(result));
+    rpc_server_stop_intake(*drain->server);
+    if (drain->begun != NULL)
+        drain->begun(drain->context);
+    ev_prepare_start(drain->lifecycle->loop, &drain->each_turn);
+    ev_timer_start(drain->lifecycle->loop, &drain->deadline);
+    /* So that the loop comes round also when nothing happens on a socket. */
+    ev_feed_event(drain->lifecycle->loop, &drain->each_turn, EV_PREPARE);
+}
+
+static void on_stop(void *context)
+{
+    drain_begin(context, STATUS_OK);
+}
+
+void drain_init(struct drain *drain, uint64_t timeout_ms)
+{
+    ev_prepare_init(&drain->each_turn, on_each_turn);
+    ev_timer_init(&drain->deadline, on_deadline, (double)timeout_ms / 1000., 0.);
+    drain->each_turn.data = drain->deadline.data = drain;
+    drain->lifecycle->on_stop = on_stop;
+    drain->lifecycle->context = drain;
+}
