@@ -1,0 +1,382 @@
+/* The normal path: the owner puts rows and commits; a batch is read in a snapshot of its own and
+ * sent; its acknowledgement lets the next one go and its rows be removed. Any failure leaves the
+ * rows where they are, to be sent again. */
+#include "common/outbox/outbox.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "common/db/table.h"
+#include "common/wire/writer.h"
+
+enum {
+    BATCH_BYTES_MAX = FRAME_BYTES_MAX / 2,
+    ANSWER_MS_MAX = 30 * 1000,
+    AGAIN_AFTER_FAILURE_MS = 1000,
+    AGAIN_AFTER_REFUSAL_MS = 10 * 1000,
+    REMOVE_AFTER_MS = 1000,
+    META_BYTES = 8 + 16 + 8,
+};
+_Static_assert((int)OUTBOX_BATCH_MAX <= (int)EVENT_BATCH_MAX, "one batch is one request");
+_Static_assert((int)OUTBOX_BATCH_MAX + (int)OUTBOX_UNREMOVED_MAX <= (int)SOURCE_WINDOW,
+               "whatever is sent again can be compared with the first time");
+
+static const char meta_key[] = "outbox";
+
+static void send_next(struct outbox *outbox);
+
+/* --- the turn --- */
+
+/* The last position and number, as the open transaction sees them. */
+static enum status load(struct outbox *outbox, struct db_txn *txn)
+{
+    if (outbox->is_loaded)
+        return STATUS_OK;
+    struct span row;
+    uint64_t next = 1, number = 1;
+    enum status status = db_meta_get(txn, meta_key, &row);
+    if (status == STATUS_OK && row.size != META_BYTES)
+        return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", txn->db->dir, "reason",
+                           "not the form of its row in meta");
+    if (status == STATUS_OK) {
+        const struct store_identity *identity = &txn->db->identity;
+        next = table_number_value(span_of(row.data, 8));
+        if (memcmp(row.data + 8, identity->incarnation, sizeof identity->incarnation) == 0)
+            number = table_number_value(span_of(row.data + 24, 8));
+    } else if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    outbox->put = next - 1;
+    outbox->number = number - 1;
+    outbox->is_loaded = true;
+    return STATUS_OK;
+}
+
+static enum status write_meta(struct outbox *outbox, struct db_txn *txn)
+{
+    uint8_t row[META_BYTES];
+    struct table_number next = table_number(outbox->put + 1);
+    struct table_number number = table_number(outbox->number + 1);
+    memcpy(row, next.bytes, 8);
+    memcpy(row + 8, txn->db->identity.incarnation, 16);
+    memcpy(row + 24, number.bytes, 8);
+    return db_meta_put(txn, meta_key, span_of(row, sizeof row));
+}
+
+bool outbox_has_room(const struct outbox *outbox, uint64_t count)
+{
+    uint64_t last = outbox->is_loaded ? outbox->put : outbox->committed;
+    return last - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
+}
+
+static enum status put(struct outbox *outbox, struct db_txn *txn,
+                       const struct event_append_request *event)
+{
+    TRY(load(outbox, txn));
+    struct event_append_request item = *event;
+    item.source = outbox->source;
+    item.incarnation = span_of(txn->db->identity.incarnation, sizeof txn->db->identity.incarnation);
+    item.source_number = outbox->number + 1;
+    item.intent = "";
+    buffer_clear(&outbox->row);
+    fields_encode(method_event_append.request, &item, &outbox->row);
+    if (outbox->row.is_exhausted)
+        return log_failure(STATUS_INTERNAL, "put an event into the outbox", "type", event->type,
+                           "reason", "it is too large");
+    struct table_number position = table_number(outbox->put + 1);
+    TRY(table_append(txn, outbox->options.table, table_number_key(&position),
+                     buffer_span(&outbox->row)));
+    outbox->put++;
+    outbox->number++;
+    outbox->is_dirty = true;
+    return STATUS_OK;
+}
+
+enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
+                       const struct event_append_request *event)
+{
+    enum status status = put(outbox, txn, event);
+    if (status != STATUS_OK && txn->status == STATUS_OK)
+        txn->status = status;
+    return status;
+}
+
+enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn)
+{
+    outbox->removing = outbox->removed;
+    while (outbox->removing < outbox->acknowledged) {
+        struct table_number position = table_number(outbox->removing + 1);
+        TRY(table_delete(txn, outbox->options.table, table_number_key(&position)));
+        outbox->removing++;
+    }
+    return outbox->is_dirty ? write_meta(outbox, txn) : STATUS_OK;
+}
+
+void outbox_turn_ended(struct outbox *outbox, bool was_committed)
+{
+    if (was_committed) {
+        if (outbox->removing > outbox->removed) {
+            fault_point("outbox.removed");
+            outbox->removed = outbox->removing;
+        }
+        if (outbox->is_loaded)
+            outbox->committed = outbox->put;
+    }
+    outbox->removing = outbox->removed;
+    outbox->is_loaded = outbox->is_dirty = false;
+    send_next(outbox);
+}
+
+/* --- sending --- */
+
+/* Rows after what is acknowledged, as one list; `last` is the position of the last of them. */
+static enum status read_batch(struct outbox *outbox, uint64_t *last)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(db_begin_read(outbox->options.db, &txn));
+    TRY(table_cursor_open(&txn, outbox->options.table, &cursor));
+    struct table_number position = table_number(outbox->acknowledged + 1);
+    struct span key, row;
+    size_t count = 0;
+    buffer_clear(&outbox->rows);
+    enum status status = table_cursor_seek(&cursor, table_number_key(&position), &key, &row);
+    while (status == STATUS_OK && count < OUTBOX_BATCH_MAX &&
+           outbox->rows.size + row.size <= BATCH_BYTES_MAX) {
+        if (table_number_value(key) != outbox->acknowledged + count + 1)
+            return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", outbox->options.db->dir,
+                               "position", NUMBER(outbox->acknowledged + count + 1), "reason",
+                               "the row is missing");
+        buffer_append(&outbox->rows, row.data, row.size);
+        count++;
+        status = table_cursor_next(&cursor, &key, &row);
+    }
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
+    *last = outbox->acknowledged + count;
+    buffer_clear(&outbox->list);
+    write_array(&outbox->list, count);
+    buffer_append(&outbox->list, outbox->rows.data, outbox->rows.size);
+    ensure(!outbox->rows.is_exhausted);
+    ensure(!outbox->list.is_exhausted);
+    return STATUS_OK;
+}
+
+static void set_timer(struct outbox *outbox, struct ev_timer *timer, uint64_t delay_ms)
+{
+    ev_timer_stop(outbox->options.loop, timer);
+    ev_timer_set(timer, (double)delay_ms / 1e3, 0);
+    ev_timer_start(outbox->options.loop, timer);
+}
+
+static void fail(struct outbox *outbox, enum status status, const struct problem *problem)
+{
+    bool is_passing = rpc_effect_of(status) == RPC_UNKNOWN || status == STATUS_UNAVAILABLE ||
+                      status == STATUS_RESOURCE_EXHAUSTED;
+    const char *said =
+        problem != NULL && problem->message[0] != '\0' ? problem->message : status_text(status);
+    /* Once per reason: it is tried again for as long as it takes. */
+    if (outbox->problem_state == OUTBOX_EMPTY || strcmp(outbox->reason, said) != 0)
+        log_warning("events wait in the outbox", "status", status_name(status), "reason", said,
+                    "waiting", NUMBER(outbox_waiting(outbox)));
+    outbox->problem_state = is_passing ? OUTBOX_WAITING : OUTBOX_REFUSED;
+    snprintf(outbox->reason, sizeof outbox->reason, "%s", said);
+    uint64_t delay_ms = is_passing ? AGAIN_AFTER_FAILURE_MS : AGAIN_AFTER_REFUSAL_MS;
+    if (problem != NULL && problem->retry_after_ms > delay_ms)
+        delay_ms = problem->retry_after_ms;
+    set_timer(outbox, &outbox->again, delay_ms);
+}
+
+static void on_reply(void *context, enum status status, const struct problem *problem,
+                     const void *reply)
+{
+    (void)reply;
+    struct outbox *outbox = context;
+    uint64_t last = outbox->sent;
+    outbox->sent = outbox->acknowledged;
+    if (status != STATUS_OK) {
+        fail(outbox, status, problem);
+        return;
+    }
+    fault_point("outbox.acknowledged");
+    outbox->acknowledged_count += last - outbox->acknowledged;
+    outbox->acknowledged = outbox->sent = last;
+    if (outbox->problem_state != OUTBOX_EMPTY)
+        log_info("events of the outbox reach the log again", "waiting",
+                 NUMBER(outbox_waiting(outbox)));
+    outbox->problem_state = OUTBOX_EMPTY;
+    outbox->reason[0] = '\0';
+    if (outbox->acknowledged - outbox->removed >= OUTBOX_BATCH_MAX)
+        set_timer(outbox, &outbox->remove, 0);
+    else if (!ev_is_active(&outbox->remove))
+        set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
+    send_next(outbox);
+}
+
+static void send_next(struct outbox *outbox)
+{
+    if (outbox->client == NULL || outbox->sent > outbox->acknowledged ||
+        outbox->acknowledged == outbox->committed || ev_is_active(&outbox->again) ||
+        outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX)
+        return;
+    uint64_t last;
+    enum status status = read_batch(outbox, &last);
+    if (status == STATUS_OK) {
+        const struct event_append_batch_request request = { .events = buffer_span(&outbox->list) };
+        const struct rpc_call_options options = {
+            .flags = RPC_RETRY,
+            .timeout_ms = ANSWER_MS_MAX,
+            .on_reply = on_reply,
+            .context = outbox,
+        };
+        outbox->sent = last;
+        status =
+            rpc_client_call(outbox->client, &method_event_append_batch, &request, &options, NULL);
+    }
+    buffer_clear(&outbox->rows);
+    buffer_shrink(&outbox->rows, OUTBOX_ROW_BYTES_MAX);
+    buffer_clear(&outbox->list);
+    buffer_shrink(&outbox->list, OUTBOX_ROW_BYTES_MAX);
+    if (status != STATUS_OK) {
+        outbox->sent = outbox->acknowledged;
+        fail(outbox, status, NULL);
+        return;
+    }
+    fault_point("outbox.sent");
+}
+
+static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    send_next(timer->data);
+}
+
+static void on_remove(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct outbox *outbox = timer->data;
+    if (outbox->removed < outbox->acknowledged)
+        outbox->options.remove(outbox->options.context);
+}
+
+static void on_connection(void *context, bool is_connected)
+{
+    struct outbox *outbox = context;
+    outbox->is_connected = is_connected;
+}
+
+/* --- opening --- */
+
+/* Rows lie from the first that is there to the last that `meta` knows of, without gaps; the sender
+ * would meet a gap between them. */
+static enum status find_rows(struct outbox *outbox)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, row;
+    TRY(db_begin_read(outbox->options.db, &txn));
+    TRY(load(outbox, &txn));
+    outbox->committed = outbox->put;
+    outbox->is_loaded = false;
+    outbox->removed = outbox->committed;
+    TRY(table_cursor_open(&txn, outbox->options.table, &cursor));
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
+    if (status == STATUS_OK) {
+        outbox->removed = table_number_value(key) - 1;
+        TRY(table_cursor_last(&cursor, &key, &row));
+    } else if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    uint64_t count;
+    TRY(table_count(&txn, outbox->options.table, &count));
+    if (outbox->committed - outbox->removed != count ||
+        (status == STATUS_OK && table_number_value(key) != outbox->committed))
+        return log_failure(STATUS_DATA_LOSS, "open the outbox", "dir", outbox->options.db->dir,
+                           "rows", NUMBER(count), "expected",
+                           NUMBER(outbox->committed - outbox->removed), "reason",
+                           "a row is missing or extra");
+    outbox->acknowledged = outbox->sent = outbox->removing = outbox->removed;
+    return STATUS_OK;
+}
+
+static enum status client_open(struct outbox *outbox)
+{
+    const struct outbox_options *options = &outbox->options;
+    const struct rpc_client_options client = {
+        .path = options->eventd_path,
+        .daemon = options->run_key.size > 0 ? options->daemon : NULL,
+        .key = options->run_key,
+        .on_connection = on_connection,
+        .context = outbox,
+    };
+    return rpc_client_open(&outbox->client, options->loop, &client);
+}
+
+enum status outbox_open(struct outbox *outbox, const struct outbox_options *options)
+{
+    *outbox = (struct outbox){
+        .options = *options,
+        .row.limit = OUTBOX_ROW_BYTES_MAX,
+        .rows.limit = BATCH_BYTES_MAX,
+        .list.limit = BATCH_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
+    };
+    char id[2 * sizeof options->db->identity.id + 1];
+    snprintf(outbox->source, sizeof outbox->source, "%s/%s", options->daemon,
+             hex_text(id, options->db->identity.id, sizeof options->db->identity.id));
+    ev_timer_init(&outbox->again, on_again, 0, 0);
+    ev_timer_init(&outbox->remove, on_remove, 0, 0);
+    outbox->again.data = outbox->remove.data = outbox;
+    TRY(find_rows(outbox));
+    TRY(client_open(outbox));
+    send_next(outbox);
+    return STATUS_OK;
+}
+
+void outbox_close(struct outbox *outbox)
+{
+    if (outbox->options.loop != NULL) {
+        ev_timer_stop(outbox->options.loop, &outbox->again);
+        ev_timer_stop(outbox->options.loop, &outbox->remove);
+    }
+    rpc_client_close(&outbox->client);
+    buffer_close(&outbox->row);
+    buffer_close(&outbox->rows);
+    buffer_close(&outbox->list);
+}
+
+/* --- what it is doing --- */
+
+uint64_t outbox_waiting(const struct outbox *outbox)
+{
+    return outbox->committed - outbox->acknowledged;
+}
+
+enum outbox_state outbox_state(const struct outbox *outbox)
+{
+    if (outbox_waiting(outbox) == 0)
+        return OUTBOX_EMPTY;
+    if (outbox->problem_state != OUTBOX_EMPTY)
+        return outbox->problem_state;
+    return outbox->is_connected ? OUTBOX_SENDING : OUTBOX_WAITING;
+}
+
+bool outbox_is_settled(const struct outbox *outbox)
+{
+    return outbox_state(outbox) != OUTBOX_SENDING;
+}
+
+const char *outbox_state_name(enum outbox_state state)
+{
+    static const char *const names[] = {
+        [OUTBOX_EMPTY] = "empty",
+        [OUTBOX_SENDING] = "sending",
+        [OUTBOX_WAITING] = "waiting",
+        [OUTBOX_REFUSED] = "refused",
+    };
+    ensure((unsigned)state < COUNT_OF(names));
+    return names[state];
+}

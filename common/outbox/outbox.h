@@ -1,0 +1,84 @@
+#ifndef SOLO_COMMON_OUTBOX_OUTBOX_H
+#define SOLO_COMMON_OUTBOX_OUTBOX_H
+
+#include "common/api/api.h"
+#include "common/db/db.h"
+#include "common/rpc/client.h"
+
+/* Events of a daemon with a store of its own, on their way to eventd: see README.md.
+ *
+ * Within a turn of its owner: outbox_put for each event, outbox_finish_turn before the commit,
+ * outbox_turn_ended after it (or after the abort). Everything runs on the owner's loop. */
+
+enum {
+    OUTBOX_BATCH_MAX = 256,                   /* rows under way at once */
+    OUTBOX_UNREMOVED_MAX = SOURCE_WINDOW / 2, /* acknowledged ones that still lie there */
+    OUTBOX_ROW_BYTES_MAX = FRAME_BYTES_SMALL / 4,
+};
+
+struct outbox_options {
+    struct ev_loop *loop;
+    struct db *db;           /* of the owner; must outlive the outbox */
+    unsigned table;          /* in its schema */
+    const char *daemon;      /* the owner's name, for daemon.hello and the source */
+    struct span run_key;     /* empty: none */
+    const char *eventd_path; /* of its socket; copied */
+    /* Acknowledged rows are to be removed: a turn of the owner's, empty if need be, which calls
+     * outbox_finish_turn. Not called within a turn. */
+    void (*remove)(void *context);
+    void *context;
+};
+
+enum outbox_state { OUTBOX_EMPTY, OUTBOX_SENDING, OUTBOX_WAITING, OUTBOX_REFUSED };
+
+struct outbox {
+    struct outbox_options options;
+    char source[EVENT_SOURCE_BYTES_MAX + 1]; /* DAEMON/STORE ID */
+    struct rpc_client *client;
+    struct ev_timer again;  /* after a failure */
+    struct ev_timer remove; /* of what is acknowledged, when no turn comes by */
+    struct buffer row, rows, list;
+
+    /* positions of rows; each is at most the one after it */
+    uint64_t removed;      /* the last that is gone */
+    uint64_t acknowledged; /* the last that eventd has */
+    uint64_t sent;         /* the last that is under way; = acknowledged when none is */
+    uint64_t committed;    /* the last that is in the store */
+
+    /* the turn */
+    bool is_loaded, is_dirty;
+    uint64_t put;      /* the last, as of this turn */
+    uint64_t number;   /* of that row, in this incarnation */
+    uint64_t removing; /* the last that this turn removes */
+
+    bool is_connected;
+    enum outbox_state problem_state; /* WAITING or REFUSED after a failure, otherwise EMPTY */
+    char reason[256];
+    uint64_t acknowledged_count; /* since the start */
+};
+
+/* Reads where the store's outbox stands, and begins to send. data_loss when rows are missing. A
+ * zeroed outbox may be closed. */
+enum status outbox_open(struct outbox *outbox, const struct outbox_options *options);
+void outbox_close(struct outbox *outbox);
+
+/* Whether `count` more rows may be put by what grows. */
+bool outbox_has_room(const struct outbox *outbox, uint64_t count);
+
+/* Puts an event into the owner's open transaction. The caller fills type, tenant, subject and
+ * payload (and cause), texts "" when absent; source and number are filled in here. What fails is
+ * the transaction's status too: it cannot be committed. */
+enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
+                       const struct event_append_request *event);
+
+enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn);
+void outbox_turn_ended(struct outbox *outbox, bool was_committed);
+
+/* Rows that eventd has not acknowledged, as far as they are committed. */
+uint64_t outbox_waiting(const struct outbox *outbox);
+/* Nothing more can be done now: all is acknowledged, or eventd is away or refuses. */
+bool outbox_is_settled(const struct outbox *outbox);
+enum outbox_state outbox_state(const struct outbox *outbox);
+const char *outbox_state_name(enum outbox_state state);
+
+#endif
