@@ -8,6 +8,7 @@
 #include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
@@ -25,16 +26,15 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
         event_store_tidy(&eventd->store);
 }
 
-/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting
- * would not mend it. */
 static enum status open_store(struct eventd *eventd, const char *data_dir)
 {
     enum status status = event_store_open(&eventd->store, data_dir);
     if (status != STATUS_DATA_LOSS && status != STATUS_IO)
         return status;
     eventd->is_damaged = true;
-    daemon_health_set("damaged", "%s: %s/events was not opened", status_text(status), data_dir);
-    lifecycle_say("damaged: %s, the event store was not opened", status_text(status));
+    char dir[4096];
+    TRY(path_join(dir, data_dir, "events"));
+    daemon_damaged(status, dir);
     return STATUS_OK;
 }
 

@@ -206,30 +206,44 @@ enum status table_cursor_next(struct table_cursor *cursor, struct span *key, str
     return move(cursor, MDB_NEXT, &k, key, value, &seal);
 }
 
-enum status table_verify(struct db_txn *txn, unsigned table)
+enum status table_verify_some(struct db_txn *txn, unsigned table, size_t rows_max,
+                              struct table_walk *walk)
 {
     ensure(schema_of(txn, table)->flags & TABLE_DIGEST);
     TRY(digest_load(txn, table));
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     TRY(table_cursor_open(txn, table, &cursor));
-    uint64_t count = 0;
-    uint8_t sum[HASH_BYTES] = { 0 };
-    MDB_val k = { 0 };
+    MDB_val k = { walk->at_size, walk->at };
     struct span key, value;
     struct hash seal;
-    enum status status = move(&cursor, MDB_FIRST, &k, &key, &value, &seal);
-    for (; status == STATUS_OK; status = move(&cursor, MDB_NEXT, &k, &key, &value, &seal)) {
-        count++;
-        seal_sum_add(sum, &seal);
+    enum status status =
+        move(&cursor, walk->at_size == 0 ? MDB_FIRST : MDB_SET_RANGE, &k, &key, &value, &seal);
+    if (status == STATUS_OK && span_equal(key, span_of(walk->at, walk->at_size)))
+        status = move(&cursor, MDB_NEXT, &k, &key, &value, &seal);
+    size_t rows = 0;
+    for (; status == STATUS_OK && rows < rows_max; rows++) {
+        walk->count++;
+        seal_sum_add(walk->sum, &seal);
+        memcpy(walk->at, key.data, key.size);
+        walk->at_size = key.size;
+        status = move(&cursor, MDB_NEXT, &k, &key, &value, &seal);
     }
     if (status != STATUS_NOT_FOUND)
         return status;
-    if (count != txn->digests[table].count || memcmp(sum, txn->digests[table].sum, sizeof sum) != 0)
+    if (walk->count != txn->digests[table].count ||
+        memcmp(walk->sum, txn->digests[table].sum, sizeof walk->sum) != 0)
         return log_failure(STATUS_DATA_LOSS, "compare table with its digest", "dir", txn->db->dir,
-                           "table", schema_of(txn, table)->name, "rows", NUMBER(count), "expected",
-                           NUMBER(txn->digests[table].count), "reason",
+                           "table", schema_of(txn, table)->name, "rows", NUMBER(walk->count),
+                           "expected", NUMBER(txn->digests[table].count), "reason",
                            "a row is missing, extra or changed");
+    walk->is_done = true;
     return STATUS_OK;
+}
+
+enum status table_verify(struct db_txn *txn, unsigned table)
+{
+    struct table_walk walk = { 0 };
+    return table_verify_some(txn, table, SIZE_MAX, &walk);
 }
 
 /* --- numbers as keys --- */

@@ -24,6 +24,18 @@ enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count);
  * or broken. */
 enum status table_verify(struct db_txn *txn, unsigned table);
 
+/* The same in slices, for a table that is too large to be compared at once, within one open read
+ * transaction. Zeroed it is at the beginning. */
+struct table_walk {
+    uint64_t count;
+    uint8_t sum[HASH_BYTES];
+    uint8_t at[DB_KEY_BYTES_MAX]; /* the row that was met last */
+    size_t at_size;
+    bool is_done; /* and the table is whole */
+};
+enum status table_verify_some(struct db_txn *txn, unsigned table, size_t rows_max,
+                              struct table_walk *walk);
+
 struct table_cursor {
     struct db_txn *txn;
     unsigned table;
