@@ -1,6 +1,6 @@
 /* SIGTERM, step by step:
  *
- *     wait_deployd -> drain -> stop_deployd -> close_log -> stop_eventd -> done
+ *     wait_deployd -> drain -> stop_deployd -> stop_tokend -> close_log -> stop_eventd -> done
  *                        (any of them, when the time is over) -> kill -> done
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
@@ -30,7 +30,8 @@ static const struct {
     [SHUTDOWN_NONE] = { "none", TO(WAIT_DEPLOYD) },
     [SHUTDOWN_WAIT_DEPLOYD] = { "wait_deployd", TO(DRAIN) | TO(STOP_DEPLOYD) | TO(KILL) },
     [SHUTDOWN_DRAIN] = { "drain", TO(STOP_DEPLOYD) | TO(KILL) },
-    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
+    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_TOKEND) | TO(KILL) },
+    [SHUTDOWN_STOP_TOKEND] = { "stop_tokend", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_CLOSE_LOG] = { "close_log", TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(DONE) | TO(KILL) },
     [SHUTDOWN_KILL] = { "kill", TO(DONE) },
@@ -48,6 +49,11 @@ static void move(struct shutdown *shutdown, enum shutdown_step step)
 static struct daemon *deployd_of(struct shutdown *shutdown)
 {
     return &shutdown->daemons->items[DAEMON_DEPLOYD];
+}
+
+static struct daemon *tokend_of(struct shutdown *shutdown)
+{
+    return &shutdown->daemons->items[DAEMON_TOKEND];
 }
 
 static struct daemon *eventd_of(struct shutdown *shutdown)
@@ -124,6 +130,14 @@ static void drain_begin(struct shutdown *shutdown)
         status = rpc_client_call(shutdown->client, &method_system_drain, &request, &options, NULL);
     if (status != STATUS_OK)
         on_drained(shutdown, status, NULL, NULL);
+}
+
+/* Before the log is closed: its last events are on their way there. */
+static void tokend_stop(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_STOP_TOKEND);
+    daemon_stop(tokend_of(shutdown), false);
+    shutdown_step(shutdown);
 }
 
 static void eventd_stop(struct shutdown *shutdown)
@@ -206,17 +220,19 @@ static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
 
 void shutdown_step(struct shutdown *shutdown)
 {
-    struct daemon *deployd = NULL, *eventd = NULL;
+    struct daemon *deployd = NULL, *tokend = NULL, *eventd = NULL;
     if (shutdown->step == SHUTDOWN_NONE || shutdown->step == SHUTDOWN_DONE)
         return;
     deployd = deployd_of(shutdown);
+    tokend = tokend_of(shutdown);
     eventd = eventd_of(shutdown);
     switch (shutdown->step) {
     case SHUTDOWN_WAIT_DEPLOYD:
         daemons_start_in_order(shutdown->daemons);
         if (deployd->state == DAEMON_READY) {
             drain_begin(shutdown);
-        } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED) {
+        } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED ||
+                   (tokend->state == DAEMON_FAILED && deployd->started_ns == 0)) {
             services_kill(shutdown);
             deployd_stop(shutdown);
         }
@@ -225,6 +241,12 @@ void shutdown_step(struct shutdown *shutdown)
         if (!is_gone(deployd) || shutdown->recovery->child.pid != 0)
             break;
         exit_judge(shutdown, deployd);
+        tokend_stop(shutdown);
+        break;
+    case SHUTDOWN_STOP_TOKEND:
+        if (!is_gone(tokend))
+            break;
+        exit_judge(shutdown, tokend);
         if (shutdown->daemons->settings->log_shutdown_events && eventd->state != DAEMON_FAILED)
             close_log_begin(shutdown);
         else
@@ -237,7 +259,8 @@ void shutdown_step(struct shutdown *shutdown)
         finish(shutdown);
         break;
     case SHUTDOWN_KILL:
-        if (is_gone(eventd) && is_gone(deployd) && shutdown->recovery->child.pid == 0)
+        if (is_gone(eventd) && is_gone(tokend) && is_gone(deployd) &&
+            shutdown->recovery->child.pid == 0)
             finish(shutdown);
         break;
     default: /* an answer or the deadline goes on from here */

@@ -26,7 +26,7 @@ struct door {
 
 static size_t doors_of(struct testbed *bed, struct door doors[4])
 {
-    static const char *const names[] = { "eventd", "deployd", "solod" };
+    static const char *const names[] = { "eventd", "tokend", "deployd", "solod" };
     size_t count = 0;
     for (; count < COUNT_OF(names); count++) {
         doors[count].name = names[count];

@@ -32,7 +32,7 @@ enum {
     SHOWN_BYTES = 20000
 };
 
-static const char *const solo_programs[] = { "solod",   "eventd",    "deployd",
+static const char *const solo_programs[] = { "solod",   "eventd",    "tokend", "deployd",
                                              "tenantd", "recoveryd", "soloctl" };
 static const char *const test_programs[] = { "sleeper", "exiter", "crasher", "double_forker",
                                              "flooder", "prober", "printer", "stubborn" };

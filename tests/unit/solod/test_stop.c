@@ -13,8 +13,9 @@ extern char **environ;
 
 TestSuite(solod_stop, .init = scene_open, .fini = scene_close, .timeout = 60);
 
-static const char whole_story[] = "eventd start\ndeployd start\nrecoveryd start\n"
-                                  "deployd drain\ndeployd stop\neventd close_log\neventd stop\n";
+static const char whole_story[] =
+    "eventd start\ntokend start\ndeployd start\nrecoveryd start\n"
+    "deployd drain\ndeployd stop\ntokend stop\neventd close_log\neventd stop\n";
 
 Test(solod_stop, everything_stops_in_reverse_order)
 {
@@ -45,7 +46,7 @@ Test(solod_stop, a_hangup_is_no_shutdown)
     scene_until("solod", "ready");
     scene_signal(SIGHUP);
     scene_until("solod", "ready");
-    scene_story("eventd start\ndeployd start\nrecoveryd start\n");
+    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\n");
 }
 
 Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
@@ -55,7 +56,8 @@ Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
     scene_until_told("eventd start");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
-    scene_story("eventd start\ndeployd start\ndeployd drain\ndeployd stop\neventd "
+    scene_story("eventd start\ntokend start\ndeployd start\ndeployd drain\ndeployd stop\ntokend "
+                "stop\neventd "
                 "close_log\neventd stop\n");
 }
 
@@ -110,8 +112,8 @@ Test(solod_stop, shutdown_events_can_be_switched_off)
     scene_until("solod", "ready");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
-    scene_story("eventd start\ndeployd start\nrecoveryd start\n"
-                "deployd drain quietly\ndeployd stop\neventd stop\n");
+    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\n"
+                "deployd drain quietly\ndeployd stop\ntokend stop\neventd stop\n");
 }
 
 Test(solod_stop, an_eventd_that_never_comes_ends_in_time)

@@ -1,0 +1,428 @@
+/* The rules, in the order in which a refusal helps most: was this request carried out before, may
+ * the caller, does it make sense, is there room. Then the rows, the event, the outcome. */
+#include "tokend/changes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/access/token_text.h"
+#include "common/api/event_types.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "tokend/token_events.h"
+
+enum { RETRY_AFTER_FULL_MS = 5000 };
+static const struct hash no_hash = { { 0 } };
+
+/* --- requests that are repeated --- */
+
+/* Bound to the tenant of the caller: nobody is answered with another tenant's outcome. */
+static struct hash request_body(const struct rpc_call *call)
+{
+    struct hash_state state;
+    const char *tenant = call->caller.kind == CALLER_TOKEN ? call->caller.tenant : "";
+    hash_begin(&state);
+    hash_add(&state, span_of(tenant, strlen(tenant) + 1));
+    hash_add(&state, span_of(call->body_hash.bytes, HASH_BYTES));
+    return hash_end(&state);
+}
+
+/* What a change became: an accessor and a number (when it expires; how many were revoked). */
+struct outcome {
+    char accessor[ACCESSOR_TEXT_BYTES];
+    uint64_t number;
+};
+
+/* not_found: it is new. */
+static enum status find_request(struct token_store *store, struct rpc_call *call,
+                                struct outcome *outcome)
+{
+    struct request_outcome recorded;
+    if (!call->has_request_id)
+        return STATUS_NOT_FOUND;
+    struct hash body = request_body(call);
+    TRY(requests_find(&store->txn, TOKENS_REQUESTS, &call->request_id, &body,
+                      clock_wall_ns() / 1000000, &store->forgotten, &recorded, &call->problem));
+    /* "token.grant tok_..." */
+    const char *accessor = strchr(recorded.intent, ' ');
+    snprintf(outcome->accessor, sizeof outcome->accessor, "%s",
+             accessor == NULL ? "" : accessor + 1);
+    outcome->number = recorded.first_id;
+    store->repeats++;
+    return STATUS_OK;
+}
+
+static enum status put_request(struct token_store *store, struct rpc_call *call,
+                               const struct outcome *outcome)
+{
+    char intent[INTENT_BYTES_MAX + 1];
+    if (!call->has_request_id)
+        return STATUS_OK;
+    snprintf(intent, sizeof intent, "%s %s", call->method->name, outcome->accessor);
+    const struct request_outcome recorded = {
+        .body_hash = request_body(call),
+        .intent = intent,
+        .first_id = outcome->number,
+    };
+    store->requests_put++;
+    return requests_put(&store->txn, TOKENS_REQUESTS, &call->request_id, &recorded);
+}
+
+/* The text of an answer lives until it is packed. */
+static enum status answer(struct rpc_call *call, const struct outcome *outcome,
+                          const char **accessor)
+{
+    char *text = arena_alloc(call->arena, sizeof outcome->accessor);
+    if (text == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "answer", "reason", "no memory");
+    memcpy(text, outcome->accessor, sizeof outcome->accessor);
+    *accessor = text;
+    return STATUS_OK;
+}
+
+/* --- checks --- */
+
+static enum status check_room(struct token_store *store, struct rpc_call *call)
+{
+    uint64_t tokens, revoked;
+    const char *full = NULL;
+    TRY(token_count(&store->txn, &tokens, &revoked));
+    if (store->db.is_short_of_space)
+        full = "the disk of the token store is full: free space";
+    else if (!outbox_has_room(&store->outbox, 1))
+        full = "too many events of tokens wait for eventd: see `soloctl daemon list`";
+    else if (tokens + revoked >= TOKENS_MAX)
+        full = "there are as many tokens as there may be: revoke some, or let them be swept";
+    if (full == NULL)
+        return STATUS_OK;
+    problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "%s; revoking goes on all the while",
+                full);
+    call->problem.retry_after_ms = RETRY_AFTER_FULL_MS;
+    return STATUS_RESOURCE_EXHAUSTED;
+}
+
+static enum status check_hash(struct token_store *store, struct rpc_call *call,
+                              const struct hash *hash)
+{
+    struct token_record other;
+    bool was_revoked;
+    if (hash_equal(hash, &no_hash))
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "token_hash",
+                           "must be the SHA-256 of a token");
+    enum status status = token_find(&store->txn, hash, &other);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
+    TRY(token_was_revoked(&store->txn, hash, &was_revoked));
+    return status == STATUS_NOT_FOUND && !was_revoked
+               ? STATUS_OK
+               : problem_set(&call->problem, STATUS_ALREADY_EXISTS, "token_hash",
+                             "was granted before: draw a new token");
+}
+
+static enum status parse_permissions(struct rpc_call *call, struct str_list names, uint32_t *bits)
+{
+    *bits = 0;
+    for (size_t i = 0; i < names.count; i++) {
+        enum permission permission = permission_parse(names.items[i]);
+        if (permission == PERMISSION_COUNT) {
+            char field[32];
+            snprintf(field, sizeof field, "permissions[%zu]", i);
+            return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, field,
+                               "must be one of deploy, kill, read, events:write, secrets:read, "
+                               "secrets:write, tokens:grant, admin");
+        }
+        *bits |= permission_bit(permission);
+    }
+    return STATUS_OK;
+}
+
+/* Nobody hands on what they do not have. */
+static enum status check_not_wider(struct rpc_call *call, uint32_t bits, uint32_t allowed,
+                                   const char *than)
+{
+    for (int permission = PERMISSION_ANY_TOKEN + 1; permission < PERMISSION_COUNT; permission++)
+        if (bits & ~allowed & permission_bit((enum permission)permission))
+            return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "permissions",
+                               "%s does not have %s itself", than,
+                               permission_name((enum permission)permission));
+    return STATUS_OK;
+}
+
+static uint32_t permissions_of(const struct caller *caller)
+{
+    return caller->kind == CALLER_TOKEN ? caller->permissions : (uint32_t)PERMISSION_BITS_ALL;
+}
+
+static uint64_t end_after(uint64_t now_ns, uint64_t ttl_ms)
+{
+    return ttl_ms == 0 ? 0 : now_ns + ttl_ms * 1000000u;
+}
+
+/* The earlier of two ends, of which 0 is none. */
+static uint64_t earlier_end(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* --- granting --- */
+
+static enum status write_new(struct token_store *store, struct rpc_call *call,
+                             const struct hash *hash, const struct token_record *record,
+                             struct outcome *outcome)
+{
+    accessor_text(outcome->accessor, &record->accessor);
+    outcome->number = record->expires_ns;
+    enum status status = token_add(store, hash, record);
+    if (status == STATUS_OK)
+        status = token_event(store, EVENT_capability_granted, record, call, "");
+    if (status == STATUS_OK)
+        status = put_request(store, call, outcome);
+    if (status != STATUS_OK)
+        token_store_spoil(store, status);
+    else
+        store->persisted++;
+    return status;
+}
+
+static enum status grant(struct token_store *store, struct rpc_call *call,
+                         const struct token_grant_request *request, struct outcome *outcome)
+{
+    uint32_t bits;
+    if (request->tenant[0] == '\0')
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "tenant",
+                           "must say whose things the token may touch");
+    TRY(parse_permissions(call, request->permissions, &bits));
+    if (bits == 0)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "permissions",
+                           "must name at least one");
+    TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
+    TRY(check_hash(store, call, &request->token_hash));
+    TRY(check_room(store, call));
+    struct token_record record = {
+        .accessor = uuid_draw(),
+        .permissions = bits,
+        .granted_ns = store->now_ns,
+        .expires_ns = end_after(store->now_ns, request->ttl_ms),
+        .ttl_ms = request->ttl_ms,
+        .metadata = request->metadata,
+    };
+    snprintf(record.tenant, sizeof record.tenant, "%s", request->tenant);
+    return write_new(store, call, &request->token_hash, &record, outcome);
+}
+
+enum status change_grant(struct token_store *store, struct rpc_call *call,
+                         const struct token_grant_request *request, struct token_grant_reply *reply)
+{
+    struct outcome outcome;
+    enum status status = find_request(store, call, &outcome);
+    if (status == STATUS_NOT_FOUND)
+        status = grant(store, call, request, &outcome);
+    TRY(status);
+    reply->expires_ns = outcome.number;
+    return answer(call, &outcome, &reply->accessor);
+}
+
+/* --- attenuating --- */
+
+static enum status check_family(struct token_store *store, struct rpc_call *call,
+                                const struct token_record *parent, const struct hash *root)
+{
+    uint64_t count;
+    if (parent->depth >= TOKEN_DEPTH_MAX)
+        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "parent",
+                           "was attenuated %d times already, which is the most", TOKEN_DEPTH_MAX);
+    TRY(token_count_descendants(&store->txn, root, &count));
+    return count < TOKEN_DESCENDANTS_MAX
+               ? STATUS_OK
+               : problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "parent",
+                             "has a family of %d tokens already, which is the most",
+                             TOKEN_DESCENDANTS_MAX);
+}
+
+static enum status attenuate(struct token_store *store, struct rpc_call *call,
+                             const struct token_attenuate_request *request, struct outcome *outcome)
+{
+    struct hash parent_hash;
+    struct token_record parent;
+    uint32_t bits;
+    TRY(change_target(&store->txn, call, "parent", request->parent, false, &parent_hash, &parent));
+    if (token_record_is_expired(&parent, store->now_ns))
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "parent", "has expired");
+    TRY(parse_permissions(call, request->permissions, &bits));
+    if (bits == 0)
+        bits = parent.permissions;
+    TRY(check_not_wider(call, bits, parent.permissions, "the parent"));
+    TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
+    TRY(check_hash(store, call, &request->token_hash));
+    struct hash root = parent.depth == 0 ? parent_hash : parent.root;
+    TRY(check_family(store, call, &parent, &root));
+    TRY(check_room(store, call));
+    struct token_record record = {
+        .accessor = uuid_draw(),
+        .permissions = bits,
+        .depth = parent.depth + 1,
+        .granted_ns = store->now_ns,
+        .expires_ns = earlier_end(end_after(store->now_ns, request->ttl_ms), parent.expires_ns),
+        .ttl_ms = request->ttl_ms,
+        .parent = parent_hash,
+        .root = root,
+        .metadata = request->metadata,
+    };
+    memcpy(record.tenant, parent.tenant, sizeof record.tenant);
+    return write_new(store, call, &request->token_hash, &record, outcome);
+}
+
+enum status change_attenuate(struct token_store *store, struct rpc_call *call,
+                             const struct token_attenuate_request *request,
+                             struct token_attenuate_reply *reply)
+{
+    struct outcome outcome;
+    enum status status = find_request(store, call, &outcome);
+    if (status == STATUS_NOT_FOUND)
+        status = attenuate(store, call, request, &outcome);
+    TRY(status);
+    reply->expires_ns = outcome.number;
+    return answer(call, &outcome, &reply->accessor);
+}
+
+/* --- renewing --- */
+
+/* A token without an end keeps none. An end only ever moves away, up to the parent's. */
+static enum status new_end(struct token_store *store, const struct token_record *record,
+                           uint64_t ttl_ms, uint64_t *expires_ns)
+{
+    *expires_ns = record->expires_ns;
+    uint64_t asked = end_after(store->now_ns, ttl_ms == 0 ? record->ttl_ms : ttl_ms);
+    if (record->depth > 0) {
+        struct token_record parent;
+        enum status status = token_find(&store->txn, &record->parent, &parent);
+        if (status == STATUS_NOT_FOUND)
+            return STATUS_OK;
+        TRY(status);
+        asked = earlier_end(asked, parent.expires_ns);
+    }
+    if (record->expires_ns != 0 && asked > record->expires_ns)
+        *expires_ns = asked;
+    return STATUS_OK;
+}
+
+static enum status renew(struct token_store *store, struct rpc_call *call,
+                         const struct token_renew_request *request, struct outcome *outcome)
+{
+    struct hash hash;
+    struct token_record before;
+    TRY(change_target(&store->txn, call, "accessor", request->accessor, false, &hash, &before));
+    if (token_record_is_expired(&before, store->now_ns))
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "accessor",
+                           "has expired, which is for good: grant a new one");
+    TRY(check_not_wider(call, before.permissions, permissions_of(&call->caller), "this token"));
+    TRY(check_room(store, call));
+    struct token_record after = before;
+    TRY(new_end(store, &before, request->ttl_ms, &after.expires_ns));
+    after.renewed_ns = store->now_ns;
+    /* The record must not point into the map that is written to. */
+    uint8_t metadata[TOKEN_METADATA_BYTES_MAX];
+    if (before.metadata.size > 0) {
+        memcpy(metadata, before.metadata.data, before.metadata.size);
+        after.metadata = span_of(metadata, before.metadata.size);
+    }
+    accessor_text(outcome->accessor, &after.accessor);
+    outcome->number = after.expires_ns;
+    enum status status = token_replace(store, &hash, &before, &after);
+    if (status == STATUS_OK)
+        status = token_event(store, EVENT_capability_renewed, &after, call, "");
+    if (status == STATUS_OK)
+        status = put_request(store, call, outcome);
+    if (status != STATUS_OK)
+        token_store_spoil(store, status);
+    else
+        store->renewed++;
+    return status;
+}
+
+enum status change_renew(struct token_store *store, struct rpc_call *call,
+                         const struct token_renew_request *request, struct token_renew_reply *reply)
+{
+    struct outcome outcome;
+    enum status status = find_request(store, call, &outcome);
+    if (status == STATUS_NOT_FOUND)
+        status = renew(store, call, request, &outcome);
+    TRY(status);
+    reply->expires_ns = outcome.number;
+    return STATUS_OK;
+}
+
+/* --- revoking --- */
+
+/* A token and all that descend from it, parents first. */
+struct family {
+    struct hash hashes[1 + TOKEN_DESCENDANTS_MAX];
+    size_t count;
+};
+
+static enum status find_family(struct db_txn *txn, const struct hash *hash, struct family *family)
+{
+    family->hashes[0] = *hash;
+    family->count = 1;
+    for (size_t i = 0; i < family->count; i++) {
+        struct hash parent = family->hashes[i];
+        TRY(token_children(txn, &parent, family->hashes, COUNT_OF(family->hashes), &family->count));
+    }
+    return STATUS_OK;
+}
+
+static enum status revoke_one(struct token_store *store, struct rpc_call *call,
+                              const struct hash *hash, const char *with)
+{
+    struct token_record record;
+    TRY(token_find(&store->txn, hash, &record));
+    TRY(token_event(store, EVENT_capability_revoked, &record, call, with));
+    TRY(token_remove(store, hash, &record));
+    return token_mark_revoked(store, hash);
+}
+
+static enum status write_revocation(struct token_store *store, struct rpc_call *call,
+                                    const struct family *family, struct outcome *outcome)
+{
+    for (size_t i = 0; i < family->count; i++)
+        TRY(revoke_one(store, call, &family->hashes[i], i == 0 ? "" : outcome->accessor));
+    outcome->number = family->count;
+    return put_request(store, call, outcome);
+}
+
+static enum status revoke_family(struct token_store *store, struct rpc_call *call,
+                                 const struct token_revoke_request *request,
+                                 struct outcome *outcome)
+{
+    struct hash hash;
+    struct token_record record;
+    TRY(change_target(&store->txn, call, "accessor", request->accessor, true, &hash, &record));
+    accessor_text(outcome->accessor, &record.accessor);
+    struct family *family = malloc(sizeof *family);
+    if (family == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "revoke", "reason", "no memory");
+    enum status status = find_family(&store->txn, &hash, family);
+    if (status == STATUS_OK)
+        status = write_revocation(store, call, family, outcome);
+    if (status != STATUS_OK)
+        token_store_spoil(store, status);
+    else
+        store->revoked += family->count;
+    free(family);
+    return status;
+}
+
+enum status change_revoke(struct token_store *store, struct rpc_call *call,
+                          const struct token_revoke_request *request,
+                          struct token_revoke_reply *reply)
+{
+    struct outcome outcome;
+    enum status status = find_request(store, call, &outcome);
+    if (status == STATUS_NOT_FOUND)
+        status = revoke_family(store, call, request, &outcome);
+    TRY(status);
+    reply->revoked = outcome.number;
+    return STATUS_OK;
+}

@@ -1,0 +1,31 @@
+#ifndef SOLO_TOKEND_CHANGES_H
+#define SOLO_TOKEND_CHANGES_H
+
+#include "common/api/api.h"
+#include "common/rpc/server.h"
+#include "tokend/token_store.h"
+
+/* The four things that are done to tokens, within a turn. Everything is checked first and written
+ * last, the event with the rest: a refusal (call->problem) has changed nothing. A request that was
+ * committed before is answered with what it became then. */
+enum status change_grant(struct token_store *store, struct rpc_call *call,
+                         const struct token_grant_request *request,
+                         struct token_grant_reply *reply);
+enum status change_attenuate(struct token_store *store, struct rpc_call *call,
+                             const struct token_attenuate_request *request,
+                             struct token_attenuate_reply *reply);
+enum status change_renew(struct token_store *store, struct rpc_call *call,
+                         const struct token_renew_request *request,
+                         struct token_renew_reply *reply);
+enum status change_revoke(struct token_store *store, struct rpc_call *call,
+                          const struct token_revoke_request *request,
+                          struct token_revoke_reply *reply);
+
+/* The token that a request is about: the one that is named, or the caller's own for "". not_found
+ * also for what exists but is not this caller's to see. `may_be_descendant`: a token may name what
+ * descends from it, without the permission tokens:grant. */
+enum status change_target(struct db_txn *txn, struct rpc_call *call, const char *field,
+                          const char *accessor, bool may_be_descendant, struct hash *hash,
+                          struct token_record *record);
+
+#endif

@@ -1,0 +1,194 @@
+/* tokend: capability tokens. Boot order, top to bottom; shutdown is the same list, bottom to top,
+ * after the drain. */
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "common/access/access.h"
+#include "common/access/daemon_methods.h"
+#include "common/access/drain.h"
+#include "common/access/token_map.h"
+#include "common/access/token_report.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/run_folder.h"
+#include "common/daemon/lifecycle.h"
+#include "common/daemon/settings.h"
+#include "common/rpc/server.h"
+#include "tokend/methods.h"
+
+enum { TIDY_SECONDS = 10 };
+
+/* Tokens of callers pass through its buffers: no ptrace, no /proc/PID/mem. */
+static enum status hide_memory(void)
+{
+    return prctl(PR_SET_DUMPABLE, 0) == 0
+               ? STATUS_OK
+               : log_failure(status_from_errno(errno), "hide memory", "reason", strerror(errno));
+}
+
+static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct tokend *tokend = timer->data;
+    /* What failed was logged there, and the next turn will meet it too. */
+    if (!tokend->is_damaged && !tokend->store.db.is_failed)
+        token_store_tidy(&tokend->store);
+}
+
+/* --- the store --- */
+
+static enum status open_store(struct tokend *tokend, const struct settings *settings,
+                              struct ev_loop *loop, struct span run_key)
+{
+    char dir[4096], eventd[4096];
+    tokend->is_persistent = settings->token_persistence_enabled;
+    TRY(path_join(dir, tokend->is_persistent ? settings->data_dir : settings->run_dir, "tokens"));
+    TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
+    enum status status = token_store_open(&tokend->store, dir);
+    if (status == STATUS_OK)
+        status = token_store_open_outbox(&tokend->store, loop, eventd, run_key);
+    if (status == STATUS_OK)
+        sweep_open(&tokend->sweep, &tokend->store, loop, settings->token_cleanup_interval_ms);
+    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+        return status;
+    token_store_close(&tokend->store);
+    tokend->is_damaged = true;
+    daemon_damaged(status, dir);
+    return STATUS_OK;
+}
+
+static void on_damage(void *context)
+{
+    struct tokend *tokend = context;
+    tokend->is_damaged = true;
+    daemon_damaged(STATUS_DATA_LOSS, tokend->store.db.dir);
+}
+
+/* tokend verifies the tokens of its own callers in the store that it has open, and counts their use
+ * like every other verifier. */
+struct checks {
+    struct token_map map;
+    struct token_report report;
+};
+
+static enum status open_checks(struct checks *checks, struct access *access, struct tokend *tokend,
+                               const struct settings *settings, struct ev_loop *loop,
+                               struct span run_key)
+{
+    if (tokend->is_damaged)
+        return STATUS_OK;
+    TRY(token_map_attach(&checks->map, &tokend->store.db));
+    TRY(token_report_open(&checks->report, loop, settings->run_dir, "tokend", run_key));
+    access->tokens = &checks->map.verifier;
+    access->uses = &checks->report.uses;
+    return STATUS_OK;
+}
+
+static void checks_close(struct checks *checks)
+{
+    token_report_close(&checks->report);
+    token_map_close(&checks->map);
+}
+
+/* --- the end --- */
+
+static void on_drain(void *context)
+{
+    struct tokend *tokend = context;
+    sweep_close(&tokend->sweep);
+}
+
+static bool is_done(void *context)
+{
+    struct tokend *tokend = context;
+    return tokend->is_damaged || tokend->store.db.is_failed ||
+           outbox_is_settled(&tokend->store.outbox);
+}
+
+static enum status finish(void *context)
+{
+    struct tokend *tokend = context;
+    if (tokend->is_damaged)
+        return STATUS_OK;
+    if (tokend->store.db.is_failed)
+        return STATUS_IO;
+    if (tokend->store.in_turn)
+        token_store_abort(&tokend->store);
+    return token_store_close_cleanly(&tokend->store);
+}
+
+static void on_failure(struct tokend *tokend)
+{
+    drain_begin(tokend->on_failure_context, STATUS_IO);
+}
+
+static enum status run(int argc, char **argv)
+{
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(tokend_close) struct tokend tokend = { .store.db.lease = FILE_LOCK_NONE };
+    AUTO(checks_close) struct checks checks = { 0 };
+    AUTO(rpc_server_close) struct rpc_server *server = NULL;
+    struct settings settings = { 0 };
+    struct access access = { 0 };
+    struct rpc_service service;
+    uint8_t run_key[RUN_KEY_BYTES];
+    bool has_run_key;
+    int listener;
+
+    TRY(settings_load(&settings, "tokend", NULL, argc, argv));
+    TRY(harden_process());
+    TRY(die_with_parent());
+    TRY(hide_memory());
+    TRY(lifecycle_open(&lifecycle));
+    TRY(lifecycle_run_key(run_key, &has_run_key));
+    TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
+
+    tokend_service(&tokend, &service);
+    service.authorise = access_authorise;
+    service.narrow = access_narrow;
+    service.access = &access;
+    daemon_methods_setup(&(struct daemon_self){ .name = "tokend",
+                                                .access = &access,
+                                                .write_counters = tokend_write_counters,
+                                                .context = &tokend },
+                         service.routes);
+    tokend.sweep.on_damage = on_damage;
+    tokend.sweep.context = &tokend;
+    const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
+    TRY(open_store(&tokend, &settings, lifecycle.loop, key));
+    TRY(open_checks(&checks, &access, &tokend, &settings, lifecycle.loop, key));
+
+    TRY(lifecycle_listener(settings.run_dir, "tokend", &listener));
+    TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
+
+    struct drain drain = {
+        .lifecycle = &lifecycle,
+        .server = &server,
+        .begun = on_drain,
+        .is_done = is_done,
+        .finish = finish,
+        .context = &tokend,
+    };
+    drain_init(&drain, settings.shutdown_timeout_ms);
+    tokend.on_failure = on_failure;
+    tokend.on_failure_context = &drain;
+    struct ev_timer tidy;
+    ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
+    tidy.data = &tokend;
+    if (!tokend.is_damaged) {
+        ev_timer_start(lifecycle.loop, &tidy);
+        daemon_health_set("ready", "%s", "");
+    }
+    lifecycle_ready();
+    return lifecycle_run(&lifecycle);
+}
+
+int main(int argc, char **argv)
+{
+    schema_probe_if_asked(argc, argv);
+    enum status status = run(argc, argv);
+    return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
+}

@@ -1,0 +1,28 @@
+#ifndef SOLO_TOKEND_METHODS_H
+#define SOLO_TOKEND_METHODS_H
+
+#include "common/rpc/server.h"
+#include "tokend/sweep.h"
+#include "tokend/token_store.h"
+
+/* What tokend answers, and the turn around it. */
+struct tokend {
+    struct token_store store;
+    struct sweep sweep;
+    struct buffer items, list; /* of the answer that is being made */
+    bool is_damaged;    /* the store was not opened, or is not whole: everything is data_loss */
+    bool is_persistent; /* token_persistence_enabled */
+    /* A commit's outcome is unknown: called once, tokend must end. */
+    void (*on_failure)(struct tokend *tokend);
+    void *on_failure_context;
+};
+
+/* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
+void tokend_service(struct tokend *tokend, struct rpc_service *service);
+/* Stops the sweep, closes the store; a zeroed one is fine. */
+void tokend_close(struct tokend *tokend);
+
+/* Counters for daemon.stats. */
+void tokend_write_counters(void *context, struct buffer *buffer);
+
+#endif

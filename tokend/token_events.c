@@ -1,0 +1,94 @@
+/* Payloads of capability_* events: small maps. */
+#include "tokend/token_events.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/access/token_text.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/wire/writer.h"
+
+enum { PAYLOAD_BYTES_MAX = 1024 };
+
+static void write_text_pair(struct buffer *payload, const char *key, const char *value)
+{
+    write_str(payload, key);
+    write_str(payload, value);
+}
+
+static void write_number_pair(struct buffer *payload, const char *key, uint64_t value)
+{
+    write_str(payload, key);
+    write_u64(payload, value);
+}
+
+static void write_permissions(struct buffer *payload, uint32_t bits)
+{
+    write_str(payload, "permissions");
+    write_array(payload, (size_t)__builtin_popcount(bits));
+    for (int permission = PERMISSION_ANY_TOKEN + 1; permission < PERMISSION_COUNT; permission++)
+        if (bits & permission_bit((enum permission)permission))
+            write_str(payload, permission_name((enum permission)permission));
+}
+
+/* "tok_...", "deployd", "uid 0" */
+static const char *caller_text(const struct caller *caller, char text[32])
+{
+    if (caller->accessor[0] != '\0')
+        return caller->accessor;
+    if (caller->kind == CALLER_DAEMON)
+        return caller->daemon;
+    snprintf(text, 32, "uid %u", (unsigned)caller->uid);
+    return text;
+}
+
+static enum status put(struct token_store *store, enum event_type type, const char *tenant,
+                       const char *accessor, const struct buffer *payload)
+{
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    snprintf(subject, sizeof subject, "token/%s", accessor);
+    ensure(!payload->is_exhausted);
+    const struct event_append_request event = {
+        .type = event_type_name(type),
+        .tenant = tenant,
+        .subject = subject,
+        .payload = buffer_span(payload),
+    };
+    return outbox_put(&store->outbox, &store->txn, &event);
+}
+
+enum status token_event(struct token_store *store, enum event_type type,
+                        const struct token_record *record, const struct rpc_call *call,
+                        const char *cause)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char accessor[ACCESSOR_TEXT_BYTES], text[32];
+    accessor_text(accessor, &record->accessor);
+    write_map(&payload, 5 + (call != NULL) + (cause[0] != '\0'));
+    write_text_pair(&payload, "accessor", accessor);
+    write_permissions(&payload, record->permissions);
+    write_number_pair(&payload, "granted_ns", record->granted_ns);
+    write_number_pair(&payload, "expires_ns", record->expires_ns);
+    write_number_pair(&payload, "depth", record->depth);
+    if (call != NULL)
+        write_text_pair(&payload, "by", caller_text(&call->caller, text));
+    if (cause[0] != '\0')
+        write_text_pair(&payload, "with", cause);
+    return put(store, type, record->tenant, accessor, &payload);
+}
+
+enum status token_event_denied(struct token_store *store, const struct token_record *record,
+                               uint64_t count, const char *method)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char accessor[ACCESSOR_TEXT_BYTES] = "unknown";
+    if (record != NULL)
+        accessor_text(accessor, &record->accessor);
+    write_map(&payload, 3);
+    write_text_pair(&payload, "accessor", accessor);
+    write_number_pair(&payload, "count", count);
+    write_text_pair(&payload, "method", method);
+    return put(store, EVENT_capability_denied, record == NULL ? "" : record->tenant, accessor,
+               &payload);
+}
