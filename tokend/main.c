@@ -7,6 +7,7 @@
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
 #include "common/access/drain.h"
+#include "common/access/operators.h"
 #include "common/access/token_map.h"
 #include "common/access/token_report.h"
 #include "common/api/records/schemas.h"
