@@ -166,10 +166,10 @@ static bool is_refused(enum status status, const struct problem *problem)
     return (status == STATUS_UNAUTHENTICATED || status == STATUS_PERMISSION_DENIED) && is_of_token;
 }
 
-/* Once they are allowed, these end what the test asks, or wait for it. */
+/* Once they are allowed, these end what the test asks, or the token that it asks with. */
 static bool is_run(const struct method *method)
 {
-    return strcmp(method->name, "system.drain") != 0;
+    return strcmp(method->name, "system.drain") != 0 && strcmp(method->name, "token.revoke") != 0;
 }
 
 static void expect_one_answer(const char *daemon, const struct method *method, const char *token,
@@ -251,7 +251,7 @@ Test(token_table, every_method_decides_by_the_token_that_is_sent, .init = set_up
     size_t checked = 0;
     for (size_t i = 0; all_methods[i] != NULL; i++) {
         const char *daemon = all_method_daemons[i];
-        static const char *const common[] = { "eventd", "deployd", "solod" };
+        static const char *const common[] = { "eventd", "tokend", "deployd", "solod" };
         if (strcmp(daemon, "tenantd") == 0 || (strcmp(daemon, "tokend") == 0 && !is_served(daemon)))
             continue;
         bool is_common =

@@ -1,0 +1,342 @@
+/* The outbox against an eventd that this test plays: it takes what comes in order, knows what it
+ * has taken, and refuses, forgets to answer or is away as told. */
+#include "common/outbox/outbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/unix_socket.h"
+#include "common/db/table.h"
+#include "common/rpc/server.h"
+#include "common/wire/reader.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/common/base/scratch.h"
+
+enum { SOURCES = 4 };
+
+static struct {
+    struct ev_loop *loop;
+    struct db db;
+    struct db_txn txn;
+    struct outbox outbox;
+    struct rpc_server *server;
+    char socket[4096];
+    /* eventd */
+    struct {
+        uint8_t incarnation[16];
+        uint64_t last;
+    } sources[SOURCES];
+    uint64_t taken, requests;
+    enum status refusal;
+} scene;
+
+static uint64_t *last_of(struct span incarnation)
+{
+    static const uint8_t none[16];
+    for (int i = 0; i < SOURCES; i++) {
+        if (memcmp(scene.sources[i].incarnation, none, 16) == 0)
+            memcpy(scene.sources[i].incarnation, incarnation.data, 16);
+        if (memcmp(scene.sources[i].incarnation, incarnation.data, 16) == 0)
+            return &scene.sources[i].last;
+    }
+    cr_assert_fail("too many incarnations");
+    return NULL;
+}
+
+/* Takes a number once: what was there before is passed over, a gap is refused. */
+static enum status take(struct rpc_call *call, struct span map)
+{
+    struct event_append_request item = { 0 };
+    cr_assert_eq(
+        fields_decode(method_event_append.request, map, call->arena, &item, &call->problem),
+        STATUS_OK, "%s: %s", call->problem.field, call->problem.message);
+    uint64_t *last = last_of(item.incarnation);
+    if (item.source_number > *last + 1)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "source_number", "a gap");
+    if (item.source_number == *last + 1) {
+        *last = item.source_number;
+        scene.taken++;
+    }
+    return STATUS_OK;
+}
+
+static enum status handle_batch(void *context, struct rpc_call *call, const void *request_,
+                                void *reply)
+{
+    (void)context, (void)reply;
+    const struct event_append_batch_request *request = request_;
+    struct reader reader = reader_of(request->events);
+    uint32_t count;
+    scene.requests++;
+    if (scene.refusal != STATUS_OK)
+        return problem_set(&call->problem, scene.refusal, "", "told to refuse");
+    cr_assert_eq(reader_array(&reader, &count), STATUS_OK);
+    cr_assert_leq(count, OUTBOX_BATCH_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        struct span map;
+        cr_assert_eq(reader_any(&reader, &map), STATUS_OK);
+        TRY(take(call, map));
+    }
+    return STATUS_OK;
+}
+
+static enum status everybody(void *access, struct rpc_call *call, struct span token)
+{
+    (void)access, (void)call, (void)token;
+    return STATUS_OK;
+}
+
+static enum status nothing(void *context)
+{
+    (void)context;
+    return STATUS_OK;
+}
+
+static const struct rpc_route routes[] = {
+    { &method_event_append_batch, handle_batch },
+    { NULL, NULL },
+};
+static const struct rpc_service service = {
+    .routes = routes, .authorise = everybody, .begin = nothing, .commit = nothing
+};
+
+static void eventd_start(void)
+{
+    int listener;
+    unlink(scene.socket);
+    cr_assert_eq(unix_socket_listen(scene.socket, 0600, &listener), STATUS_OK);
+    cr_assert_eq(rpc_server_open(&scene.server, scene.loop, &service, listener), STATUS_OK);
+}
+
+static void eventd_stop(void)
+{
+    rpc_server_close(&scene.server);
+    unlink(scene.socket);
+}
+
+/* --- the owner --- */
+
+static void turn_end(void)
+{
+    cr_assert_eq(outbox_finish_turn(&scene.outbox, &scene.txn), STATUS_OK);
+    cr_assert_eq(db_commit(&scene.txn), STATUS_OK);
+    outbox_turn_ended(&scene.outbox, true);
+}
+
+static void on_remove(void *context)
+{
+    (void)context;
+    cr_assert_eq(db_begin_write(&scene.db, &scene.txn), STATUS_OK);
+    turn_end();
+}
+
+static void outbox_start(void)
+{
+    const struct outbox_options options = {
+        .loop = scene.loop,
+        .db = &scene.db,
+        .table = TOKENS_OUTBOX,
+        .daemon = "tokend",
+        .eventd_path = scene.socket,
+        .remove = on_remove,
+    };
+    cr_assert_eq(outbox_open(&scene.outbox, &options), STATUS_OK);
+}
+
+static void put_many(int count)
+{
+    cr_assert_eq(db_begin_write(&scene.db, &scene.txn), STATUS_OK);
+    for (int i = 0; i < count; i++) {
+        const struct event_append_request event = { .type = "capability_granted",
+                                                    .tenant = "acme",
+                                                    .subject = "token/x" };
+        cr_assert_eq(outbox_put(&scene.outbox, &scene.txn, &event), STATUS_OK);
+    }
+    turn_end();
+}
+
+static void open_scene(void)
+{
+    log_setup("test", LOG_LEVEL_ERROR);
+    scratch_make();
+    scene.loop = ev_loop_new(EVFLAG_NOENV);
+    snprintf(scene.socket, sizeof scene.socket, "%s", scratch_path("eventd.sock"));
+    cr_assert_eq(db_open_writer(&scene.db, &tokens_schema, scratch_path("tokens")), STATUS_OK);
+    outbox_start();
+}
+
+static void close_scene(void)
+{
+    outbox_close(&scene.outbox);
+    rpc_server_close(&scene.server);
+    db_close(&scene.db);
+    ev_loop_destroy(scene.loop);
+    scratch_remove();
+}
+
+TestSuite(outbox, .init = open_scene, .fini = close_scene, .timeout = 60);
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)timer, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+static void run_ms(unsigned ms)
+{
+    struct ev_timer timer;
+    ev_timer_init(&timer, on_tick, ms / 1e3, 0);
+    ev_now_update(scene.loop);
+    ev_timer_start(scene.loop, &timer);
+    ev_run(scene.loop, 0);
+    ev_timer_stop(scene.loop, &timer);
+}
+
+static void until_taken(uint64_t count)
+{
+    for (uint64_t end = clock_boottime_ns() + 20000000000u; scene.taken < count;) {
+        run_ms(5);
+        cr_assert_lt(clock_boottime_ns(), end, "%lu of %lu", scene.taken, count);
+    }
+    for (int i = 0; outbox_waiting(&scene.outbox) > 0 && i < 1000; i++)
+        run_ms(5);
+    cr_assert_eq(scene.taken, count);
+    cr_assert_eq(outbox_waiting(&scene.outbox), 0);
+}
+
+Test(outbox, everything_arrives_once_and_is_removed)
+{
+    eventd_start();
+    put_many(1);
+    put_many(1000);
+    until_taken(1001);
+    cr_assert_eq(outbox_state(&scene.outbox), OUTBOX_EMPTY);
+    run_ms(1200);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t count;
+    cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+    cr_assert_eq(table_count(&txn, TOKENS_OUTBOX, &count), STATUS_OK);
+    cr_assert_eq(count, 0);
+}
+
+Test(outbox, what_eventd_could_not_take_waits_for_it)
+{
+    put_many(700);
+    run_ms(50);
+    cr_assert_eq(outbox_state(&scene.outbox), OUTBOX_WAITING);
+    cr_assert(outbox_is_settled(&scene.outbox));
+    cr_assert_eq(outbox_waiting(&scene.outbox), 700);
+    eventd_start();
+    until_taken(700);
+    eventd_stop();
+    put_many(5);
+    run_ms(50);
+    eventd_start();
+    until_taken(705);
+}
+
+/* The owner dies before it has removed what eventd has: it is sent again, and taken once. */
+Test(outbox, a_restart_of_the_owner_doubles_and_loses_nothing)
+{
+    eventd_start();
+    for (int round = 1; round <= 5; round++) {
+        put_many(100);
+        while (scene.taken < (uint64_t)round * 100 - 50)
+            run_ms(1);
+        outbox_close(&scene.outbox);
+        outbox_start();
+    }
+    until_taken(500);
+}
+
+Test(outbox, an_aborted_turn_leaves_no_trace)
+{
+    eventd_start();
+    cr_assert_eq(db_begin_write(&scene.db, &scene.txn), STATUS_OK);
+    const struct event_append_request event = { .type = "capability_granted",
+                                                .tenant = "",
+                                                .subject = "token/x" };
+    cr_assert_eq(outbox_put(&scene.outbox, &scene.txn, &event), STATUS_OK);
+    db_end(&scene.txn);
+    outbox_turn_ended(&scene.outbox, false);
+    put_many(3);
+    until_taken(3);
+}
+
+Test(outbox, a_refusal_is_shown_and_nothing_is_skipped)
+{
+    scene.refusal = STATUS_DATA_LOSS;
+    eventd_start();
+    put_many(2);
+    for (int i = 0; i < 200 && scene.requests == 0; i++)
+        run_ms(10);
+    run_ms(20);
+    cr_assert_eq(outbox_state(&scene.outbox), OUTBOX_REFUSED);
+    cr_assert_str_eq(scene.outbox.reason, "told to refuse");
+    cr_assert_eq(outbox_waiting(&scene.outbox), 2);
+    scene.refusal = STATUS_OK;
+    outbox_close(&scene.outbox);
+    outbox_start();
+    until_taken(2);
+}
+
+/* Out of space, say: tried again after a second, by itself. */
+Test(outbox, a_passing_refusal_is_tried_again)
+{
+    scene.refusal = STATUS_RESOURCE_EXHAUSTED;
+    eventd_start();
+    put_many(2);
+    for (int i = 0; i < 200 && scene.requests == 0; i++)
+        run_ms(10);
+    run_ms(20);
+    cr_assert_eq(outbox_state(&scene.outbox), OUTBOX_WAITING);
+    scene.refusal = STATUS_OK;
+    until_taken(2);
+}
+
+/* As a restored store has it: rows that are there keep their source, new ones begin at 1. */
+Test(outbox, another_incarnation_numbers_anew)
+{
+    put_many(3);
+    outbox_close(&scene.outbox);
+    scene.db.identity.incarnation[0] ^= 1;
+    outbox_start();
+    put_many(4);
+    eventd_start();
+    until_taken(7);
+    cr_assert_eq(scene.sources[0].last, 3);
+    cr_assert_eq(scene.sources[1].last, 4);
+}
+
+Test(outbox, has_a_bound)
+{
+    cr_assert(outbox_has_room(&scene.outbox, OUTBOX_ROWS_MAX));
+    cr_assert_not(outbox_has_room(&scene.outbox, OUTBOX_ROWS_MAX + 1));
+    put_many(1000);
+    cr_assert(outbox_has_room(&scene.outbox, OUTBOX_ROWS_MAX - 1000));
+    cr_assert_not(outbox_has_room(&scene.outbox, OUTBOX_ROWS_MAX - 999));
+}
+
+Test(outbox, a_missing_row_is_damage)
+{
+    put_many(3);
+    outbox_close(&scene.outbox);
+    struct table_number position = table_number(2);
+    cr_assert_eq(db_begin_write(&scene.db, &scene.txn), STATUS_OK);
+    cr_assert_eq(table_delete(&scene.txn, TOKENS_OUTBOX, table_number_key(&position)), STATUS_OK);
+    cr_assert_eq(db_commit(&scene.txn), STATUS_OK);
+    const struct outbox_options options = {
+        .loop = scene.loop,
+        .db = &scene.db,
+        .table = TOKENS_OUTBOX,
+        .daemon = "tokend",
+        .eventd_path = scene.socket,
+    };
+    cr_assert_eq(outbox_open(&scene.outbox, &options), STATUS_DATA_LOSS);
+}
