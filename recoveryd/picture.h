@@ -3,6 +3,7 @@
 
 #include "common/plan/plan.h"
 #include "recoveryd/actual.h"
+#include "recoveryd/token_census.h"
 
 /* Wanted and actual at one moment, and the plan that follows. What is actual is asked first: what
  * happens in between then shows as work that deployd finds done, never as work that undoes
@@ -15,7 +16,8 @@ struct picture {
         uint64_t map_used_bytes, map_bytes;
         bool is_live_damaged; /* folded anew here, in memory, as eventd will when it starts */
     } log;
-    bool is_new_run; /* no recovery has been completed in this run of Solo */
+    struct token_census tokens; /* taken by who shows it */
+    bool is_new_run;            /* no recovery has been completed in this run of Solo */
     struct arena arena;
     struct plan_wanted *wanted;
     size_t wanted_count;

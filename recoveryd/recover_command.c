@@ -38,9 +38,11 @@ static enum status print_report(const struct report *report, const struct option
                                              "standard output does not take it");
 }
 
-static int dry_run_code(const struct plan *plan, const struct options *options)
+static int dry_run_code(const struct picture *picture, const struct options *options)
 {
-    if (options->has_detailed_exitcode && plan_needs_person(plan))
+    const struct plan *plan = &picture->plan;
+    if (options->has_detailed_exitcode &&
+        (plan_needs_person(plan) || token_census_needs_person(&picture->tokens)))
         return EXIT_PERSON_NEEDED;
     if (options->has_detailed_exitcode && plan_has_changes(plan))
         return EXIT_CHANGES_DUE;
@@ -53,6 +55,7 @@ static int run_code(const struct report *report, const struct options *options)
         return status_exit_code(STATUS_DEADLINE_EXCEEDED);
     bool needs_person = report->of[RESULT_FAILED] > 0 ||
                         plan_needs_person(&report->picture->plan) ||
+                        token_census_needs_person(&report->picture->tokens) ||
                         (report->findings != NULL && report->findings->count > 0);
     return options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
 }
@@ -136,13 +139,14 @@ static enum status plan_and_recover(const struct settings *settings, const struc
 {
     AUTO(picture_close) struct picture picture = { 0 };
     TRY(picture_take(settings, &picture));
+    token_census_take(settings, &picture.tokens);
     if (options->has_if_event && options->if_event != picture.log.last_event)
         return log_failure(STATUS_ABORTED, "recover", "reason",
                            "the log has moved on since the event of --if-event", "last_event",
                            NUMBER(picture.log.last_event));
     if (!options->is_dry_run)
         return recover(settings, options, &picture, code);
-    *code = dry_run_code(&picture.plan, options);
+    *code = dry_run_code(&picture, options);
     return print_report(&(struct report){ .picture = &picture }, options);
 }
 

@@ -107,11 +107,12 @@ void report_write_json(const struct report *report, struct buffer *text)
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
     const struct plan *plan = &report->picture->plan;
     bool is_done = report->outcomes != NULL;
-    write_map(&map, is_done ? 17 : 8);
+    write_map(&map, is_done ? 18 : 9);
     put_text(&map, "kind", is_done ? "recovery_report" : "recovery_plan");
     put_number(&map, "schema", SCHEMA);
     put_bool(&map, "dry_run", !is_done);
     put_log(&map, report->picture);
+    token_census_write_map(&report->picture->tokens, &map);
     write_str(&map, "actions");
     write_array(&map, plan->count);
     for (size_t i = 0; i < plan->count; i++)
@@ -119,7 +120,7 @@ void report_write_json(const struct report *report, struct buffer *text)
     put_summary(&map, plan);
     put_bool(&map, "has_changes", plan_has_changes(plan));
     put_bool(&map, "needs_person",
-             plan_needs_person(plan) ||
+             plan_needs_person(plan) || token_census_needs_person(&report->picture->tokens) ||
                  (is_done && (report->of[RESULT_FAILED] > 0 ||
                               (report->findings != NULL && report->findings->count > 0))));
     if (is_done) {
@@ -139,10 +140,11 @@ void report_write_json(const struct report *report, struct buffer *text)
 void verification_write_json(const struct verification *verification, struct buffer *text)
 {
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
-    write_map(&map, 7 + (verification->is_full ? 1 : 0));
+    write_map(&map, 8 + (verification->is_full ? 1 : 0));
     put_text(&map, "kind", "verification_report");
     put_number(&map, "schema", SCHEMA);
     put_log(&map, verification->picture);
+    token_census_write_map(&verification->picture->tokens, &map);
     put_bool(&map, "full", verification->is_full);
     put_number(&map, "checked", verification->checked);
     if (verification->is_full)

@@ -169,6 +169,7 @@ static void write_findings(const struct findings *findings, struct buffer *text)
 void report_write_text(const struct report *report, bool shows_all, struct buffer *text)
 {
     write_log_line(report->picture, text);
+    token_census_write_text(&report->picture->tokens, text);
     buffer_append_text(text, "\n");
     write_entries(report, shows_all, text);
     if (report->outcomes == NULL) {
@@ -201,6 +202,7 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
 void verification_write_text(const struct verification *verification, struct buffer *text)
 {
     write_log_line(verification->picture, text);
+    token_census_write_text(&verification->picture->tokens, text);
     if (verification->is_full)
         buffer_append_format(text,
                              "Fold     %" PRIu64 " events checked and folded anew from the first\n",

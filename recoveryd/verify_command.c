@@ -33,6 +33,7 @@ static enum status verify(const struct settings *settings, const struct options 
     for (size_t i = 0; i < differences.count; i++)
         TRY(findings_add(&findings, &differences.items[i]));
     TRY(picture_take(settings, &picture));
+    token_census_take(settings, &picture.tokens);
     if (options->has_if_event && options->if_event != picture.log.last_event)
         return log_failure(STATUS_ABORTED, "verify", "reason",
                            "the log has moved on since the event of --if-event", "last_event",

@@ -365,5 +365,12 @@ Test(token_table, soloctl_and_recoveryd_act_with_a_token, .init = set_up, .fini 
     testbed_set(&bed, "SOLO_TOKEN_FILE", file);
     testbed_recoveryd(&bed, &result, NULL);
     expect_exit(&result, 0);
+    expect_contains(result_out(&result), "9 valid, 1 expired");
+    testbed_kill_everything(&bed);
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *plan = result_json(&result);
+    expect_number(json_object_get(plan, "tokens"), "valid", 9);
+    json_decref(plan);
     cr_assert_eq(testbed_log_count(&bed, single[PERMISSION_ADMIN]), 0, "a token was logged");
 }

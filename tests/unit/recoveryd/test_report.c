@@ -62,6 +62,7 @@ static struct picture picture = {
              .chain_from = 17443,
              .map_used_bytes = 12,
              .map_bytes = 100 },
+    .tokens = { .exists = true, .has_digest = true, .valid = 212, .expired = 9 },
     .plan = { .entries = entries,
               .count = COUNT_OF(entries),
               .of = { [PLAN_CANNOT_RECOVER] = 1,
@@ -84,6 +85,7 @@ Test(report, a_plan_reads_as_documented)
     assert_text(
         &(struct report){ .picture = &picture }, false,
         "Log      18442 events, chain intact from 17443, live projection matches; map 12% full\n"
+        "Tokens   212 valid, 9 expired\n"
         "\n"
         "  ! gamma/etl     cannot recover   interpreter python3.12 not found        (event 17110)\n"
         "  - beta/old-bot  stop             pid 5210 still runs, was killed         (event 18377)\n"
@@ -109,7 +111,7 @@ Test(report, nothing_ever_deployed_is_an_empty_plan)
 {
     struct picture empty = { 0 };
     assert_text(&(struct report){ .picture = &empty }, false,
-                "Log      none: nothing was ever deployed\n\n"
+                "Log      none: nothing was ever deployed\nTokens   none\n\n"
                 "Plan: 0 to start, 0 to replace, 0 to stop, 0 to keep, 0 to wait, 0 to report, 0 "
                 "cannot be recovered.\n");
 }

@@ -1,0 +1,136 @@
+/* One walk over the rows: each proves itself, and their number is compared with the table's digest,
+ * so that one that is missing shows. */
+#include "recoveryd/token_census.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/api/records/schemas.h"
+#include "common/api/records/token_clock.h"
+#include "common/api/records/token_record.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/db/table.h"
+#include "common/wire/writer.h"
+
+enum { ATTEMPTS_MAX = 5 };
+
+static void count_row(struct span row, uint64_t now_ns, struct token_census *census)
+{
+    struct token_record record;
+    if (token_record_decode(row, &record) != STATUS_OK)
+        census->damaged++;
+    else if (token_record_is_expired(&record, now_ns))
+        census->expired++;
+    else
+        census->valid++;
+}
+
+static enum status count_rows(struct db *db, struct token_census *census)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct token_anchor anchor;
+    struct token_time time;
+    struct span key, row;
+    uint64_t count;
+    TRY(db_begin_read(db, &txn));
+    TRY(token_anchor_read(&txn, &anchor));
+    TRY(token_time_read(&time));
+    uint64_t now_ns = token_clock_now(&anchor, &time);
+    TRY(table_count(&txn, TOKENS_TOKENS, &count));
+    TRY(table_cursor_open(&txn, TOKENS_TOKENS, &cursor));
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
+    for (; status == STATUS_OK || status == STATUS_DATA_LOSS;
+         status = table_cursor_next(&cursor, &key, &row)) {
+        if (status == STATUS_OK)
+            count_row(row, now_ns, census);
+        else if (++census->damaged > count)
+            return STATUS_DATA_LOSS; /* no row, but the walk itself */
+    }
+    census->has_digest = census->valid + census->expired + census->damaged == count;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* Beside a running tokend with a slot among its readers, otherwise without locks, after a child of
+ * ours has probed the file. */
+static enum status open_store(const char *dir, struct db *db, bool *is_without_trace)
+{
+    char lease[4096 + 8];
+    bool is_held;
+    snprintf(lease, sizeof lease, "%s.lock", dir);
+    TRY(file_lock_is_held(lease, &is_held));
+    *is_without_trace = !is_held;
+    if (is_held)
+        return db_open_reader(db, &tokens_schema, dir);
+    TRY(db_probe(&tokens_schema, dir));
+    return db_open_without_trace(db, &tokens_schema, dir);
+}
+
+static enum status look(const char *dir, struct token_census *census, bool *is_settled)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    bool is_without_trace;
+    TRY(open_store(dir, &db, &is_without_trace));
+    TRY(count_rows(&db, census));
+    *is_settled = true;
+    return is_without_trace ? db_is_stable(&db, is_settled) : STATUS_OK;
+}
+
+void token_census_take(const struct settings *settings, struct token_census *census)
+{
+    char dir[4096], file[4096];
+    enum status status = STATUS_OK;
+    bool is_settled = false;
+    *census = (struct token_census){ 0 };
+    if (path_join(dir, settings->data_dir, tokens_schema.name) != STATUS_OK ||
+        path_join(file, dir, "data.mdb") != STATUS_OK || access(file, F_OK) != 0)
+        return;
+    /* tokend may start or end between the question and the opening, or write meanwhile. */
+    for (int attempt = 0; attempt < ATTEMPTS_MAX && !is_settled; attempt++) {
+        *census = (struct token_census){ .exists = true };
+        status = look(dir, census, &is_settled);
+    }
+    census->is_unreadable = status != STATUS_OK || !is_settled;
+}
+
+bool token_census_needs_person(const struct token_census *census)
+{
+    return census->exists && (census->is_unreadable || census->damaged > 0 || !census->has_digest);
+}
+
+void token_census_write_text(const struct token_census *census, struct buffer *text)
+{
+    if (!census->exists) {
+        buffer_append_text(text, "Tokens   none\n");
+        return;
+    }
+    if (census->is_unreadable) {
+        buffer_append_text(text, "Tokens   cannot be read: the store is damaged\n");
+        return;
+    }
+    buffer_append_format(text, "Tokens   %" PRIu64 " valid, %" PRIu64 " expired", census->valid,
+                         census->expired);
+    if (census->damaged > 0)
+        buffer_append_format(text, ", %" PRIu64 " damaged", census->damaged);
+    if (!census->has_digest)
+        buffer_append_text(text, "; rows are missing or extra");
+    buffer_append_text(text, "\n");
+}
+
+void token_census_write_map(const struct token_census *census, struct buffer *map)
+{
+    write_str(map, "tokens");
+    write_map(map, 4);
+    write_str(map, "state");
+    write_str(map, !census->exists                     ? "none"
+                   : token_census_needs_person(census) ? "damaged"
+                                                       : "intact");
+    write_str(map, "valid");
+    write_u64(map, census->valid);
+    write_str(map, "expired");
+    write_u64(map, census->expired);
+    write_str(map, "damaged");
+    write_u64(map, census->damaged);
+}

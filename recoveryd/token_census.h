@@ -1,0 +1,24 @@
+#ifndef SOLO_RECOVERYD_TOKEN_CENSUS_H
+#define SOLO_RECOVERYD_TOKEN_CENSUS_H
+
+#include "common/base/buffer.h"
+#include "common/daemon/settings.h"
+
+/* What stands in the store of tokens, read from the store itself: tokend may be down. */
+struct token_census {
+    bool exists;
+    bool is_unreadable; /* damaged as a whole; what is wrong with it is logged */
+    bool has_digest;    /* the rows that can be read are those that were written */
+    uint64_t valid, expired, damaged;
+};
+
+/* Never fails: services are recovered whatever became of the tokens. Leaves no trace. */
+void token_census_take(const struct settings *settings, struct token_census *census);
+bool token_census_needs_person(const struct token_census *census);
+
+/* "Tokens   212 valid, 9 expired" and a line end. */
+void token_census_write_text(const struct token_census *census, struct buffer *text);
+/* A key and its map. */
+void token_census_write_map(const struct token_census *census, struct buffer *map);
+
+#endif
