@@ -189,6 +189,14 @@ void catalog_changed(struct catalog *catalog, struct service *service)
         catalog->on_change(catalog->context, service);
 }
 
+void catalog_trial_look(struct catalog *catalog, struct service *service)
+{
+    if (service->is_held && service->is_trial_over && service->queue == NULL &&
+        service->generation == service->wanted.generation &&
+        service->since == service->wanted.since)
+        catalog_due(catalog, service, DUE_START, 0);
+}
+
 /* Keeps the row and what is asked of it often. */
 static enum status row_take(struct service *service, const struct service_row *row)
 {
@@ -205,6 +213,7 @@ static enum status row_take(struct service *service, const struct service_row *r
     service->row = span_of(copy, packed.size);
     free(service->reason);
     service->reason = NULL;
+    service->is_trial_over = row->is_trial_over;
     service->state = service_state_parse(row->state);
     service->generation = row->generation;
     service->since = row->since;
@@ -222,6 +231,7 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     service->is_ready = row->is_ready;
     service->has_started = row->started_ns != 0;
     catalog_changed(catalog, service);
+    catalog_trial_look(catalog, service);
     return STATUS_OK;
 }
 
@@ -249,6 +259,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     service->reason = strndup(reason, REASON_BYTES_MAX);
     text_cut(service->reason);
     service->is_held = service->is_assumed = service->is_ready = service->has_started = false;
+    service->is_trial_over = false;
     service->state = state;
     service->generation = service->since = service->pid = 0;
     catalog_changed(catalog, service);

@@ -31,6 +31,7 @@ struct service {
     bool is_held;
     bool is_ready;
     bool has_started;        /* its process ran at least once */
+    bool is_trial_over;      /* it failed and never was ready */
     bool is_seen;            /* named by the listing in progress */
     bool was_held;           /* at some time in the life of this deployd */
     bool was_killed;         /* a kill is in the log and may not have been carried out */
@@ -128,6 +129,9 @@ struct service *catalog_next_marked(struct catalog *catalog);
 /* Notes what reconciling found, in place of what it found before. */
 void catalog_due(struct catalog *catalog, struct service *service, enum due due,
                  uint64_t generation);
+/* A deploy that was answered may have failed since: then a start is due, which finds that out and
+ * falls back. Nothing while an operation is at it. */
+void catalog_trial_look(struct catalog *catalog, struct service *service);
 /* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no
  * wait. Called by before_sleep only, so that a service stays where it is during a turn of the loop.
  */

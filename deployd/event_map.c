@@ -9,6 +9,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/plan/plan.h"
 #include "common/wire/reader.h"
 
 enum {
@@ -202,6 +203,7 @@ struct run_search {
 static bool has_run_look(void *context, const struct event *event)
 {
     struct run_search *search = context;
+    char code[40];
     if (event->id <= search->generation)
         return true;
     switch (event_type_parse(event->type)) {
@@ -209,6 +211,12 @@ static bool has_run_look(void *context, const struct event *event)
     case EVENT_service_restarted:
     case EVENT_service_recovered:
         search->has_run = map_u64(event->payload, "generation", 0) == search->generation;
+        return search->has_run;
+    case EVENT_service_recovery_failed:
+        /* It ran, and a recovery waited for it in vain. */
+        search->has_run = map_u64(event->payload, "generation", 0) == search->generation &&
+                          strcmp(map_text(event->payload, "code", code, sizeof code),
+                                 plan_code_name(PLAN_CODE_not_ready)) == 0;
         return search->has_run;
     default:
         return false;

@@ -53,8 +53,9 @@ struct generation_outcome {
 enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
                               struct generation_outcome *outcome);
 
-/* Whether a process of this generation ever ran: service_started, _restarted or _recovered of it;
- * also when so much has happened since that it cannot be told at once. */
+/* Whether this generation was ever ready: service_started, _restarted or _recovered of it; also
+ * when a recovery has found out that it does not become so, and when so much has happened since
+ * that it cannot be told at once. */
 enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
                               bool *has_run);
 

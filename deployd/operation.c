@@ -171,6 +171,7 @@ void operation_end(struct operation *operation, enum status status)
 {
     struct deployd *deployd = operation->owner;
     struct service *service = operation->service;
+    bool was_refused = operation->state == OPERATION_QUEUED;
     operation_move(operation, OPERATION_DONE);
     unqueue(operation);
     if (operation->call != NULL && status != STATUS_OK)
@@ -183,6 +184,8 @@ void operation_end(struct operation *operation, enum status status)
     catalog_changed(&deployd->catalog, service);
     if (service->queue != NULL)
         catalog_mark(&deployd->catalog, service);
+    else if (was_refused)
+        catalog_trial_look(&deployd->catalog, service);
 }
 
 bool operation_is_broken(enum status status)

@@ -19,21 +19,28 @@
 
 typedef unsigned long long number;
 
-/* A deploy whose deployd died between its commit and its outcome: nothing of the generation ever
- * ran. A recovery finishes it as a deploy only where there is something to fall back to; otherwise
- * it stays wanted, for a person to see. */
-static bool is_unfinished_deploy(const struct operation *operation)
+/* The generation of a deploy that was never ready. */
+static bool was_never_ready(const struct operation *operation)
 {
     char subject[SUBJECT_BYTES];
     bool has_run = true;
     const struct service *service = operation->service;
-    if (operation->kind != OPERATION_START || operation->generation != operation->since ||
-        (operation->is_recovery && service->wanted.previous == 0))
+    if ((operation->kind != OPERATION_START && operation->kind != OPERATION_DEPLOY) ||
+        operation->is_falling_back || operation->generation != operation->since)
         return false;
     subject_of_service(subject, service->tenant->name, service_name(service));
     return event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run) ==
                STATUS_OK &&
            !has_run;
+}
+
+/* A deploy whose caller or deployd was gone before its outcome. A recovery finishes it as a deploy
+ * only where there is something to fall back to; otherwise it stays wanted, for a person to see. */
+static bool is_unfinished_deploy(const struct operation *operation)
+{
+    return operation->kind == OPERATION_START &&
+           !(operation->is_recovery && operation->service->wanted.previous == 0) &&
+           was_never_ready(operation);
 }
 
 static const char *start_cause(const struct operation *operation)
@@ -47,26 +54,47 @@ static const char *start_cause(const struct operation *operation)
     return operation->kind == OPERATION_START ? "reconcile" : "restart";
 }
 
+/* Puts what became of the fallback behind the reason, before the output that may follow. */
+static void fallback_tell(struct operation *operation, enum status status, const char *why)
+{
+    char *message = operation->problem.message, told[sizeof operation->problem.message];
+    int reason = (int)strcspn(message, "\n");
+    if (status == STATUS_OK)
+        snprintf(told, sizeof told, "%.*s; generation %llu was started again%s", reason, message,
+                 (number)operation->generation, message + reason);
+    else
+        snprintf(told, sizeof told,
+                 "%.*s; generation %llu is wanted again but could not be started: %s%s", reason,
+                 message, (number)operation->generation, why, message + reason);
+    memcpy(message, told, sizeof told);
+    text_cut(message);
+}
+
 static void fallback_ended(struct operation *operation, enum status status,
                            const struct problem *problem)
 {
-    size_t used = strlen(operation->problem.message);
-    char *rest = operation->problem.message + used;
-    size_t room = sizeof operation->problem.message - used;
-    if (status == STATUS_OK)
-        snprintf(rest, room, "; generation %llu was started again", (number)operation->generation);
-    else
-        snprintf(rest, room, "; generation %llu is wanted again but could not be started: %s",
-                 (number)operation->generation,
-                 problem == NULL ? status_text(status) : problem->message);
+    const char *why = problem == NULL ? status_text(status) : problem->message;
+    fallback_tell(operation, status, why);
     if (status != STATUS_OK)
-        operation_row_failed(operation, problem == NULL ? status_text(status) : problem->message);
+        operation_row_failed(operation, why);
     if (operation->is_recovery) {
-        snprintf(operation->reason, sizeof operation->reason, "%s", operation->problem.message);
+        snprintf(operation->reason, sizeof operation->reason, "%.*s",
+                 (int)strcspn(operation->problem.message, "\n"), operation->problem.message);
+        text_cut(operation->reason);
         operation_end(operation, STATUS_OK); /* the answer says "failed", and why */
     } else {
         operation_end(operation, operation->problem.code);
     }
+}
+
+/* What a failed deploy is answered with. */
+static void deploy_problem(struct operation *operation, enum status status, const char *field,
+                           const char *reason)
+{
+    bool has_run = strcmp(operation->code, plan_code_name(PLAN_CODE_not_ready)) == 0;
+    problem_set(&operation->problem, status, field, "generation %llu %s: %s",
+                (number)operation->generation,
+                has_run ? "did not become ready" : "could not be started", reason);
 }
 
 /* Its failure is the deploy's: the log falls back. */
@@ -74,9 +102,7 @@ static void become_deploy(struct operation *operation)
 {
     operation->kind = OPERATION_DEPLOY;
     operation->event_id = operation->generation;
-    problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "",
-                "generation %llu could not be started: %s", (number)operation->generation,
-                operation->reason);
+    deploy_problem(operation, STATUS_FAILED_PRECONDITION, "", operation->reason);
 }
 
 /* A start of what the log wants has failed. */
@@ -96,8 +122,10 @@ static void wanted_failed(struct operation *operation, const char *reason)
 static void start_failed(struct operation *operation, enum status status,
                          const struct problem *problem)
 {
-    const char *reason =
+    const char *said =
         problem != NULL && problem->message[0] != '\0' ? problem->message : status_text(status);
+    char reason[REASON_BYTES_MAX + 1]; /* without the output that may follow */
+    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(said, "\n"), said);
     log_warning("a service could not be started", "service", operation->service->key, "generation",
                 NUMBER(operation->generation), "reason", reason);
     if (operation->is_falling_back) {
@@ -107,11 +135,9 @@ static void start_failed(struct operation *operation, enum status status,
     operation_said(operation, "failed", operation_code_of(status), reason);
     switch (operation->kind) {
     case OPERATION_DEPLOY:
-        problem_set(&operation->problem,
-                    status == STATUS_RESOURCE_EXHAUSTED ? status : STATUS_FAILED_PRECONDITION,
-                    problem == NULL ? "" : problem->field,
-                    "generation %llu could not be started: %s", (number)operation->generation,
-                    reason);
+        deploy_problem(operation,
+                       status == STATUS_RESOURCE_EXHAUSTED ? status : STATUS_FAILED_PRECONDITION,
+                       problem == NULL ? "" : problem->field, said);
         operation_record_failure(operation);
         break;
     case OPERATION_START:
@@ -249,6 +275,7 @@ void operation_ask_start(struct operation *operation)
         start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
         return;
     }
+    bool is_on_trial = was_never_ready(operation);
     const struct supervisor_start_request request = {
         .name = service_name(service),
         .generation = operation->generation,
@@ -256,7 +283,10 @@ void operation_ask_start(struct operation *operation)
         .spec = spec,
         .cause = start_cause(operation),
         .cause_id = operation->is_recovery ? operation->recovery_id : operation->since,
-        .wait = operation->wait,
+        .is_on_trial = is_on_trial,
+        /* A recovery waits for what may have to fall back; others are watched by their supervisor.
+         */
+        .wait = operation->wait || (is_on_trial && operation->is_recovery),
     };
     operation_move(operation, OPERATION_ACTING);
     ev_timer_stop(deployd->loop, &operation->timer);
@@ -275,6 +305,14 @@ void operation_start_wanted(struct operation *operation)
     }
     bool is_same = service->is_held && service->generation == operation->generation &&
                    service->since == operation->since;
+    if (is_same && service->is_trial_over && !operation->is_recovery &&
+        is_unfinished_deploy(operation)) {
+        char reason[REASON_BYTES_MAX + 1];
+        operation_said(operation, "failed", plan_code_name(PLAN_CODE_not_ready),
+                       service_reason(service, reason));
+        wanted_failed(operation, operation->reason);
+        return;
+    }
     bool is_idle = service->state == SERVICE_parked || service->state == SERVICE_failed;
     if (is_same && !(operation->is_recovery && is_idle)) {
         operation_said(operation, "skipped", plan_code_name(PLAN_CODE_held),

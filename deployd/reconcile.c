@@ -103,13 +103,16 @@ void reconcile_pump(struct deployd *deployd)
     struct catalog *catalog = &deployd->catalog;
     if (deployd->reconcile.is_wanted)
         reconcile_soon(deployd);
-    if (deployd->drain.is_begun || deployd->is_stopping)
+    if (deployd->drain.is_begun || deployd->is_stopping || deployd->boot.state < BOOT_RECONCILING)
         return;
     for (struct service *service;
          (service = catalog->due) != NULL && deployd->reconcile.running < RECONCILE_PARALLEL;) {
         enum due due = service->due;
         uint64_t generation = service->due_generation;
         catalog_due(catalog, service, DUE_NOTHING, 0);
+        /* What was noted outside of a pass is not always ours to start. */
+        if (due == DUE_START && !reconcile_may_start(deployd, service))
+            continue;
         if (service->queue == NULL) /* otherwise whoever is at it leaves it as the log wants it */
             begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP,
                   generation);
@@ -143,7 +146,8 @@ static enum due due_of(struct deployd *deployd, const struct service *service,
         return reconcile_may_start(deployd, service) ? DUE_START : DUE_NOTHING;
     case PLAN_KEEP: {
         /* A deploy that nobody finished: it falls back. */
-        bool is_unfinished = service->state == SERVICE_failed && !service->has_started &&
+        bool is_unfinished = service->state == SERVICE_failed &&
+                             (service->is_trial_over || !service->has_started) &&
                              service->since == service->generation;
         return is_unfinished ? DUE_START : DUE_NOTHING;
     }

@@ -36,8 +36,12 @@ enum status wait_judge(const struct service *service, enum wait_condition condit
     switch (service->state) {
     case SERVICE_running:
         return condition == WAIT_RUNNING || service->is_ready ? STATUS_OK : STATUS_UNAVAILABLE;
-    case SERVICE_completed:
     case SERVICE_failed:
+        if (service->is_trial_over && service->since == service->generation &&
+            service->wanted.generation != 0)
+            return STATUS_UNAVAILABLE; /* its deploy has failed: it falls back, or is gone */
+        __attribute__((fallthrough));
+    case SERVICE_completed:
     case SERVICE_parked:
         return problem_set(problem, STATUS_FAILED_PRECONDITION, "condition",
                            "%s is %s and will not run by itself; see: soloctl describe %s",

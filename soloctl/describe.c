@@ -102,12 +102,6 @@ static void line_number(const char *name, uint64_t number)
         printf("%" PRIu64 "\n", number);
 }
 
-static void line_duration(const char *name, uint64_t milliseconds)
-{
-    char text[DURATION_TEXT_BYTES];
-    line(name, duration_text(text, milliseconds));
-}
-
 /* A command line that could be pasted: what a shell would take apart is quoted. */
 static void print_word(const char *word)
 {
@@ -136,6 +130,28 @@ static void line_words(const char *name, struct str_list words)
     printf(words.count == 0 ? "-\n" : "\n");
 }
 
+static void print_ready(const struct spec *spec)
+{
+    char within[DURATION_TEXT_BYTES];
+    duration_text(within, spec->ready.timeout_ms);
+    label("Ready");
+    switch (spec->ready.by) {
+    case READY_STARTED:
+        printf("when started\n");
+        break;
+    case READY_NOTIFY:
+        printf("when it says so, within %s\n", within);
+        break;
+    case READY_TCP:
+        printf("when port %" PRIu64 " takes connections, within %s\n", spec->ready.port, within);
+        break;
+    case READY_EXEC:
+        printf("when this succeeds, within %s\n", within);
+        line_words("  Probe", spec->ready.argv);
+        break;
+    }
+}
+
 static void print_spec(const struct spec *spec)
 {
     static const char *const policies[] = { "always", "on-failure", "never" };
@@ -158,7 +174,7 @@ static void print_spec(const struct spec *spec)
     char grace[DURATION_TEXT_BYTES];
     printf("SIG%s, killed after %s\n", signal_text(spec->stop.signal),
            duration_text(grace, spec->stop.timeout_ms));
-    line_duration("Ready within", spec->ready.timeout_ms);
+    print_ready(spec);
 }
 
 static void print_exits(const struct exit_list *exits)

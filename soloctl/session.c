@@ -249,6 +249,20 @@ static void print_advice(const struct session *session, enum status status,
     }
 }
 
+/* The reason, and what a program of the caller's printed last, line by line. */
+static void print_message(const char *text, enum status status)
+{
+    size_t size = strcspn(text, "\n");
+    text_print_span(stderr, span_of(text, size), false);
+    fprintf(stderr, " (%s)\n", status_name(status));
+    for (text += size; *text == '\n'; text += size) {
+        size = strcspn(++text, "\n");
+        fprintf(stderr, size > 0 ? "  | " : "");
+        text_print_span(stderr, span_of(text, size), true);
+        fprintf(stderr, size > 0 ? "\n" : "");
+    }
+}
+
 int session_fail(const struct session *session, const char *subject, enum status status,
                  const struct problem *problem)
 {
@@ -264,8 +278,7 @@ int session_fail(const struct session *session, const char *subject, enum status
         text_print(stderr, subject);
         fprintf(stderr, ": ");
     }
-    text_print(stderr, text);
-    fprintf(stderr, " (%s)\n", status_name(status));
+    print_message(text, status);
     if (status == STATUS_USAGE)
         usage_print(stderr, session->command);
     else

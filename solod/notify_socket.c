@@ -13,71 +13,19 @@
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
+#include "common/daemon/notify_message.h"
 
-enum { MESSAGE_BYTES_MAX = 4096, MESSAGES_PER_TURN_MAX = 64, RANDOM_BYTES = 16 };
-
-/* 0 unless the kernel attached who sent it. Descriptors that came along are closed. */
-static pid_t sender_of(struct msghdr *message)
-{
-    pid_t pid = 0;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL;
-         part = CMSG_NXTHDR(message, part)) {
-        if (part->cmsg_level != SOL_SOCKET)
-            continue;
-        if (part->cmsg_type == SCM_CREDENTIALS &&
-            part->cmsg_len >= CMSG_LEN(sizeof(struct ucred))) {
-            struct ucred sender;
-            memcpy(&sender, CMSG_DATA(part), sizeof sender);
-            pid = sender.pid;
-        } else if (part->cmsg_type == SCM_RIGHTS) {
-            size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-            for (size_t i = 0; i < count; i++) {
-                int fd;
-                memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-                close(fd);
-            }
-        }
-    }
-    return pid;
-}
-
-static void message_tell(struct notify_socket *notify, pid_t pid, char *text)
-{
-    bool is_ready = false;
-    const char *status = NULL;
-    char *rest = NULL;
-    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
-         line = strtok_r(NULL, "\n", &rest)) {
-        if (strcmp(line, "READY=1") == 0)
-            is_ready = true;
-        else if (strncmp(line, "STATUS=", 7) == 0)
-            status = line + 7;
-    }
-    if (is_ready || status != NULL)
-        notify->told(notify->context, pid, is_ready, status);
-}
+enum { RANDOM_BYTES = 16 };
 
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
     (void)loop, (void)events;
     struct notify_socket *notify = watcher->data;
-    for (int i = 0; i < MESSAGES_PER_TURN_MAX; i++) {
-        char text[MESSAGE_BYTES_MAX + 1];
-        _Alignas(struct cmsghdr) char
-            control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(64 * sizeof(int))];
-        struct iovec part = { text, MESSAGE_BYTES_MAX };
-        struct msghdr message = { .msg_iov = &part,
-                                  .msg_iovlen = 1,
-                                  .msg_control = control,
-                                  .msg_controllen = sizeof control };
-        ssize_t size = recvmsg(notify->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (size < 0)
-            return;
-        text[size] = '\0';
-        pid_t pid = sender_of(&message);
-        if (pid != 0 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
-            message_tell(notify, pid, text);
-    }
+    struct notify_message message;
+    for (int i = 0;
+         i < NOTIFY_MESSAGES_PER_TURN_MAX && notify_message_receive(notify->fd, &message); i++)
+        if (message.pid != 0 && (message.is_ready || message.status != NULL))
+            notify->told(notify->context, message.pid, message.is_ready, message.status);
 }
 
 enum status notify_socket_open(struct notify_socket *notify, struct ev_loop *loop)

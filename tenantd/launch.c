@@ -12,13 +12,14 @@
 #include "common/base/fault.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "tenantd/notify.h"
 
 #define CODE_PLACE "{code}"
 
 enum {
     TEXTS_BYTES_MAX = 4 * 1024 * 1024,
     ARGUMENTS_MAX = 2 * SPEC_LIST_MAX + 1,
-    ENVIRONMENT_OWN = 5, /* PATH, HOME and the three SOLO_* */
+    ENVIRONMENT_OWN = 6, /* PATH, HOME, NOTIFY_SOCKET and the three SOLO_* */
     VARIABLE_BYTES = PATH_MAX + 64,
     MARK_BYTES = 200,
 };
@@ -96,6 +97,9 @@ enum status launch_make(const struct spec *spec, const char *code_path, struct l
     put_text(&texts, spec_path(spec));
     size_t working_dir_at = texts.size;
     put_text(&texts, spec->working_dir == NULL ? "" : spec->working_dir);
+    size_t probe_at = texts.size;
+    for (size_t i = 0; i < spec->ready.argv.count; i++)
+        put_argument(&texts, spec->ready.argv.items[i], spec->code.size > 0 ? code_path : NULL);
     struct launch *made = texts.is_exhausted ? NULL : malloc(sizeof *made + texts.size);
     if (made == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep spec", "service", spec->name);
@@ -106,6 +110,8 @@ enum status launch_make(const struct spec *spec, const char *code_path, struct l
                                                spec->restart.max_ms, spec->restart.max_restarts,
                                                spec->restart.window_ms };
     made->logs = (struct log_settings){ spec->logs.max_bytes, spec->logs.files };
+    made->ready = (struct readiness_settings){ spec->ready.by, spec->ready.timeout_ms,
+                                               (uint16_t)spec->ready.port };
     made->stop_timeout_ms = spec->stop.timeout_ms;
     made->stop_signal = spec->stop.signal;
     made->has_code = spec->code.size > 0;
@@ -113,6 +119,8 @@ enum status launch_make(const struct spec *spec, const char *code_path, struct l
     made->environment_count = variables;
     made->path = made->texts + path_at;
     made->working_dir = made->texts + working_dir_at;
+    made->probe = made->texts + probe_at;
+    made->probe_count = (uint32_t)spec->ready.argv.count;
     *launch = made;
     return STATUS_OK;
 }
@@ -152,7 +160,7 @@ struct start {
     char *arguments[ARGUMENTS_MAX + 1];
     char *environment[SPEC_LIST_MAX + ENVIRONMENT_OWN + 1];
     char path[VARIABLE_BYTES], home[VARIABLE_BYTES], tenant[VARIABLE_BYTES];
-    char service[VARIABLE_BYTES], mark[MARK_BYTES + 16];
+    char service[VARIABLE_BYTES], mark[MARK_BYTES + 16], notify[VARIABLE_BYTES];
 };
 
 static void fill(struct start *start, const struct launch *launch, const struct site *site,
@@ -177,6 +185,11 @@ static void fill(struct start *start, const struct launch *launch, const struct 
     *next++ = start->tenant;
     *next++ = start->service;
     *next++ = start->mark;
+    if (launch->ready.by == READY_NOTIFY) {
+        char path[PATH_MAX];
+        snprintf(start->notify, VARIABLE_BYTES, "NOTIFY_SOCKET=%s", notify_path(site, path));
+        *next++ = start->notify;
+    }
     for (size_t i = 0; i < launch->environment_count; i++, text = next_text(text))
         *next++ = text;
     *next = NULL;
@@ -190,27 +203,25 @@ static enum status refuse(struct problem *problem, enum status status, const cha
                        is_exec ? "" : step, is_exec ? "" : ": ", why);
 }
 
-enum status launch_run(const struct launch *launch, const struct site *site,
-                       const struct launch_identity *identity, int output, int error, int cgroup,
-                       pid_t *pid, int *pidfd, struct problem *problem)
+static enum status run(struct start *start, const struct launch *launch, const struct site *site,
+                       int output, int error, int cgroup, pid_t *pid, int *pidfd,
+                       struct problem *problem)
 {
-    static struct start start;
     char program[PATH_MAX];
-    fill(&start, launch, site, identity);
     const char *working_dir =
-        launch->working_dir[0] != '\0' ? launch->working_dir : start.home + strlen("HOME=");
-    enum status status = program_find(start.arguments[0], launch->path, working_dir, program);
+        launch->working_dir[0] != '\0' ? launch->working_dir : start->home + strlen("HOME=");
+    enum status status = program_find(start->arguments[0], launch->path, working_dir, program);
     if (status == STATUS_NOT_FOUND)
-        return refuse(problem, STATUS_FAILED_PRECONDITION, start.arguments[0], "exec",
+        return refuse(problem, STATUS_FAILED_PRECONDITION, start->arguments[0], "exec",
                       "no such program in its PATH");
     if (status == STATUS_PERMISSION_DENIED)
-        return refuse(problem, STATUS_FAILED_PRECONDITION, start.arguments[0], "exec",
+        return refuse(problem, STATUS_FAILED_PRECONDITION, start->arguments[0], "exec",
                       "it is not executable");
     TRY(status);
     const struct spawn_request request = {
         .program = program,
-        .arguments = start.arguments,
-        .environment = start.environment,
+        .arguments = start->arguments,
+        .environment = start->environment,
         .working_dir = working_dir,
         .input = site->null_fd,
         .output = output,
@@ -225,8 +236,30 @@ enum status launch_run(const struct launch *launch, const struct site *site,
     status = spawn(&request, pid, pidfd, &failure);
     fault_point("tenantd.after_spawn");
     if (status == STATUS_FAILED_PRECONDITION)
-        return refuse(problem, status, start.arguments[0], failure.step, strerror(failure.error));
+        return refuse(problem, status, start->arguments[0], failure.step, strerror(failure.error));
     if (status != STATUS_OK)
-        return refuse(problem, status, start.arguments[0], "process", status_text(status));
+        return refuse(problem, status, start->arguments[0], "process", status_text(status));
     return STATUS_OK;
+}
+
+enum status launch_run(const struct launch *launch, const struct site *site,
+                       const struct launch_identity *identity, int output, int error, int cgroup,
+                       pid_t *pid, int *pidfd, struct problem *problem)
+{
+    static struct start start;
+    fill(&start, launch, site, identity);
+    return run(&start, launch, site, output, error, cgroup, pid, pidfd, problem);
+}
+
+enum status launch_probe(const struct launch *launch, const struct site *site,
+                         const struct launch_identity *identity, int cgroup, pid_t *pid,
+                         struct problem *problem)
+{
+    static struct start start;
+    fill(&start, launch, site, identity);
+    char *text = (char *)launch->probe;
+    for (size_t i = 0; i < launch->probe_count; i++, text = next_text(text))
+        start.arguments[i] = text;
+    start.arguments[launch->probe_count] = NULL;
+    return run(&start, launch, site, site->null_fd, site->null_fd, cgroup, pid, NULL, problem);
 }

@@ -3,6 +3,7 @@
 
 #include "common/spec/spec.h"
 #include "tenantd/log_file.h"
+#include "tenantd/readiness.h"
 #include "tenantd/restart.h"
 #include "tenantd/site.h"
 #include "tenantd/spawn.h"
@@ -12,13 +13,15 @@
 struct launch {
     struct restart_settings restart;
     struct log_settings logs;
+    struct readiness_settings ready;
     uint64_t stop_timeout_ms;
     int stop_signal;
     bool has_code;
-    uint32_t argument_count, environment_count;
+    uint32_t argument_count, environment_count, probe_count;
+    const char *probe;       /* the arguments of the readiness probe */
     const char *path;        /* a PATH value */
     const char *working_dir; /* "" for the service's own folder */
-    char texts[];            /* arguments, then environment ("K=V"), then the two above */
+    char texts[];            /* arguments, then environment ("K=V"), then those above */
 };
 
 /* With code the arguments are `interpreter... FILE argv...`. Where an argument or the interpreter
@@ -44,5 +47,10 @@ char *launch_mark(char mark[200], const struct site *site, const struct launch_i
 enum status launch_run(const struct launch *launch, const struct site *site,
                        const struct launch_identity *identity, int output, int error, int cgroup,
                        pid_t *pid, int *pidfd, struct problem *problem);
+
+/* Starts its readiness probe: the same in everything but its arguments, and without output. */
+enum status launch_probe(const struct launch *launch, const struct site *site,
+                         const struct launch_identity *identity, int cgroup, pid_t *pid,
+                         struct problem *problem);
 
 #endif

@@ -117,7 +117,7 @@ static bool is_idle(enum service_state state)
  * started twice, and what a supervisor has given up on is started again when somebody asks for just
  * that. */
 static enum answer compare(const struct service *service, uint64_t generation, uint64_t since,
-                           enum start_cause cause)
+                           enum start_cause cause, bool until_ready)
 {
     if (service->order != NULL) {
         if (since < service->order->since)
@@ -133,7 +133,7 @@ static enum answer compare(const struct service *service, uint64_t generation, u
     if (service->state == SERVICE_stopping)
         return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
     if (service->state == SERVICE_starting)
-        return ANSWER_JOIN;
+        return until_ready || service->pid == 0 ? ANSWER_JOIN : ANSWER_ROW;
     if (is_idle(service->state) && (since > service->since || cause == START_RECOVER ||
                                     cause == START_RESTART || cause == START_RECONCILE))
         return ANSWER_ORDER;
@@ -193,6 +193,7 @@ static enum status make_order(struct supervisor *supervisor, struct rpc_call *ca
     order->since = request->since;
     order->cause = cause;
     order->cause_id = request->cause_id;
+    order->is_on_trial = request->is_on_trial;
     status = hash_spec(&spec, &order->spec_hash);
     if (status == STATUS_OK)
         status = launch_make(&spec, code_path, &order->launch);
@@ -237,9 +238,9 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     if (kills_forbid(&supervisor->kills, request->name, request->since))
         return problem_set(&call->problem, STATUS_ABORTED, "since",
                            "%s was killed after event %" PRIu64, request->name, request->since);
-    enum answer answer = service == NULL
-                             ? ANSWER_ORDER
-                             : compare(service, request->generation, request->since, cause);
+    enum answer answer = service == NULL ? ANSWER_ORDER
+                                         : compare(service, request->generation, request->since,
+                                                   cause, request->wait);
     struct start_order *order = NULL;
     switch (answer) {
     case ANSWER_REFUSED:
@@ -253,7 +254,7 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
         return answer_row(service, call, &reply->service);
     case ANSWER_JOIN:
         rpc_call_defer(call);
-        service_join(service, call);
+        service_join(service, call, request->wait);
         return STATUS_OK;
     case ANSWER_ORDER:
         break;
@@ -261,11 +262,11 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     TRY(make_order(supervisor, call, request, cause, &order));
     rpc_call_defer(call);
     call->user = NULL;
-    order->calls = call;
+    *(request->wait ? &order->ready_calls : &order->calls) = call;
     if (service != NULL)
         service_order(service, order);
     else if (service_new(supervisor, request->name, order) == NULL) {
-        calls_fail(&order->calls, STATUS_RESOURCE_EXHAUSTED, NULL);
+        rpc_call_fail(call, STATUS_RESOURCE_EXHAUSTED, NULL);
         start_order_free(order);
     }
     return STATUS_OK;
@@ -355,9 +356,9 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
                            "%s is held in generation %" PRIu64 ", not %" PRIu64, request->name,
                            newest_generation(service), request->generation);
     /* What waits to be started, or is just being started, is fresh enough. */
-    if (service->order != NULL || service->state == SERVICE_starting) {
+    if (service->order != NULL || (service->state == SERVICE_starting && service->pid == 0)) {
         rpc_call_defer(call);
-        service_join(service, call);
+        service_join(service, call, false);
         return STATUS_OK;
     }
     if (service->state == SERVICE_stopping)

@@ -7,12 +7,16 @@
  *        └───────► stopping ──► starting                (replace, restart)
  *                     └───────► forgotten               (stop)
  *
+ * starting has a process from its exec until it is ready (service_readiness.h). One that is on
+ * trial and does not become ready fails; any other that does not has crashed.
+ *
  * backoff, parked, completed and failed hold no process; on request they go to stopping as well,
  * which then has nothing to wait for but what is left of the tree. A crash leaves processes behind
  * at most for moments: nothing is started before the tree is gone. */
 #include "tenantd/service.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +27,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "tenantd/service_process.h"
+#include "tenantd/service_readiness.h"
 #include "tenantd/service_row.h"
 #include "tenantd/service_state.h"
 #include "tenantd/supervisor.h"
@@ -30,6 +35,14 @@
 static const uint64_t NS_PER_MS = 1000000;
 
 static void service_step(struct service *service);
+
+/* Both lists of who waits for a start. */
+static void start_calls_fail(struct rpc_call **calls, struct rpc_call **ready_calls,
+                             const struct problem *problem)
+{
+    calls_fail(calls, problem->code, problem);
+    calls_fail(ready_calls, problem->code, problem);
+}
 
 unsigned service_name_hash(const void *key, size_t size)
 {
@@ -91,9 +104,10 @@ void service_free(struct service *service)
 {
     const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
     service_timer_stop(service);
+    service_readiness_end(service);
     if (service->order != NULL)
-        calls_fail(&service->order->calls, STATUS_UNAVAILABLE, &gone);
-    calls_fail(&service->start_calls, STATUS_UNAVAILABLE, &gone);
+        start_calls_fail(&service->order->calls, &service->order->ready_calls, &gone);
+    start_calls_fail(&service->start_calls, &service->ready_calls, &gone);
     calls_fail(&service->stop_calls, STATUS_UNAVAILABLE, &gone);
     start_order_free(service->order);
     supervisor_remove(service->supervisor, service);
@@ -119,12 +133,15 @@ static void adopt(struct service *service)
         service->launch = order->launch;
         order->launch = NULL;
         service->spec_hash = order->spec_hash;
+        service->is_on_trial = order->is_on_trial;
     }
     service->generation = order->generation;
     service->since = order->since;
     service->cause_id = order->cause_id;
+    service->start_report = 0;
     service->start_cause = order->cause;
     service->start_calls = order->calls;
+    service->ready_calls = order->ready_calls;
     service->history = (struct restart_history){ 0 };
     service->restarts = 0;
     service->owes_restarted = false;
@@ -137,7 +154,7 @@ static void begin_process(struct service *service)
 {
     struct problem problem = { 0 };
     char text[WHAT_BYTES];
-    enum status status = service_process_begin(service, &problem);
+    enum status status = service_process_begin(service, service_step, &problem);
     if (status == STATUS_OK)
         return;
     if (problem.message[0] == '\0')
@@ -151,8 +168,9 @@ static void begin_process(struct service *service)
         decide(service, &exit, problem.message);
         return;
     }
+    problem.code = status;
     service_move(service, SERVICE_failed, "%s", service_what(text, problem.message));
-    calls_fail(&service->start_calls, status, &problem);
+    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
 }
 
 /* ---- after an exit that nobody asked for ---- */
@@ -214,11 +232,41 @@ static void decide_after_exit(struct service *service)
     decide(service, &exit, what);
 }
 
+/* Its process has ended before it was ready. What it printed last goes to the caller alone, behind
+ * the reason: no log keeps it. */
+static void decide_unready(struct service *service)
+{
+    char what[UNREADY_BYTES], tail[EXIT_OUTPUT_BYTES_MAX + 1];
+    struct problem problem;
+    bool is_over = service_readiness_is_over(service);
+    service_unready_what(service, what);
+    output_tail_text(&service->capture.tail, tail);
+    problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "", "%s%s%s", what, tail[0] == '\0' ? "" : "\n",
+                tail);
+    log_info("service not ready", "service", service->name, "generation",
+             NUMBER(service->generation), "reason", what);
+    service_readiness_end(service);
+    if (service->is_on_trial) {
+        service_timer_stop(service);
+        service_move(service, SERVICE_failed, "%s", what);
+    } else if (is_over) {
+        const struct restart_exit exit = { .is_signalled = true,
+                                           .code = SIGKILL,
+                                           .ran_ns = service->ran_ns };
+        service_timer_stop(service);
+        decide(service, &exit, what);
+    } else {
+        decide_after_exit(service);
+    }
+    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
+}
+
 /* ---- stopping ---- */
 
 static void begin_stop(struct service *service)
 {
     char grace[DURATION_TEXT_BYTES];
+    service_readiness_end(service);
     service->was_running_at_stop = service->pid != 0;
     service->was_killed = false;
     service_timer_stop(service);
@@ -267,6 +315,10 @@ static void service_step(struct service *service)
         case SERVICE_starting:
             if (service->is_stop_wanted)
                 begin_stop(service);
+            else if (service->readiness != NULL && service->pid == 0)
+                decide_unready(service);
+            else if (service->readiness != NULL)
+                service_readiness_step(service);
             else if (!service->is_ending)
                 begin_process(service);
             break;
@@ -318,7 +370,7 @@ static void drop_order(struct service *service, const char *why)
     if (service->order == NULL)
         return;
     problem_set(&problem, STATUS_ABORTED, "", "%s", why);
-    calls_fail(&service->order->calls, STATUS_ABORTED, &problem);
+    start_calls_fail(&service->order->calls, &service->order->ready_calls, &problem);
     if (service->order->launch != NULL && service->order->launch->has_code &&
         service->order->generation != service->generation)
         site_code_remove(service->supervisor->site, service->name, service->order->generation);
@@ -330,7 +382,7 @@ static void fail_start_calls(struct service *service, const char *why)
 {
     struct problem problem = { 0 };
     problem_set(&problem, STATUS_ABORTED, "", "%s", why);
-    calls_fail(&service->start_calls, STATUS_ABORTED, &problem);
+    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
 }
 
 void service_order(struct service *service, struct start_order *order)
@@ -347,10 +399,13 @@ void service_order(struct service *service, struct start_order *order)
     service_step(service);
 }
 
-void service_join(struct service *service, struct rpc_call *call)
+void service_join(struct service *service, struct rpc_call *call, bool until_ready)
 {
-    struct rpc_call **list =
-        service->order != NULL ? &service->order->calls : &service->start_calls;
+    struct start_order *order = service->order;
+    struct rpc_call **list = until_ready
+                                 ? (order != NULL ? &order->ready_calls : &service->ready_calls)
+                             : order != NULL ? &order->calls
+                                             : &service->start_calls;
     call->user = *list;
     *list = call;
 }

@@ -21,6 +21,7 @@ unsigned service_name_hash(const void *key, size_t size);
 #include <uthash.h>
 
 struct supervisor;
+struct service_readiness;
 
 /* Why a process is started: decides what the report of it is called. */
 enum start_cause {
@@ -40,8 +41,10 @@ struct start_order {
     uint64_t generation, since, cause_id;
     enum start_cause cause;
     struct hash spec_hash;
-    struct launch *launch;  /* NULL: what is held already */
-    struct rpc_call *calls; /* that wait for it, linked by `user` */
+    bool is_on_trial;
+    struct launch *launch;        /* NULL: what is held already */
+    struct rpc_call *calls;       /* that wait until it is exec'd, linked by `user` */
+    struct rpc_call *ready_calls; /* that wait until it is ready */
 };
 
 /* One exit, packed as an exit_row. */
@@ -80,6 +83,9 @@ struct service {
     int exit_status;       /* of waitpid */
     uint64_t ran_ns;
     struct past_exit *exits[EXITS_KEPT]; /* newest first */
+    struct service_readiness *readiness; /* while it is being watched; NULL otherwise */
+    bool is_on_trial; /* never was ready: if it does not become so it fails, whatever its policy */
+    uint64_t told_ns; /* when it last told how it is */
     struct restart_history history;
     uint64_t restarts; /* by policy, since it was last started on request */
     enum start_cause start_cause;
@@ -89,6 +95,7 @@ struct service {
     /* what has been asked for */
     struct start_order *order;    /* comes when it has stopped */
     struct rpc_call *start_calls; /* wait for the process of this generation */
+    struct rpc_call *ready_calls; /* wait until it is ready */
     struct rpc_call *stop_calls;
     bool is_stop_wanted;
     bool was_running_at_stop;
@@ -113,8 +120,8 @@ void start_order_free(struct start_order *order);
 /* Begins what the order says; stops what runs. Takes the order over. An older order that waits is
  * dropped and its calls are told. */
 void service_order(struct service *service, struct start_order *order);
-/* Adds a call to those that wait for the start of what is held or ordered. */
-void service_join(struct service *service, struct rpc_call *call);
+/* Adds a call to those that wait for the start of what is held or ordered, or until it is ready. */
+void service_join(struct service *service, struct rpc_call *call, bool until_ready);
 
 struct stop_request {
     enum stop_cause cause;

@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "tenantd/service_readiness.h"
 #include "tenantd/service_row.h"
 #include "tenantd/service_state.h"
 #include "tenantd/supervisor.h"
@@ -42,7 +43,7 @@ static const char *start_reason(enum start_cause cause)
 {
     static const char *const reasons[] = {
         [START_DEPLOY] = "was deployed",
-        [START_FALLBACK] = "its newer generation could not be started",
+        [START_FALLBACK] = "its newer generation failed, and it was started again",
         [START_RECOVER] = "was recovered",
         [START_RESTART] = "was restarted on request",
         [START_RECONCILE] = "was not running, and the log wants it",
@@ -76,7 +77,18 @@ static uint64_t host_pid_of(const struct site *site, pid_t pid, int pidfd)
                                         : process_number_in(site->host_pids_fd, pid));
 }
 
-static enum status started(struct service *service, pid_t pid, int pidfd, uint64_t asked_ns)
+void service_is_ready(struct service *service)
+{
+    service_timer_stop(service);
+    service->is_on_trial = false;
+    service_move(service, SERVICE_running, "%s", start_reason(service->start_cause));
+    report_start(service);
+    service_answer_rows(service, &service->start_calls);
+    service_answer_rows(service, &service->ready_calls);
+}
+
+static enum status started(struct service *service, pid_t pid, int pidfd, uint64_t asked_ns,
+                           void (*after_attempt)(struct service *))
 {
     struct supervisor *supervisor = service->supervisor;
     service->pid = service->session = pid;
@@ -91,22 +103,46 @@ static enum status started(struct service *service, pid_t pid, int pidfd, uint64
     }
     if (service->start_cause == START_AFTER_CRASH)
         service->restarts++;
+    service->was_killed = false;
     service_timer_stop(service);
-    service_move(service, SERVICE_running, "%s", start_reason(service->start_cause));
-    report_start(service);
+    if (!service_readiness_begin(service, after_attempt)) {
+        supervisor_process_lost(supervisor, service);
+        give_back(service);
+        return STATUS_RESOURCE_EXHAUSTED;
+    }
     service_answer_rows(service, &service->start_calls);
     return STATUS_OK;
 }
 
-enum status service_process_begin(struct service *service, struct problem *problem)
+/* The cgroup of its tree: -1 where there is none. */
+static enum status cgroup_of(const struct service *service, int *cgroup)
+{
+    const struct site *site = service->supervisor->site;
+    return site->cgroup.fd < 0 ? STATUS_OK
+                               : cgroup_service_open(&site->cgroup, service->name, cgroup);
+}
+
+enum status service_probe_begin(struct service *service, pid_t *pid, struct problem *problem)
+{
+    const struct site *site = service->supervisor->site;
+    const struct launch_identity identity = { service->name, service->generation, service->nonce };
+    AUTO(fd_close) int cgroup = -1;
+    TRY(cgroup_of(service, &cgroup));
+    return launch_probe(service->launch, site, &identity, cgroup, pid, problem);
+}
+
+enum status service_process_begin(struct service *service,
+                                  void (*after_attempt)(struct service *service),
+                                  struct problem *problem)
 {
     struct supervisor *supervisor = service->supervisor;
     const struct site *site = supervisor->site;
     AUTO(fd_close) int cgroup = -1;
     AUTO(fd_close) int pidfd = -1;
     TRY(site_home_make(site, service->name));
-    if (site->cgroup.fd >= 0)
-        TRY(cgroup_service_open(&site->cgroup, service->name, &cgroup));
+    if (service->launch->ready.by == READY_NOTIFY)
+        TRY(notify_open(&supervisor->notify, supervisor->loop, site, problem));
+    TRY(cgroup_of(service, &cgroup));
     int ends[2];
     TRY(capture_open(&service->capture, &service->launch->logs, ends));
     random_fill(&service->nonce, sizeof service->nonce);
@@ -118,7 +154,7 @@ enum status service_process_begin(struct service *service, struct problem *probl
     close(ends[0]);
     close(ends[1]);
     if (status == STATUS_OK)
-        return started(service, pid, pidfd, asked_ns);
+        return started(service, pid, pidfd, asked_ns, after_attempt);
     capture_close(&service->capture);
     if (site->cgroup.fd >= 0)
         cgroup_service_remove(&site->cgroup, service->name);

@@ -5,9 +5,16 @@
 
 /* For service.c: its process comes and goes. */
 
-/* Starts it: on success the service is running, its start is reported, and who waited is answered.
- * Otherwise nothing has changed but the problem, which says why. */
-enum status service_process_begin(struct service *service, struct problem *problem);
+/* Starts it: on success it is running, or starting and watched until it is ready (see
+ * service_readiness.h for `after_attempt`), and who waited for its start is answered. Otherwise
+ * nothing has changed but the problem, which says why. */
+enum status service_process_begin(struct service *service,
+                                  void (*after_attempt)(struct service *service),
+                                  struct problem *problem);
+/* It is ready: it becomes `running`, its start is reported, and who waited is answered. */
+void service_is_ready(struct service *service);
+/* Starts its readiness probe beside it: same rights, same environment, same tree. */
+enum status service_probe_begin(struct service *service, pid_t *pid, struct problem *problem);
 
 /* The shorter of what the spec allows and what was asked for. */
 uint64_t service_grace_ms(const struct service *service);

@@ -55,6 +55,7 @@ void service_row_write(const struct service *service, struct buffer *buffer)
         .restarts = service->restarts,
         .due_ns = service->due_wall_ns,
         .is_ready = service->state == SERVICE_running,
+        .is_trial_over = service->state == SERVICE_failed && service->is_on_trial,
         .spec_hash = service->spec_hash,
         .instance = service->pid != 0 ? launch_mark(mark, supervisor->site, &identity) : "",
         .exits = exits.is_exhausted ? span_of(NULL, 0) : buffer_span(&exits),

@@ -14,7 +14,8 @@ static const uint64_t NS_PER_MS = 1000000;
 
 #define TO(state) (1u << SERVICE_##state)
 static const unsigned next_states[SERVICE_STATES] = {
-    [SERVICE_starting] = TO(running) | TO(backoff) | TO(parked) | TO(failed) | TO(stopping),
+    [SERVICE_starting] =
+        TO(running) | TO(backoff) | TO(parked) | TO(completed) | TO(failed) | TO(stopping),
     [SERVICE_running] = TO(backoff) | TO(parked) | TO(completed) | TO(failed) | TO(stopping),
     [SERVICE_backoff] = TO(starting) | TO(stopping),
     [SERVICE_parked] = TO(stopping),

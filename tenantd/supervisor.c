@@ -14,6 +14,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/writer.h"
+#include "tenantd/service_readiness.h"
 #include "tenantd/service_row.h"
 
 enum {
@@ -80,6 +81,22 @@ bool supervisor_process_started(struct supervisor *supervisor, struct service *s
     return true;
 }
 
+void supervisor_process_lost(struct supervisor *supervisor, struct service *service)
+{
+    HASH_DELETE(by_pid, supervisor->by_pid, service);
+}
+
+void supervisor_helper_started(struct supervisor *supervisor, struct helper *helper)
+{
+    DL_APPEND2(supervisor->helpers, helper, previous, next);
+}
+
+void supervisor_helper_forget(struct supervisor *supervisor, struct helper *helper)
+{
+    DL_DELETE2(supervisor->helpers, helper, previous, next);
+    helper->pid = 0;
+}
+
 void supervisor_service_stopped(struct supervisor *supervisor, const struct service *service)
 {
     if (!supervisor->is_shutting_down)
@@ -97,6 +114,17 @@ void supervisor_service_stopped(struct supervisor *supervisor, const struct serv
 
 /* ---- children ---- */
 
+/* A pid that nobody knows was an orphan's that had been handed to us. */
+static void helper_exited(struct supervisor *supervisor, pid_t pid, int status)
+{
+    struct helper *helper;
+    DL_SEARCH_SCALAR2(supervisor->helpers, helper, pid, pid, next);
+    if (helper == NULL)
+        return;
+    supervisor_helper_forget(supervisor, helper);
+    helper->on_exit(helper, status);
+}
+
 static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
     (void)loop, (void)events;
@@ -104,8 +132,10 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
         struct service *service = find_pid(supervisor, pid);
-        if (service == NULL)
-            continue; /* an orphan that was handed to us */
+        if (service == NULL) {
+            helper_exited(supervisor, pid, status);
+            continue;
+        }
         supervisor->counters.exits++;
         HASH_DELETE(by_pid, supervisor->by_pid, service);
         service_exited(service, status);
@@ -157,6 +187,24 @@ static void *owner_by_mark(void *context, const char *mark)
         if (service->nonce == nonce && service->generation == generation)
             return service;
     return NULL;
+}
+
+/* What a process says counts for the service that it belongs to. One that has gone by now cannot be
+ * told apart any more, and is not heard. */
+static void on_told(void *context, const struct notify_message *message)
+{
+    struct supervisor *supervisor = context;
+    struct process process;
+    char mark[PROCESS_MARK_BYTES];
+    struct service *service = find_pid(supervisor, message->pid);
+    if (service == NULL && process_read(supervisor->site->proc_fd, message->pid, &process) &&
+        process.session != 0)
+        service = owner_by_session(supervisor, process.session);
+    if (service == NULL &&
+        process_mark(supervisor->site->proc_fd, message->pid, supervisor->site->mark_prefix, mark))
+        service = owner_by_mark(supervisor, mark);
+    if (service != NULL && service->pid != 0)
+        service_told(service, message);
 }
 
 static bool must_end(void *context, void *owner)
@@ -311,6 +359,8 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
         .is_own_namespace = site->isolation != ISOLATION_NONE,
         .mark_prefix = site->mark_prefix,
     };
+    supervisor->notify.told = on_told;
+    supervisor->notify.context = supervisor;
     ev_timer_init(&supervisor->ending_timer, on_ending_timer, 0, 0);
     ev_timer_init(&supervisor->linger, on_linger, 0, 0);
     ev_signal_init(&supervisor->on_child, on_child, SIGCHLD);
@@ -334,6 +384,7 @@ void supervisor_close(struct supervisor *supervisor)
     ev_timer_stop(supervisor->loop, &supervisor->linger);
     ev_signal_stop(supervisor->loop, &supervisor->on_child);
     ev_prepare_stop(supervisor->loop, &supervisor->before_sleep);
+    notify_close(&supervisor->notify, supervisor->loop);
     capture_hub_close(&supervisor->hub);
     reports_close(&supervisor->reports);
     tree_close(&supervisor->tree);

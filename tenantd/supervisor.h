@@ -3,7 +3,9 @@
 
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
+#include "tenantd/helper.h"
 #include "tenantd/kills.h"
+#include "tenantd/notify.h"
 #include "tenantd/reports.h"
 #include "tenantd/service.h"
 #include "tenantd/site.h"
@@ -28,6 +30,8 @@ struct supervisor {
     struct service *by_name, *by_pid; /* hash tables */
     struct service *changed;          /* rows that the watch has not seen */
     struct service *ending;           /* trees that are being ended */
+    struct helper *helpers;           /* that run */
+    struct notify notify;
     struct capture_hub hub;
     struct reports reports;
     struct kills kills;
@@ -72,6 +76,11 @@ bool supervisor_add(struct supervisor *supervisor, struct service *service);
 void supervisor_remove(struct supervisor *supervisor, struct service *service);
 void supervisor_changed(struct supervisor *supervisor, struct service *service);
 bool supervisor_process_started(struct supervisor *supervisor, struct service *service);
+/* Takes that back. */
+void supervisor_process_lost(struct supervisor *supervisor, struct service *service);
+/* helper->pid runs; its exit is told to helper->on_exit, unless it is forgotten before. */
+void supervisor_helper_started(struct supervisor *supervisor, struct helper *helper);
+void supervisor_helper_forget(struct supervisor *supervisor, struct helper *helper);
 /* Ends what is left of a service's tree, from the end of this turn on; service_tree_ended follows.
  */
 void supervisor_end_tree(struct supervisor *supervisor, struct service *service);

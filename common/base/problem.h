@@ -9,8 +9,10 @@
  * when it may be worth asking again. Travels as the error map of a reply. */
 struct problem {
     enum status code;
-    char field[96];    /* "env.PATH", "argv[3]"; empty when no single field is to blame */
-    char message[512]; /* what failed, on what, why, what to do next; one line */
+    char field[96]; /* "env.PATH", "argv[3]"; empty when no single field is to blame */
+    /* What failed, on what, why, what to do next: one line. What may follow it on further lines is
+     * what the caller's own program printed last, which no log keeps. */
+    char message[1024];
     uint64_t retry_after_ms;
 };
 

@@ -23,6 +23,24 @@ static enum status refuse(struct spec_values *values, const char *place, const c
     return problem_set(values->problem, STATUS_INVALID_ARGUMENT, place, "%s", rule);
 }
 
+static enum status check_ready(struct spec_values *values, const struct spec *spec)
+{
+    enum ready_by by = spec->ready.by;
+    if (by == READY_TCP && spec->ready.port == 0)
+        return refuse(values, "ready.port", "is required with ready.by tcp");
+    if (by != READY_TCP && spec->ready.port != 0)
+        return refuse(values, "ready.port", "makes sense with ready.by tcp only");
+    if (by != READY_EXEC && spec->ready.argv.count > 0)
+        return refuse(values, "ready.argv", "makes sense with ready.by exec only");
+    if (by == READY_EXEC && spec->ready.argv.count == 0)
+        return refuse(values, "ready.argv",
+                      "is required with ready.by exec: a program that exits with 0 when the "
+                      "service is ready");
+    if (by == READY_EXEC && spec->ready.argv.items[0][0] == '\0')
+        return refuse(values, "ready.argv[0]", "must name a program");
+    return STATUS_OK;
+}
+
 /* Rules that concern several fields. */
 static enum status check_whole(struct spec_values *values, struct spec *spec)
 {
@@ -44,6 +62,7 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
     if (!has_code && spec->argv.items[0][0] == '\0')
         return refuse(values, "argv[0]", "must name a program");
 
+    TRY(check_ready(values, spec));
     if (spec->restart.max_ms == 0) { /* not given */
         spec->restart.max_ms = 60 * SECOND_MS;
         if (spec->restart.max_ms < spec->restart.initial_ms)
@@ -54,7 +73,8 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
                            "must not be below restart.initial (%" PRIu64 " ms), is %" PRIu64 " ms",
                            spec->restart.initial_ms, spec->restart.max_ms);
 
-    size_t texts = spec->argv.count + spec->interpreter.count + 2 * spec->env_count + 4;
+    size_t texts = spec->argv.count + spec->interpreter.count + spec->ready.argv.count +
+                   2 * spec->env_count + 4;
     size_t bytes = values->text_bytes + texts * TEXT_OVERHEAD_BYTES;
     if (bytes > SPEC_BYTES_MAX - SPEC_FIXED_BYTES)
         return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "",
@@ -74,7 +94,7 @@ enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
         .restart = { RESTART_ALWAYS, .initial_ms = SECOND_MS, .max_restarts = 5,
                      .window_ms = 60 * SECOND_MS },
         .stop = { SIGTERM, 5 * SECOND_MS },
-        .ready = { 30 * SECOND_MS },
+        .ready = { .timeout_ms = 30 * SECOND_MS },
         .logs = { 10 * 1024 * 1024, 5 },
     };
     struct reader reader = reader_of(map);
@@ -99,6 +119,23 @@ static void write_number(struct buffer *buffer, const char *key, uint64_t number
     write_u64(buffer, number);
 }
 
+/* Port and argv stand there only where they mean something: what was stored before there were such
+ * ways of being ready keeps its hash. */
+static void write_ready(struct buffer *buffer, const struct spec *spec)
+{
+    bool has_argv = spec->ready.by == READY_EXEC, has_port = spec->ready.by == READY_TCP;
+    write_map(buffer, 2 + has_argv + has_port);
+    if (has_argv) {
+        write_str(buffer, "argv");
+        write_list(buffer, spec->ready.argv);
+    }
+    write_str(buffer, "by");
+    write_str(buffer, ready_by_name(spec->ready.by));
+    if (has_port)
+        write_number(buffer, "port", spec->ready.port);
+    write_number(buffer, "timeout", spec->ready.timeout_ms);
+}
+
 enum status spec_encode(const struct spec *spec, struct buffer *buffer)
 {
     write_map(buffer, 11);
@@ -121,10 +158,7 @@ enum status spec_encode(const struct spec *spec, struct buffer *buffer)
     write_str(buffer, "name");
     write_str(buffer, spec->name);
     write_str(buffer, "ready");
-    write_map(buffer, 2);
-    write_str(buffer, "by");
-    write_str(buffer, "started");
-    write_number(buffer, "timeout", spec->ready.timeout_ms);
+    write_ready(buffer, spec);
     write_str(buffer, "restart");
     write_map(buffer, 5);
     write_number(buffer, "initial", spec->restart.initial_ms);

@@ -15,6 +15,10 @@
  * "argv[3]"), the rule and the value. */
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 
+/* When a service that was started is ready: at once, when it says so (sd_notify), when something
+ * listens on its port, or when a command of its own says so. */
+enum ready_by { READY_STARTED, READY_NOTIFY, READY_TCP, READY_EXEC };
+
 struct spec_pair {
     const char *key;
     const char *value;
@@ -38,8 +42,10 @@ struct spec {
         uint64_t timeout_ms;
     } stop;
     struct {
-        uint64_t
-            timeout_ms; /* by is "started": the other ways are refused with failed_precondition */
+        uint64_t timeout_ms;
+        enum ready_by by;
+        uint64_t port;        /* with tcp */
+        struct str_list argv; /* with exec */
     } ready;
     struct {
         uint64_t max_bytes, files;
@@ -48,7 +54,7 @@ struct spec {
 
 /* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is
  * out of bounds are invalid_argument; fields of parts that are not built yet (build, secrets,
- * limits, ready by notify, tcp or exec) are failed_precondition. Durations are texts ("5s") or
+ * limits) are failed_precondition. Durations are texts ("5s") or
  * milliseconds, sizes texts ("10MiB") or bytes; secrets and build may be absent or empty. Defaults
  * are filled in. Memory comes from the arena; `code` points into `map`. */
 enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,

@@ -15,6 +15,7 @@ enum {
     LOG_FILE_BYTES_MIN = 4 * 1024,
     LOG_FILES_MAX = 100,
     RESTARTS_MAX = 1000000,
+    PORT_MAX = 65535,
 };
 #define LOG_FILE_BYTES_MAX (UINT64_C(64) << 30)
 
@@ -24,9 +25,21 @@ static const char *const policy_names[] = {
     [RESTART_NEVER] = "never",
 };
 
+static const char *const ready_names[] = {
+    [READY_STARTED] = "started",
+    [READY_NOTIFY] = "notify",
+    [READY_TCP] = "tcp",
+    [READY_EXEC] = "exec",
+};
+
 const char *restart_policy_name(enum restart_policy policy)
 {
     return policy_names[policy];
+}
+
+const char *ready_by_name(enum ready_by by)
+{
+    return ready_names[by];
 }
 
 static enum status refuse(struct spec_values *values, const char *place, const char *rule)
@@ -288,14 +301,14 @@ static enum status read_stop(struct spec_values *values, struct reader *reader, 
 static enum status read_by(struct spec_values *values, struct reader *reader, const char *place,
                            void *out)
 {
-    (void)out;
+    struct spec *spec = out;
     const char *text;
     TRY(value_text(values, reader, place, SPEC_TEXT_BYTES_MAX, &text));
-    if (strcmp(text, "started") == 0)
-        return STATUS_OK;
-    if (strcmp(text, "notify") == 0 || strcmp(text, "tcp") == 0 || strcmp(text, "exec") == 0)
-        return problem_set(values->problem, STATUS_FAILED_PRECONDITION, place,
-                           "\"%s\" is not available in this version, only \"started\" is", text);
+    for (size_t i = 0; i < COUNT_OF(ready_names); i++)
+        if (strcmp(text, ready_names[i]) == 0) {
+            spec->ready.by = (enum ready_by)i;
+            return STATUS_OK;
+        }
     return refuse_value(values, place, "must be started, notify, tcp or exec", text);
 }
 
@@ -306,14 +319,18 @@ static enum status read_ready_timeout(struct spec_values *values, struct reader 
     return value_duration(values, reader, place, 1, HOUR_MS, &spec->ready.timeout_ms);
 }
 
-/* What belongs to ways of being ready that are not there yet. */
-static enum status read_ready_detail(struct spec_values *values, struct reader *reader,
-                                     const char *place, void *out)
+static enum status read_ready_port(struct spec_values *values, struct reader *reader,
+                                   const char *place, void *out)
 {
-    (void)reader;
-    (void)out;
-    return problem_set(values->problem, STATUS_FAILED_PRECONDITION, place,
-                       "not available in this version: only by \"started\" is");
+    struct spec *spec = out;
+    return value_count(values, reader, place, 1, PORT_MAX, &spec->ready.port);
+}
+
+static enum status read_ready_argv(struct spec_values *values, struct reader *reader,
+                                   const char *place, void *out)
+{
+    struct spec *spec = out;
+    return value_text_list(values, reader, place, &spec->ready.argv);
 }
 
 static enum status read_ready(struct spec_values *values, struct reader *reader, const char *place,
@@ -322,8 +339,8 @@ static enum status read_ready(struct spec_values *values, struct reader *reader,
     static const struct spec_key keys[] = {
         { "by", read_by },
         { "timeout", read_ready_timeout },
-        { "port", read_ready_detail },
-        { "argv", read_ready_detail },
+        { "port", read_ready_port },
+        { "argv", read_ready_argv },
     };
     return value_map(values, reader, place, keys, COUNT_OF(keys), out);
 }

@@ -9,5 +9,6 @@
 enum status spec_fields_read(struct spec_values *values, struct reader *reader, struct spec *spec);
 
 const char *restart_policy_name(enum restart_policy policy);
+const char *ready_by_name(enum ready_by by);
 
 #endif

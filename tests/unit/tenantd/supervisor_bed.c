@@ -43,8 +43,8 @@ static void path_in(const struct bed *bed, char path[PATH_MAX], const char *name
 /* The programs may lie below somebody's private home: the tenant gets copies. */
 static void copy_programs(struct bed *bed)
 {
-    static const char *const names[] = { "spawn_probe",   "sleeper",  "exiter", "crasher",
-                                         "double_forker", "stubborn", "printer" };
+    static const char *const names[] = { "spawn_probe", "announcer",     "sleeper",  "exiter",
+                                         "crasher",     "double_forker", "stubborn", "printer" };
     char to[PATH_MAX], from[PATH_MAX];
     path_in(bed, to, "programs");
     cr_assert_eq(mkdir(to, 0755), 0);
@@ -226,7 +226,8 @@ static void read_row(struct bed *bed, struct span map, struct row *row)
                          .since = decoded.since,
                          .pid = decoded.pid,
                          .restarts = decoded.restarts,
-                         .start_ticks = decoded.start_ticks };
+                         .start_ticks = decoded.start_ticks,
+                         .is_trial_over = decoded.is_trial_over };
     snprintf(row->state, sizeof row->state, "%s", decoded.state);
     snprintf(row->reason, sizeof row->reason, "%s", decoded.reason);
     snprintf(row->instance, sizeof row->instance, "%s", decoded.instance);
@@ -274,6 +275,20 @@ enum status bed_start(struct bed *bed, const char *name, uint64_t generation, ui
     if (status == STATUS_OK && row != NULL)
         read_row(bed, reply.service, row);
     return status;
+}
+
+enum status bed_start_ready(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                            const char *members)
+{
+    struct supervisor_start_reply reply = { 0 };
+    const struct supervisor_start_request request = { .name = name,
+                                                      .generation = generation,
+                                                      .since = since,
+                                                      .spec = spec_of(bed, name, members),
+                                                      .cause = "deploy",
+                                                      .is_on_trial = true,
+                                                      .wait = true };
+    return bed_call(bed, &method_supervisor_start, &request, &reply);
 }
 
 static void on_started(void *context, enum status status, const struct problem *problem,

@@ -22,6 +22,7 @@ struct seen_report {
 struct row {
     char state[32], reason[REASON_BYTES_MAX + 1], instance[201];
     uint64_t generation, since, pid, restarts, start_ticks;
+    bool is_trial_over;
     size_t exits;
     char last_exit[REASON_BYTES_MAX + 1], last_output[EXIT_OUTPUT_BYTES_MAX + 1];
 };
@@ -56,6 +57,10 @@ void bed_connect(struct bed *bed);
  * means the test's own ones. */
 enum status bed_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                       const char *cause, const char *members, struct row *row);
+
+/* The deploy of a generation on trial, with an answer when it is ready. */
+enum status bed_start_ready(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                            const char *members);
 
 /* A start that nobody waits for. */
 struct pending_start {

@@ -50,7 +50,7 @@ static struct spec draw_spec(struct arena *arena)
         .restart = { (enum restart_policy)draw(3), 1 + draw(1000), 1000 + draw(100000), draw(100),
                      1 + draw(86400000) },
         .stop = { signals[draw(COUNT_OF(signals))], draw(3600001) },
-        .ready = { 1 + draw(3600000) },
+        .ready = { .timeout_ms = 1 + draw(3600000), .by = (enum ready_by)draw(4) },
         .logs = { 4096 + draw(UINT64_C(1) << 35), 1 + draw(100) },
     };
     bool has_code = draw(2) == 0;
@@ -60,6 +60,10 @@ static struct spec draw_spec(struct arena *arena)
         spec.interpreter = draw_list(arena, 1, 4);
     }
     spec.argv = draw_list(arena, has_code ? 0 : 1, 20);
+    if (spec.ready.by == READY_TCP)
+        spec.ready.port = 1 + draw(65535);
+    if (spec.ready.by == READY_EXEC)
+        spec.ready.argv = draw_list(arena, 1, 5);
     struct spec_pair *env = arena_alloc(arena, 20 * sizeof *env);
     spec.env = env;
     spec.env_count = draw(20);
@@ -85,6 +89,9 @@ static void assert_round_trip(const struct spec *spec, struct arena *arena, uint
               (unsigned long long)seed);
     cr_assert_eq(read.restart.policy, spec->restart.policy);
     cr_assert_eq(read.stop.signal, spec->stop.signal);
+    cr_assert_eq(read.ready.by, spec->ready.by);
+    cr_assert_eq(read.ready.port, spec->ready.port);
+    cr_assert_eq(read.ready.argv.count, spec->ready.argv.count);
     cr_assert_eq(read.argv.count, spec->argv.count);
     cr_assert(span_equal(read.code, spec->code));
 }

@@ -1,0 +1,210 @@
+/* A generation that becomes ready, and one that does not: in the answer, in the log, in what runs.
+ */
+#include <signal.h>
+#include <unistd.h>
+
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(readiness, .timeout = 120);
+
+/* A spec of the announcer with these actions, ready by notify within `timeout`. */
+static json_t *announcer(const struct testbed *bed, const char *timeout, const char *first,
+                         const char *second)
+{
+    json_t *spec = service_spec(bed, "acme", "api", "announcer", first, second, NULL);
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", timeout));
+    json_object_set_new(spec, "stop", json_pack("{s:s}", "timeout", "1s"));
+    return spec;
+}
+
+static enum status deploy_and_wait(const struct testbed *bed, json_t *spec, json_t **reply,
+                                   struct problem *problem)
+{
+    return testbed_call(bed, "deployd", "service.deploy",
+                        json_pack("{s:o, s:b}", "spec", spec, "wait", 1), reply, problem);
+}
+
+static void as_everybody(void (*test)(struct testbed *bed))
+{
+    for (unsigned as_user = 0; as_user < (geteuid() == 0 ? 2u : 1u); as_user++) {
+        AUTO(testbed_close) struct testbed bed = { 0 };
+        testbed_open(&bed, as_user == 1 ? TESTBED_AS_USER : 0);
+        testbed_start(&bed);
+        test(&bed);
+    }
+}
+
+static void falls_back_with_wait(struct testbed *bed)
+{
+    uint64_t first = service_deploy(bed, announcer(bed, "10s", "notify:READY=1", NULL));
+    service_await(bed, "acme", "api", "running", 5000);
+    struct problem problem = { 0 };
+    enum status status = deploy_and_wait(
+        bed, announcer(bed, "500ms", "print:cannot open the database", NULL), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, NULL);
+    expect_contains(problem.message, "did not become ready: was not ready within 500ms");
+    expect_contains(problem.message, "was started again");
+    expect_contains(problem.message, "cannot open the database");
+    json_t *events = events_after(bed, 0);
+    json_t *failed = event_last(events, "service_deployment_failed", "acme", "api");
+    cr_assert_not_null(failed);
+    const json_t *payload = json_object_get(failed, "payload");
+    expect_number(payload, "previous", first);
+    expect_text(payload, "code", "not_ready");
+    expect_contains(text_in(payload, "reason"), "was not ready within 500ms");
+    expect_lacks(text_in(payload, "reason"), "cannot open");
+    json_decref(events);
+    service_await(bed, "acme", "api", "running", 5000);
+    json_t *row = service_row_of(bed, "acme", "api");
+    expect_number(row, "generation", first);
+    json_decref(row);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(bed, &result, "describe", "acme/api", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "its newer generation failed");
+    expect_contains(result_out(&result), "was not ready within 500ms");
+}
+
+Test(readiness, a_deploy_that_waits_is_told_that_it_fell_back)
+{
+    as_everybody(falls_back_with_wait);
+}
+
+static void falls_back_without_wait(struct testbed *bed)
+{
+    uint64_t first = service_deploy_sleeper(bed, "acme", "api");
+    uint64_t second = service_deploy(bed, announcer(bed, "600ms", "notify:STATUS=thinking", NULL));
+    json_t *row = service_row_of(bed, "acme", "api");
+    expect_text(row, "state", "starting");
+    expect_number(row, "generation", second);
+    json_decref(row);
+    event_await(bed, second, "service_deployment_failed", "acme", "api", 10000);
+    service_await(bed, "acme", "api", "running", 5000);
+    row = service_row_of(bed, "acme", "api");
+    expect_number(row, "generation", first);
+    json_decref(row);
+}
+
+Test(readiness, a_deploy_that_does_not_wait_falls_back_afterwards)
+{
+    as_everybody(falls_back_without_wait);
+}
+
+Test(readiness, a_first_deploy_that_is_never_ready_is_not_wanted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    struct problem problem = { 0 };
+    expect_refused(
+        deploy_and_wait(&bed, announcer(&bed, "20s", "print:oops", "exit:3"), NULL, &problem),
+        STATUS_FAILED_PRECONDITION, &problem, NULL);
+    expect_contains(problem.message, "exited with code 3");
+    expect_contains(problem.message, "oops");
+    uint64_t second = service_deploy(&bed, announcer(&bed, "300ms", "sleep:1", NULL));
+    event_await(&bed, second, "service_deployment_failed", "acme", "api", 10000);
+    for (int i = 0; i < 500; i++) {
+        json_t *row = service_row_of(&bed, "acme", "api");
+        if (row == NULL)
+            return;
+        json_decref(row);
+        sleep_ms(10);
+    }
+    cr_assert_fail("it is still there");
+}
+
+Test(readiness, wait_answers_when_it_is_ready)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    AUTO(result_close) struct result result = { 0 };
+    service_deploy(&bed, announcer(&bed, "20s", "sleep:500", "notify:READY=1"));
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "100ms",
+                    NULL);
+    expect_exit(&result, 7);
+    expect_contains(result_err(&result), "has not said READY=1");
+    result_close(&result);
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "10s", NULL);
+    expect_exit(&result, 0);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_text(row, "state", "running");
+    json_decref(row);
+}
+
+Test(readiness, deployd_may_die_while_it_is_awaited)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t second = service_deploy(&bed, announcer(&bed, "1500ms", "sleep:1", NULL));
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    event_await(&bed, second, "service_deployment_failed", "acme", "api", 20000);
+    service_await(&bed, "acme", "api", "running", 5000);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", first);
+    json_decref(row);
+}
+
+Test(readiness, what_was_ready_before_a_recovery_follows_its_policy_after_it)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    /* Ready once, and never again: it says so only when there is no file yet. */
+    json_t *spec = announcer(&bed, "700ms", "exit-unless:first", NULL);
+    char command[4096], program[4096];
+    testbed_program(&bed, "announcer", program);
+    snprintf(command, sizeof command,
+             "test -e once || { touch once; exec %.2000s notify:READY=1; }; exec %.2000s sleep:1",
+             program, program);
+    json_object_set_new(spec, "argv", json_pack("[s, s, s]", "/bin/sh", "-c", command));
+    json_object_set_new(spec, "name", json_string("once"));
+    service_deploy(&bed, spec);
+    service_await(&bed, "acme", "once", "running", 5000);
+    log_settled_id(&bed);
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployment_failed", NULL, NULL), 0);
+    json_decref(events);
+    /* The one that was ready before follows its policy, and is wanted. */
+    for (int i = 0; i < 1000; i++) {
+        json_t *row = service_row_of(&bed, "acme", "once");
+        cr_assert_not_null(row);
+        bool is_told = strstr(text_in(row, "reason"), "was not ready within 700ms") != NULL;
+        json_decref(row);
+        if (is_told)
+            break;
+        cr_assert_lt(i, 999);
+        sleep_ms(10);
+    }
+}
+
+Test(readiness, a_first_deploy_that_a_recovery_waits_for_in_vain_is_told)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t first = service_deploy(&bed, announcer(&bed, "2s", "sleep:1", NULL));
+    service_deploy_sleeper(&bed, "acme", "other");
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    json_t *events = events_after(&bed, first);
+    json_t *failed = event_last(events, "service_recovery_failed", "acme", "api");
+    cr_assert_not_null(failed, "the log does not tell");
+    expect_text(json_object_get(failed, "payload"), "code", "not_ready");
+    json_decref(events);
+    service_await(&bed, "acme", "other", "running", 5000);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_text(row, "state", "failed");
+    json_decref(row);
+    /* It stays so, whoever looks. */
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    service_await(&bed, "acme", "api", "failed", 10000);
+    events = events_after(&bed, first);
+    cr_assert_eq(events_count(events, "service_deployment_failed", "acme", "api"), 0);
+    json_decref(events);
+}
