@@ -84,7 +84,9 @@ void token_census_take(const struct settings *settings, struct token_census *cen
     enum status status = STATUS_OK;
     bool is_settled = false;
     *census = (struct token_census){ 0 };
-    if (path_join(dir, settings->data_dir, tokens_schema.name) != STATUS_OK ||
+    const char *folder =
+        settings->token_persistence_enabled ? settings->data_dir : settings->run_dir;
+    if (path_join(dir, folder, tokens_schema.name) != STATUS_OK ||
         path_join(file, dir, "data.mdb") != STATUS_OK || access(file, F_OK) != 0)
         return;
     /* tokend may start or end between the question and the opening, or write meanwhile. */
