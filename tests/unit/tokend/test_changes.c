@@ -1,0 +1,166 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/db/table.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/tokend/token_fixture.h"
+
+TestSuite(changes, .init = fixture_open, .fini = fixture_close, .timeout = 120);
+
+Test(changes, a_grant_is_there_after_a_restart_and_told)
+{
+    const char *accessor = granted("acme", "read", 0);
+    fixture_reopen();
+    cr_assert(is_there(accessor));
+    cr_assert_eq(store.restored, 1);
+    cr_assert_eq(told("capability_granted"), 1);
+}
+
+Test(changes, a_hash_is_granted_once_also_after_it_was_revoked)
+{
+    struct rpc_call call = call_of_operator();
+    struct token_grant_reply reply;
+    const char *read = "read";
+    uint64_t revoked;
+    struct token_grant_request request = { .token_hash = hash_drawn(),
+                                           .tenant = "acme",
+                                           .permissions = { &read, 1 } };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    char accessor[ACCESSOR_TEXT_BYTES];
+    snprintf(accessor, sizeof accessor, "%s", reply.accessor);
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_ALREADY_EXISTS);
+    cr_assert_eq(try_revoke(&call, accessor, &revoked), STATUS_OK);
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_ALREADY_EXISTS);
+    request.token_hash = (struct hash){ { 0 } };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_INVALID_ARGUMENT);
+}
+
+Test(changes, nobody_grants_what_they_do_not_have)
+{
+    struct rpc_call call = call_of_token(granted("acme", "tokens:grant", 0));
+    struct token_grant_reply reply;
+    const char *permission = "deploy";
+    struct token_grant_request request = { .token_hash = hash_drawn(),
+                                           .tenant = "acme",
+                                           .permissions = { &permission, 1 } };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_PERMISSION_DENIED);
+    permission = "operator";
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(call.problem.field, "permissions[0]");
+    permission = "tokens:grant";
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    request.permissions.count = 0;
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_INVALID_ARGUMENT);
+}
+
+Test(changes, a_child_is_never_wider_nor_longer_lived_and_dies_with_its_parent)
+{
+    char parent[ACCESSOR_TEXT_BYTES], child[ACCESSOR_TEXT_BYTES], grandchild[ACCESSOR_TEXT_BYTES];
+    snprintf(parent, sizeof parent, "%s", granted("acme", "read", 60000));
+    struct rpc_call call = call_of_token(parent), operator= call_of_operator();
+    struct token_attenuate_reply reply;
+    const char *permission = "kill";
+    struct token_attenuate_request request = { .token_hash = hash_drawn(),
+                                               .parent = "",
+                                               .permissions = { &permission, 1 } };
+    cr_assert_eq(try_attenuate(&call, &request, &reply), STATUS_PERMISSION_DENIED);
+    permission = "read";
+    request.ttl_ms = 3600000;
+    cr_assert_eq(try_attenuate(&call, &request, &reply), STATUS_OK);
+    cr_assert_leq(reply.expires_ns, store.now_ns + 60000ull * 1000000u);
+    snprintf(child, sizeof child, "%s", reply.accessor);
+    snprintf(grandchild, sizeof grandchild, "%s", attenuated(child));
+
+    uint64_t revoked;
+    call = call_of_token(child);
+    cr_assert_eq(try_revoke(&call, parent, &revoked), STATUS_NOT_FOUND, "not upwards");
+    cr_assert_eq(try_revoke(&operator, parent, &revoked), STATUS_OK);
+    cr_assert_eq(revoked, 3);
+    cr_assert_not(is_there(parent) || is_there(child) || is_there(grandchild));
+    cr_assert_eq(told("capability_revoked"), 3);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    static const unsigned emptied[] = { TOKENS_TOKENS, TOKENS_BY_TENANT, TOKENS_BY_ACCESSOR,
+                                        TOKENS_CHILDREN };
+    for (size_t i = 0; i < COUNT_OF(emptied); i++) {
+        uint64_t count;
+        cr_assert_eq(table_count(&txn, emptied[i], &count), STATUS_OK);
+        cr_assert_eq(count, 0, "table %u has %lu rows", emptied[i], count);
+    }
+}
+
+Test(changes, a_token_revokes_itself_and_what_descends_from_it_but_no_other)
+{
+    char parent[ACCESSOR_TEXT_BYTES], child[ACCESSOR_TEXT_BYTES], other[ACCESSOR_TEXT_BYTES];
+    uint64_t revoked;
+    snprintf(parent, sizeof parent, "%s", granted("acme", "read", 0));
+    snprintf(child, sizeof child, "%s", attenuated(parent));
+    snprintf(other, sizeof other, "%s", granted("acme", "read", 0));
+    struct rpc_call call = call_of_token(parent);
+    cr_assert_eq(try_revoke(&call, other, &revoked), STATUS_NOT_FOUND);
+    cr_assert_eq(try_revoke(&call, child, &revoked), STATUS_OK);
+    cr_assert_eq(try_revoke(&call, "", &revoked), STATUS_OK);
+    cr_assert(is_there(other));
+    struct rpc_call grants = call_of_token(granted("beta", "tokens:grant", 0));
+    cr_assert_eq(try_revoke(&grants, other, &revoked), STATUS_NOT_FOUND, "another tenant's");
+}
+
+Test(changes, depth_and_family_have_bounds)
+{
+    const char *accessor = granted("acme", "read", 0);
+    char root[ACCESSOR_TEXT_BYTES];
+    snprintf(root, sizeof root, "%s", accessor);
+    for (int depth = 0; depth < TOKEN_DEPTH_MAX; depth++)
+        accessor = attenuated(accessor);
+    struct rpc_call call = call_of_token(accessor);
+    struct token_attenuate_reply reply;
+    struct token_attenuate_request request = { .token_hash = hash_drawn(), .parent = "" };
+    cr_assert_eq(try_attenuate(&call, &request, &reply), STATUS_RESOURCE_EXHAUSTED);
+    for (int i = TOKEN_DEPTH_MAX; i < TOKEN_DESCENDANTS_MAX; i++)
+        attenuated(root);
+    call = call_of_token(root);
+    cr_assert_eq(try_attenuate(&call, &request, &reply), STATUS_RESOURCE_EXHAUSTED);
+    uint64_t revoked;
+    cr_assert_eq(try_revoke(&call, "", &revoked), STATUS_OK);
+    cr_assert_eq(revoked, 1 + TOKEN_DESCENDANTS_MAX);
+}
+
+Test(changes, an_end_moves_away_only_and_what_has_expired_stays_so)
+{
+    struct rpc_call call = call_of_operator();
+    struct token_renew_reply reply;
+    const char *accessor = granted("acme", "read", 60000);
+    uint64_t end = store.now_ns + 60000ull * 1000000u;
+    cr_assert_eq(try_renew(&call, accessor, 1000, &reply), STATUS_OK);
+    cr_assert_eq(reply.expires_ns, end, "not nearer");
+    fixture_pass(30);
+    cr_assert_eq(try_renew(&call, accessor, 0, &reply), STATUS_OK);
+    cr_assert_geq(reply.expires_ns, end + 30000ull * 1000000u);
+    fixture_pass(61);
+    cr_assert_eq(try_renew(&call, accessor, 0, &reply), STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(told("capability_renewed"), 2);
+}
+
+/* At the outbox's bound grants are refused and revocations still work. */
+Test(changes, a_full_outbox_refuses_grants_and_takes_revocations)
+{
+    const char *accessor = granted("acme", "read", 0);
+    struct rpc_call call = call_of_operator();
+    struct token_grant_reply reply;
+    const char *read = "read";
+    const struct token_grant_request request = { .token_hash = hash_drawn(),
+                                                 .tenant = "acme",
+                                                 .permissions = { &read, 1 } };
+    cr_assert_eq(token_store_begin(&store), STATUS_OK);
+    const struct event_append_request event = { .type = "x", .tenant = "", .subject = "" };
+    while (outbox_has_room(&store.outbox, 1))
+        cr_assert_eq(outbox_put(&store.outbox, &store.txn, &event), STATUS_OK);
+    cr_assert_eq(token_store_commit(&store), STATUS_OK);
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_gt(call.problem.retry_after_ms, 0);
+    uint64_t revoked;
+    cr_assert_eq(try_revoke(&call, accessor, &revoked), STATUS_OK);
+    cr_assert_not(is_there(accessor));
+}
