@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/wire/frame_scanner.h"
 #include "common/wire/reader.h"
@@ -57,7 +58,7 @@ static size_t append_take(struct span in)
     bool is_complete = false;
     const char *rule = "";
     if (frame_scan(&scanner, in, FRAME_BYTES_MAX, &is_complete, &rule) != STATUS_OK)
-        test_fail("eventd sent what is no message: %s", rule);
+        test_fail("the daemon sent what is no message: %s", rule);
     if (!is_complete)
         return 0;
     struct reader reader = reader_of(span_of(in.data, scanner.position));
@@ -66,13 +67,38 @@ static size_t append_take(struct span in)
     if (reader_array(&reader, &count) != STATUS_OK || count != 4 ||
         reader_u64(&reader, &type) != STATUS_OK || type != 1 ||
         reader_u64(&reader, &msgid) != STATUS_OK)
-        test_fail("eventd sent what is no answer");
+        test_fail("the daemon sent what is no answer");
     if (reader_nil(&reader) != STATUS_OK) {
         char code[64], message[512];
-        test_fail("eventd refused: %s: %s", map_text(reader.rest, "code", code, sizeof code),
+        test_fail("the daemon refused: %s: %s", map_text(reader.rest, "code", code, sizeof code),
                   map_text(reader.rest, "message", message, sizeof message));
     }
     return scanner.position;
+}
+
+/* A token of an hour, named by a hash that no other request names. */
+static void grant_pack(struct buffer *out, uint64_t number)
+{
+    char request_id[37];
+    const uint64_t drawn[] = { number, (uint64_t)getpid(), clock_wall_ns() };
+    struct hash hash = hash_of(span_of(drawn, sizeof drawn));
+    write_array(out, 4);
+    write_u64(out, 0);
+    write_u64(out, number & 0xffffffff);
+    write_str(out, "token.grant");
+    write_array(out, 1);
+    write_map(out, 5);
+    write_str(out, "token_hash");
+    write_bin(out, span_of(hash.bytes, HASH_BYTES));
+    write_str(out, "tenant");
+    write_str(out, "bench");
+    write_str(out, "permissions");
+    write_array(out, 1);
+    write_str(out, "read");
+    write_str(out, "ttl_ms");
+    write_u64(out, 3600000);
+    write_str(out, "request_id");
+    write_str(out, protocol_request_id(request_id, number));
 }
 
 static void xadd_pack(struct buffer *out, uint64_t number)
@@ -105,4 +131,5 @@ static size_t xadd_take(struct span in)
 }
 
 const struct load_protocol protocol_event_append = { "eventd", append_pack, append_take };
+const struct load_protocol protocol_token_grant = { "tokend", grant_pack, append_take };
 const struct load_protocol protocol_redis_xadd = { "redis", xadd_pack, xadd_take };

@@ -7,7 +7,7 @@ enum { BENCH_PAYLOAD_BYTES = 256 };
 
 /* event.append of an app.bench event with BENCH_PAYLOAD_BYTES of payload, a tenant, a subject and a
  * request_id: every table of the store is written. */
-extern const struct load_protocol protocol_event_append;
+extern const struct load_protocol protocol_event_append, protocol_token_grant;
 /* XADD of the same number of bytes. */
 extern const struct load_protocol protocol_redis_xadd;
 

@@ -133,8 +133,7 @@ static enum status start_clock(struct token_store *store)
     if (store->time.is_synchronised)
         token_anchor_trust(&anchor, &store->time);
     token_anchor_advance(&anchor, &store->time);
-    if (memcmp(&anchor, &previous, sizeof anchor) != 0)
-        TRY(token_anchor_write(&txn, &anchor));
+    TRY(token_anchor_write(&txn, &anchor));
     TRY(token_count(&txn, &store->restored, &revoked));
     TRY(db_commit(&txn));
     store->anchor = anchor;
