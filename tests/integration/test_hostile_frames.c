@@ -15,7 +15,7 @@
 
 TestSuite(hostile_frames, .timeout = 240);
 
-enum { REPEATS = 60, MEMORY_KIB_MAX = 8 * 1024 };
+enum { DOORS = 5, REPEATS = 60, MEMORY_KIB_MAX = 8 * 1024 };
 
 /* A daemon as its enemies see it. */
 struct door {
@@ -24,7 +24,7 @@ struct door {
     pid_t pid;
 };
 
-static size_t doors_of(struct testbed *bed, struct door doors[4])
+static size_t doors_of(struct testbed *bed, struct door doors[DOORS])
 {
     static const char *const names[] = { "eventd", "tokend", "deployd", "solod" };
     size_t count = 0;
@@ -180,7 +180,7 @@ Test(hostile_frames, are_refused_by_every_daemon_without_memory)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    struct door doors[4];
+    struct door doors[DOORS];
     size_t count = doors_of(&bed, doors);
     size_t refused = 0;
     for (size_t d = 0; d < count; d++) {
@@ -213,7 +213,7 @@ Test(hostile_frames, one_byte_at_a_time_is_a_frame_like_any_other)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    struct door doors[4];
+    struct door doors[DOORS];
     size_t count = doors_of(&bed, doors);
     for (size_t d = 0; d < count; d++) {
         AUTO(buffer_close) struct buffer frame = { .limit = 4096 };
@@ -238,10 +238,10 @@ Test(hostile_frames, a_truncated_frame_and_a_silent_client_are_cut_off_in_time)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    struct door doors[4];
+    struct door doors[DOORS];
     size_t count = doors_of(&bed, doors);
-    struct caller callers[4];
-    struct pollfd waits[4];
+    struct caller callers[DOORS];
+    struct pollfd waits[DOORS];
     uint64_t begin = clock_boottime_ns();
     for (size_t d = 0; d < count; d++) {
         cr_assert_eq(caller_open(&callers[d], doors[d].path), STATUS_OK);
@@ -279,7 +279,7 @@ Test(hostile_frames, a_client_that_does_not_read_costs_a_bounded_buffer)
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    struct door doors[4];
+    struct door doors[DOORS];
     size_t count = doors_of(&bed, doors);
     for (size_t d = 0; d < count; d++) {
         long before = process_number(doors[d].pid, "status", "VmRSS");
@@ -314,7 +314,7 @@ Test(hostile_frames, more_connections_than_there_are_slots_leave_the_rest_workin
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    struct door doors[4];
+    struct door doors[DOORS];
     doors_of(&bed, doors);
     static int fds[CONNECTIONS_MAX + 200];
     for (size_t d = 0; d < 2; d++) {
