@@ -9,6 +9,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
 #include "deployd/methods.h"
@@ -34,7 +35,7 @@ static void serve(struct deployd *deployd)
         lifecycle_end(&deployd->lifecycle, status);
         return;
     }
-    lifecycle_ready();
+    parent_ready();
 }
 
 static void boot_damaged(struct deployd *deployd, const char *reason)
@@ -45,7 +46,7 @@ static void boot_damaged(struct deployd *deployd, const char *reason)
               reason);
     deployd->boot.state = BOOT_DAMAGED;
     daemon_health_set("damaged", "the event store: %s", reason);
-    lifecycle_say("damaged: the event store: %s", reason);
+    parent_say("damaged: the event store: %s", reason);
     serve(deployd);
 }
 
@@ -60,7 +61,7 @@ static void boot_ready(struct deployd *deployd)
         if (service->wanted.generation != 0 && !service_has_row(service) && service->reason == NULL)
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted, reason);
     daemon_health_set("ready", "%s", "");
-    lifecycle_say("ready");
+    parent_say("ready");
     log_info("ready", "services", NUMBER(deployd->catalog.service_count), "tenants",
              NUMBER(deployd->catalog.tenant_count), "run",
              deployd->run.is_new ? "new" : "the same");
@@ -249,7 +250,7 @@ void boot_begin(struct deployd *deployd)
     ev_timer_init(&deployd->boot.timer, on_timer, 0, 0);
     deployd->boot.timer.data = deployd;
     daemon_health_set("starting", "waits for eventd");
-    lifecycle_say("waits for eventd");
+    parent_say("waits for eventd");
     ask_eventd(deployd);
 }
 

@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
@@ -249,7 +250,7 @@ enum status drain_begin(struct deployd *deployd, struct rpc_call *call,
     drain->timer.data = deployd;
     log_info("shutdown begins", "timeout_ms", NUMBER(timeout_ms));
     daemon_health_set("stopping", "a shutdown has begun");
-    lifecycle_say("draining");
+    parent_say("draining");
     struct problem problem;
     deployd_is_open(deployd, &problem);
     operations_refuse_queued(deployd, &problem);

@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "common/daemon/parent.h"
 #include "deployd/boot.h"
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
@@ -175,6 +176,7 @@ static enum status run(int argc, char **argv)
     TRY(harden_process());
     TRY(die_with_parent());
     TRY(lifecycle_open(&deployd.lifecycle));
+    TRY(parent_join(&deployd.lifecycle));
     deployd.loop = deployd.lifecycle.loop;
     deployd.lifecycle.on_stop = on_stop;
     deployd.lifecycle.context = &deployd;
@@ -185,7 +187,7 @@ static enum status run(int argc, char **argv)
                           "deployd", deployd.has_run_key ? deployd.run_key : NULL));
     methods_setup(&deployd);
 
-    TRY(lifecycle_listener(deployd.settings.run_dir, "deployd", &deployd.listener));
+    TRY(parent_listener(deployd.settings.run_dir, "deployd", &deployd.listener));
     TRY(run_open(&deployd));
     TRY(registry_open(&deployd.registry, deployd.settings.run_dir));
     TRY(eventd_open(&deployd));

@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "eventd/methods.h"
@@ -56,6 +57,7 @@ static enum status run(int argc, char **argv)
     TRY(harden_process());
     TRY(die_with_parent());
     TRY(lifecycle_open(&lifecycle));
+    TRY(parent_join(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));
     TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
     TRY(token_checks_open(&tokens, &access, lifecycle.loop, &settings, "eventd",
@@ -73,7 +75,7 @@ static enum status run(int argc, char **argv)
     TRY(open_store(&eventd, settings.data_dir));
     watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store, &access);
 
-    TRY(lifecycle_listener(settings.run_dir, "eventd", &listener));
+    TRY(parent_listener(settings.run_dir, "eventd", &listener));
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
 
     stopping_init(&stopping, &eventd, &lifecycle, &server, &settings);
@@ -84,7 +86,7 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }
-    lifecycle_ready();
+    parent_ready();
     return lifecycle_run(&lifecycle);
 }
 

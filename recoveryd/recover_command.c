@@ -11,7 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
-#include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
 #include "common/rpc/client.h"
 #include "recoveryd/carry_out.h"
 #include "recoveryd/compare.h"
@@ -127,8 +127,8 @@ static enum status recover(const struct settings *settings, const struct options
     enum status status = carry_out_finish(run, &report);
     /* What was done is told also when the log could not be told. */
     TRY(print_report(&report, options));
-    lifecycle_say("recovered %llu, failed %llu", (unsigned long long)report.of[RESULT_RECOVERED],
-                  (unsigned long long)report.of[RESULT_FAILED]);
+    parent_say("recovered %llu, failed %llu", (unsigned long long)report.of[RESULT_RECOVERED],
+               (unsigned long long)report.of[RESULT_FAILED]);
     tell_parent(settings, report.is_cut ? status_exit_code(STATUS_DEADLINE_EXCEEDED) : 0);
     *code = run_code(&report, options);
     return status;

@@ -10,6 +10,7 @@
 #include "common/access/operators.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 
 static void solod_step(void *context)
 {
@@ -25,7 +26,7 @@ static void solod_step(void *context)
     }
     if (solod->ready_wall_ns == 0 && solod_is_settled(solod)) {
         solod->ready_wall_ns = clock_wall_ns();
-        lifecycle_ready();
+        parent_ready();
         daemon_health_set("ready", "%s", "");
         char reason[REASON_TEXT_BYTES];
         log_info("ready", "state", solod_state(solod, reason), "reason", reason, "took_ms",
@@ -40,7 +41,7 @@ static void on_other_told(void *context, pid_t pid, const char *status)
     if (pid != solod->recovery.child.pid || pid == 0)
         return;
     snprintf(solod->recovery.status, sizeof solod->recovery.status, "%s", status);
-    lifecycle_say("recovering: %s", status);
+    parent_say("recovering: %s", status);
 }
 
 static void on_shut_down(void *context, bool is_clean)

@@ -23,6 +23,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "common/daemon/parent.h"
 
 enum {
     BACKOFF_MS_MIN = 100,
@@ -300,7 +301,7 @@ enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
         ev_timer_init(&daemon->backoff, on_backoff, 0, 0);
         ev_timer_init(&daemon->stop_timeout, on_stop_timeout, 0, 0);
         daemon->backoff.data = daemon->stop_timeout.data = daemon;
-        TRY(lifecycle_listener(settings->run_dir, daemon->name, &daemon->listener));
+        TRY(parent_listener(settings->run_dir, daemon->name, &daemon->listener));
     }
     return STATUS_OK;
 }

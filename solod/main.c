@@ -7,6 +7,7 @@
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "common/daemon/parent.h"
 #include "solod/boot.h"
 #include "solod/methods.h"
 
@@ -29,7 +30,8 @@ static enum status run(const struct settings *settings, bool *was_clean)
     TRY(run_socket_path(path, settings->run_dir, "solod"));
     TRY(instance_open(&instance, settings));
     TRY(lifecycle_open(&lifecycle));
-    TRY(lifecycle_listener(settings->run_dir, "solod", &listener));
+    TRY(parent_join(&lifecycle));
+    TRY(parent_listener(settings->run_dir, "solod", &listener));
     service = solod_service(&solod);
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
     TRY(solod_open(&solod, settings, &lifecycle, &instance));

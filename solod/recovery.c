@@ -49,7 +49,8 @@ static void start(struct recovery *recovery)
         .arguments = arguments,
         .name = "recoveryd",
         .listener = -1,
-        .key_fd = recovery->daemons->instance->key_fd, /* with operator = token its uid gives no rights */
+        .key_fd =
+            recovery->daemons->instance->key_fd, /* with operator = token its uid gives no rights */
         .notify = recovery->daemons->notify.address,
     };
     recovery->run_count++;

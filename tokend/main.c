@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "tokend/methods.h"
@@ -144,6 +145,7 @@ static enum status run(int argc, char **argv)
     TRY(die_with_parent());
     TRY(hide_memory());
     TRY(lifecycle_open(&lifecycle));
+    TRY(parent_join(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));
     TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
 
@@ -162,7 +164,7 @@ static enum status run(int argc, char **argv)
     TRY(open_store(&tokend, &settings, lifecycle.loop, key));
     TRY(open_checks(&checks, &access, &tokend, &settings, lifecycle.loop, key));
 
-    TRY(lifecycle_listener(settings.run_dir, "tokend", &listener));
+    TRY(parent_listener(settings.run_dir, "tokend", &listener));
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
 
     struct drain drain = {
@@ -183,7 +185,7 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }
-    lifecycle_ready();
+    parent_ready();
     return lifecycle_run(&lifecycle);
 }
 

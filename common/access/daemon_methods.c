@@ -8,7 +8,6 @@
 
 #include "common/api/api.h"
 #include "common/base/ensure.h"
-#include "common/daemon/lifecycle.h"
 #include "common/wire/writer.h"
 
 /* Counts up when a method changes so that older callers cannot use it any more. */
@@ -41,12 +40,6 @@ void daemon_health_set(const char *state, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(daemon_state.reason, sizeof daemon_state.reason, format, arguments);
     va_end(arguments);
-}
-
-void daemon_damaged(enum status status, const char *dir)
-{
-    daemon_health_set("damaged", "%s: %s was not opened", status_text(status), dir);
-    lifecycle_say("damaged: %s, the store %s was not opened", status_text(status), dir);
 }
 
 enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request,

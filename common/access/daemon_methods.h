@@ -19,10 +19,6 @@ void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route
 void daemon_health_set(const char *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting
- * would not mend it. Health and the parent are told. */
-void daemon_damaged(enum status status, const char *dir);
-
 enum status daemon_hello_route(void *context, struct rpc_call *call, const void *request,
                                void *reply);
 enum status daemon_health_route(void *context, struct rpc_call *call, const void *request,

@@ -30,4 +30,8 @@ void drain_init(struct drain *drain, uint64_t timeout_ms);
 /* Ends the process with this status, after the drain; once. For a store that has failed. */
 void drain_begin(struct drain *drain, enum status result);
 
+/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting
+ * would not mend it. Health and the parent are told. */
+void daemon_damaged(enum status status, const char *dir);
+
 #endif

@@ -1,12 +1,9 @@
-/* One loop, two signals, and what is said to the parent (parent.c), which works wherever the parent
- * sets the environment; systemd need not be there. */
+/* One loop, two signals, and the first steps of a process of ours. */
 #include "common/daemon/lifecycle.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -18,17 +15,14 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/unix_socket.h"
-#include "common/daemon/parent.h"
-
-enum { STATUS_BYTES_MAX = 512 };
 
 void lifecycle_stop(struct lifecycle *lifecycle)
 {
     if (lifecycle->is_stopping)
         return;
     lifecycle->is_stopping = true;
-    parent_notify("STOPPING=1");
+    if (lifecycle->on_stopping != NULL)
+        lifecycle->on_stopping();
     if (lifecycle->on_stop != NULL)
         lifecycle->on_stop(lifecycle->context);
     else
@@ -44,12 +38,6 @@ static void on_stop_signal(struct ev_loop *loop, struct ev_signal *watcher, int 
     lifecycle_stop(lifecycle);
 }
 
-static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
-{
-    (void)loop, (void)watcher, (void)events;
-    parent_notify("WATCHDOG=1");
-}
-
 enum status lifecycle_open(struct lifecycle *lifecycle)
 {
     /* Not libev's default loop: that one reaps every child of the process at SIGCHLD, behind the
@@ -63,16 +51,6 @@ enum status lifecycle_open(struct lifecycle *lifecycle)
     lifecycle->on_term.data = lifecycle->on_int.data = lifecycle;
     ev_signal_start(lifecycle->loop, &lifecycle->on_term);
     ev_signal_start(lifecycle->loop, &lifecycle->on_int);
-
-    ev_timer_init(&lifecycle->watchdog, on_watchdog, 0, 0);
-    uint64_t timeout_us;
-    TRY(parent_watchdog(&timeout_us));
-    if (timeout_us > 0) {
-        /* Half of the time allowed, as sd_watchdog_enabled(3) advises; fed from the loop, so that a
-         * loop that hangs is noticed. */
-        ev_timer_set(&lifecycle->watchdog, 0, (double)timeout_us / 2e6);
-        ev_timer_start(lifecycle->loop, &lifecycle->watchdog);
-    }
     return STATUS_OK;
 }
 
@@ -82,28 +60,10 @@ void lifecycle_close(struct lifecycle *lifecycle)
         return;
     ev_signal_stop(lifecycle->loop, &lifecycle->on_term);
     ev_signal_stop(lifecycle->loop, &lifecycle->on_int);
-    ev_timer_stop(lifecycle->loop, &lifecycle->watchdog);
+    if (ev_is_active(&lifecycle->watchdog))
+        ev_timer_stop(lifecycle->loop, &lifecycle->watchdog);
     ev_loop_destroy(lifecycle->loop);
     lifecycle->loop = NULL;
-}
-
-enum status lifecycle_listener(const char *run_dir, const char *name, int *fd)
-{
-    int passed;
-    TRY(parent_listener(name, &passed));
-    if (passed < 0) {
-        char path[4096], file[64];
-        snprintf(file, sizeof file, "%s.sock", name);
-        TRY(path_join(path, run_dir, file));
-        return unix_socket_listen(path, 0666, fd);
-    }
-    int flags = fcntl(passed, F_GETFL);
-    if (flags < 0 || fcntl(passed, F_SETFL, flags | O_NONBLOCK) < 0 ||
-        fcntl(passed, F_SETFD, FD_CLOEXEC) < 0)
-        return log_failure(status_from_errno(errno), "set up the passed socket", "name", name,
-                           "reason", strerror(errno));
-    *fd = passed;
-    return STATUS_OK;
 }
 
 enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
@@ -129,25 +89,6 @@ enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
     explicit_bzero(content, sizeof content);
     *has_key = true;
     return STATUS_OK;
-}
-
-void lifecycle_ready(void)
-{
-    parent_notify("READY=1");
-}
-
-void lifecycle_say(const char *format, ...)
-{
-    char text[STATUS_BYTES_MAX] = "STATUS=";
-    size_t used = strlen(text);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text + used, sizeof text - used, format, arguments);
-    va_end(arguments);
-    for (char *c = text; *c != '\0'; c++)
-        if (*c == '\n')
-            *c = ' '; /* a line of its own would be another assignment to the parent */
-    parent_notify(text);
 }
 
 enum status lifecycle_run(struct lifecycle *lifecycle)

@@ -7,16 +7,16 @@
 
 #include "common/base/status.h"
 
-/* A daemon's life between main and exit: the loop, the signals, and what is said to the parent
- * (solod or systemd; both speak LISTEN_FDS and NOTIFY_SOCKET). SIGTERM and SIGINT begin the stop,
- * once; SIGPIPE is ignored.
+/* A daemon's life between main and exit: the loop and the signals. SIGTERM and SIGINT begin the
+ * stop, once; SIGPIPE is ignored. What is said to the parent is in parent.h.
  *
  * The loop is not libev's default loop, which would reap all children: ev_child does not work on
  * it. Wait for a child on its pidfd (ev_io, then waitid with P_PIDFD). */
 struct lifecycle {
     struct ev_loop *loop;
     struct ev_signal on_term, on_int;
-    struct ev_timer watchdog;
+    struct ev_timer watchdog;  /* of parent_join */
+    void (*on_stopping)(void); /* of parent_join: the stop begins */
     /* Called once when the stop begins. It drains, then calls lifecycle_end. NULL: ends at once. */
     void (*on_stop)(void *context);
     void *context;
@@ -28,18 +28,10 @@ struct lifecycle {
 enum status lifecycle_open(struct lifecycle *lifecycle);
 void lifecycle_close(struct lifecycle *lifecycle);
 
-/* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no
- * parent, a new one at RUN/NAME.sock (mode 0666). */
-enum status lifecycle_listener(const char *run_dir, const char *name, int *fd);
-
 /* The run's 32-byte key, read once from the descriptor that the parent passed (environment
  * SOLO_KEY_FD) and closed; `has_key` false when there is none. */
 enum { RUN_KEY_BYTES = 32 };
 enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key);
-
-/* READY=1, STATUS=..., STOPPING=1 to the parent; nothing happens without one. */
-void lifecycle_ready(void);
-void lifecycle_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Runs the loop until lifecycle_end; returns its result. */
 enum status lifecycle_run(struct lifecycle *lifecycle);

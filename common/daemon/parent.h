@@ -1,21 +1,22 @@
 #ifndef SOLO_COMMON_DAEMON_PARENT_H
 #define SOLO_COMMON_DAEMON_PARENT_H
 
-#include <stdint.h>
+#include "common/daemon/lifecycle.h"
 
-#include "common/base/status.h"
+/* What a daemon and its parent (solod or systemd: a daemon cannot tell) say to each other, by way
+ * of libsystemd, which needs only what the parent put into the environment. Nothing happens without
+ * a parent. A supervisor has none: tenantd does not link this. */
 
-/* What a service manager and its children say to each other by way of the environment
- * (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)): solod or systemd on the other side. */
+/* Feeds the parent's watchdog from the loop, when it has one, so that a loop that hangs is noticed;
+ * says STOPPING=1 when the stop begins. */
+enum status parent_join(struct lifecycle *lifecycle);
 
-/* "READY=1", "STATUS=..." to NOTIFY_SOCKET; nothing happens without one. A parent that does not
- * listen is no failure of ours. */
-void parent_notify(const char *text);
+void parent_ready(void); /* READY=1 */
+/* STATUS=..., on one line. */
+void parent_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The listening Unix socket that was passed under `name`, close-on-exec; -1 when there is none. */
-enum status parent_listener(const char *name, int *fd);
-
-/* How often the parent wants to hear WATCHDOG=1; 0: not at all. */
-enum status parent_watchdog(uint64_t *timeout_us);
+/* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no
+ * parent, a new one at RUN/NAME.sock (mode 0666). Close-on-exec, does not block. */
+enum status parent_listener(const char *run_dir, const char *name, int *fd);
 
 #endif

@@ -30,6 +30,7 @@
 #include "common/base/file_lock.h"
 #include "common/base/unix_socket.h"
 #include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 
@@ -109,7 +110,7 @@ static const struct rpc_route routes[] = {
 static void on_late(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)timer, (void)events;
-    lifecycle_ready();
+    parent_ready();
 }
 
 static void say_ready(char *self)
@@ -125,7 +126,7 @@ static void say_ready(char *self)
         ev_timer_init(&late, on_late, 0.3, 0);
         ev_timer_start(lifecycle.loop, &late);
     } else {
-        lifecycle_ready();
+        parent_ready();
     }
 }
 
@@ -141,7 +142,7 @@ static int recover(void)
     if (!is_asked("slow"))
         return asked_number("code=", 0);
     lifecycle.on_stop = on_stop;
-    lifecycle_say("7 of 9");
+    parent_say("7 of 9");
     return status_exit_code(lifecycle_run(&lifecycle));
 }
 
@@ -182,7 +183,7 @@ int main(int argc, char **argv)
 
     name = strrchr(argv[0], '/') == NULL ? argv[0] : strrchr(argv[0], '/') + 1;
     if (strcmp(name, "stranger") == 0) {
-        lifecycle_ready();
+        parent_ready();
         return 0;
     }
     if (argc == 2)
@@ -208,7 +209,7 @@ int main(int argc, char **argv)
         return asked_number("exit_once=", 0);
     daemon_methods_setup(&daemon, routes);
     lifecycle.on_stop = on_stop;
-    if (lifecycle_listener(run_dir, name, &listener) != STATUS_OK ||
+    if (parent_listener(run_dir, name, &listener) != STATUS_OK ||
         rpc_server_open(&server, lifecycle.loop, &service, listener) != STATUS_OK)
         return 70;
     if (is_asked("deaf"))

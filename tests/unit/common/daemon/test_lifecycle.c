@@ -17,6 +17,7 @@
 #include "common/base/file.h"
 #include "common/base/unix_socket.h"
 #include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
 #include "tests/support/criterion.h"
 
 static int stops;
@@ -98,9 +99,10 @@ Test(lifecycle, the_parent_hears_ready_status_and_stopping)
     AUTO(fd_close) int parent = parent_socket();
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     cr_assert_eq(lifecycle_open(&lifecycle), STATUS_OK);
-    lifecycle_ready();
+    cr_assert_eq(parent_join(&lifecycle), STATUS_OK);
+    parent_ready();
     parent_hears(parent, "READY=1");
-    lifecycle_say("store %s\nREADY=1", "damaged");
+    parent_say("store %s\nREADY=1", "damaged");
     parent_hears(parent, "STATUS=store damaged READY=1");
     lifecycle_stop(&lifecycle);
     parent_hears(parent, "STOPPING=1");
@@ -115,6 +117,7 @@ Test(lifecycle, the_watchdog_is_fed_from_the_loop)
     setenv("WATCHDOG_USEC", "2000", 1);
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     cr_assert_eq(lifecycle_open(&lifecycle), STATUS_OK);
+    cr_assert_eq(parent_join(&lifecycle), STATUS_OK);
     for (int i = 0; i < 3; i++)
         ev_run(lifecycle.loop, EVRUN_ONCE);
     parent_hears(parent, "WATCHDOG=1");
@@ -127,7 +130,7 @@ Test(lifecycle, without_a_parent_a_listener_is_made_and_anybody_may_connect)
     cr_assert_not_null(mkdtemp(folder));
     umask(077);
     AUTO(fd_close) int listener = -1;
-    cr_assert_eq(lifecycle_listener(folder, "eventd", &listener), STATUS_OK);
+    cr_assert_eq(parent_listener(folder, "eventd", &listener), STATUS_OK);
     snprintf(path, sizeof path, "%s/eventd.sock", folder);
     struct stat status;
     cr_assert_eq(stat(path, &status), 0);
@@ -172,7 +175,7 @@ struct found {
 static struct found listener_find(const char *folder, const char *name)
 {
     struct found found = { .fd = -1 };
-    found.status = lifecycle_listener(folder, name, &found.fd);
+    found.status = parent_listener(folder, name, &found.fd);
     found.descriptor_flags = fcntl(found.fd, F_GETFD);
     found.status_flags = fcntl(found.fd, F_GETFL);
     return found;
