@@ -141,6 +141,12 @@ char *launch_mark(char mark[MARK_BYTES], const struct site *site,
     return mark;
 }
 
+bool launch_mark_parse(const char *mark, const struct site *site, uint64_t *generation,
+                       uint64_t *nonce)
+{
+    return sscanf(mark + strlen(site->mark_prefix), "%" SCNu64 "/%" SCNx64, generation, nonce) == 2;
+}
+
 static char *next_text(char *text)
 {
     return text + strlen(text) + 1;

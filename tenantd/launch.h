@@ -42,6 +42,10 @@ struct launch_identity {
 /* SOLO_INSTANCE: <store id>/<tenant>/<generation>/<nonce>. */
 char *launch_mark(char mark[200], const struct site *site, const struct launch_identity *identity);
 
+/* What such a mark of this site says; false when it says nothing. */
+bool launch_mark_parse(const char *mark, const struct site *site, uint64_t *generation,
+                       uint64_t *nonce);
+
 /* Starts it with `output` and `error` as descriptors 1 and 2, in `cgroup` (or -1). Statuses of
  * spawn, and of program_find; a refusal fills `problem`. */
 enum status launch_run(const struct launch *launch, const struct site *site,

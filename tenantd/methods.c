@@ -428,7 +428,7 @@ static void write_counters(void *context, struct buffer *buffer)
     write_counter(buffer, "services", supervisor_count(supervisor));
     write_counter(buffer, "starts", supervisor->counters.starts);
     write_counter(buffer, "exits", supervisor->counters.exits);
-    write_counter(buffer, "process_rounds", supervisor->counters.rounds);
+    write_counter(buffer, "process_rounds", supervisor->endings.rounds);
     write_counter(buffer, "reports_unacknowledged", supervisor->reports.count);
     write_counter(buffer, "reports_missed", supervisor->reports.missed);
 }

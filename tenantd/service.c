@@ -78,6 +78,15 @@ void start_order_free(struct start_order *order)
     free(order);
 }
 
+/* Nothing is left of its tree. May free the service. */
+static void on_tree_ended(struct ending *ending)
+{
+    struct service *service = OWNER_OF(ending, struct service, ending);
+    capture_close(&service->capture);
+    service_touch(service);
+    service_step(service);
+}
+
 struct service *service_new(struct supervisor *supervisor, const char *name,
                             struct start_order *order)
 {
@@ -92,6 +101,7 @@ struct service *service_new(struct supervisor *supervisor, const char *name,
     service->generation = order->generation;
     capture_init(&service->capture, &supervisor->hub, service->name);
     ev_timer_init(&service->timer, on_timer, 0, 0);
+    ending_init(&service->ending, &supervisor->endings, service->name, on_tree_ended);
     if (!supervisor_add(supervisor, service)) {
         free(service);
         return NULL;
@@ -319,7 +329,7 @@ static void service_step(struct service *service)
                 decide_unready(service);
             else if (service->readiness != NULL)
                 service_readiness_step(service);
-            else if (!service->is_ending)
+            else if (!service->ending.is_active)
                 begin_process(service);
             break;
         case SERVICE_running:
@@ -347,7 +357,7 @@ static void service_step(struct service *service)
             if (service->pid != 0) {
                 if (service->is_due && !service->was_killed)
                     service_process_kill(service);
-            } else if (!service->is_ending) {
+            } else if (!service->ending.is_active) {
                 bool is_last = service->order == NULL;
                 finish_stop(service);
                 if (is_last)
@@ -450,14 +460,7 @@ void service_exited(struct service *service, int exit_status)
     service->start_ticks = 0;
     capture_drain(&service->capture);
     service_exit_keep(service);
-    supervisor_end_tree(service->supervisor, service);
-    service_touch(service);
-    service_step(service);
-}
-
-void service_tree_ended(struct service *service)
-{
-    capture_close(&service->capture);
+    ending_begin(&service->ending);
     service_touch(service);
     service_step(service);
 }

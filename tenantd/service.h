@@ -9,6 +9,7 @@
 #include "common/base/name.h"
 #include "common/rpc/server.h"
 #include "tenantd/capture.h"
+#include "tenantd/endings.h"
 #include "tenantd/launch.h"
 #include "tenantd/restart.h"
 
@@ -58,7 +59,6 @@ struct service {
     struct supervisor *supervisor;
     UT_hash_handle by_name, by_pid;
     bool is_left_out; /* of the table that it was last added to */
-    struct service *previous_ending, *next_ending;
     struct service *previous_changed, *next_changed;
     bool is_changed; /* its row has to be sent to the watch */
     char name[NAME_BYTES_MAX + 1];
@@ -77,10 +77,8 @@ struct service {
     struct capture capture;
 
     /* what follows its end */
-    bool is_ending;        /* the rest of its tree is being ended */
-    bool was_found;        /* by the round that looks for it now */
-    unsigned empty_rounds; /* that found nothing of it, in a row */
-    int exit_status;       /* of waitpid */
+    struct ending ending; /* of the rest of its tree */
+    int exit_status;      /* of waitpid */
     uint64_t ran_ns;
     struct past_exit *exits[EXITS_KEPT]; /* newest first */
     struct service_readiness *readiness; /* while it is being watched; NULL otherwise */
@@ -135,9 +133,6 @@ void service_stop(struct service *service, const struct stop_request *request,
 
 /* Its process has ended. */
 void service_exited(struct service *service, int exit_status);
-/* Nothing is left of its tree. May free the service. */
-void service_tree_ended(struct service *service);
-
 /* Marks its row as changed. */
 void service_touch(struct service *service);
 

@@ -60,7 +60,7 @@ static void give_back(struct service *service)
     signal_process(service, SIGKILL);
     service->pid = 0;
     service->host_pid = service->start_ticks = 0;
-    supervisor_end_tree(service->supervisor, service);
+    ending_begin(&service->ending);
 }
 
 /* By way of /proc and a pidfd, which is dearer, only where the kernel does not translate. */

@@ -1,4 +1,4 @@
-/* Tables, SIGCHLD, and the end of each turn: rounds that end trees, then what the watch gets, then
+/* Tables, SIGCHLD, and the end of each turn: trees that are ended, then what the watch gets, then
  * whether we are done. */
 #include "tenantd/supervisor.h"
 
@@ -17,12 +17,8 @@
 #include "tenantd/service_readiness.h"
 #include "tenantd/service_row.h"
 
-enum {
-    ROUNDS_WITHOUT = 2,     /* that find nothing end a tree */
-    STRAY_ROUNDS_MAX = 100, /* strays that do not die hold up nobody for longer */
-    NAMES_BYTES_MAX = FRAME_BYTES_SMALL - 16 * 1024,
-};
-static const double ROUND_DELAY_FIRST_S = 0.001, ROUND_DELAY_MAX_S = 0.05, LINGER_STEP_S = 0.01;
+enum { NAMES_BYTES_MAX = FRAME_BYTES_SMALL - 16 * 1024 };
+static const double LINGER_STEP_S = 0.01;
 
 /* ---- tables ---- */
 
@@ -38,7 +34,7 @@ size_t supervisor_count(const struct supervisor *supervisor)
     return HASH_CNT(by_name, supervisor->by_name);
 }
 
-static struct service *find_pid(const struct supervisor *supervisor, pid_t pid)
+struct service *supervisor_find_pid(const struct supervisor *supervisor, pid_t pid)
 {
     struct service *service;
     HASH_FIND(by_pid, supervisor->by_pid, &pid, sizeof pid, service);
@@ -57,8 +53,7 @@ void supervisor_remove(struct supervisor *supervisor, struct service *service)
     HASH_DELETE(by_name, supervisor->by_name, service);
     if (service->pid != 0)
         HASH_DELETE(by_pid, supervisor->by_pid, service);
-    if (service->is_ending)
-        DL_DELETE2(supervisor->ending, service, previous_ending, next_ending);
+    ending_cancel(&service->ending);
     if (service->is_changed)
         DL_DELETE2(supervisor->changed, service, previous_changed, next_changed);
 }
@@ -131,7 +126,7 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
     struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, on_child);
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        struct service *service = find_pid(supervisor, pid);
+        struct service *service = supervisor_find_pid(supervisor, pid);
         if (service == NULL) {
             helper_exited(supervisor, pid, status);
             continue;
@@ -142,32 +137,10 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
     }
 }
 
-/* ---- ending trees ---- */
+/* ---- what a service says ---- */
 
-static void on_ending_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+struct service *supervisor_find_session(const struct supervisor *supervisor, pid_t session)
 {
-    (void)loop, (void)events;
-    OWNER_OF(timer, struct supervisor, ending_timer)->is_round_due = true;
-}
-
-void supervisor_end_tree(struct supervisor *supervisor, struct service *service)
-{
-    ensure(!service->is_ending);
-    service->is_ending = true;
-    service->empty_rounds = 0;
-    DL_APPEND2(supervisor->ending, service, previous_ending, next_ending);
-    supervisor->is_round_due = true;
-    supervisor->round_delay_s = ROUND_DELAY_FIRST_S;
-}
-
-static void *owner_by_main(void *context, pid_t pid)
-{
-    return find_pid(context, pid);
-}
-
-static void *owner_by_session(void *context, pid_t session)
-{
-    struct supervisor *supervisor = context;
     for (struct service *service = supervisor->by_name; service != NULL;
          service = service->by_name.next)
         if (service->session == session)
@@ -175,13 +148,9 @@ static void *owner_by_session(void *context, pid_t session)
     return NULL;
 }
 
-static void *owner_by_mark(void *context, const char *mark)
+struct service *supervisor_find_instance(const struct supervisor *supervisor, uint64_t generation,
+                                         uint64_t nonce)
 {
-    struct supervisor *supervisor = context;
-    uint64_t generation, nonce;
-    if (sscanf(mark + strlen(supervisor->site->mark_prefix), "%" SCNu64 "/%" SCNx64, &generation,
-               &nonce) != 2)
-        return NULL;
     for (struct service *service = supervisor->by_name; service != NULL;
          service = service->by_name.next)
         if (service->nonce == nonce && service->generation == generation)
@@ -194,80 +163,19 @@ static void *owner_by_mark(void *context, const char *mark)
 static void on_told(void *context, const struct notify_message *message)
 {
     struct supervisor *supervisor = context;
+    const struct site *site = supervisor->site;
     struct process process;
     char mark[PROCESS_MARK_BYTES];
-    struct service *service = find_pid(supervisor, message->pid);
-    if (service == NULL && process_read(supervisor->site->proc_fd, message->pid, &process) &&
+    uint64_t generation, nonce;
+    struct service *service = supervisor_find_pid(supervisor, message->pid);
+    if (service == NULL && process_read(site->proc_fd, message->pid, &process) &&
         process.session != 0)
-        service = owner_by_session(supervisor, process.session);
-    if (service == NULL &&
-        process_mark(supervisor->site->proc_fd, message->pid, supervisor->site->mark_prefix, mark))
-        service = owner_by_mark(supervisor, mark);
+        service = supervisor_find_session(supervisor, process.session);
+    if (service == NULL && process_mark(site->proc_fd, message->pid, site->mark_prefix, mark) &&
+        launch_mark_parse(mark, site, &generation, &nonce))
+        service = supervisor_find_instance(supervisor, generation, nonce);
     if (service != NULL && service->pid != 0)
         service_told(service, message);
-}
-
-static bool must_end(void *context, void *owner)
-{
-    (void)context;
-    struct service *service = owner;
-    service->was_found = true;
-    return service->is_ending;
-}
-
-/* By marks: one look at /proc for all of them. */
-static void look(struct supervisor *supervisor)
-{
-    const struct tree_services services = {
-        supervisor, owner_by_main, owner_by_session, owner_by_mark, must_end,
-    };
-    struct service *service;
-    DL_FOREACH2(supervisor->ending, service, next_ending)
-    service->was_found = false;
-    size_t strays;
-    if (tree_round(&supervisor->tree, &services, &strays) != STATUS_OK)
-        return;
-    supervisor->counters.rounds++;
-    supervisor->stray_rounds = strays == 0 ? 0 : supervisor->stray_rounds + 1;
-    bool has_strays = strays > 0 && supervisor->stray_rounds < STRAY_ROUNDS_MAX;
-    DL_FOREACH2(supervisor->ending, service, next_ending)
-    service->empty_rounds = service->was_found || has_strays ? 0 : service->empty_rounds + 1;
-}
-
-static bool is_tree_empty(struct supervisor *supervisor, struct service *service)
-{
-    const struct cgroup *cgroup = &supervisor->site->cgroup;
-    if (cgroup->fd < 0)
-        return service->empty_rounds >= ROUNDS_WITHOUT;
-    if (cgroup_service_remove(cgroup, service->name))
-        return true;
-    cgroup_service_kill(cgroup, service->name);
-    return false;
-}
-
-static void end_round(struct supervisor *supervisor)
-{
-    struct service *service, *next;
-    supervisor->is_round_due = false;
-    if (supervisor->site->cgroup.fd < 0)
-        for (int i = 0; i < ROUNDS_WITHOUT; i++)
-            look(supervisor);
-    DL_FOREACH_SAFE2(supervisor->ending, service, next, next_ending)
-    {
-        if (!is_tree_empty(supervisor, service))
-            continue;
-        DL_DELETE2(supervisor->ending, service, previous_ending, next_ending);
-        service->is_ending = false;
-        service_tree_ended(service);
-    }
-    if (supervisor->ending == NULL || supervisor->is_round_due)
-        return;
-    ev_timer_stop(supervisor->loop, &supervisor->ending_timer);
-    ev_timer_set(&supervisor->ending_timer, supervisor->round_delay_s, 0.0);
-    ev_timer_start(supervisor->loop, &supervisor->ending_timer);
-    supervisor->round_delay_s = supervisor->round_delay_s * 2 < ROUND_DELAY_MAX_S
-                                    ? supervisor->round_delay_s * 2
-                                    : ROUND_DELAY_MAX_S;
 }
 
 /* ---- shutdown ---- */
@@ -337,8 +245,7 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int e
 {
     (void)loop, (void)events;
     struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, before_sleep);
-    if (supervisor->is_round_due)
-        end_round(supervisor);
+    endings_turn(&supervisor->endings);
     watch_pump(supervisor);
     end_if_done(supervisor);
 }
@@ -353,15 +260,9 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
     TRY(clock_boot_id(supervisor->boot_id));
     random_fill(supervisor->incarnation, sizeof supervisor->incarnation);
     capture_hub_open(&supervisor->hub, supervisor->loop, site->log_fd);
-    supervisor->tree = (struct tree){
-        .proc_fd = site->proc_fd,
-        .self = getpid(),
-        .is_own_namespace = site->isolation != ISOLATION_NONE,
-        .mark_prefix = site->mark_prefix,
-    };
+    endings_open(&supervisor->endings, supervisor);
     supervisor->notify.told = on_told;
     supervisor->notify.context = supervisor;
-    ev_timer_init(&supervisor->ending_timer, on_ending_timer, 0, 0);
     ev_timer_init(&supervisor->linger, on_linger, 0, 0);
     ev_signal_init(&supervisor->on_child, on_child, SIGCHLD);
     ev_signal_start(supervisor->loop, &supervisor->on_child);
@@ -380,13 +281,12 @@ void supervisor_close(struct supervisor *supervisor)
     service_free(service);
     const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
     calls_fail(&supervisor->shutdown_calls, STATUS_UNAVAILABLE, &gone);
-    ev_timer_stop(supervisor->loop, &supervisor->ending_timer);
     ev_timer_stop(supervisor->loop, &supervisor->linger);
     ev_signal_stop(supervisor->loop, &supervisor->on_child);
     ev_prepare_stop(supervisor->loop, &supervisor->before_sleep);
     notify_close(&supervisor->notify, supervisor->loop);
     capture_hub_close(&supervisor->hub);
     reports_close(&supervisor->reports);
-    tree_close(&supervisor->tree);
+    endings_close(&supervisor->endings);
     buffer_close(&supervisor->killed_names);
 }

@@ -3,13 +3,13 @@
 
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
+#include "tenantd/endings.h"
 #include "tenantd/helper.h"
 #include "tenantd/kills.h"
 #include "tenantd/notify.h"
 #include "tenantd/reports.h"
 #include "tenantd/service.h"
 #include "tenantd/site.h"
-#include "tenantd/tree.h"
 #include "tenantd/watch.h"
 
 /* All services of one tenant, their processes, and what is due in this turn of the loop. */
@@ -29,22 +29,17 @@ struct supervisor {
 
     struct service *by_name, *by_pid; /* hash tables */
     struct service *changed;          /* rows that the watch has not seen */
-    struct service *ending;           /* trees that are being ended */
     struct helper *helpers;           /* that run */
     struct notify notify;
     struct capture_hub hub;
     struct reports reports;
     struct kills kills;
     struct watch watch;
-    struct tree tree;
-    unsigned stray_rounds; /* in a row that found strays */
+    struct endings endings; /* trees that are being ended */
 
     struct ev_signal on_child;
     struct ev_prepare before_sleep;
-    struct ev_timer ending_timer;
     struct ev_timer linger;
-    bool is_round_due;
-    double round_delay_s;
 
     bool is_shutting_down, has_shut_down;
     uint64_t linger_until_ns;
@@ -54,7 +49,7 @@ struct supervisor {
     size_t killed_names_count;
 
     struct {
-        uint64_t starts, exits, rounds;
+        uint64_t starts, exits;
     } counters;
 };
 
@@ -64,6 +59,11 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
 void supervisor_close(struct supervisor *supervisor);
 
 struct service *supervisor_find(const struct supervisor *supervisor, const char *name);
+/* Whose main process this is; whose last one led the session; who is this instance. */
+struct service *supervisor_find_pid(const struct supervisor *supervisor, pid_t pid);
+struct service *supervisor_find_session(const struct supervisor *supervisor, pid_t session);
+struct service *supervisor_find_instance(const struct supervisor *supervisor, uint64_t generation,
+                                         uint64_t nonce);
 size_t supervisor_count(const struct supervisor *supervisor);
 
 /* Ends every service, each within min(its grace, timeout_ms); `call` (may be NULL) is answered when
@@ -81,9 +81,6 @@ void supervisor_process_lost(struct supervisor *supervisor, struct service *serv
 /* helper->pid runs; its exit is told to helper->on_exit, unless it is forgotten before. */
 void supervisor_helper_started(struct supervisor *supervisor, struct helper *helper);
 void supervisor_helper_forget(struct supervisor *supervisor, struct helper *helper);
-/* Ends what is left of a service's tree, from the end of this turn on; service_tree_ended follows.
- */
-void supervisor_end_tree(struct supervisor *supervisor, struct service *service);
 void supervisor_service_stopped(struct supervisor *supervisor, const struct service *service);
 
 #endif
