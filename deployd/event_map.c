@@ -233,6 +233,31 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
     return STATUS_OK;
 }
 
+struct start_search {
+    uint64_t event_id;
+    bool is_found;
+};
+
+static bool start_look(void *context, const struct event *event)
+{
+    struct start_search *search = context;
+    enum event_type type = event_type_parse(event->type);
+    bool is_start = type == EVENT_service_started || type == EVENT_service_restarted ||
+                    type == EVENT_service_recovered;
+    search->is_found = is_start && event->causation_id >= search->event_id;
+    return search->is_found || event->id <= search->event_id;
+}
+
+enum status event_map_was_started_for(struct event_map *map, const char *subject, uint64_t event_id,
+                                      bool *was_started)
+{
+    struct start_search search = { .event_id = event_id };
+    bool is_cut;
+    TRY(subject_walk(map, subject, LOG_SEARCH_MAX, start_look, &search, &is_cut));
+    *was_started = search.is_found || is_cut;
+    return STATUS_OK;
+}
+
 static bool run_look(void *context, const struct event *event)
 {
     struct run_record *run = context;

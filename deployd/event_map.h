@@ -37,7 +37,7 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 struct request_record {
     uint64_t event_id; /* 0: not found */
     enum event_type type;
-    uint64_t generation;   /* deployed or killed */
+    uint64_t generation;   /* deployed, killed or to be restarted */
     struct hash spec_hash; /* service_deployed */
 };
 enum status event_map_request(struct event_map *map, const char *subject,
@@ -58,6 +58,12 @@ enum status event_map_outcome(struct event_map *map, const char *subject, uint64
  * that it cannot be told at once. */
 enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
                               bool *has_run);
+
+/* Whether it was started because of this event about it, or of a later one: service_started,
+ * _restarted or _recovered say why. Also when so much has happened since that it cannot be told at
+ * once. */
+enum status event_map_was_started_for(struct event_map *map, const char *subject, uint64_t event_id,
+                                      bool *was_started);
 
 /* The newest run that the log knows of, and its recoveries. */
 struct run_record {

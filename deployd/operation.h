@@ -18,11 +18,11 @@
  *
  * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its
  * event is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor
- * that is ready (again). acting: the supervisor does it. reporting: the program of a deploy runs,
- * and the report of it is on the way into the log; so what was acknowledged has run by the log,
- * too, and a later recovery that cannot start it does not take it for a deploy that failed.
- * recording: the failure is on the way to eventd; a deploy then goes back to `supervisor` with the
- * generation that the log wants instead.
+ * that is ready (again). acting: the supervisor does it. reporting: the program of a deploy or
+ * restart runs, and the report of it is on the way into the log; so what was acknowledged has run
+ * by the log, too, and a later recovery that cannot start it does not take it for a deploy that
+ * failed. recording: the failure is on the way to eventd; a deploy then goes back to `supervisor`
+ * with the generation that the log wants instead.
  */
 enum {
     SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
@@ -69,7 +69,7 @@ struct operation {
 
     struct span spec; /* canonical, owned; only until it is in the log */
     struct hash spec_hash;
-    uint64_t event_id;          /* of service_deployed or service_killed */
+    uint64_t event_id;          /* of service_deployed, _killed or _restart_requested */
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     uint64_t report;            /* number of its supervisor's report that it runs */
     bool is_falling_back;

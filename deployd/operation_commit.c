@@ -1,7 +1,7 @@
 /* What an operation does from its turn in the queue until its event is in the log. The normal path
  * of a deploy: is it new, is it allowed here and now, is its program there, is its tenant in the
- * log; then service_deployed is appended. A kill is appended first of all. Starting and stopping
- * what the log (does not) want has nothing to append and goes straight on. */
+ * log; then service_deployed is appended. A kill or a restart is appended first of all. Starting
+ * and stopping what the log (does not) want has nothing to append and goes straight on. */
 #include "deployd/operation_commit.h"
 
 #include <stdlib.h>
@@ -16,7 +16,6 @@
 #include "deployd/operation_act.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
-#include "deployd/restarts.h"
 #include "deployd/tenants.h"
 
 static void refuse(struct operation *operation, enum status status)
@@ -63,7 +62,8 @@ static void commit_deploy(struct operation *operation)
     commit(operation, &request);
 }
 
-static void commit_kill(struct operation *operation)
+/* A kill, or the wish for a restart: all that it says is about which generation. */
+static void commit_request(struct operation *operation, enum event_type type, const char *intent)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
     char subject[SUBJECT_BYTES];
@@ -72,9 +72,8 @@ static void commit_kill(struct operation *operation)
     write_str(&payload, "generation");
     write_u64(&payload, operation->generation);
     struct event_append_request request =
-        append_about_service(EVENT_service_killed, operation->service, subject, &payload);
-    request.intent = "service.kill";
-    fault_point("deployd.before_kill_append");
+        append_about_service(type, operation->service, subject, &payload);
+    request.intent = intent;
     commit(operation, &request);
 }
 
@@ -105,6 +104,34 @@ static void kill_committed(struct operation *operation)
     operation_await_supervisor(operation);
 }
 
+/* A repeat finds out whether it was carried out: in the log, and from the supervisor, which knows
+ * what it has done for which event. */
+static void restart_committed(struct operation *operation)
+{
+    struct service *service = operation->service;
+    char subject[SUBJECT_BYTES];
+    bool is_done = false;
+    enum status status = STATUS_OK;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    if (operation->is_repeat)
+        status = event_map_was_started_for(&operation->owner->map, subject, operation->event_id,
+                                           &is_done);
+    if (status != STATUS_OK) {
+        refuse(operation, problem_set(&operation->problem, STATUS_UNKNOWN, "",
+                                      "whether %s was restarted cannot be read from the log; "
+                                      "repeat with the same request_id",
+                                      service->key));
+        return;
+    }
+    operation->since = service->wanted.since;
+    if (is_done)
+        operation_end(operation, STATUS_OK);
+    else if (service->wanted.generation != operation->generation)
+        operation_superseded(operation);
+    else
+        operation_await_supervisor(operation);
+}
+
 /* Its event is in the log. */
 static void committed(struct operation *operation)
 {
@@ -118,6 +145,8 @@ static void committed(struct operation *operation)
                            (unsigned long long)operation->event_id, status_text(status)));
     } else if (operation->kind == OPERATION_KILL) {
         kill_committed(operation);
+    } else if (operation->kind == OPERATION_RESTART) {
+        restart_committed(operation);
     } else {
         deploy_committed(operation);
     }
@@ -131,8 +160,9 @@ static void on_committed(void *context, enum status status, const struct problem
     const struct event_append_reply *appended = reply;
     if (status != STATUS_OK) {
         append_problem(status, problem,
-                       operation->kind == OPERATION_KILL ? "the kill was not recorded"
-                                                         : "the deploy was not recorded",
+                       operation->kind == OPERATION_KILL      ? "the kill was not recorded"
+                       : operation->kind == OPERATION_RESTART ? "the restart was not recorded"
+                                                              : "the deploy was not recorded",
                        &operation->problem);
         if (operation->problem.code == STATUS_UNKNOWN) {
             operation->service->was_killed |= operation->kind == OPERATION_KILL;
@@ -147,7 +177,24 @@ static void on_committed(void *context, enum status status, const struct problem
         fault_point("deployd.after_append");
     if (!operation->is_repeat && operation->kind == OPERATION_KILL)
         fault_point("deployd.after_kill_append");
+    if (!operation->is_repeat && operation->kind == OPERATION_RESTART)
+        fault_point("deployd.after_restart_append");
     committed(operation);
+}
+
+static bool is_repeat_of(const struct operation *operation, const struct request_record *found)
+{
+    switch (operation->kind) {
+    case OPERATION_DEPLOY:
+        return found->type == EVENT_service_deployed &&
+               hash_equal(&found->spec_hash, &operation->spec_hash);
+    case OPERATION_KILL:
+        return found->type == EVENT_service_killed;
+    case OPERATION_RESTART:
+        return found->type == EVENT_service_restart_requested;
+    default:
+        return false;
+    }
 }
 
 /* Whether this very request stands in the log already. */
@@ -162,12 +209,7 @@ static enum status find_repeat(struct operation *operation)
     TRY(event_map_request(&operation->owner->map, subject, &operation->request_id, &found));
     if (found.event_id == 0)
         return STATUS_OK;
-    bool is_same = operation->kind == OPERATION_KILL
-                       ? found.type == EVENT_service_killed
-                       : operation->kind == OPERATION_DEPLOY &&
-                             found.type == EVENT_service_deployed &&
-                             hash_equal(&found.spec_hash, &operation->spec_hash);
-    if (!is_same)
+    if (!is_repeat_of(operation, &found))
         return problem_set(&operation->problem, STATUS_ABORTED, "request_id",
                            "was used for another request (event %llu)",
                            (unsigned long long)found.event_id);
@@ -266,33 +308,30 @@ static void kill_begin(struct operation *operation)
     }
     operation->generation =
         service->wanted.generation != 0 ? service->wanted.generation : service->generation;
-    commit_kill(operation);
+    fault_point("deployd.before_kill_append");
+    commit_request(operation, EVENT_service_killed, "service.kill");
 }
 
 static void restart_begin(struct operation *operation)
 {
     struct service *service = operation->service;
-    bool is_done;
-    enum status status = restarts_find(operation, &is_done);
-    if (status == STATUS_OK && !is_done && service->wanted.generation == 0)
-        status = service->is_held
-                     ? problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "name",
-                                   "%s is %s and not wanted any more; deploy it again",
-                                   service->key, service_state_name(service->state))
-                     : problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
-                                   "there is no service %s", service->key);
-    if (status == STATUS_OK && !is_done)
+    enum status status;
+    if (service->wanted.generation != 0)
         status = check_supervisor(operation);
+    else if (service_exists(service))
+        status = problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "name",
+                             "%s is %s and not wanted any more; deploy it again", service->key,
+                             service_state_name(service->state));
+    else
+        status = problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
+                             "there is no service %s", service->key);
     if (status != STATUS_OK) {
         refuse(operation, status);
         return;
     }
     operation->generation = service->wanted.generation;
-    operation->since = service->wanted.since;
-    if (is_done)
-        operation_end(operation, STATUS_OK);
-    else
-        operation_await_supervisor(operation);
+    fault_point("deployd.before_restart_append");
+    commit_request(operation, EVENT_service_restart_requested, "service.restart");
 }
 
 static void operation_first_step(struct operation *operation)

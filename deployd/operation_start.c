@@ -13,7 +13,6 @@
 #include "deployd/admission.h"
 #include "deployd/appends.h"
 #include "deployd/operation_outcome.h"
-#include "deployd/restarts.h"
 #include "deployd/supervisor_talk.h"
 #include "deployd/supervisors.h"
 
@@ -200,12 +199,10 @@ static void started(struct operation *operation, struct span row, uint64_t repor
         fallback_ended(operation, STATUS_OK, NULL);
         return;
     }
-    if (operation->kind == OPERATION_RESTART) {
+    if (operation->kind == OPERATION_RESTART)
         operation->owner->counters.restarts++;
-        restarts_note(operation);
-    }
     operation->report = report;
-    if (operation->kind == OPERATION_DEPLOY && report != 0)
+    if (operation->kind != OPERATION_START && report != 0)
         report_await(operation);
     else
         start_done(operation);
@@ -240,7 +237,7 @@ static void on_restarted(void *context, enum status status, const struct problem
         return;
     }
     if (status == STATUS_OK)
-        started(operation, answer->service, 0);
+        started(operation, answer->service, answer->report);
     else
         on_started(context, status, problem, NULL);
 }
@@ -251,6 +248,7 @@ void operation_ask_restart(struct operation *operation)
         .name = service_name(operation->service),
         .generation = operation->generation,
         .since = operation->since,
+        .cause_id = operation->event_id,
     };
     ev_timer_stop(operation->owner->loop, &operation->timer);
     operation_move(operation, OPERATION_ACTING);
@@ -282,7 +280,9 @@ void operation_ask_start(struct operation *operation)
         .since = operation->since,
         .spec = spec,
         .cause = start_cause(operation),
-        .cause_id = operation->is_recovery ? operation->recovery_id : operation->since,
+        .cause_id = operation->is_recovery                 ? operation->recovery_id
+                    : operation->kind == OPERATION_RESTART ? operation->event_id
+                                                           : operation->since,
         .is_on_trial = is_on_trial,
         /* A recovery waits for what may have to fall back; others are watched by their supervisor.
          */

@@ -344,7 +344,6 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
                                              const struct supervisor_restart_request *request,
                                              struct supervisor_restart_reply *reply)
 {
-    (void)reply;
     struct service *service = supervisor_find(supervisor, request->name);
     TRY(check_room(supervisor, false, call));
     if (service == NULL)
@@ -359,7 +358,12 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
     if (service->order != NULL || (service->state == SERVICE_starting && service->pid == 0)) {
         rpc_call_defer(call);
         service_join(service, call, false);
+        service_lead(service, request->cause_id);
         return STATUS_OK;
+    }
+    if (request->cause_id != 0 && request->cause_id <= service->cause_id) {
+        reply->report = service_start_report(service);
+        return answer_row(service, call, &reply->service);
     }
     if (service->state == SERVICE_stopping)
         return problem_set(&call->problem, STATUS_ABORTED, "name", "%s is being stopped",
@@ -370,6 +374,7 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
     order->generation = service->generation;
     order->since = request->since;
     order->cause = START_RESTART;
+    order->cause_id = request->cause_id;
     rpc_call_defer(call);
     call->user = NULL;
     order->calls = call;

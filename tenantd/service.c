@@ -420,6 +420,18 @@ void service_join(struct service *service, struct rpc_call *call, bool until_rea
     *list = call;
 }
 
+void service_lead(struct service *service, uint64_t cause_id)
+{
+    uint64_t *cause = service->order != NULL ? &service->order->cause_id : &service->cause_id;
+    if (cause_id <= *cause)
+        return;
+    *cause = cause_id;
+    if (service->order == NULL && service->start_cause == START_AFTER_CRASH) {
+        service->start_cause = START_RESTART;
+        service->owes_restarted = false;
+    }
+}
+
 void service_stop(struct service *service, const struct stop_request *request,
                   struct rpc_call *call)
 {

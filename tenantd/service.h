@@ -120,6 +120,9 @@ void start_order_free(struct start_order *order);
 void service_order(struct service *service, struct start_order *order);
 /* Adds a call to those that wait for the start of what is held or ordered, or until it is ready. */
 void service_join(struct service *service, struct rpc_call *call, bool until_ready);
+/* What is about to be started is started for this event as well, when that is the newer one: its
+ * report will say so. */
+void service_lead(struct service *service, uint64_t cause_id);
 
 struct stop_request {
     enum stop_cause cause;

@@ -189,7 +189,8 @@ void service_answer_rows(struct service *service, struct rpc_call **calls)
     service_row_write(service, &row);
     const struct supervisor_start_reply start = { .service = buffer_span(&row),
                                                   .report = service_start_report(service) };
-    const struct supervisor_restart_reply restart = { .service = buffer_span(&row) };
+    const struct supervisor_restart_reply restart = { .service = start.service,
+                                                      .report = start.report };
     for (struct rpc_call *call; (call = calls_pop(calls)) != NULL;)
         rpc_call_reply(call, call->method == &method_supervisor_start ? (const void *)&start
                                                                       : (const void *)&restart);

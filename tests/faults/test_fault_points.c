@@ -44,7 +44,7 @@ static const struct step steps[] = {
 static json_t *params_of(const struct testbed *bed, const struct step *step, const char *id)
 {
     char key[SERVICE_KEY_BYTES];
-    if (strcmp(step->method, "service.kill") == 0)
+    if (strcmp(step->method, "service.deploy") != 0)
         return json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", step->name, "request_id", id);
     return json_pack("{s:o, s:s}", "spec",
                      service_spec(bed, "acme", step->name, "sleeper",
@@ -172,6 +172,47 @@ Test(fault_points, of_deployd)
 Test(fault_points, of_tenantd)
 {
     die_at_each_of("tenantd.");
+}
+
+/* deployd dies in the middle of a restart, and the caller asks again. */
+static void restart_dies_at(const char *fault)
+{
+    struct testbed bed = { 0 };
+    unsigned failures = 0;
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    testbed_open(&bed, 0);
+    if (!has_fault_points(&bed)) {
+        testbed_discard(&bed);
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    }
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "a");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT", fault);
+    testbed_start(&bed);
+    pid_t before = service_pid(&bed, "acme", "a");
+    static const struct step restart = { "service.restart", "a", "" };
+    insist(&bed, &restart, uuid_text(id, &uuid), &failures);
+    cr_assert(failures > 0 && failures < 3, "%s: %u failed calls", fault, failures);
+    pid_t after = service_pid(&bed, "acme", "a");
+    cr_assert_neq(after, before, "%s: was not restarted", fault);
+    log_settled_id(&bed);
+    json_t *events = judge_read_log(&bed);
+    cr_assert_eq(events_count(events, "service_restart_requested", "acme", "a"), 1);
+    cr_assert_eq(events_count(events, "service_restarted", "acme", "a"), 1, "%s", fault);
+    expect_number(event_last(events, "service_restarted", "acme", "a"), "causation_id",
+                  number_in(event_last(events, "service_restart_requested", "acme", "a"), "id"));
+    json_decref(events);
+    insist(&bed, &restart, id, &failures);
+    cr_assert_eq(service_pid(&bed, "acme", "a"), after, "%s: the repeat restarted it", fault);
+    testbed_close(&bed);
+}
+
+Test(fault_points, of_a_restart_that_is_repeated)
+{
+    restart_dies_at("deployd.after_restart_append:1");
+    restart_dies_at("deployd.after_start:2"); /* the first is the recovery's */
 }
 
 /* A store that was never finished is not mistaken for one: the next start begins anew. */

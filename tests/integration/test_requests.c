@@ -1,4 +1,6 @@
 /* A repeated request has the one outcome; the same id with another body is a conflict. */
+#include <signal.h>
+
 #include "common/base/uuid.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
@@ -67,6 +69,50 @@ Test(requests, a_repeated_kill_does_not_kill_what_was_deployed_since)
     cr_assert(process_is_alive(pid), "an old kill reached a newer generation");
     json_decref(first);
     json_decref(again);
+}
+
+static enum status restart(const struct testbed *bed, const char *name, const char *id,
+                           struct problem *problem)
+{
+    json_t *reply = NULL;
+    enum status status =
+        testbed_call(bed, "deployd", "service.restart",
+                     json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", name, "request_id", id),
+                     &reply, problem);
+    json_decref(reply);
+    return status;
+}
+
+Test(requests, a_repeated_restart_does_not_restart_again)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    struct problem problem = { 0 };
+    uuid_text(id, &uuid);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy_sleeper(&bed, "acme", "other");
+    pid_t before = service_pid(&bed, "acme", "api"), other = service_pid(&bed, "acme", "other");
+    cr_assert_eq(restart(&bed, "api", id, &problem), STATUS_OK, "%s", problem.message);
+    pid_t after = service_pid(&bed, "acme", "api");
+    cr_assert_neq(after, before);
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    cr_assert_eq(restart(&bed, "api", id, &problem), STATUS_OK, "%s", problem.message);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), after, "the repeat restarted it");
+    expect_refused(restart(&bed, "other", id, &problem), STATUS_ABORTED, &problem, NULL);
+    cr_assert_eq(service_pid(&bed, "acme", "other"), other);
+
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    after = service_pid(&bed, "acme", "api");
+    cr_assert_eq(restart(&bed, "api", id, &problem), STATUS_OK, "%s", problem.message);
+    cr_assert_eq(service_pid(&bed, "acme", "api"), after);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_restart_requested", "acme", NULL), 1);
+    cr_assert_eq(events_count(events, "service_restarted", "acme", NULL), 1);
+    json_decref(events);
 }
 
 Test(requests, a_repeated_append_gives_the_recorded_number)

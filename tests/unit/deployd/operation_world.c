@@ -126,6 +126,14 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
     return STATUS_OK;
 }
 
+enum status event_map_was_started_for(struct event_map *map, const char *subject, uint64_t event_id,
+                                      bool *was_started)
+{
+    (void)map, (void)subject;
+    *was_started = world.started_for >= event_id;
+    return STATUS_OK;
+}
+
 /* ---- the rest of deployd ---- */
 
 enum status admission_program(struct deployd *deployd, struct span canonical,
@@ -231,7 +239,13 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
         const struct supervisor_start_request *start = request;
         asked->generation = start->generation;
         asked->since = start->since;
+        asked->cause_id = start->cause_id;
         snprintf(asked->cause, sizeof asked->cause, "%s", start->cause);
+    } else if (method == &method_supervisor_restart) {
+        const struct supervisor_restart_request *restart = request;
+        asked->generation = restart->generation;
+        asked->since = restart->since;
+        asked->cause_id = restart->cause_id;
     } else if (method == &method_supervisor_stop) {
         const struct supervisor_stop_request *stop = request;
         asked->generation = stop->generation;
@@ -467,6 +481,17 @@ void world_stops(enum status status)
 {
     struct asked asked = world_take("supervisor.stop");
     const struct supervisor_stop_reply reply = { 0 };
+    asked.on_reply(asked.context, status, NULL, status == STATUS_OK ? &reply : NULL);
+    world_turn();
+}
+
+void world_restarts(enum status status)
+{
+    struct asked asked = world_take("supervisor.restart");
+    const struct supervisor_restart_reply reply = { .report = world.report };
+    row_sent.state = "running";
+    row_sent.generation = asked.generation;
+    row_sent.since = asked.since;
     asked.on_reply(asked.context, status, NULL, status == STATUS_OK ? &reply : NULL);
     world_turn();
 }

@@ -14,7 +14,7 @@ enum { ASKED_MAX = 16, CALLERS_MAX = OPERATIONS_QUEUED_MAX + 8 };
 struct asked {
     char what[40];       /* event type, or method of the supervisor */
     uint64_t generation; /* in its payload or request */
-    uint64_t since;
+    uint64_t since, cause_id;
     char cause[16];
     bool has_grace;
     struct uuid request_id;
@@ -45,8 +45,9 @@ extern struct world {
     bool log_is_unreadable;
     struct request_record repeat; /* what the next request_id stands for */
     struct generation_outcome outcome;
-    uint64_t report; /* that the next start is answered with */
-    bool has_run;    /* the generation that is asked about */
+    uint64_t report;      /* that the next start is answered with */
+    bool has_run;         /* the generation that is asked about */
+    uint64_t started_for; /* event that the newest start names */
     /* what is admitted */
     bool program_is_missing;
     /* what waits for an answer */
@@ -83,6 +84,7 @@ void world_append_fails(const char *type, enum status status);
 void world_starts(const char *state);
 void world_start_fails(enum status status, const char *message);
 void world_stops(enum status status);
+void world_restarts(enum status status);
 
 /* The supervisor's state, as supervisors.c would tell it. */
 void world_supervisor_ready(void);

@@ -147,6 +147,74 @@ Test(event_map, knows_whether_a_generation_ever_ran)
     cr_assert_not(has_run);
 }
 
+Test(event_map, knows_what_a_start_was_for)
+{
+    struct rpc_call call = call_of_daemon("deployd");
+    uint64_t generation = append("service_deployed", API, payload_deploy("a"));
+    uint64_t done = append("service_restart_requested", API, payload_generation(generation));
+    struct event_append_request request =
+        request_of("service_restarted", "acme", API, payload_generation(generation));
+    request.causation_id = done;
+    must_append(&call, &request);
+    uint64_t open = append("service_restart_requested", API, payload_generation(generation));
+    request.causation_id = generation; /* by policy, after a crash */
+    must_append(&call, &request);
+    bool was_started = false;
+    map_it();
+    cr_assert_eq(event_map_was_started_for(&map, API, done, &was_started), STATUS_OK);
+    cr_assert(was_started);
+    cr_assert_eq(event_map_was_started_for(&map, API, open, &was_started), STATUS_OK);
+    cr_assert_not(was_started);
+}
+
+/* Older than this many events is too old for one question. */
+static void append_stops(unsigned count, uint64_t generation)
+{
+    for (unsigned i = 0; i < count; i++)
+        append("service_stopped", API, payload_generation(generation));
+}
+
+Test(event_map, a_search_ends_at_its_bound, .timeout = 120)
+{
+    struct uuid id = uuid_draw();
+    struct rpc_call call = call_of_daemon("deployd");
+    const struct event_append_request request =
+        request_of("service_deployed", "acme", API, payload_deploy("a"));
+    call_identify(&call, &id, "body");
+    uint64_t generation = must_append(&call, &request);
+    append_stops(LOG_SEARCH_MAX - 1, generation);
+    struct request_record found;
+    bool has_run = true, was_started = true;
+    map_it();
+    cr_assert_eq(event_map_request(&map, API, &id, &found), STATUS_OK);
+    cr_assert_eq(found.event_id, generation, "the last one within the bound");
+    cr_assert_eq(event_map_has_run(&map, API, generation, &has_run), STATUS_OK);
+    cr_assert_not(has_run);
+    cr_assert_eq(event_map_was_started_for(&map, API, generation, &was_started), STATUS_OK);
+    cr_assert_not(was_started);
+}
+
+Test(event_map, what_lies_behind_the_bound_is_not_said_to_be_missing, .timeout = 120)
+{
+    struct uuid id = uuid_draw();
+    struct rpc_call call = call_of_daemon("deployd");
+    const struct event_append_request request =
+        request_of("service_deployed", "acme", API, payload_deploy("a"));
+    call_identify(&call, &id, "body");
+    uint64_t generation = must_append(&call, &request);
+    append_stops(LOG_SEARCH_MAX, generation);
+    struct request_record found;
+    bool has_run = false, was_started = false;
+    map_it();
+    cr_assert_eq(event_map_request(&map, API, &id, &found), STATUS_OK);
+    cr_assert_eq(found.event_id, 0, "eventd knows all of them");
+    cr_assert_eq(event_map_has_run(&map, API, generation, &has_run), STATUS_OK);
+    cr_assert(has_run);
+    cr_assert_eq(event_map_was_started_for(&map, API, generation, &was_started), STATUS_OK);
+    cr_assert(was_started);
+    cr_assert_eq(outcome_of(generation).fate, FATE_UNKNOWN);
+}
+
 static struct span payload_run(const char *run_id)
 {
     static struct buffer payload = { .limit = 256 };

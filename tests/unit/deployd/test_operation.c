@@ -1,7 +1,6 @@
 /* Deploy, kill and restart, one at a time, with everything that can happen on their way. */
 #include <string.h>
 
-#include "deployd/restarts.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
 
@@ -250,35 +249,83 @@ Test(operation, a_repeated_deploy_that_is_the_current_one_is_carried_on)
     cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
 }
 
-Test(operation, a_restart_is_carried_out_once_per_request)
+Test(operation, a_restart_is_appended_then_carried_out_then_answered)
 {
     world_runs(7, "");
-    struct operation *operation;
-    size_t first = world_ask(OPERATION_RESTART);
-    struct asked asked = world_take("supervisor.restart");
-    const struct supervisor_restart_reply reply = { 0 };
-    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
-    cr_assert_eq(world.answers[first].status, STATUS_OK);
+    size_t restart = world_ask(OPERATION_RESTART);
+    cr_assert_eq(world.asked[0].generation, 7);
+    uint64_t event = world_append("service_restart_requested");
+    cr_assert_eq(world.asked[0].cause_id, event);
+    world_restarts(STATUS_OK);
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+    cr_assert_eq(world.answers[restart].reply.restart.generation, 7);
+}
 
-    size_t again = world_prepare(OPERATION_RESTART, &operation);
-    operation->request_id = world.calls[first].request_id;
-    operation->body_hash = world.calls[first].body_hash;
-    world_begin(operation);
-    world_nothing_asked();
-    cr_assert_eq(world.answers[again].status, STATUS_OK);
+Test(operation, a_restart_is_answered_when_its_report_is_in_the_log)
+{
+    world_runs(7, "");
+    world.report = 3;
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_append("service_restart_requested");
+    world_restarts(STATUS_OK);
+    cr_assert_not(world.answers[restart].is_there);
+    world.tenant->supervisor.acknowledged = 3;
+    catalog_mark(&world.deployd.catalog, world.service);
+    world_turn();
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+}
 
-    size_t other = world_prepare(OPERATION_RESTART, &operation);
-    operation->request_id = world.calls[first].request_id;
-    world_begin(operation);
+static size_t repeat_restart(uint64_t event, uint64_t generation)
+{
+    world.repeat = (struct request_record){ .event_id = event,
+                                            .type = EVENT_service_restart_requested,
+                                            .generation = generation };
+    return world_ask(OPERATION_RESTART);
+}
+
+Test(operation, a_repeated_restart_that_was_carried_out_is_answered)
+{
+    world_runs(7, "");
+    world.started_for = 9;
+    size_t restart = repeat_restart(9, 7);
     world_nothing_asked();
-    cr_assert_eq(world.answers[other].status, STATUS_ABORTED, "another body under the same id");
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+    cr_assert_eq(world.answers[restart].reply.restart.generation, 7);
+}
+
+Test(operation, a_repeated_restart_asks_the_supervisor_about_the_same_event)
+{
+    world_runs(7, "");
+    size_t restart = repeat_restart(9, 7);
+    cr_assert_eq(world.asked[0].cause_id, 9);
+    world_restarts(STATUS_OK);
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+}
+
+Test(operation, a_repeated_restart_of_what_was_replaced_restarts_nothing)
+{
+    world_runs(12, "");
+    size_t restart = repeat_restart(9, 7);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[restart].status, STATUS_ABORTED);
+}
+
+Test(operation, a_restart_that_the_log_refuses_restarts_nothing)
+{
+    world_runs(7, "");
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_append_fails("service_restart_requested", STATUS_ABORTED);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[restart].status, STATUS_ABORTED);
 }
 
 Test(operation, a_restart_starts_what_nothing_holds)
 {
     world.live = (struct live_row){ .generation = 7, .since = 7 };
     size_t restart = world_ask(OPERATION_RESTART);
+    uint64_t event = world_append("service_restart_requested");
     cr_assert_str_eq(world.asked[0].cause, "restart");
+    cr_assert_eq(world.asked[0].cause_id, event);
     world_starts("running");
     cr_assert_eq(world.answers[restart].status, STATUS_OK);
 }

@@ -362,11 +362,18 @@ enum status bed_stop_generation(struct bed *bed, const char *name, uint64_t gene
 enum status bed_restart(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                         struct row *row)
 {
+    return bed_restart_for(bed, name, generation, since, 0, row);
+}
+
+enum status bed_restart_for(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                            uint64_t cause_id, struct row *row)
+{
     struct supervisor_restart_reply reply = { 0 };
     const struct supervisor_restart_request request = {
         .name = name,
         .generation = generation,
         .since = since,
+        .cause_id = cause_id,
     };
     enum status status = bed_call(bed, &method_supervisor_restart, &request, &reply);
     if (status == STATUS_OK && row != NULL)

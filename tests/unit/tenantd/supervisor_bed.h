@@ -79,6 +79,9 @@ enum status bed_stop_generation(struct bed *bed, const char *name, uint64_t gene
                                 uint64_t since);
 enum status bed_restart(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                         struct row *row);
+/* The same, asked for by an event. */
+enum status bed_restart_for(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
+                            uint64_t cause_id, struct row *row);
 enum status bed_call(struct bed *bed, const struct method *method, const void *request,
                      void *reply);
 

@@ -123,6 +123,24 @@ Test(reporting, a_crash_and_its_restart_are_told_once)
     bed_close(&bed);
 }
 
+Test(reporting, one_event_restarts_once)
+{
+    struct row first, again, later;
+    bed_open(&bed, NULL);
+    bed_watch(&bed);
+    cr_assert_eq(bed_start(&bed, "api", 10, 10, "deploy", SLEEPER, NULL), STATUS_OK);
+    cr_assert_eq(bed_restart_for(&bed, "api", 10, 10, 12, &first), STATUS_OK);
+    bed_await_report(&bed, "service_restarted", "api", 1);
+    cr_assert_eq(bed_restart_for(&bed, "api", 10, 10, 12, &again), STATUS_OK);
+    cr_assert_eq(again.pid, first.pid, "restarted twice for one event");
+    cr_assert_eq(bed_restart_for(&bed, "api", 10, 10, 11, &again), STATUS_OK);
+    cr_assert_eq(again.pid, first.pid, "what runs was started later than that was asked for");
+    cr_assert_eq(bed_restart_for(&bed, "api", 10, 10, 13, &later), STATUS_OK);
+    cr_assert_neq(later.pid, first.pid);
+    bed_await_report(&bed, "service_restarted", "api", 2);
+    bed_close(&bed);
+}
+
 Test(reporting, a_list_of_many_comes_in_order_and_in_pages)
 {
     char name[32], last[64] = "";
