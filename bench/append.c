@@ -14,7 +14,7 @@
 #include "bench/figures.h"
 #include "bench/machine.h"
 #include "bench/protocols.h"
-#include "common/base/unix_socket.h"
+#include "bench/server.h"
 #include "tests/support/services.h"
 
 static const struct {
@@ -27,41 +27,6 @@ static const struct {
     { 64, 16, 0, 0 },
 };
 
-static bool await_socket(const char *path, pid_t pid)
-{
-    for (int i = 0; i < 5000; i++) {
-        int fd = -1;
-        if (unix_socket_connect(path, &fd) == STATUS_OK) {
-            close(fd);
-            return true;
-        }
-        if (command_wait(pid, 2) >= 0)
-            return false;
-    }
-    return false;
-}
-
-static pid_t start_redis(const struct testbed *bed, const char *path)
-{
-    static const char redis[] = "/usr/bin/redis-server";
-    if (access(redis, X_OK) != 0)
-        return 0;
-    char dir[300];
-    snprintf(dir, sizeof dir, "%s/redis", bed->dir);
-    mkdir(dir, 0700);
-    const char *const argv[] = { redis,    "--port",      "0",  "--unixsocket",
-                                 path,     "--dir",       dir,  "--appendonly",
-                                 "yes",    "--save",      "",   "--appendfsync",
-                                 "always", "--daemonize", "no", NULL };
-    struct command command = { .argv = argv, .environment = testbed_environment(bed) };
-    char log[300];
-    snprintf(log, sizeof log, "%s/redis.log", bed->dir);
-    pid_t pid = command_start(&command, log);
-    if (!await_socket(path, pid))
-        test_fail("Redis does not start; see %s", log);
-    return pid;
-}
-
 static pid_t start_eventd(const struct testbed *bed, const char *path)
 {
     char program[4200];
@@ -70,7 +35,7 @@ static pid_t start_eventd(const struct testbed *bed, const char *path)
     struct command command = { .argv = argv, .environment = testbed_environment(bed) };
     mkdir(bed->run, 0755); /* what solod would have done */
     pid_t pid = command_start(&command, bed->log);
-    if (!await_socket(path, pid))
+    if (!server_await(path, pid))
         test_fail("eventd does not start");
     return pid;
 }
@@ -93,7 +58,7 @@ int main(int argc, char **argv)
     testbed_socket(&bed, "eventd", eventd_path);
     snprintf(redis_path, sizeof redis_path, "%s/redis.sock", bed.dir);
     start_eventd(&bed, eventd_path);
-    pid_t redis = start_redis(&bed, redis_path);
+    pid_t redis = server_start_redis(bed.dir, testbed_environment(&bed), redis_path);
 
     struct figures syncs = { 0 }, solo[COUNT_OF(cases)] = { 0 }, other[COUNT_OF(cases)] = { 0 };
     uint64_t answers, events = 0;
