@@ -20,6 +20,7 @@ static const uint64_t retry_ns = 1000000000;
 
 static void detach(struct token_map *map)
 {
+    table_cursor_close(&map->cursor);
     if (map->db == &map->own)
         db_close(&map->own);
     if (!map->is_attached)
@@ -60,24 +61,25 @@ enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t 
         TRY(token_anchor_read(txn, &map->anchor));
         map->anchor_txn = number;
     }
-    TRY(token_time_read_again(&map->time));
-    *now_ns = token_clock_now(&map->anchor, &map->time);
+    *now_ns = token_clock_look(&map->anchor, &map->time);
     return STATUS_OK;
 }
 
 /* unauthenticated when there is no such row. */
-static enum status find(struct db_txn *txn, const struct hash *wanted, struct token_record *record)
+static enum status find(struct token_map *map, struct db_txn *txn, const struct hash *wanted,
+                        struct token_record *record)
 {
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     struct span key, row;
-    TRY(table_cursor_open(txn, TOKENS_TOKENS, &cursor));
+    TRY(table_cursor_renew(txn, TOKENS_TOKENS, &map->cursor));
     enum status status =
-        table_cursor_seek(&cursor, span_of(wanted->bytes, sizeof wanted->bytes), &key, &row);
+        table_cursor_seek(&map->cursor, span_of(wanted->bytes, sizeof wanted->bytes), &key, &row);
+    if (status == STATUS_NOT_FOUND) /* past the last row: which then is its neighbour */
+        status = table_cursor_last(&map->cursor, &key, &row);
     if (status == STATUS_NOT_FOUND)
         return STATUS_UNAUTHENTICATED;
     TRY(status);
-    if (key.size != sizeof wanted->bytes ||
-        sodium_memcmp(key.data, wanted->bytes, sizeof wanted->bytes) != 0)
+    _Static_assert(sizeof wanted->bytes == crypto_verify_32_BYTES, "compared in constant time");
+    if (key.size != sizeof wanted->bytes || crypto_verify_32(key.data, wanted->bytes) != 0)
         return STATUS_UNAUTHENTICATED;
     return token_record_decode(row, record);
 }
@@ -92,7 +94,7 @@ static enum status check(struct token_map *map, const struct hash *hash, struct 
     if (status == STATUS_NOT_FOUND)
         return STATUS_UNAUTHENTICATED;
     TRY(status);
-    TRY(find(&txn, hash, &record));
+    TRY(find(map, &txn, hash, &record));
     _Static_assert(sizeof caller->accessor >= ACCESSOR_TEXT_BYTES, "an accessor fits");
     accessor_text(caller->accessor, &record.accessor);
     if (token_record_is_expired(&record, now_ns))

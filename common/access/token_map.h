@@ -5,7 +5,7 @@
 
 #include "common/access/access.h"
 #include "common/api/records/token_clock.h"
-#include "common/db/db.h"
+#include "common/db/table.h"
 
 /* tokend's store, mapped by the process that verifies: a check is one SHA-256 and one look-up, no
  * call, and works while tokend is down. Each check reads the newest commit, so a revocation counts
@@ -16,6 +16,7 @@ struct token_map {
     struct db own;
     struct db *db;              /* `own`, or tokend's; NULL while there is none */
     bool is_attached;           /* tokend's */
+    struct table_cursor cursor; /* kept from check to check */
     bool is_checked;            /* in this turn of the loop: the same file as opened */
     enum status failure;        /* of the last attempt to open it ... */
     uint64_t retry_ns;          /* ... which is not repeated before this, in boottime */

@@ -68,21 +68,19 @@ struct hash token_text_hash(struct span text)
 
 /* --- accessors --- */
 
-/* Bits [at, at + 5) of 130, the first two of which are zero. */
-static unsigned five_bits(const struct uuid *accessor, int at)
-{
-    unsigned value = 0;
-    for (int bit = at - 2; bit < at + 3; bit++)
-        value =
-            value << 1 | (bit < 0 ? 0 : (unsigned)accessor->bytes[bit / 8] >> (7 - bit % 8) & 1);
-    return value;
-}
-
 char *accessor_text(char text[ACCESSOR_TEXT_BYTES], const struct uuid *accessor)
 {
+    uint64_t high = 0, low = 0;
+    for (int i = 0; i < 8; i++) {
+        high = high << 8 | accessor->bytes[i];
+        low = low << 8 | accessor->bytes[8 + i];
+    }
     memcpy(text, accessor_prefix, ACCESSOR_AT);
-    for (int i = 0; i < ACCESSOR_CHARACTERS; i++)
-        text[ACCESSOR_AT + i] = base32[five_bits(accessor, 5 * i)];
+    for (int i = ACCESSOR_CHARACTERS - 1; i >= 0; i--) {
+        text[ACCESSOR_AT + i] = base32[low & 31];
+        low = low >> 5 | high << 59;
+        high >>= 5;
+    }
     text[ACCESSOR_TEXT_SIZE] = '\0';
     return text;
 }

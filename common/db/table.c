@@ -171,6 +171,17 @@ void table_cursor_close(struct table_cursor *cursor)
     cursor->cursor = NULL;
 }
 
+enum status table_cursor_renew(struct db_txn *txn, unsigned table, struct table_cursor *cursor)
+{
+    ensure(!txn->is_write);
+    if (cursor->cursor == NULL)
+        return table_cursor_open(txn, table, cursor);
+    ensure(cursor->table == table);
+    cursor->txn = txn;
+    int rc = mdb_cursor_renew(txn->txn, cursor->cursor);
+    return rc == 0 ? STATUS_OK : failure(txn, table, "renew cursor", rc);
+}
+
 static enum status move(struct table_cursor *cursor, MDB_cursor_op operation, MDB_val *k,
                         struct span *key, struct span *value, struct hash *seal)
 {

@@ -123,6 +123,15 @@ uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_t
     return anchor->wall_ns + passed;
 }
 
+uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time)
+{
+    time->boottime_ns = clock_boottime_ns();
+    if (!is_same_boot(anchor, time))
+        time->wall_ns = clock_wall_ns();
+    apply_test_clock(time);
+    return token_clock_now(anchor, time);
+}
+
 bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *time)
 {
     if (anchor->is_suspect || !is_same_boot(anchor, time))

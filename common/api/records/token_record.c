@@ -20,8 +20,6 @@ enum {
     AT_RENEWED = 24,
     AT_TTL = 32,
     AT_ACCESSOR = 40,
-    AT_PARENT = 56,
-    AT_ROOT = 88,
 };
 
 static void put(uint8_t *at, uint64_t value, int bytes)
@@ -83,10 +81,12 @@ enum status token_record_encode(const struct token_record *record, struct buffer
     put(fixed + AT_RENEWED, record->renewed_ns, 8);
     put(fixed + AT_TTL, record->ttl_ms, 8);
     memcpy(fixed + AT_ACCESSOR, record->accessor.bytes, UUID_BYTES);
-    memcpy(fixed + AT_PARENT, record->parent.bytes, HASH_BYTES);
-    memcpy(fixed + AT_ROOT, record->root.bytes, HASH_BYTES);
     buffer_clear(row);
     TRY(buffer_append(row, fixed, sizeof fixed));
+    if (record->depth > 0) {
+        TRY(buffer_append(row, record->parent.bytes, HASH_BYTES));
+        TRY(buffer_append(row, record->root.bytes, HASH_BYTES));
+    }
     TRY(buffer_append(row, record->tenant, tenant_size));
     return record->metadata.size == 0
                ? STATUS_OK
@@ -106,7 +106,9 @@ enum status token_record_decode(struct span row, struct token_record *record)
     size_t tenant_size = fixed[AT_TENANT_SIZE];
     if (fixed[AT_FORMAT] != TOKEN_RECORD_FORMAT || fixed[AT_ZERO] != 0)
         return refuse("its format is not known here");
-    if (tenant_size > NAME_BYTES_MAX || row.size - TOKEN_RECORD_FIXED_BYTES < tenant_size)
+    size_t tenant_at =
+        TOKEN_RECORD_FIXED_BYTES + (fixed[AT_DEPTH] > 0 ? TOKEN_RECORD_PARENTS_BYTES : 0);
+    if (tenant_size > NAME_BYTES_MAX || row.size < tenant_at + tenant_size)
         return refuse("its tenant is cut off");
     struct token_record read = {
         .permissions = (uint32_t)take(fixed + AT_PERMISSIONS, 4),
@@ -117,12 +119,14 @@ enum status token_record_decode(struct span row, struct token_record *record)
         .ttl_ms = take(fixed + AT_TTL, 8),
     };
     memcpy(read.accessor.bytes, fixed + AT_ACCESSOR, UUID_BYTES);
-    memcpy(read.parent.bytes, fixed + AT_PARENT, HASH_BYTES);
-    memcpy(read.root.bytes, fixed + AT_ROOT, HASH_BYTES);
-    memcpy(read.tenant, fixed + TOKEN_RECORD_FIXED_BYTES, tenant_size);
+    if (read.depth > 0) {
+        memcpy(read.parent.bytes, fixed + TOKEN_RECORD_FIXED_BYTES, HASH_BYTES);
+        memcpy(read.root.bytes, fixed + TOKEN_RECORD_FIXED_BYTES + HASH_BYTES, HASH_BYTES);
+    }
+    memcpy(read.tenant, row.data + tenant_at, tenant_size);
     if (strlen(read.tenant) != tenant_size)
         return refuse("its tenant is no name");
-    size_t before = TOKEN_RECORD_FIXED_BYTES + tenant_size;
+    size_t before = tenant_at + tenant_size;
     if (row.size > before)
         read.metadata = span_of(row.data + before, row.size - before);
     const char *rule = broken_rule(&read);

@@ -10,12 +10,16 @@
  *
  *   0 format u8 (1)   1 depth u8   2 bytes of tenant u8   3 zero u8   4 permissions u32
  *   8 granted ns u64   16 expires ns u64   24 renewed ns u64   32 ttl ms u64   40 accessor [16]
- *   56 parent's SHA-256 [32]   88 SHA-256 of the granted token it descends from [32]
- *   120 tenant   then the metadata, a msgpack map or nothing */
+ *
+ * then, of depth > 0 only, the parent's SHA-256 [32] and that of the granted token it descends from
+ * [32]; then the tenant, then the metadata, a msgpack map or nothing. What the seal of a granted
+ * token without metadata covers is one block of BLAKE2b, unless its tenant has a long name. */
 enum {
     TOKEN_RECORD_FORMAT = 1,
-    TOKEN_RECORD_FIXED_BYTES = 120,
-    TOKEN_RECORD_BYTES_MAX = TOKEN_RECORD_FIXED_BYTES + NAME_BYTES_MAX + TOKEN_METADATA_BYTES_MAX,
+    TOKEN_RECORD_FIXED_BYTES = 56,
+    TOKEN_RECORD_PARENTS_BYTES = 2 * HASH_BYTES,
+    TOKEN_RECORD_BYTES_MAX = TOKEN_RECORD_FIXED_BYTES + TOKEN_RECORD_PARENTS_BYTES +
+                             NAME_BYTES_MAX + TOKEN_METADATA_BYTES_MAX,
 };
 
 struct token_record {
