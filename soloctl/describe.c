@@ -225,6 +225,8 @@ static void print_row(const struct description *description)
         printf("%s (%s ago)\n", time_text(started, row->started_ns),
                age_text(age, row->started_ns, clock_wall_ns()));
     }
+    if (row->limits[0] != '\0')
+        line("Limits", row->limits);
     line("Ready", row->is_ready ? "yes" : "no");
     label("Restarts");
     printf("%" PRIu64 "\n", row->restarts);

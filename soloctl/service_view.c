@@ -67,6 +67,7 @@ void service_item(const struct service_row *row, const struct exit_list *exits, 
     item_number(item, "restarts", row->restarts);
     item_time(item, "started_at", row->started_ns);
     item_time(item, "next_due", row->due_ns);
+    item_text_or_null(item, "limits", row->limits);
     item_hash(item, "spec_hash", &row->spec_hash);
     if (exits->count == 0) {
         item_null(item, "last_exit");

@@ -88,6 +88,8 @@ static bool find_directory(char path[PATH_MAX])
     size_t size = strcmp(root, "/") == 0 ? 0 : strlen(root);
     if (strncmp(own, root, size) == 0 && (own[size] == '/' || own[size] == '\0'))
         below = own + size;
+    if (strcmp(below, "/") == 0)
+        below = "";
     return (size_t)snprintf(path, PATH_MAX, "%s%s", point, below) < PATH_MAX;
 }
 
@@ -98,27 +100,68 @@ static int directory_at(int parent, const char *name)
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant)
+/* PATH/solo-<store id>/t-<tenant>, made where it is not there; -1 when it cannot be. `is_bounding`:
+ * its children can have bounds of memory and tasks. */
+static int tenant_directory(const char *path, const char *store_id, const char *tenant,
+                            bool *is_bounding)
 {
-    *cgroup = CGROUP_NONE;
-    char path[PATH_MAX], name[NAME_BYTES_MAX + 16];
-    if (!find_directory(path))
-        return;
-    AUTO(fd_close) int own = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (own < 0)
-        return;
+    char name[NAME_BYTES_MAX + 16];
+    *is_bounding = false;
+    AUTO(fd_close) int above = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0)
+        return -1;
     snprintf(name, sizeof name, "solo-%.*s", STORE_DIGITS, store_id);
-    AUTO(fd_close) int base = directory_at(own, name);
+    AUTO(fd_close) int base = directory_at(above, name);
     /* Prefixes, because a tenant may be called like one of the kernel's files. */
     snprintf(name, sizeof name, "t-%s", tenant);
     AUTO(fd_close) int fd = base < 0 ? -1 : directory_at(base, name);
     if (fd < 0 || faccessat(fd, "cgroup.kill", W_OK, 0) < 0 ||
         faccessat(fd, "cgroup.procs", W_OK, 0) < 0) {
         log_debug("no cgroup for services", "path", path, "reason", strerror(errno));
-        return;
+        return -1;
     }
-    cgroup->fd = fd;
+    /* Top down: a directory hands down what it was handed. */
+    cgroup_hand_down(above);
+    cgroup_hand_down(base);
+    *is_bounding = cgroup_hand_down(fd);
+    int opened = fd;
     fd = -1;
+    return opened;
+}
+
+/* Whether the directory above `path`, which ends at `last`, is one of the hierarchy, too. */
+static bool is_inner(char path[PATH_MAX], char *last)
+{
+    char file[PATH_MAX + 32];
+    if (last == NULL || last == path)
+        return false;
+    *last = '\0';
+    snprintf(file, sizeof file, "%s/cgroup.controllers", path);
+    *last = '/';
+    return access(file, R_OK) == 0;
+}
+
+void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant)
+{
+    *cgroup = CGROUP_NONE;
+    char path[PATH_MAX];
+    bool is_bounding;
+    if (!find_directory(path))
+        return;
+    cgroup->fd = tenant_directory(path, store_id, tenant, &is_bounding);
+    /* Where processes are, and we are in ours, children get no controllers. Beside it they can:
+     * the directories above hold none, and a bound that they have still holds. */
+    char *last = strrchr(path, '/');
+    if (is_bounding || geteuid() != 0 || !is_inner(path, last))
+        return;
+    *last = '\0';
+    struct cgroup beside = { .fd = tenant_directory(path, store_id, tenant, &is_bounding) };
+    if (is_bounding || cgroup->fd < 0) {
+        cgroup_close(cgroup);
+        *cgroup = beside;
+    } else {
+        cgroup_close(&beside);
+    }
 }
 
 void cgroup_close(struct cgroup *cgroup)
@@ -198,6 +241,17 @@ enum status cgroup_service_open(const struct cgroup *cgroup, const char *service
         return log_failure(status_from_errno(errno), "make cgroup", "name", name, "reason",
                            strerror(errno));
     return STATUS_OK;
+}
+
+struct cgroup_use cgroup_service_use(const struct cgroup *cgroup, const char *service)
+{
+    char name[NAME_BYTES_MAX + 8];
+    snprintf(name, sizeof name, "s-%s", service);
+    AUTO(fd_close)
+    int fd = cgroup->fd < 0
+                 ? -1
+                 : openat(cgroup->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? (struct cgroup_use){ 0 } : cgroup_use_read(fd);
 }
 
 void cgroup_service_kill(const struct cgroup *cgroup, const char *service)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "common/base/status.h"
+#include "tenantd/cgroup_limits.h"
 
 /* One cgroup v2 directory per service, below our own: what is born in it stays in it, however often
  * it forks and whatever it does to its session and environment, and cgroup.kill ends all of it.
@@ -26,6 +27,8 @@ enum status cgroup_end_leftovers(const struct cgroup *cgroup);
 
 /* A directory for a service; the caller closes `fd`. */
 enum status cgroup_service_open(const struct cgroup *cgroup, const char *service, int *fd);
+/* What is known of its limits and their breaches. */
+struct cgroup_use cgroup_service_use(const struct cgroup *cgroup, const char *service);
 void cgroup_service_kill(const struct cgroup *cgroup, const char *service);
 /* true when no process is left in it; the directory is then gone as well, if it can be. */
 bool cgroup_service_remove(const struct cgroup *cgroup, const char *service);

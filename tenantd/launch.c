@@ -112,6 +112,9 @@ enum status launch_make(const struct spec *spec, const char *code_path, struct l
     made->logs = (struct log_settings){ spec->logs.max_bytes, spec->logs.files };
     made->ready = (struct readiness_settings){ spec->ready.by, spec->ready.timeout_ms,
                                                (uint16_t)spec->ready.port };
+    made->limits = spec->limits;
+    made->held = (struct limits_held){ 0 };
+    made->rlimits = (struct spawn_limits){ 0 };
     made->stop_timeout_ms = spec->stop.timeout_ms;
     made->stop_signal = spec->stop.signal;
     made->has_code = spec->code.size > 0;
@@ -236,6 +239,7 @@ static enum status run(struct start *start, const struct launch *launch, const s
         .uid = site->uid,
         .gid = site->gid,
         .cgroup = cgroup,
+        .limits = launch->rlimits,
     };
     struct spawn_failure failure = { "", 0 };
     fault_point("tenantd.before_spawn");

@@ -2,6 +2,7 @@
 #define SOLO_TENANTD_LAUNCH_H
 
 #include "common/spec/spec.h"
+#include "tenantd/limits.h"
 #include "tenantd/log_file.h"
 #include "tenantd/readiness.h"
 #include "tenantd/restart.h"
@@ -14,6 +15,9 @@ struct launch {
     struct restart_settings restart;
     struct log_settings logs;
     struct readiness_settings ready;
+    struct spec_limits limits;
+    struct limits_held held; /* how, since the last start */
+    struct spawn_limits rlimits;
     uint64_t stop_timeout_ms;
     int stop_signal;
     bool has_code;

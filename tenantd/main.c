@@ -59,6 +59,12 @@ static enum status serve(struct site *site, const struct settings *settings, int
 
     TRY(lifecycle_open(&lifecycle));
     TRY(supervisor_open(supervisor, &lifecycle, site));
+    site->limits = (struct limits_site){
+        .counts_alone = site->has_ids || site->isolation != ISOLATION_NONE,
+        .processes_max = settings->tenant_processes_max,
+        .memory_bytes_max = settings->tenant_memory_max,
+    };
+    limits_bound_tenant(&site->limits, site->cgroup.fd);
     supervisor->hub.rate =
         (struct log_rate_settings){ settings->log_rate_bytes, settings->log_burst_bytes };
     lifecycle.on_stop = on_stop;

@@ -237,7 +237,7 @@ static void decide_after_exit(struct service *service)
                                                   : WEXITSTATUS(service->exit_status),
         .ran_ns = service->ran_ns,
     };
-    snprintf(what, sizeof what, "%s after %s", exit_text(text, service->exit_status),
+    snprintf(what, sizeof what, "%s after %s", exit_text(text, service),
              duration_text(ran, service->ran_ns / NS_PER_MS));
     decide(service, &exit, what);
 }
@@ -471,6 +471,7 @@ void service_exited(struct service *service, int exit_status)
     service->host_pid = 0;
     service->start_ticks = 0;
     capture_drain(&service->capture);
+    service_breach_find(service);
     service_exit_keep(service);
     ending_begin(&service->ending);
     service_touch(service);

@@ -80,6 +80,7 @@ struct service {
     struct ending ending; /* of the rest of its tree */
     int exit_status;      /* of waitpid */
     uint64_t ran_ns;
+    struct limits_breach breach;         /* what limits had to do with the last exit */
     struct past_exit *exits[EXITS_KEPT]; /* newest first */
     struct service_readiness *readiness; /* while it is being watched; NULL otherwise */
     bool is_on_trial; /* never was ready: if it does not become so it fails, whatever its policy */

@@ -143,6 +143,8 @@ enum status service_process_begin(struct service *service,
     if (service->launch->ready.by == READY_NOTIFY)
         TRY(notify_open(&supervisor->notify, supervisor->loop, site, problem));
     TRY(cgroup_of(service, &cgroup));
+    service->launch->held =
+        limits_hold(&site->limits, &service->launch->limits, cgroup, &service->launch->rlimits);
     int ends[2];
     TRY(capture_open(&service->capture, &service->launch->logs, ends));
     random_fill(&service->nonce, sizeof service->nonce);
@@ -176,6 +178,18 @@ void service_process_kill(struct service *service)
     signal_process(service, SIGKILL);
     if (site->cgroup.fd >= 0)
         cgroup_service_kill(&site->cgroup, service->name);
+}
+
+void service_breach_find(struct service *service)
+{
+    const struct launch *launch = service->launch;
+    service->breach = (struct limits_breach){ 0 };
+    /* What we killed ourselves says nothing about limits. */
+    if (service->was_killed || !spec_limits_are_given(&launch->limits))
+        return;
+    const struct cgroup_use use =
+        cgroup_service_use(&service->supervisor->site->cgroup, service->name);
+    service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status);
 }
 
 uint64_t service_grace_ms(const struct service *service)

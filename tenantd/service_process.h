@@ -16,6 +16,9 @@ void service_is_ready(struct service *service);
 /* Starts its readiness probe beside it: same rights, same environment, same tree. */
 enum status service_probe_begin(struct service *service, pid_t *pid, struct problem *problem);
 
+/* Its process has ended: notes what its limits had to do with that. */
+void service_breach_find(struct service *service);
+
 /* The shorter of what the spec allows and what was asked for. */
 uint64_t service_grace_ms(const struct service *service);
 /* Sends the stop signal to its process group. */

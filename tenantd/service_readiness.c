@@ -139,8 +139,7 @@ char *service_unready_what(const struct service *service, char text[UNREADY_BYTE
     if (service->readiness->is_over)
         snprintf(text, UNREADY_BYTES, "%.*s", UNREADY_BYTES - 1, service->reason);
     else
-        snprintf(text, UNREADY_BYTES, "%s after %s, before it was ready",
-                 exit_text(ended, service->exit_status),
+        snprintf(text, UNREADY_BYTES, "%s after %s, before it was ready", exit_text(ended, service),
                  duration_text(ran, service->ran_ns / NS_PER_MS));
     return text;
 }

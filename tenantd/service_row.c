@@ -38,7 +38,7 @@ void service_row_write(const struct service *service, struct buffer *buffer)
 {
     const struct supervisor *supervisor = service->supervisor;
     AUTO(buffer_close) struct buffer exits = { .limit = EXITS_BYTES_MAX };
-    char mark[200];
+    char mark[200], limits[LIMITS_TEXT_BYTES];
     const struct launch_identity identity = { service->name, service->generation, service->nonce };
     if (service->exits[0] != NULL)
         exits_write(service, &exits);
@@ -58,23 +58,30 @@ void service_row_write(const struct service *service, struct buffer *buffer)
         .is_trial_over = service->state == SERVICE_failed && service->is_on_trial,
         .spec_hash = service->spec_hash,
         .instance = service->pid != 0 ? launch_mark(mark, supervisor->site, &identity) : "",
+        .limits = service->launch == NULL || service->pid == 0
+                      ? ""
+                      : limits_text(limits, &service->launch->limits, &service->launch->held),
         .exits = exits.is_exhausted ? span_of(NULL, 0) : buffer_span(&exits),
         .boot_id = supervisor->boot_id,
     };
     fields_encode(&record_service_row, &row, buffer);
 }
 
-char *exit_text(char text[EXIT_TEXT_BYTES], int exit_status)
+char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service)
 {
-    if (!WIFSIGNALED(exit_status)) {
-        snprintf(text, EXIT_TEXT_BYTES, "exited with code %d", WEXITSTATUS(exit_status));
-        return text;
-    }
-    const char *name = signal_text(WTERMSIG(exit_status));
-    if (name != NULL && name[0] != '\0')
-        snprintf(text, EXIT_TEXT_BYTES, "was killed by SIG%s", name);
+    const struct limits_breach *breach = &service->breach;
+    int exit_status = service->exit_status;
+    const char *parting = breach->text[0] == '\0' ? "" : "; ";
+    const char *signal = WIFSIGNALED(exit_status) ? signal_text(WTERMSIG(exit_status)) : "";
+    bool is_number = signal[0] >= '0' && signal[0] <= '9';
+    if (breach->is_killed)
+        snprintf(text, EXIT_TEXT_BYTES, "was %s", breach->text);
+    else if (!WIFSIGNALED(exit_status))
+        snprintf(text, EXIT_TEXT_BYTES, "exited with code %d%s%s", WEXITSTATUS(exit_status),
+                 parting, breach->text);
     else
-        snprintf(text, EXIT_TEXT_BYTES, "was killed by signal %d", WTERMSIG(exit_status));
+        snprintf(text, EXIT_TEXT_BYTES, "was killed by %s%s%s%s", is_number ? "signal " : "SIG",
+                 signal, parting, breach->text);
     return text;
 }
 
@@ -83,7 +90,7 @@ void service_exit_keep(struct service *service)
     AUTO(buffer_close) struct buffer buffer = { .limit = EXIT_ROW_BYTES_MAX };
     char text[EXIT_TEXT_BYTES], reason[EXIT_TEXT_BYTES + 48], output[EXIT_OUTPUT_BYTES_MAX + 1];
     bool is_signalled = WIFSIGNALED(service->exit_status);
-    snprintf(reason, sizeof reason, "%s%s", exit_text(text, service->exit_status),
+    snprintf(reason, sizeof reason, "%s%s", exit_text(text, service),
              service->was_killed && service->is_stop_wanted ? ", its grace was over"
              : service->is_stop_wanted                      ? " when asked to stop"
                                                             : "");
@@ -123,9 +130,13 @@ static void exit_write(const struct service *service, struct buffer *buffer)
     write_u64(buffer, (uint64_t)(is_signalled ? WTERMSIG(service->exit_status)
                                               : WEXITSTATUS(service->exit_status)));
     write_str(buffer, "exit");
-    write_str(buffer, exit_text(text, service->exit_status));
+    write_str(buffer, exit_text(text, service));
     write_str(buffer, "ran_ms");
     write_u64(buffer, service->ran_ns / NS_PER_MS);
+    if (service->breach.limit != NULL) {
+        write_str(buffer, "limit");
+        write_str(buffer, service->breach.limit);
+    }
 }
 
 /* No output: a secret that a service prints must not get into the log. */
@@ -134,8 +145,9 @@ uint64_t service_report(struct service *service, const char *type, uint64_t caus
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     bool has_exit = (parts & REPORT_WITH_EXIT) != 0, has_stop = (parts & REPORT_WITH_STOP) != 0;
-    write_map(&payload,
-              3u + (service->host_pid != 0 ? 1 : 0) + (has_exit ? 3 : 0) + (has_stop ? 2 : 0));
+    unsigned exit_fields = service->breach.limit != NULL ? 4 : 3;
+    write_map(&payload, 3u + (service->host_pid != 0 ? 1 : 0) + (has_exit ? exit_fields : 0) +
+                            (has_stop ? 2 : 0));
     write_str(&payload, "generation");
     write_u64(&payload, service->generation);
     write_str(&payload, "restarts");

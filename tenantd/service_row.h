@@ -7,9 +7,9 @@
 /* What others see of a service: its row, its exits and the payloads of its reports. */
 void service_row_write(const struct service *service, struct buffer *buffer);
 
-/* "exited with code 3", "killed by SIGKILL". */
-enum { EXIT_TEXT_BYTES = 96 };
-char *exit_text(char text[EXIT_TEXT_BYTES], int exit_status);
+/* "exited with code 3", "was killed by SIGKILL", "was killed for memory: 256 of 256 MiB". */
+enum { EXIT_TEXT_BYTES = 176 };
+char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service);
 
 /* Remembers the exit that service->exit_status and ran_ns describe, with the last output. */
 void service_exit_keep(struct service *service);

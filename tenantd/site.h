@@ -10,6 +10,7 @@
 #include "common/base/name.h"
 #include "common/base/status.h"
 #include "tenantd/cgroup.h"
+#include "tenantd/limits.h"
 #include "tenantd/options.h"
 
 enum isolation { ISOLATION_NONE, ISOLATION_USER_NAMESPACES, ISOLATION_NAMESPACES };
@@ -38,6 +39,7 @@ struct site {
     int proc_fd;      /* our own pid namespace's; the same one without namespaces */
     struct cgroup cgroup;
 
+    struct limits_site limits;
     enum isolation isolation;
     uint64_t own_host_pid;
     char home_seen[PATH_MAX]; /* home_fd and code_fd as a service sees them */

@@ -109,14 +109,25 @@ UNCHECKED static void place_descriptors(struct child *child)
     syscall(SYS_close_range, 3u, ~0u, 0u);
 }
 
+UNCHECKED static void set_limit(struct child *child, int resource, uint64_t most)
+{
+    const struct rlimit limit = { most, most };
+    if (most != 0)
+        MUST("limits", syscall(SYS_prlimit64, 0, resource, &limit, NULL));
+}
+
 UNCHECKED static void set_limits(struct child *child)
 {
     const struct rlimit no_core = { 0, 0 };
     struct rlimit files = { 0, 0 };
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_CORE, &no_core, NULL));
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &files));
+    const struct spawn_limits *limits = &child->request->limits;
     files.rlim_cur = files.rlim_max < FILES_SOFT_MAX ? files.rlim_max : FILES_SOFT_MAX;
+    if (limits->files != 0)
+        files.rlim_cur = files.rlim_max = limits->files;
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL));
+    set_limit(child, RLIMIT_DATA, limits->memory_bytes);
     syscall(SYS_umask, SERVICE_UMASK);
 }
 
@@ -129,6 +140,8 @@ UNCHECKED static void drop_rights(struct child *child)
         MUST("gid", syscall(SYS_setresgid, request->gid, request->gid, request->gid));
         MUST("uid", syscall(SYS_setresuid, request->uid, request->uid, request->uid));
     }
+    /* Behind the uid: a change to one that has its fill already would make the exec fail. */
+    set_limit(child, RLIMIT_NPROC, request->limits.tasks);
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0, 0, 0 }, { 0, 0, 0 } };
     MUST("capabilities", syscall(SYS_capset, &header, none));

@@ -2,9 +2,17 @@
 #define SOLO_TENANTD_SPAWN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "common/base/status.h"
+
+/* What each process of it may have at most; 0: what we may ourselves. */
+struct spawn_limits {
+    uint64_t files;        /* 1024 (soft) when 0 */
+    uint64_t memory_bytes; /* that it may write to and shares with nobody (RLIMIT_DATA) */
+    uint64_t tasks;        /* of its uid together (RLIMIT_NPROC); holds for its forks */
+};
 
 /* Everything that a service's process begins with. Whatever is not named here it does not get: its
  * descriptors are 0, 1 and 2, its environment is `environment`, its signals are at their defaults,
@@ -19,6 +27,7 @@ struct spawn_request {
     uid_t uid;
     gid_t gid;
     int cgroup; /* directory in which it begins, or -1 */
+    struct spawn_limits limits;
 };
 
 /* Why a program was not started: the step ("exec", "chdir", ...) and its errno. */

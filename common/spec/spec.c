@@ -138,7 +138,8 @@ static void write_ready(struct buffer *buffer, const struct spec *spec)
 
 enum status spec_encode(const struct spec *spec, struct buffer *buffer)
 {
-    write_map(buffer, 11);
+    bool has_limits = spec_limits_are_given(&spec->limits);
+    write_map(buffer, has_limits ? 12 : 11);
     write_str(buffer, "argv");
     write_list(buffer, spec->argv);
     write_str(buffer, "code");
@@ -151,6 +152,10 @@ enum status spec_encode(const struct spec *spec, struct buffer *buffer)
     }
     write_str(buffer, "interpreter");
     write_list(buffer, spec->interpreter);
+    if (has_limits) {
+        write_str(buffer, "limits");
+        spec_limits_write(&spec->limits, buffer);
+    }
     write_str(buffer, "logs");
     write_map(buffer, 2);
     write_number(buffer, "files", spec->logs.files);

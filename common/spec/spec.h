@@ -9,6 +9,7 @@
 #include "common/base/problem.h"
 #include "common/spec/program.h"
 #include "common/spec/signal_name.h"
+#include "common/spec/spec_limits.h"
 
 /* What a tenant wants to run. Comes as JSON from people and agents (spec_json.h), travels and is
  * stored as msgpack; one set of rules for both. Every refusal names the place ("env.PATH",
@@ -50,18 +51,20 @@ struct spec {
     struct {
         uint64_t max_bytes, files;
     } logs;
+    struct spec_limits limits;
 };
 
 /* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is
- * out of bounds are invalid_argument; fields of parts that are not built yet (build, secrets,
- * limits) are failed_precondition. Durations are texts ("5s") or
+ * out of bounds are invalid_argument; fields of parts that are not built yet (build,
+ * secrets) are failed_precondition. Durations are texts ("5s") or
  * milliseconds, sizes texts ("10MiB") or bytes; secrets and build may be absent or empty. Defaults
  * are filled in. Memory comes from the arena; `code` points into `map`. */
 enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
                         struct problem *problem);
 
-/* Canonical msgpack: every field, defaults filled in, keys sorted, shortest encodings, durations in
- * ms. What is stored, and what spec_decode reads back to the same bytes. */
+/* Canonical msgpack: every field (limits only when there are any), defaults filled in, keys sorted,
+ * shortest encodings, durations in ms. What is stored, and what spec_decode reads back to the same
+ * bytes. */
 enum status spec_encode(const struct spec *spec, struct buffer *buffer);
 
 /* BLAKE2b-256 of the canonical form. */

@@ -211,8 +211,8 @@ static enum status read_build(struct spec_values *values, struct reader *reader,
 static enum status read_limits(struct spec_values *values, struct reader *reader, const char *place,
                                void *out)
 {
-    (void)out;
-    return refuse_unless_empty(values, reader, place, "limits are");
+    struct spec *spec = out;
+    return spec_limits_read(values, reader, place, &spec->limits);
 }
 
 static enum status read_policy(struct spec_values *values, struct reader *reader, const char *place,

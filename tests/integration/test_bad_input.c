@@ -58,9 +58,9 @@ static const struct {
     { "a part that is not built yet",
       "{'tenant':'acme','name':'x','argv':['/bin/true'],'secrets':['KEY']}",
       STATUS_FAILED_PRECONDITION, "secrets" },
-    { "limits, not built yet",
-      "{'tenant':'acme','name':'x','argv':['/bin/true'],'limits':{'memory':'1MiB'}}",
-      STATUS_FAILED_PRECONDITION, "limits" },
+    { "a limit below the least",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'limits':{'memory':'1KiB'}}",
+      STATUS_INVALID_ARGUMENT, "limits.memory" },
 };
 
 static json_t *json_of(const char *text)

@@ -43,8 +43,9 @@ static void path_in(const struct bed *bed, char path[PATH_MAX], const char *name
 /* The programs may lie below somebody's private home: the tenant gets copies. */
 static void copy_programs(struct bed *bed)
 {
-    static const char *const names[] = { "spawn_probe", "announcer",     "sleeper",  "exiter",
-                                         "crasher",     "double_forker", "stubborn", "printer" };
+    static const char *const names[] = { "spawn_probe", "announcer", "sleeper",
+                                         "exiter",      "crasher",   "double_forker",
+                                         "stubborn",    "printer",   "hog" };
     char to[PATH_MAX], from[PATH_MAX];
     path_in(bed, to, "programs");
     cr_assert_eq(mkdir(to, 0755), 0);
@@ -231,6 +232,7 @@ static void read_row(struct bed *bed, struct span map, struct row *row)
     snprintf(row->state, sizeof row->state, "%s", decoded.state);
     snprintf(row->reason, sizeof row->reason, "%s", decoded.reason);
     snprintf(row->instance, sizeof row->instance, "%s", decoded.instance);
+    snprintf(row->limits, sizeof row->limits, "%s", decoded.limits);
     read_exits(decoded.exits, row);
 }
 

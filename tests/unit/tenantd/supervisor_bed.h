@@ -20,7 +20,7 @@ struct seen_report {
 
 /* A row, kept beyond its reply. */
 struct row {
-    char state[32], reason[REASON_BYTES_MAX + 1], instance[201];
+    char limits[257], state[32], reason[REASON_BYTES_MAX + 1], instance[201];
     uint64_t generation, since, pid, restarts, start_ticks;
     bool is_trial_over;
     size_t exits;

@@ -105,6 +105,21 @@ Test(spec, every_field_is_read)
     cr_assert_str_eq(spec_program(&spec), "python3");
 }
 
+Test(spec, limits_are_read)
+{
+    struct spec spec =
+        decode_well("{\"tenant\": \"a\", \"name\": \"b\", \"argv\": [\"c\"], \"limits\": "
+                    "{\"memory\": \"256MiB\", \"tasks\": 64, \"files\": 100, \"cpu\": 0.5}}");
+    cr_assert_eq(spec.limits.memory_bytes, 256 << 20);
+    cr_assert_eq(spec.limits.tasks, 64);
+    cr_assert_eq(spec.limits.files, 100);
+    cr_assert_eq(spec.limits.cpu_milli, 500);
+    spec = decode_well("{\"tenant\": \"a\", \"name\": \"b\", \"argv\": [\"c\"], \"limits\": "
+                       "{\"cpu\": 2}}");
+    cr_assert_eq(spec.limits.cpu_milli, 2000);
+    cr_assert_eq(spec.limits.tasks, 0);
+}
+
 Test(spec, the_longest_delay_is_never_below_the_first_by_default)
 {
     struct spec spec = decode_well("{\"tenant\": \"a\", \"name\": \"b\", \"argv\": [\"c\"],"
@@ -158,8 +173,27 @@ static const struct {
       "builds are not available in this version" },
     { "{" GOOD ", \"build\": [\"cc\"]}", STATUS_FAILED_PRECONDITION, "build", "not available" },
     { "{" GOOD ", \"secrets\": [\"DB\"]}", STATUS_FAILED_PRECONDITION, "secrets", "not available" },
-    { "{" GOOD ", \"limits\": {\"cpu\": 0.5}}", STATUS_FAILED_PRECONDITION, "limits",
-      "not available" },
+    { "{" GOOD ", \"limits\": []}", STATUS_INVALID_ARGUMENT, "limits", "must be a map" },
+    { "{" GOOD ", \"limits\": {\"disk\": 1}}", STATUS_INVALID_ARGUMENT, "limits.disk",
+      "unknown key" },
+    { "{" GOOD ", \"limits\": {\"memory\": \"lots\"}}", STATUS_INVALID_ARGUMENT, "limits.memory",
+      "a size" },
+    { "{" GOOD ", \"limits\": {\"memory\": \"1023KiB\"}}", STATUS_INVALID_ARGUMENT, "limits.memory",
+      "from 1048576" },
+    { "{" GOOD ", \"limits\": {\"memory\": 0}}", STATUS_INVALID_ARGUMENT, "limits.memory",
+      "from 1048576" },
+    { "{" GOOD ", \"limits\": {\"tasks\": 0}}", STATUS_INVALID_ARGUMENT, "limits.tasks", "from 1" },
+    { "{" GOOD ", \"limits\": {\"tasks\": 4194305}}", STATUS_INVALID_ARGUMENT, "limits.tasks",
+      "to 4194304" },
+    { "{" GOOD ", \"limits\": {\"files\": 15}}", STATUS_INVALID_ARGUMENT, "limits.files",
+      "from 16" },
+    { "{" GOOD ", \"limits\": {\"cpu\": 0.001}}", STATUS_INVALID_ARGUMENT, "limits.cpu",
+      "from 0.01 to 1024, not 0.001" },
+    { "{" GOOD ", \"limits\": {\"cpu\": 0}}", STATUS_INVALID_ARGUMENT, "limits.cpu", "from 1" },
+    { "{" GOOD ", \"limits\": {\"cpu\": 1e300}}", STATUS_INVALID_ARGUMENT, "limits.cpu",
+      "to 1024" },
+    { "{" GOOD ", \"limits\": {\"cpu\": \"half\"}}", STATUS_INVALID_ARGUMENT, "limits.cpu",
+      "a number of processors" },
     { "{" GOOD ", \"env\": []}", STATUS_INVALID_ARGUMENT, "env", "a map of text" },
     { "{" GOOD ", \"env\": {\"PATH\": 1}}", STATUS_INVALID_ARGUMENT, "env.PATH", "must be text" },
     { "{" GOOD ", \"env\": {\"1A\": \"\"}}", STATUS_INVALID_ARGUMENT, "env.1A", "must match" },
@@ -431,6 +465,29 @@ static void assert_command(const char *json, const char *expected)
     }
     cr_assert_str_eq(joined, expected);
     cr_assert_null(command.items[command.count]);
+}
+
+static bool says_limits(const char *json, struct hash *hash)
+{
+    AUTO(buffer_close) struct buffer canonical = { .limit = SPEC_BYTES_MAX };
+    struct spec spec = decode_well(json);
+    cr_assert_eq(spec_encode(&spec, &canonical), STATUS_OK);
+    *hash = spec_hash(buffer_span(&canonical));
+    return memmem(canonical.data, canonical.size, "limits", strlen("limits")) != NULL;
+}
+
+/* Specs that were stored before there were limits keep their hash. */
+Test(spec, limits_that_are_not_given_are_not_in_the_canonical_form)
+{
+    struct hash none, empty, same, other;
+    cr_assert_not(says_limits("{" GOOD "}", &none));
+    cr_assert_not(says_limits("{" GOOD ", \"limits\": {}}", &empty));
+    cr_assert(hash_equal(&none, &empty));
+    cr_assert(says_limits("{" GOOD ", \"limits\": {\"cpu\": 1, \"memory\": \"1MiB\"}}", &none));
+    cr_assert(says_limits("{" GOOD ", \"limits\": {\"memory\": 1048576, \"cpu\": 1.0}}", &same));
+    cr_assert(hash_equal(&none, &same));
+    cr_assert(says_limits("{" GOOD ", \"limits\": {\"memory\": 1048577, \"cpu\": 1.0}}", &other));
+    cr_assert_not(hash_equal(&none, &other));
 }
 
 Test(spec, the_command_puts_the_code_where_it_belongs)

@@ -53,6 +53,14 @@ static struct spec draw_spec(struct arena *arena)
         .ready = { .timeout_ms = 1 + draw(3600000), .by = (enum ready_by)draw(4) },
         .logs = { 4096 + draw(UINT64_C(1) << 35), 1 + draw(100) },
     };
+    if (draw(2) == 0)
+        spec.limits.memory_bytes = (UINT64_C(1) << 20) + draw(UINT64_C(1) << 40);
+    if (draw(2) == 0)
+        spec.limits.tasks = 1 + draw(1 << 22);
+    if (draw(2) == 0)
+        spec.limits.files = 16 + draw((1 << 20) - 15);
+    if (draw(2) == 0)
+        spec.limits.cpu_milli = 10 + draw(1024 * 1000 - 9);
     bool has_code = draw(2) == 0;
     if (has_code) {
         const char *code = draw_text(arena, any_letters, 1, draw(10) == 0 ? 70000 : 300);
@@ -92,6 +100,10 @@ static void assert_round_trip(const struct spec *spec, struct arena *arena, uint
     cr_assert_eq(read.ready.by, spec->ready.by);
     cr_assert_eq(read.ready.port, spec->ready.port);
     cr_assert_eq(read.ready.argv.count, spec->ready.argv.count);
+    cr_assert_eq(read.limits.memory_bytes, spec->limits.memory_bytes);
+    cr_assert_eq(read.limits.tasks, spec->limits.tasks);
+    cr_assert_eq(read.limits.files, spec->limits.files);
+    cr_assert_eq(read.limits.cpu_milli, spec->limits.cpu_milli);
     cr_assert_eq(read.argv.count, spec->argv.count);
     cr_assert(span_equal(read.code, spec->code));
 }

@@ -1,0 +1,28 @@
+/* Numbers of bytes for people. */
+#include "common/base/size.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/auto.h"
+
+char *size_text(char text[SIZE_TEXT_BYTES], uint64_t bytes)
+{
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    if (bytes < 1024) {
+        snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " bytes", bytes);
+        return text;
+    }
+    size_t unit = 0;
+    uint64_t whole = bytes / 1024, rest = bytes % 1024;
+    for (; whole >= 1024 && unit + 1 < COUNT_OF(units); unit++) {
+        rest = whole % 1024;
+        whole /= 1024;
+    }
+    uint64_t tenth = rest * 10 / 1024;
+    if (tenth == 0)
+        snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " %s", whole, units[unit]);
+    else
+        snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", whole, tenth, units[unit]);
+    return text;
+}

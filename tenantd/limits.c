@@ -1,0 +1,161 @@
+/* Which way each limit is held, and what can be said of an exit: a cgroup counts what it refused,
+ * an rlimit tells nobody. */
+#include "tenantd/limits.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "common/base/log.h"
+#include "common/base/size.h"
+
+void limits_bound_tenant(struct limits_site *site, int cgroup)
+{
+    if (site->memory_bytes_max != 0 &&
+        (cgroup < 0 || !cgroup_bound_memory(cgroup, site->memory_bytes_max)))
+        log_info("the tenant's memory is bounded at admission only", "reason",
+                 "no memory controller of cgroup v2");
+    site->is_processes_max_held =
+        site->processes_max != 0 && cgroup >= 0 && cgroup_bound_tasks(cgroup, site->processes_max);
+}
+
+static void hold_tasks(const struct limits_site *site, uint64_t tasks, int cgroup,
+                       struct limits_held *held, struct spawn_limits *rlimits)
+{
+    bool is_bounded = tasks != 0 && cgroup >= 0 && cgroup_bound_tasks(cgroup, tasks);
+    uint64_t count = is_bounded ? 0 : tasks;
+    if (tasks != 0)
+        held->tasks = is_bounded           ? LIMIT_BY_CGROUP
+                      : site->counts_alone ? LIMIT_BY_RLIMIT
+                                           : LIMIT_NOT_HELD;
+    if (site->processes_max != 0 && !site->is_processes_max_held &&
+        (count == 0 || count > site->processes_max))
+        count = site->processes_max;
+    if (site->counts_alone)
+        rlimits->tasks = count;
+}
+
+static void hold_files(uint64_t files, struct limits_held *held, struct spawn_limits *rlimits)
+{
+    struct rlimit ours;
+    if (files == 0)
+        return;
+    held->files = LIMIT_BY_RLIMIT;
+    held->files_given = files;
+    if (getrlimit(RLIMIT_NOFILE, &ours) == 0 && ours.rlim_max < files)
+        held->files_given = ours.rlim_max;
+    rlimits->files = held->files_given;
+}
+
+struct limits_held limits_hold(const struct limits_site *site, const struct spec_limits *limits,
+                               int cgroup, struct spawn_limits *rlimits)
+{
+    struct limits_held held = { 0 };
+    *rlimits = (struct spawn_limits){ 0 };
+    hold_tasks(site, limits->tasks, cgroup, &held, rlimits);
+    hold_files(limits->files, &held, rlimits);
+    if (limits->memory_bytes != 0) {
+        bool is_bounded = cgroup >= 0 && cgroup_bound_memory(cgroup, limits->memory_bytes);
+        held.memory = is_bounded ? LIMIT_BY_CGROUP : LIMIT_BY_RLIMIT;
+        rlimits->memory_bytes = is_bounded ? 0 : limits->memory_bytes;
+    }
+    if (limits->cpu_milli != 0)
+        held.cpu = cgroup >= 0 && cgroup_bound_cpu(cgroup, limits->cpu_milli) ? LIMIT_BY_CGROUP
+                                                                              : LIMIT_NOT_HELD;
+    return held;
+}
+
+/* ---- in words ---- */
+
+__attribute__((format(printf, 2, 3))) static void add(char text[LIMITS_TEXT_BYTES],
+                                                      const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+    if (used > 0)
+        used += (size_t)snprintf(text + used, LIMITS_TEXT_BYTES - used, ", ");
+    va_start(arguments, format);
+    vsnprintf(text + used, LIMITS_TEXT_BYTES - used, format, arguments);
+    va_end(arguments);
+}
+
+char *limits_text(char text[LIMITS_TEXT_BYTES], const struct spec_limits *limits,
+                  const struct limits_held *held)
+{
+    char size[SIZE_TEXT_BYTES];
+    text[0] = '\0';
+    if (held->memory != LIMIT_NOT_ASKED)
+        add(text, "memory %s (%s)", size_text(size, limits->memory_bytes),
+            held->memory == LIMIT_BY_CGROUP ? "cgroup" : "rlimit, each process");
+    if (held->tasks != LIMIT_NOT_ASKED)
+        add(text, "tasks %" PRIu64 " (%s)", limits->tasks,
+            held->tasks == LIMIT_BY_CGROUP   ? "cgroup"
+            : held->tasks == LIMIT_BY_RLIMIT ? "rlimit, of the tenant together"
+                                             : "not enforced: no pids controller");
+    if (held->files != LIMIT_NOT_ASKED && held->files_given < limits->files)
+        add(text, "files %" PRIu64 " of %" PRIu64 " (rlimit, there are no more)", held->files_given,
+            limits->files);
+    else if (held->files != LIMIT_NOT_ASKED)
+        add(text, "files %" PRIu64 " (rlimit, each process)", limits->files);
+    if (held->cpu != LIMIT_NOT_ASKED)
+        add(text, "cpu %g (%s)", (double)limits->cpu_milli / 1000.0,
+            held->cpu == LIMIT_BY_CGROUP ? "cgroup" : "not enforced: no cpu controller");
+    return text;
+}
+
+/* "256 of 256 MiB", "900.5 KiB of 2 MiB". */
+static char *used_text(char text[2 * SIZE_TEXT_BYTES], uint64_t used, uint64_t allowed)
+{
+    char first[SIZE_TEXT_BYTES], second[SIZE_TEXT_BYTES];
+    size_text(first, used);
+    size_text(second, allowed);
+    if (strcmp(strchr(first, ' '), strchr(second, ' ')) == 0)
+        *strchr(first, ' ') = '\0';
+    snprintf(text, (size_t)2 * SIZE_TEXT_BYTES, "%s of %s", first, second);
+    return text;
+}
+
+static bool may_lack_memory(int exit_status)
+{
+    int number = WIFSIGNALED(exit_status) ? WTERMSIG(exit_status) : 0;
+    return number == SIGSEGV || number == SIGBUS || number == SIGABRT ||
+           (number == 0 && WEXITSTATUS(exit_status) != 0);
+}
+
+struct limits_breach limits_breach_of(const struct spec_limits *limits,
+                                      const struct limits_held *held, const struct cgroup_use *use,
+                                      int exit_status)
+{
+    struct limits_breach breach = { 0 };
+    char used[2 * SIZE_TEXT_BYTES], size[SIZE_TEXT_BYTES];
+    bool is_killed = WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGKILL;
+    if (use->memory_kills > 0 && held->memory == LIMIT_BY_CGROUP && use->memory_bound_hits > 0) {
+        /* A kernel that tells no peak: it was at its bound when it was refused more. */
+        uint64_t peak = use->memory_peak_bytes != 0 ? use->memory_peak_bytes : limits->memory_bytes;
+        breach.limit = "memory";
+        breach.is_killed = is_killed;
+        snprintf(breach.text, BREACH_TEXT_BYTES, "killed for memory: %s",
+                 used_text(used, peak, limits->memory_bytes));
+    } else if (use->memory_kills > 0) {
+        breach.limit = "memory";
+        breach.is_killed = is_killed;
+        snprintf(breach.text, BREACH_TEXT_BYTES,
+                 "killed for memory: its tenant or the machine had none left");
+    } else if (use->forks_refused > 0 && held->tasks == LIMIT_BY_CGROUP) {
+        breach.limit = "tasks";
+        snprintf(breach.text, BREACH_TEXT_BYTES,
+                 "out of tasks: %" PRIu64 " allowed, %" PRIu64 " more refused", limits->tasks,
+                 use->forks_refused);
+    } else if (held->memory == LIMIT_BY_RLIMIT && may_lack_memory(exit_status)) {
+        snprintf(breach.text, BREACH_TEXT_BYTES, "whether its limit of %s was reached is not known",
+                 size_text(size, limits->memory_bytes));
+    } else if (use->throttled_us >= 1000 && held->cpu == LIMIT_BY_CGROUP) {
+        snprintf(breach.text, BREACH_TEXT_BYTES, "waited %" PRIu64 " ms for its cpu limit",
+                 use->throttled_us / 1000);
+    }
+    return breach;
+}
