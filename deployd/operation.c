@@ -121,9 +121,7 @@ static void deploy_reply(const struct operation *operation)
 static void answer(struct operation *operation)
 {
     const struct service *service = operation->service;
-    /* A recovery that finishes a deploy has become one, but was asked as a start. */
-    switch (operation->is_recovery && operation->kind == OPERATION_DEPLOY ? OPERATION_START
-                                                                          : operation->kind) {
+    switch (operation->kind) {
     case OPERATION_DEPLOY:
         deploy_reply(operation);
         break;

@@ -9,7 +9,8 @@
  *
  * This is what all parts of its life share; operation_queue.h says who is next, operation_commit.c
  * what happens until its event is in the log, operation_act.c and operation_start.c what is asked
- * of the supervisor then, operation_outcome.h how it ends.
+ * of the supervisor then, operation_failure.h what follows when that fails, operation_outcome.h how
+ * it ends.
  *
  *   queued ──► tenant ──► committing ──► supervisor ◄──► acting ──► done
  *     │                       ▲   │          ▲             │
@@ -21,8 +22,8 @@
  * that is ready (again). acting: the supervisor does it. reporting: the program of a deploy or
  * restart runs, and the report of it is on the way into the log; so what was acknowledged has run
  * by the log, too, and a later recovery that cannot start it does not take it for a deploy that
- * failed. recording: the failure is on the way to eventd; a deploy then goes back to `supervisor`
- * with the generation that the log wants instead.
+ * failed. recording: the failure is on the way to eventd; where the log falls back it then goes
+ * back to `supervisor` with the generation that the log wants instead.
  */
 enum {
     SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
@@ -51,12 +52,20 @@ enum operation_kind {
     OPERATION_STOP,  /* what the log does not want: the same */
 };
 
+/* What its failed start leads to, one after the other (operation_failure.h). */
+enum operation_fallback {
+    FALLBACK_NONE,    /* it has not failed, or stays wanted */
+    FALLBACK_RECORD,  /* service_deployment_failed is recorded */
+    FALLBACK_START,   /* then the generation that the log wants again is started, */
+    FALLBACK_DISCARD, /* or there was none: its supervisor shall forget the first one */
+};
+
 struct operation {
     struct operation *next; /* of the same service */
     struct deployd *owner;
     struct service *service;
-    struct rpc_call *call; /* NULL: nobody waits for the answer */
-    enum operation_kind kind;
+    struct rpc_call *call;    /* NULL: nobody waits for the answer */
+    enum operation_kind kind; /* what was asked for; never changes */
     enum operation_state state;
     struct ev_timer timer; /* how long it may wait for a supervisor */
 
@@ -72,9 +81,8 @@ struct operation {
     uint64_t event_id;          /* of service_deployed, _killed or _restart_requested */
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     uint64_t report;            /* number of its supervisor's report that it runs */
-    bool is_falling_back;
-    bool is_discarding; /* a first deploy that failed: its supervisor shall forget it */
-    bool is_recovery;   /* came by recovery.act */
+    enum operation_fallback fallback;
+    bool is_recovery; /* came by recovery.act */
     uint64_t recovery_id;
     unsigned attempts; /* times that the supervisor was asked */
     /* Who began it is told of its end; NULL for nobody. It still is in the struct, in no queue. */

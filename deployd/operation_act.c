@@ -1,7 +1,7 @@
 /* What an operation asks of its tenant's supervisor, and what becomes of the answers. The normal
  * path: supervisor.start or supervisor.stop is answered ok, the row goes into the catalog, the
  * caller gets its answer. Ways to fail: no supervisor can be had (the log carries it on later), the
- * connection breaks (asked again), the program cannot be started (operation_start.c). */
+ * connection breaks (asked again), the program cannot be started (operation_failure.h). */
 #include "deployd/operation_act.h"
 
 #include <stdio.h>
@@ -9,25 +9,21 @@
 
 #include "common/base/log.h"
 #include "common/plan/plan.h"
+#include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
 #include "deployd/supervisors.h"
 
 typedef unsigned long long number;
 
-/* The refusal stands whatever became of the rest; a supervisor that still holds it is told when
- * everything it holds is compared with the log. */
-static void discarded(struct operation *operation)
-{
-    operation_end(operation, operation->problem.code);
-}
-
 /* No supervisor in time. What is in the log stays there and is carried out when there is one. */
 static void give_up(struct operation *operation)
 {
     struct service *service = operation->service;
-    if (operation->is_discarding) {
-        discarded(operation);
+    if (operation->fallback == FALLBACK_DISCARD) {
+        /* A supervisor that still holds it is told when all that it holds is compared with the log.
+         */
+        operation_end_failed(operation);
         return;
     }
     const struct supervisor *supervisor = &service->tenant->supervisor;
@@ -41,8 +37,12 @@ static void give_up(struct operation *operation)
         why = "its supervisor does not answer";
     ev_timer_stop(operation->owner->loop, &operation->timer);
     log_warning("gave up waiting for a supervisor", "service", service->key, "reason", why);
-    if (operation->kind != OPERATION_RESTART && supervisor->state == SUPERVISOR_READY)
+    if (supervisor->state == SUPERVISOR_READY)
         deployd_look_again(operation->owner); /* nothing else would bring it back to mind */
+    if (operation->fallback == FALLBACK_START) {
+        operation_fallback_ended(operation, STATUS_UNAVAILABLE, why);
+        return;
+    }
     switch (operation->kind) {
     case OPERATION_DEPLOY:
         problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
@@ -95,8 +95,8 @@ static void on_stopped(void *context, enum status status, const struct problem *
         service->was_killed = false;
         catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "stopped");
     }
-    if (operation->is_discarding) {
-        discarded(operation);
+    if (operation->fallback == FALLBACK_DISCARD) {
+        operation_end_failed(operation);
         return;
     }
     if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
@@ -182,11 +182,18 @@ void operation_supervisor_step(struct operation *operation)
     }
     bool is_current = service->wanted.generation == operation->generation &&
                       service->wanted.since == operation->since;
-    if (operation->is_discarding) {
+    if (operation->fallback == FALLBACK_DISCARD) {
         if (service->wanted.generation == 0)
             ask_stop(operation);
         else
-            discarded(operation);
+            operation_end_failed(operation);
+        return;
+    }
+    if (operation->fallback == FALLBACK_START) {
+        if (is_current)
+            operation_ask_start(operation);
+        else
+            operation_superseded(operation);
         return;
     }
     switch (operation->kind) {

@@ -69,9 +69,20 @@ void operation_answer_from_log(struct operation *operation)
     operation_end(operation, STATUS_OK);
 }
 
+void operation_end_failed(struct operation *operation)
+{
+    bool is_answer = operation->kind == OPERATION_START ||
+                     (operation->kind == OPERATION_DEPLOY && operation->fallback == FALLBACK_NONE);
+    operation_end(operation, is_answer ? STATUS_OK : operation->problem.code);
+}
+
 void operation_superseded(struct operation *operation)
 {
     struct service *service = operation->service;
+    if (operation->fallback != FALLBACK_NONE) {
+        operation_end_failed(operation);
+        return;
+    }
     switch (operation->kind) {
     case OPERATION_START:
     case OPERATION_STOP:
@@ -83,18 +94,14 @@ void operation_superseded(struct operation *operation)
         operation_end(operation, STATUS_OK); /* deployed again since: it was carried out then */
         break;
     case OPERATION_DEPLOY:
-        if (operation->problem.message[0] == '\0')
-            operation_answer_from_log(operation);
-        else
-            operation_end(operation, operation->problem.code);
+        operation_answer_from_log(operation);
         break;
     case OPERATION_RESTART:
-        if (operation->problem.message[0] == '\0')
-            problem_set(&operation->problem, STATUS_ABORTED, "",
-                        service->wanted.generation == 0
-                            ? "%s was killed while generation %llu was being restarted"
-                            : "%s was replaced while generation %llu was being restarted",
-                        service->key, (number)operation->generation);
+        problem_set(&operation->problem, STATUS_ABORTED, "",
+                    service->wanted.generation == 0
+                        ? "%s was killed while generation %llu was being restarted"
+                        : "%s was replaced while generation %llu was being restarted",
+                    service->key, (number)operation->generation);
         operation_end(operation, operation->problem.code);
         break;
     }

@@ -18,6 +18,9 @@ bool operation_is_due(struct operation *operation);
 
 /* Ends a deploy that is in the log with what the log says became of it. */
 void operation_answer_from_log(struct operation *operation);
+/* Ends one whose start failed: reconciling and recovery are answered "failed", and why; a deploy
+ * that ran before has the outcome that it had, and its row says the rest; others are refused. */
+void operation_end_failed(struct operation *operation);
 /* Another event has overtaken what it was for: it ends, with what the log says became of it. */
 void operation_superseded(struct operation *operation);
 

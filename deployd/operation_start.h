@@ -12,10 +12,6 @@ void operation_ask_restart(struct operation *operation);
 /* What the log wants, whoever asks: with recovery's fence, and without disturbing what is held. */
 void operation_start_wanted(struct operation *operation);
 
-/* Appends what code and reason of the operation say: service_deployment_failed of a deploy,
- * service_recovery_failed of a recovery. */
-void operation_record_failure(struct operation *operation);
-
 /* In `reporting`: its start is in the log, or eventd has not taken it in time. */
 void operation_reporting_step(struct operation *operation);
 

@@ -47,6 +47,36 @@ Test(requests, a_repeated_deploy_gives_the_recorded_generation)
     json_decref(first);
 }
 
+/* It was acknowledged: that its program is gone since takes nothing back. */
+Test(requests, a_repeated_deploy_that_cannot_start_any_more_stays_wanted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES], sleeper[4096], moved[4096];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    testbed_program(&bed, "sleeper", sleeper);
+    snprintf(moved, sizeof moved, "%s.moved", sleeper);
+    json_t *first = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
+    cr_assert_eq(rename(sleeper, moved), 0);
+    kill(testbed_supervisor(&bed, "acme"), SIGKILL);
+    service_await(&bed, "acme", "api", "failed", 10000);
+    json_t *again = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
+    expect_number(again, "generation", number_in(first, "generation"));
+    expect_text(again, "state", "failed");
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployment_failed", NULL, NULL), 0);
+    service_await(&bed, "acme", "api", "failed", 1000);
+    cr_assert_eq(rename(moved, sleeper), 0);
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 10000);
+    json_decref(events);
+    json_decref(first);
+    json_decref(again);
+}
+
 Test(requests, a_repeated_kill_does_not_kill_what_was_deployed_since)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

@@ -122,6 +122,8 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
                               bool *has_run)
 {
     (void)map, (void)subject, (void)generation;
+    if (world.log_is_unreadable)
+        return STATUS_UNAVAILABLE;
     *has_run = world.has_run;
     return STATUS_OK;
 }

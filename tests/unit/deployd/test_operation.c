@@ -249,6 +249,44 @@ Test(operation, a_repeated_deploy_that_is_the_current_one_is_carried_on)
     cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
 }
 
+/* It was acknowledged: that it cannot be started now changes nothing that is wanted. */
+Test(operation, a_repeat_of_a_deploy_that_ran_unwants_nothing)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    world.has_run = true;
+    size_t deploy = repeat_deploy(9);
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK, "the outcome that it had");
+    cr_assert_eq(world.answers[deploy].reply.deploy.generation, 9);
+    cr_assert_str_eq(world.answers[deploy].texts[0], "failed");
+    cr_assert_eq(world.service->wanted.generation, 9);
+    cr_assert_eq(world.service->state, SERVICE_failed);
+}
+
+Test(operation, a_repeat_of_a_deploy_that_never_ran_falls_back)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    size_t deploy = repeat_deploy(9);
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_deployment_failed");
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+}
+
+/* Whether it ever ran decides between two different ends: so nothing is decided without it. */
+Test(operation, a_failed_start_whose_history_cannot_be_read_is_of_unknown_outcome)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    size_t deploy = repeat_deploy(9);
+    world.log_is_unreadable = true;
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
+    cr_assert_eq(world.reconciled, 1);
+}
+
 Test(operation, a_restart_is_appended_then_carried_out_then_answered)
 {
     world_runs(7, "");

@@ -256,6 +256,50 @@ Test(operation_start, a_recovery_of_a_deploy_that_nobody_finished_falls_back)
     cr_assert_null(world.service->queue);
 }
 
+Test(operation_start, a_recovery_whose_fallback_is_overtaken_has_failed)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    size_t start = act(OPERATION_START, 9, 9);
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world.tenant->supervisor.state = SUPERVISOR_DELAYED;
+    world_append("service_deployment_failed");
+    world.live = (struct live_row){ .generation = 99, .since = 99 };
+    world_supervisor_ready();
+    world_nothing_asked();
+    expect(start, "failed", "exec_failed");
+}
+
+Test(operation_start, a_fallback_without_a_supervisor_still_says_why_the_deploy_failed)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world.tenant->supervisor.state = SUPERVISOR_DELAYED;
+    world_append("service_deployment_failed");
+    ev_timer_stop(world.deployd.loop, &world.service->queue->timer); /* the time is over */
+    catalog_mark(&world.deployd.catalog, world.service);
+    world_nothing_asked();
+    const struct answer *answer = &world.answers[deploy];
+    cr_assert_eq(answer->status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(answer->problem.message, "no such interpreter"));
+    cr_assert_not_null(strstr(answer->problem.message, "generation 7 is wanted again"));
+}
+
+/* On trial still, its first start anew fails: what is wanted then is the same as after a deploy. */
+Test(operation_start, a_restart_of_what_never_ran_falls_back)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_append("service_restart_requested");
+    cr_assert_str_eq(world.asked[0].cause, "restart");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_deployment_failed");
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_starts("running");
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+}
+
 Test(operation_start, recovery_stops_only_what_is_not_wanted)
 {
     world_runs(7, "");

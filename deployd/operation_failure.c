@@ -1,0 +1,193 @@
+/* A start has failed: the rule is found, the failure is recorded, and where the log falls back the
+ * generation before is started, or the supervisor forgets a first deploy. Ways to fail: the log
+ * cannot be read or does not take the failure; then the outcome is unknown and reconciling finds
+ * out. */
+#include "deployd/operation_failure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/plan/plan.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
+#include "deployd/operation_outcome.h"
+
+typedef unsigned long long number;
+
+enum status operation_never_ran(const struct operation *operation, bool *never_ran)
+{
+    char subject[SUBJECT_BYTES];
+    bool has_run = true;
+    const struct service *service = operation->service;
+    *never_ran = false;
+    if (operation->fallback == FALLBACK_START || operation->generation != operation->since)
+        return STATUS_OK;
+    subject_of_service(subject, service->tenant->name, service_name(service));
+    TRY(event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run));
+    *never_ran = !has_run;
+    return STATUS_OK;
+}
+
+/* A recovery takes nothing back where there is nothing to fall back to. */
+static enum status rule_find(struct operation *operation)
+{
+    bool never_ran;
+    TRY(operation_never_ran(operation, &never_ran));
+    bool is_last = operation->is_recovery && operation->service->wanted.previous == 0;
+    operation->fallback = never_ran && !is_last ? FALLBACK_RECORD : FALLBACK_NONE;
+    return STATUS_OK;
+}
+
+/* The log may still want it: reconciling finds out. */
+static void outcome_is_unknown(struct operation *operation, const struct problem *problem)
+{
+    struct problem refusal = operation->problem;
+    append_problem(STATUS_UNKNOWN, problem, refusal.message, &operation->problem);
+    operation_row_failed(operation, operation->reason);
+    deployd_look_again(operation->owner);
+    operation_end(operation, STATUS_UNKNOWN);
+}
+
+/* What its caller is told unless it ends well after all. */
+static void problem_say(struct operation *operation, const char *field, const char *said)
+{
+    bool is_full = strcmp(operation->code, plan_code_name(PLAN_CODE_no_resources)) == 0;
+    bool has_run = strcmp(operation->code, plan_code_name(PLAN_CODE_not_ready)) == 0;
+    if (operation->kind == OPERATION_RESTART)
+        problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, field,
+                    "%s could not be restarted: %s", operation->service->key, operation->reason);
+    else
+        problem_set(&operation->problem,
+                    is_full ? STATUS_RESOURCE_EXHAUSTED : STATUS_FAILED_PRECONDITION, field,
+                    "generation %llu %s: %s", (number)operation->generation,
+                    has_run ? "did not become ready" : "could not be started", said);
+}
+
+void operation_failed(struct operation *operation, const char *field, const char *said)
+{
+    problem_say(operation, field, said);
+    if (rule_find(operation) != STATUS_OK) {
+        outcome_is_unknown(operation, NULL);
+        return;
+    }
+    if (operation->fallback == FALLBACK_NONE)
+        operation_row_failed(operation, operation->reason);
+    if (operation->fallback == FALLBACK_RECORD || operation->is_recovery)
+        operation_record_failure(operation);
+    else
+        operation_end_failed(operation);
+}
+
+void operation_start_failed(struct operation *operation, enum status status,
+                            const struct problem *problem)
+{
+    const char *said =
+        problem != NULL && problem->message[0] != '\0' ? problem->message : status_text(status);
+    char reason[REASON_BYTES_MAX + 1]; /* without the output that may follow */
+    snprintf(reason, sizeof reason, "%.*s", (int)strcspn(said, "\n"), said);
+    log_warning("a service could not be started", "service", operation->service->key, "generation",
+                NUMBER(operation->generation), "reason", reason);
+    if (operation->fallback == FALLBACK_START) {
+        operation_fallback_ended(operation, status, said);
+        return;
+    }
+    operation_said(operation, "failed", operation_code_of(status), reason);
+    operation_failed(operation, problem == NULL ? "" : problem->field, said);
+}
+
+/* ---- recording it, and falling back ---- */
+
+static void on_recorded(void *context, enum status status, const struct problem *problem,
+                        const void *reply)
+{
+    struct operation *operation = context;
+    struct service *service = operation->service;
+    (void)reply;
+    if (operation->fallback == FALLBACK_NONE) {
+        if (status != STATUS_OK)
+            log_warning("a failed recovery was not recorded", "service", service->key, "reason",
+                        problem == NULL ? status_text(status) : problem->message);
+        operation_end_failed(operation);
+        return;
+    }
+    if (status == STATUS_OK)
+        status = deployd_refresh(operation->owner, service);
+    if (status != STATUS_OK) {
+        outcome_is_unknown(operation, problem);
+        return;
+    }
+    if (service->wanted.generation == operation->generation) {
+        operation_end_failed(operation);
+        return;
+    }
+    operation->attempts = 0;
+    if (service->wanted.generation == 0) {
+        /* A first deploy that failed leaves nothing: its supervisor forgets it, before the next
+         * deploy that waits for this one begins. */
+        operation->fallback = FALLBACK_DISCARD;
+    } else {
+        operation->fallback = FALLBACK_START;
+        operation->generation = service->wanted.generation;
+        operation->since = service->wanted.since;
+        operation->wait = false;
+    }
+    operation_await_supervisor(operation);
+}
+
+void operation_record_failure(struct operation *operation)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 4096 };
+    char subject[SUBJECT_BYTES];
+    bool falls_back = operation->fallback == FALLBACK_RECORD;
+    operation_move(operation, OPERATION_RECORDING);
+    write_map(&payload, falls_back ? 4 : 3);
+    write_str(&payload, "generation");
+    write_u64(&payload, operation->generation);
+    if (falls_back) {
+        write_str(&payload, "previous");
+        write_u64(&payload, operation->service->wanted.previous);
+    }
+    write_str(&payload, "code");
+    write_str(&payload, operation->code);
+    write_str(&payload, "reason");
+    write_str(&payload, operation->reason);
+    struct event_append_request request = append_about_service(
+        falls_back ? EVENT_service_deployment_failed : EVENT_service_recovery_failed,
+        operation->service, subject, &payload);
+    request.causation_id = falls_back ? operation->generation : operation->recovery_id;
+    enum status status =
+        append_send(operation->owner, &request, NULL, APPEND_TIMEOUT_MS, on_recorded, operation);
+    if (status != STATUS_OK)
+        on_recorded(operation, status, NULL, NULL);
+}
+
+/* Puts what became of the fallback behind the reason, before the output that may follow. */
+static void fallback_tell(struct operation *operation, enum status status, const char *why)
+{
+    char *message = operation->problem.message, told[sizeof operation->problem.message];
+    int reason = (int)strcspn(message, "\n");
+    if (status == STATUS_OK)
+        snprintf(told, sizeof told, "%.*s; generation %llu was started again%s", reason, message,
+                 (number)operation->generation, message + reason);
+    else
+        snprintf(told, sizeof told,
+                 "%.*s; generation %llu is wanted again but could not be started: %s%s", reason,
+                 message, (number)operation->generation, why, message + reason);
+    memcpy(message, told, sizeof told);
+    text_cut(message);
+}
+
+void operation_fallback_ended(struct operation *operation, enum status status, const char *why)
+{
+    fallback_tell(operation, status, why);
+    if (status != STATUS_OK)
+        operation_row_failed(operation, why);
+    if (operation->kind == OPERATION_START) { /* its answer says "failed", and why */
+        snprintf(operation->reason, sizeof operation->reason, "%.*s",
+                 (int)strcspn(operation->problem.message, "\n"), operation->problem.message);
+        text_cut(operation->reason);
+    }
+    operation_end_failed(operation);
+}

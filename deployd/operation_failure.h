@@ -1,0 +1,28 @@
+#ifndef SOLO_DEPLOYD_OPERATION_FAILURE_H
+#define SOLO_DEPLOYD_OPERATION_FAILURE_H
+
+#include "deployd/operation.h"
+
+/* What follows when a generation could not be started, whoever asked for it. One rule, read from
+ * the log when it fails: what was never ready is taken back and the log falls back; what ran before
+ * stays wanted, for a person to see. All of these end the operation, or move it on. */
+
+/* Whether its generation was never ready, by the log; false for one that came by a fallback. */
+enum status operation_never_ran(const struct operation *operation, bool *never_ran);
+
+/* Its result, code and reason are said (operation_said). `field` and `said` are for the caller;
+ * output of the program may follow in `said`. */
+void operation_failed(struct operation *operation, const char *field, const char *said);
+
+/* The same for a failed start: says it, and logs it. `problem` may be NULL. */
+void operation_start_failed(struct operation *operation, enum status status,
+                            const struct problem *problem);
+
+/* The generation before runs again, or does not; `why` is for the latter. */
+void operation_fallback_ended(struct operation *operation, enum status status, const char *why);
+
+/* Appends what code and reason of the operation say: service_deployment_failed where the log falls
+ * back, else service_recovery_failed. */
+void operation_record_failure(struct operation *operation);
+
+#endif
