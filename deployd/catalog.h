@@ -19,12 +19,22 @@ struct wait;
 /* What reconciling found to be due. */
 enum due { DUE_NOTHING, DUE_START, DUE_STOP };
 
+/* What a service may use of its tenant's share. */
+struct quota_use {
+    uint64_t services, processes, memory_bytes, log_bytes, code_bytes;
+};
+
 struct service {
     UT_hash_handle hh; /* by key */
     struct tenant *tenant;
     struct service *previous, *next; /* of the same tenant */
 
     struct live_row wanted; /* as the log has it; generation 0: not wanted */
+
+    /* For quota.c. */
+    struct quota_use used;    /* by what the log wants, as of used_generation */
+    uint64_t used_generation; /* 0: not known */
+    struct quota_use asked;   /* by the deploy on its way into the log */
 
     /* What its supervisor said last; meaningful while is_held, and for `failed` without a holder.
      */

@@ -12,6 +12,7 @@
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
 #include "deployd/operation_queue.h"
+#include "deployd/quota.h"
 #include "deployd/recovery.h"
 #include "deployd/status.h"
 #include "deployd/supervisors.h"
@@ -96,7 +97,10 @@ static enum status validate(struct deployd *deployd, struct rpc_call *call, stru
 {
     TRY(deployd_is_open(deployd, &call->problem));
     TRY(admission_decode(&call->caller, spec, admitted, &call->problem));
-    return admission_program(deployd, buffer_span(&admitted->canonical), &call->problem);
+    TRY(admission_program(deployd, buffer_span(&admitted->canonical), &call->problem));
+    struct service *service = catalog_service(&deployd->catalog, admitted->tenant, admitted->name);
+    return quota_check(deployd, admitted->tenant, service, buffer_span(&admitted->canonical),
+                       &call->problem);
 }
 
 static enum status handle_service_validate(struct deployd *deployd, struct rpc_call *call,

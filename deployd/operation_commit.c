@@ -16,6 +16,7 @@
 #include "deployd/operation_act.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
+#include "deployd/quota.h"
 #include "deployd/tenants.h"
 
 static void refuse(struct operation *operation, enum status status)
@@ -286,6 +287,9 @@ static void deploy_begin(struct operation *operation)
         status = check_supervisor(operation);
     if (status == STATUS_OK)
         status = admission_program(deployd, operation->spec, &operation->problem);
+    if (status == STATUS_OK)
+        status = quota_check(deployd, service->tenant->name, service, operation->spec,
+                             &operation->problem);
     if (status != STATUS_OK) {
         refuse(operation, status);
         return;

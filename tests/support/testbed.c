@@ -34,9 +34,9 @@ enum {
 
 static const char *const solo_programs[] = { "solod",   "eventd",    "tokend", "deployd",
                                              "tenantd", "recoveryd", "soloctl" };
-static const char *const test_programs[] = { "announcer", "sleeper",       "exiter",
-                                             "crasher",   "double_forker", "flooder",
-                                             "prober",    "printer",       "stubborn" };
+static const char *const test_programs[] = { "announcer",     "sleeper", "exiter", "crasher",
+                                             "double_forker", "flooder", "prober", "printer",
+                                             "stubborn",      "hog" };
 
 static void file_copy(const char *from_dir, const char *to_dir, const char *name, uid_t owner)
 {

@@ -1,0 +1,146 @@
+/* A tenant gets what the configuration gives it, and a tenant at its limits harms nobody. */
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "tests/support/expect.h"
+
+TestSuite(limits, .timeout = 120);
+
+static json_t *limited(const struct testbed *bed, const char *tenant, const char *name,
+                       const char *limit, json_int_t value)
+{
+    json_t *spec = service_spec(bed, tenant, name, "sleeper", NULL);
+    json_object_set_new(spec, "limits", json_pack("{s:I}", limit, value));
+    return spec;
+}
+
+static json_t *plain(const struct testbed *bed, const char *tenant, const char *name)
+{
+    return service_spec(bed, tenant, name, "sleeper", NULL);
+}
+
+static void refuse(const struct testbed *bed, json_t *spec, const char *place, const char *part)
+{
+    json_t *reply = NULL;
+    struct problem problem = { 0 };
+    enum status status = service_try_deploy(bed, spec, &reply, &problem);
+    expect_refused(status, STATUS_RESOURCE_EXHAUSTED, &problem, place);
+    expect_contains(problem.message, part);
+    json_decref(reply);
+}
+
+Test(limits, a_tenant_has_so_many_services_and_a_kill_frees_one)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_SERVICES_MAX", "2");
+    testbed_start(&bed);
+    service_deploy(&bed, plain(&bed, "acme", "a"));
+    service_deploy(&bed, plain(&bed, "acme", "b"));
+    uint64_t last = log_settled_id(&bed);
+    refuse(&bed, plain(&bed, "acme", "c"), "tenant", "tenant acme uses 2 of 2 services");
+    cr_assert_eq(log_settled_id(&bed), last, "a refusal stands in the log");
+    service_deploy(&bed, plain(&bed, "acme", "b")); /* takes its own place */
+    service_deploy(&bed, plain(&bed, "beta", "c")); /* another tenant has its own */
+    service_kill(&bed, "acme", "a");
+    service_deploy(&bed, plain(&bed, "acme", "c"));
+    refuse(&bed, plain(&bed, "acme", "a"), "tenant", "2 of 2");
+    struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "deploy", "acme/d", "--", "/bin/sleep", "1000", NULL);
+    expect_exit(&result, 8);
+    expect_contains(result_err(&result), "2 of 2 services");
+    result_close(&result);
+}
+
+Test(limits, sums_are_bounded_and_a_redeploy_counts_its_difference)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_MEMORY_MAX", "1073741824");
+    testbed_set(&bed, "SOLO_TENANT_PROCESSES_MAX", "100");
+    testbed_start(&bed);
+    service_deploy(&bed, limited(&bed, "acme", "a", "memory", 600 << 20));
+    refuse(&bed, limited(&bed, "acme", "b", "memory", 600 << 20), "limits.memory",
+           "tenant acme uses 600 MiB of 1 GiB of memory; this would take 600 MiB");
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 400 << 20));
+    service_deploy(&bed, limited(&bed, "acme", "a", "memory", 624 << 20));
+    refuse(&bed, limited(&bed, "acme", "a", "memory", 625 << 20), "limits.memory", "1 GiB");
+    service_deploy(&bed, limited(&bed, "acme", "a", "memory", 100 << 20));
+    service_deploy(&bed, limited(&bed, "acme", "c", "tasks", 98));
+    refuse(&bed, limited(&bed, "acme", "c", "tasks", 99), "limits.tasks", "100 of 100 tasks");
+    refuse(&bed, plain(&bed, "acme", "d"), "limits.tasks", "this would take 1");
+}
+
+Test(limits, log_and_code_are_counted_too)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_LOG_BYTES_MAX", "104857600"); /* two with 5 files of 10 MiB */
+    testbed_set(&bed, "SOLO_TENANT_CODE_BYTES_MAX", "40");
+    testbed_start(&bed);
+    json_t *script = json_pack("{s:s, s:s, s:s, s:s}", "tenant", "acme", "name", "a", "interpreter",
+                               "sh", "code", "exec sleep 1000  # 30 bytes...");
+    service_deploy(&bed, json_deep_copy(script));
+    service_deploy(&bed, json_deep_copy(script));
+    json_object_set_new(script, "name", json_string("b"));
+    refuse(&bed, script, "code", "bytes of 40 bytes of code");
+    service_deploy(&bed, plain(&bed, "acme", "b"));
+    refuse(&bed, plain(&bed, "acme", "c"), "logs.max_size", "100 MiB of 100 MiB of log");
+}
+
+/* What was let in stays in, whatever the configuration says later. */
+Test(limits, recovery_is_never_refused)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy(&bed, plain(&bed, "acme", "a"));
+    service_deploy(&bed, plain(&bed, "acme", "b"));
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_TENANT_SERVICES_MAX", "1");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "a", "running", 10000);
+    service_await(&bed, "acme", "b", "running", 10000);
+    service_deploy(&bed, plain(&bed, "acme", "b")); /* does not grow */
+    refuse(&bed, plain(&bed, "acme", "c"), "tenant", "2 of 1 services");
+}
+
+/* Tenants that share a uid share its processes: there the bomb is held by nothing but a cgroup. */
+Test(limits, a_tenant_at_its_limits_harms_no_other)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    if (geteuid() != 0)
+        cr_skip("one uid for all");
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_PROCESSES_MAX", "60");
+    testbed_start(&bed);
+    json_t *bomb = service_spec(&bed, "acme", "bomb", "hog", "tasks", "100000", NULL);
+    json_object_set_new(bomb, "limits", json_pack("{s:i}", "tasks", 50));
+    service_deploy(&bed, bomb);
+    sleep_ms(300);
+    uint64_t began = clock_boottime_ns();
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%d", i);
+        service_deploy(&bed, service_spec(&bed, "beta", name, "hog", "tasks", "3", NULL));
+    }
+    cr_assert_lt(clock_boottime_ns() - began, 10000000000u);
+    for (int i = 0; i < 100; i++) {
+        struct result result = { 0 };
+        testbed_soloctl(&bed, &result, "logs", "beta/s9", NULL);
+        bool is_there = strstr(result_out(&result), "tasks 3") != NULL;
+        result_close(&result);
+        if (is_there)
+            break;
+        cr_assert_lt(i, 99, "no output of beta");
+        sleep_ms(20);
+    }
+    struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "logs", "acme/bomb", NULL);
+    expect_contains(result_out(&result), "Resource temporarily unavailable");
+    result_close(&result);
+    testbed_soloctl(&bed, &result, "describe", "acme/bomb", NULL);
+    expect_contains(result_out(&result), "tasks 50 (");
+    result_close(&result);
+    service_kill(&bed, "acme", "bomb");
+}
