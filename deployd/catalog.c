@@ -189,11 +189,21 @@ void catalog_changed(struct catalog *catalog, struct service *service)
         catalog->on_change(catalog->context, service);
 }
 
-void catalog_trial_look(struct catalog *catalog, struct service *service)
+bool service_is_overlooked(const struct service *service)
 {
-    if (service->is_held && service->is_trial_over && service->queue == NULL &&
-        service->generation == service->wanted.generation &&
-        service->since == service->wanted.since)
+    const struct supervisor *supervisor = &service->tenant->supervisor;
+    if (service->wanted.generation == 0 || service->queue != NULL || service->due != DUE_NOTHING)
+        return false;
+    if (service->is_held)
+        return service->is_trial_over && service->generation == service->wanted.generation &&
+               service->since == service->wanted.since;
+    return service->state == SERVICE_wanted && !supervisor->is_silent &&
+           (supervisor->state == SUPERVISOR_READY || supervisor->state == SUPERVISOR_ABSENT);
+}
+
+void catalog_look(struct catalog *catalog, struct service *service)
+{
+    if (service_is_overlooked(service))
         catalog_due(catalog, service, DUE_START, 0);
 }
 
@@ -231,7 +241,7 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     service->is_ready = row->is_ready;
     service->has_started = row->started_ns != 0;
     catalog_changed(catalog, service);
-    catalog_trial_look(catalog, service);
+    catalog_look(catalog, service);
     return STATUS_OK;
 }
 

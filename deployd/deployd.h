@@ -63,6 +63,7 @@ struct drain {
 /* Work that is due because of what was found, not because somebody asked (reconcile.c). */
 struct reconcile {
     struct ev_timer timer;
+    struct ev_timer look_timer;
     bool is_wanted;   /* since the last turn (deployd_look_again) */
     bool is_asking;   /* waits for eventd's answer */
     unsigned running; /* operations begun by it and not yet done */

@@ -151,7 +151,7 @@ static void deployd_close(struct deployd **closed)
             supervisor_close(&tenant->supervisor);
         ev_prepare_stop(deployd->loop, &deployd->before_sleep);
         ev_idle_stop(deployd->loop, &deployd->go_on);
-        ev_timer_stop(deployd->loop, &deployd->reconcile.timer);
+        reconcile_close(deployd);
         ev_timer_stop(deployd->loop, &deployd->stop_timer);
         ev_timer_stop(deployd->loop, &deployd->token_timer);
     }

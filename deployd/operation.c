@@ -169,7 +169,8 @@ void operation_end(struct operation *operation, enum status status)
 {
     struct deployd *deployd = operation->owner;
     struct service *service = operation->service;
-    bool was_refused = operation->state == OPERATION_QUEUED;
+    /* Their own end is no reason to begin them again at once; reconcile_look comes round. */
+    bool is_reconciling = operation->kind == OPERATION_START || operation->kind == OPERATION_STOP;
     operation_move(operation, OPERATION_DONE);
     unqueue(operation);
     if (operation->call != NULL && status != STATUS_OK)
@@ -182,8 +183,8 @@ void operation_end(struct operation *operation, enum status status)
     catalog_changed(&deployd->catalog, service);
     if (service->queue != NULL)
         catalog_mark(&deployd->catalog, service);
-    else if (was_refused)
-        catalog_trial_look(&deployd->catalog, service);
+    else if (!is_reconciling)
+        catalog_look(&deployd->catalog, service);
 }
 
 bool operation_is_broken(enum status status)

@@ -107,7 +107,8 @@ void operation_for_call(struct operation *operation, struct rpc_call *call);
 
 bool operation_may_move(enum operation_state from, enum operation_state to);
 void operation_move(struct operation *operation, enum operation_state state);
-/* Answers the caller, tells on_end, and frees the operation. Begins nothing. */
+/* Answers the caller, tells on_end, and frees the operation. Begins nothing, but notes what the
+ * service needs that was left alone because this one was at it (catalog_look). */
 void operation_end(struct operation *operation, enum status status);
 
 /* Moves to `supervisor`: goes on in the queue's next step if it is ready, else when it is. */

@@ -244,10 +244,40 @@ static void on_soon(struct ev_loop *loop, struct ev_timer *timer, int events)
         timer_start(deployd);
 }
 
+void reconcile_look(struct deployd *deployd)
+{
+    if (deployd->drain.is_begun || deployd->is_stopping || deployd->boot.state != BOOT_READY)
+        return;
+    for (struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next) {
+        if (!service_is_overlooked(service) || !reconcile_may_start(deployd, service))
+            continue;
+        log_info("due", "action", "start", "service", service->key, "reason",
+                 "it is wanted and nobody is at it");
+        catalog_look(&deployd->catalog, service);
+    }
+}
+
+static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    reconcile_look(timer->data);
+}
+
 void reconcile_init(struct deployd *deployd)
 {
-    ev_timer_init(&deployd->reconcile.timer, on_soon, SOON_MS / 1e3, 0);
-    deployd->reconcile.timer.data = deployd;
+    struct reconcile *reconcile = &deployd->reconcile;
+    ev_timer_init(&reconcile->timer, on_soon, SOON_MS / 1e3, 0);
+    ev_timer_init(&reconcile->look_timer, on_look, RECONCILE_LOOK_MS / 1e3,
+                  RECONCILE_LOOK_MS / 1e3);
+    reconcile->timer.data = reconcile->look_timer.data = deployd;
+    ev_timer_start(deployd->loop, &reconcile->look_timer);
+}
+
+void reconcile_close(struct deployd *deployd)
+{
+    ev_timer_stop(deployd->loop, &deployd->reconcile.timer);
+    ev_timer_stop(deployd->loop, &deployd->reconcile.look_timer);
 }
 
 static void on_answered(void *context, enum status status, const struct problem *problem,

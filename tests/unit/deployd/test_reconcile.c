@@ -98,3 +98,94 @@ Test(reconcile, a_pass_forgets_what_is_not_due_any_more)
     cr_assert_eq(world.service->due, DUE_NOTHING);
     cr_assert_null(world.deployd.catalog.due);
 }
+
+/* ---- what an operation was at is not forgotten when it ends ---- */
+
+/* Its supervisor died and came back while the operation was at it: the pass left it alone. */
+static void supervisor_comes_anew(void)
+{
+    world_supervisor_lost();
+    catalog_unhold(&world.deployd.catalog, world.service, SERVICE_wanted, "its supervisor ended");
+    world.tenant->supervisor.state = SUPERVISOR_READY;
+    reconcile_tenant(&world.deployd, world.tenant);
+    cr_assert_eq(world.service->due, DUE_NOTHING);
+}
+
+static void expect_started(uint64_t generation)
+{
+    cr_assert_eq(world_take("supervisor.start").generation, generation);
+    world_nothing_asked();
+}
+
+Test(reconcile, a_deploy_that_the_log_refuses_leaves_what_ran_before_running)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    world.has_run = true;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    struct asked append = world_take("service_deployed");
+    supervisor_comes_anew();
+    append.on_reply(append.context, STATUS_RESOURCE_EXHAUSTED, NULL, NULL);
+    expect_started(7);
+    cr_assert_eq(world.answers[deploy].status, STATUS_RESOURCE_EXHAUSTED);
+}
+
+Test(reconcile, a_deploy_that_is_refused_in_the_queue_leaves_what_ran_before_running)
+{
+    struct operation *operation;
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    world.has_run = true;
+    world_ask(OPERATION_DEPLOY);
+    struct asked append = world_take("service_deployed");
+    size_t queued = world_prepare(OPERATION_DEPLOY, &operation);
+    operation->if_event = world.last_event - 1;
+    world_begin(operation);
+    supervisor_comes_anew();
+    append.on_reply(append.context, STATUS_RESOURCE_EXHAUSTED, NULL, NULL);
+    expect_started(7);
+    cr_assert_eq(world.answers[queued].status, STATUS_ABORTED);
+}
+
+Test(reconcile, a_start_that_is_refused_does_not_begin_itself_again)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    catalog_unhold(&world.deployd.catalog, world.service, SERVICE_wanted, "");
+    world.log_is_unreadable = true;
+    reconcile_all(&world.deployd);
+    world_nothing_asked();
+    cr_assert_null(world.service->queue);
+    cr_assert_eq(world.long_turns, 0);
+    world.log_is_unreadable = false;
+    reconcile_look(&world.deployd);
+    expect_started(7);
+}
+
+Test(reconcile, the_net_catches_what_is_wanted_and_left_alone_and_nothing_else)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    reconcile_look(&world.deployd);
+    world_nothing_asked();
+
+    catalog_unhold(&world.deployd.catalog, world.service, SERVICE_failed, "no program");
+    reconcile_look(&world.deployd);
+    world_nothing_asked(); /* a person has to see to it */
+
+    catalog_unhold(&world.deployd.catalog, world.service, SERVICE_wanted, "");
+    world.tenant->supervisor.state = SUPERVISOR_DELAYED;
+    reconcile_look(&world.deployd);
+    world_nothing_asked(); /* it is compared when its supervisor is there */
+
+    world.tenant->supervisor.state = SUPERVISOR_READY;
+    world.deployd.drain.is_begun = true;
+    reconcile_look(&world.deployd);
+    world.deployd.drain.is_begun = false;
+    world_nothing_asked();
+
+    reconcile_look(&world.deployd);
+    expect_started(7);
+    reconcile_look(&world.deployd);
+    world_nothing_asked(); /* an operation is at it */
+}
