@@ -124,6 +124,7 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
         .bytes_max = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
         .scan_max = QUERY_SCAN_MAX,
         .scan_bytes_max = QUERY_SCAN_BYTES_MAX,
+        .follows_tenant = call->caller.kind == CALLER_TOKEN,
     };
     struct query_result result = { .items = &eventd->items };
     buffer_clear(&eventd->items);
@@ -150,8 +151,20 @@ static enum status handle_event_watch(struct eventd *eventd, struct rpc_call *ca
     struct event_filter filter;
     TRY(refuse_damaged(eventd, call));
     make_filter(request->tenant, request->type, request->subject, &filter);
+    uint64_t end = eventd->store.committed_id;
+    if (call->caller.kind == CALLER_TOKEN) {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(&eventd->store.db, &txn));
+        TRY(last_id_for(&call->caller, &txn, &end));
+        /* Compared with the end of the whole log it would tell where that is. */
+        if (!request->from_end && request->after > end)
+            return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
+                               "is beyond the last event of this tenant: was the log restored "
+                               "from a backup?");
+    }
     return watch_begin(&eventd->watches, call, &filter,
-                       request->from_end ? eventd->store.committed_id : request->after);
+                       request->from_end ? eventd->store.committed_id : request->after,
+                       request->from_end ? end : request->after);
 }
 
 /* --- the end of the log --- */

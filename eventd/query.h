@@ -24,6 +24,8 @@ struct query {
     size_t bytes_max;        /* of packed items; the first one is taken whatever its size */
     uint64_t scan_max;       /* records looked at */
     uint64_t scan_bytes_max; /* the last one looked at may go beyond */
+    bool follows_tenant; /* newest first: only along the tenant's links, so that numbers of others
+                          * are not met; needs a tenant in the filter */
 };
 
 struct query_result {

@@ -240,16 +240,13 @@ void watch_list_close(struct watch_list *list)
 }
 
 enum status watch_begin(struct watch_list *list, struct rpc_call *call,
-                        const struct event_filter *filter, uint64_t after)
+                        const struct event_filter *filter, uint64_t after, uint64_t shown)
 {
     if (list->loop == NULL)
         return problem_set(&call->problem, STATUS_UNAVAILABLE, "", "eventd is stopping");
     if (list->count >= WATCHES_MAX)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
                            "there are %d watches already", WATCHES_MAX);
-    if (after > list->store->committed_id && call->caller.kind == CALLER_TOKEN)
-        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
-                           "is beyond the end of the log: was it restored from a backup?");
     if (after > list->store->committed_id)
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
                            "the log ends at %llu: was it restored from a backup?",
@@ -260,7 +257,8 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
     watch->list = list;
     watch->call = call;
     watch->filter = *filter;
-    watch->sent = watch->shown = after;
+    watch->sent = after;
+    watch->shown = shown;
     call->user = watch;
     call->on_gone = on_gone;
     rpc_call_defer(call);

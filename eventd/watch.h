@@ -29,9 +29,10 @@ void watch_list_open(struct watch_list *list, struct ev_loop *loop, struct event
 /* Ends every watch: `unavailable`, the daemon stops. */
 void watch_list_close(struct watch_list *list);
 
-/* Takes the call over (rpc_call_defer). */
+/* Takes the call over (rpc_call_defer). `shown` is what the caller is told to resume after while
+ * nothing was sent: `after`, or its tenant's last event before that. */
 enum status watch_begin(struct watch_list *list, struct rpc_call *call,
-                        const struct event_filter *filter, uint64_t after);
+                        const struct event_filter *filter, uint64_t after, uint64_t shown);
 /* After a commit. */
 void watch_list_wake(struct watch_list *list);
 

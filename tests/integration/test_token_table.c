@@ -1,6 +1,7 @@
 /* Every method of every daemon against every kind of token, with `operator = token`. The methods
  * come from the .def tables: one that is added is asked here too, with parameters made from its
  * fields. The tokens are written into the store as tokend would, so that only checks are tested. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -326,6 +327,45 @@ Test(token_table, one_tenant_sees_nothing_of_another, .init = set_up, .fini = te
         STATUS_OK);
     cr_assert_eq(json_array_size(json_object_get(reply, "events")), 1);
     json_decref(reply);
+}
+
+/* What eventd says to a watch as it stops. */
+static void watch_until_eventd_stops(const char *token, char said[512])
+{
+    char path[4096];
+    struct caller watcher;
+    AUTO(buffer_close) struct buffer frame = { .limit = 4096 };
+    cr_assert_eq(caller_open(&watcher, testbed_socket(&bed, "eventd", path)), STATUS_OK);
+    json_t *params = json_pack("{s:s, s:b}", "token", token, "from_end", 1);
+    caller_pack(&frame, 1, "event.watch", params);
+    caller_pack(&frame, 2, "daemon.health", NULL);
+    json_decref(params);
+    cr_assert(caller_send(&watcher, buffer_span(&frame)));
+    json_decref(caller_receive(&watcher, 10000, NULL)); /* it watches */
+    kill(testbed_daemon(&bed, "eventd"), SIGTERM);
+    json_t *answer = caller_receive(&watcher, 10000, NULL);
+    const char *message = text_in(json_array_get(answer, 2), "message");
+    snprintf(said, 512, "%s", message == NULL ? "" : message);
+    json_decref(answer);
+    caller_close(&watcher);
+}
+
+Test(token_table, a_tenant_does_not_learn_where_the_log_ends, .init = set_up, .fini = tear_down)
+{
+    struct problem problem;
+    char said[512];
+    /* the log has events of Solo, and none of this tenant */
+    watch_until_eventd_stops(foreign, said);
+    expect_contains(said, "resume after 0");
+    watch_until_eventd_stops(single[PERMISSION_ADMIN], said);
+    cr_expect_null(strstr(said, "resume after 0"), "%s", said);
+    for (int after = 1; after < 1000; after *= 10) {
+        enum status status =
+            ask("eventd", "event.watch", json_pack("{s:s, s:i}", "token", foreign, "after", after),
+                NULL, &problem);
+        cr_expect_eq(status, STATUS_FAILED_PRECONDITION, "after %d: %s", after,
+                     status_name(status));
+    }
 }
 
 Test(token_table, soloctl_and_recoveryd_act_with_a_token, .init = set_up, .fini = tear_down)

@@ -1,6 +1,7 @@
 /* Every question against a scan of everything, page by page. */
 #include "eventd/query.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,32 @@ Test(query, newest_first_reads_only_the_chain)
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
     cr_assert_eq(query_newest_first(&txn, &query, &result), STATUS_OK);
     cr_expect_eq(result.count, 2, "502 lie between, two were looked at");
+}
+
+Test(query, a_page_of_one_tenant_ends_at_a_number_of_that_tenant)
+{
+    fill_log();
+    struct event_filter filter = { .tenant = "t1", .type = "app.c" };
+    struct query query = { .filter = &filter,
+                           .items_max = 1000,
+                           .bytes_max = 1 << 20,
+                           .scan_max = 5,
+                           .scan_bytes_max = 1 << 20,
+                           .follows_tenant = true };
+    size_t pages = 0;
+    for (bool is_complete = false; !is_complete; pages++) {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        AUTO(buffer_close) struct buffer items = { .limit = FRAME_BYTES_MAX };
+        struct query_result result = { .items = &items };
+        cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+        cr_assert_eq(query_newest_first(&txn, &query, &result), STATUS_OK);
+        if (!result.is_complete)
+            cr_assert_str_eq(log_of[result.seen].tenant, "t1", "event %" PRIu64, result.seen);
+        is_complete = result.is_complete;
+        query.before = result.seen;
+        cr_assert_lt(pages, EVENTS);
+    }
+    cr_expect_gt(pages, 3);
 }
 
 Test(query, an_event_as_large_as_they_come_is_returned)

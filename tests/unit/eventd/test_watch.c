@@ -167,7 +167,7 @@ static void begin(struct client *client, const char *type, const char *tenant, u
 {
     snprintf(client->filter.type, sizeof client->filter.type, "%s", type);
     snprintf(client->filter.tenant, sizeof client->filter.tenant, "%s", tenant);
-    cr_assert_eq(watch_begin(&list, &client->call, &client->filter, after), STATUS_OK);
+    cr_assert_eq(watch_begin(&list, &client->call, &client->filter, after, after), STATUS_OK);
     cr_expect(client->is_deferred);
 }
 
@@ -205,7 +205,7 @@ Test(watch, it_resumes_after_a_number)
 Test(watch, a_number_beyond_the_end_is_refused)
 {
     append_events(3, "app.x", "acme");
-    cr_expect_eq(watch_begin(&list, &clients[0].call, &clients[0].filter, 4),
+    cr_expect_eq(watch_begin(&list, &clients[0].call, &clients[0].filter, 4, 4),
                  STATUS_FAILED_PRECONDITION);
     cr_expect_str_eq(clients[0].call.problem.field, "after");
     cr_expect_not(clients[0].is_deferred);
@@ -325,14 +325,15 @@ Test(watch, closing_ends_every_watch)
     watch_list_close(&list);
     cr_expect_eq(clients[0].ended_with, STATUS_UNAVAILABLE);
     cr_expect_eq(clients[1].ended_with, STATUS_UNAVAILABLE);
-    cr_expect_eq(watch_begin(&list, &clients[2].call, &clients[2].filter, 0), STATUS_UNAVAILABLE);
+    cr_expect_eq(watch_begin(&list, &clients[2].call, &clients[2].filter, 0, 0),
+                 STATUS_UNAVAILABLE);
 }
 
 Test(watch, there_is_a_most)
 {
     begin(&clients[0], "", "", 0);
     list.count = WATCHES_MAX;
-    cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 0),
+    cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 0, 0),
                  STATUS_RESOURCE_EXHAUSTED);
     cr_expect_neq(clients[1].call.problem.message[0], '\0');
     list.count = 1;
