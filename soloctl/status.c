@@ -22,6 +22,9 @@ struct picture {
     uint8_t system_bytes[FRAME_BYTES_SMALL];
     enum status deployd;
     struct problem problem; /* deployd's */
+    bool has_tokens;        /* tokend answered, and this caller may know */
+    struct token_status_reply tokens;
+    char outbox_state[17];
     char state[33], reason[300];
 };
 
@@ -61,6 +64,18 @@ static void judge(struct picture *picture)
         say(picture, picture->programs.state, picture->programs.reason);
 }
 
+/* Refused to a tenant's token, which status is for, too: then nothing is said of them. */
+static void look_at_tokens(struct session *session, struct picture *picture)
+{
+    struct token_status_request request = {};
+    struct problem problem;
+    picture->has_tokens = session_call(session, PEER_TOKEND, &method_token_status, &request,
+                                       STATUS_TIMEOUT_MS, &picture->tokens, &problem) == STATUS_OK;
+    if (picture->has_tokens)
+        snprintf(picture->outbox_state, sizeof picture->outbox_state, "%s",
+                 picture->tokens.outbox_state);
+}
+
 static enum status look(struct session *session, struct picture *picture)
 {
     struct system_status_request request = {};
@@ -71,6 +86,7 @@ static enum status look(struct session *session, struct picture *picture)
         memcpy(picture->system_bytes, reply.status.data, reply.status.size);
         picture->system = span_of(picture->system_bytes, reply.status.size);
     }
+    look_at_tokens(session, picture);
     programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
     judge(picture);
     return picture->deployd != STATUS_OK && picture->programs.count == 0 ? picture->deployd
@@ -99,6 +115,11 @@ static const char *needs_person(const struct picture *picture)
     if (number_of(recovery, "failed") > 0)
         return "recovery could not bring everything back: `soloctl events --type "
                "service_recovery_failed`";
+    if (picture->has_tokens && picture->tokens.is_suspect)
+        return "the clock made a large step forward, tokens may expire too early: set it right, or "
+               "`soloctl token trust-clock` if it is";
+    if (strcmp(picture->outbox_state, "refused") == 0)
+        return "eventd refuses what tokend has to tell: see the diagnostics of both";
     return "";
 }
 
@@ -164,6 +185,36 @@ static void print_recovery(struct span recovery)
     printf("\n");
 }
 
+static void print_tokens(const struct picture *picture)
+{
+    const struct token_status_reply *tokens = &picture->tokens;
+    if (!picture->has_tokens)
+        return;
+    printf("%-11s%" PRIu64, "Tokens", tokens->tokens);
+    if (!tokens->is_persistent)
+        printf(", kept for this boot only (token_persistence_enabled = false)");
+    if (tokens->is_suspect)
+        printf(", by a suspect clock: none is swept (`soloctl token trust-clock`)");
+    if (tokens->outbox > 0)
+        printf(", %" PRIu64 " events wait for eventd (%s)", tokens->outbox, picture->outbox_state);
+    printf("\n");
+}
+
+static void pack_tokens(const struct picture *picture, struct buffer *map)
+{
+    write_map(map, 5);
+    write_str(map, "count");
+    write_u64(map, picture->tokens.tokens);
+    write_str(map, "is_persistent");
+    write_bool(map, picture->tokens.is_persistent);
+    write_str(map, "is_clock_suspect");
+    write_bool(map, picture->tokens.is_suspect);
+    write_str(map, "outbox");
+    write_u64(map, picture->tokens.outbox);
+    write_str(map, "outbox_state");
+    write_str(map, picture->outbox_state);
+}
+
 static void print_programs(const struct picture *picture)
 {
     const struct programs *programs = &picture->programs;
@@ -198,6 +249,7 @@ static void print_page(const struct picture *picture)
     print_recovery(part_of(picture->system, "recovery"));
     if (log.size > 0)
         printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));
+    print_tokens(picture);
     print_programs(picture);
     if (picture->deployd != STATUS_OK)
         printf("%-11sdoes not answer: %s\n", "deployd",
@@ -228,6 +280,11 @@ static void print_document(struct session *session, const struct picture *pictur
         snprintf(name, sizeof name, "%.*s", (int)key.size, (const char *)key.data);
         if (strcmp(name, "state") != 0)
             item_object(&item, name, value);
+    }
+    if (picture->has_tokens) {
+        AUTO(buffer_close) struct buffer tokens = { .limit = ITEM_BYTES_MAX };
+        pack_tokens(picture, &tokens);
+        item_object(&item, "tokens", buffer_span(&tokens));
     }
     write_array(&list, picture->programs.count);
     for (size_t i = 0; i < picture->programs.count; i++) {

@@ -45,7 +45,7 @@ struct table_cursor {
 enum status table_cursor_open(struct db_txn *txn, unsigned table, struct table_cursor *cursor);
 void table_cursor_close(struct table_cursor *cursor);
 /* For readers that keep a cursor from one transaction to the next: opens a zeroed one, and makes an
- * open one look at `txn`, of the same database. Its owner closes it before the database. */
+ * open one look at `txn`, of the same database. Its owner closes it. */
 enum status table_cursor_renew(struct db_txn *txn, unsigned table, struct table_cursor *cursor);
 /* The first row at or after `key`; an empty key is the first row. not_found past the end. */
 enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struct span *key,

@@ -25,8 +25,8 @@ static struct db store;
 
 /* -- the tokens -- */
 
-static void write_token(const char *text, const char *tenant, uint32_t permissions,
-                        uint64_t expires_ns)
+static struct uuid write_token(const char *text, const char *tenant, uint32_t permissions,
+                               uint64_t expires_ns)
 {
     AUTO(buffer_close) struct buffer row = { .limit = TOKEN_RECORD_BYTES_MAX };
     struct token_record record = { .accessor = uuid_draw(),
@@ -48,6 +48,7 @@ static void write_token(const char *text, const char *tenant, uint32_t permissio
     cr_assert_eq(table_put(&txn, TOKENS_BY_TENANT, span_of(by_tenant, size + accessor.size), key),
                  STATUS_OK);
     cr_assert_eq(db_commit(&txn), STATUS_OK);
+    return record.accessor;
 }
 
 static void open_store(void)
@@ -67,7 +68,17 @@ static void open_store(void)
 
 static char single[PERMISSION_COUNT][TOKEN_TEXT_BYTES]; /* acme's, with one permission each */
 static char foreign[TOKEN_TEXT_BYTES];                  /* beta's, with all but admin */
-static char expired[TOKEN_TEXT_BYTES], unknown[TOKEN_TEXT_BYTES];
+static char expired[TOKEN_TEXT_BYTES], revoked[TOKEN_TEXT_BYTES], unknown[TOKEN_TEXT_BYTES];
+
+static void take_back(const struct uuid *accessor)
+{
+    char text[ACCESSOR_TEXT_BYTES];
+    struct problem problem = { 0 };
+    json_t *params = json_pack("{s:s, s:s}", "accessor", accessor_text(text, accessor), "token",
+                               single[PERMISSION_ADMIN]);
+    cr_assert_eq(testbed_call(&bed, "tokend", "token.revoke", params, NULL, &problem), STATUS_OK,
+                 "%s", problem.message);
+}
 
 static void set_up(void)
 {
@@ -83,8 +94,11 @@ static void set_up(void)
     token_text_draw(expired);
     write_token(expired, "acme", PERMISSION_BITS_ALL, 2);
     token_text_draw(unknown);
+    token_text_draw(revoked);
+    struct uuid accessor = write_token(revoked, "acme", PERMISSION_BITS_ALL, 0);
     db_close(&store);
     testbed_start(&bed);
+    take_back(&accessor);
 }
 
 static void tear_down(void)
@@ -221,6 +235,7 @@ static void check_method(const char *daemon, const struct method *method)
     expect_one_answer(daemon, method, "solo_garbage", "garbage");
     expect_one_answer(daemon, method, unknown, "an unknown token");
     expect_one_answer(daemon, method, expired, "an expired token");
+    expect_one_answer(daemon, method, revoked, "a revoked token");
     if (permission == PERMISSION_DAEMON) {
         expect_refusal(daemon, method, NULL, STATUS_PERMISSION_DENIED, "no token");
         expect_refusal(daemon, method, admin, STATUS_PERMISSION_DENIED, "an admin's token");

@@ -289,6 +289,14 @@ Test(tokens, without_persistence_they_lie_in_run)
     json_t *reply = testbed_ask(&bed, "tokend", "token.status", NULL);
     cr_assert_not(json_is_true(json_object_get(reply, "is_persistent")));
     json_decref(reply);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "kept for this boot only");
+    testbed_soloctl(&bed, &result, "status", "-o", "json", NULL);
+    json_t *document = result_json(&result);
+    cr_assert(json_is_false(json_object_get(json_object_get(document, "tokens"), "is_persistent")));
+    json_decref(document);
     testbed_kill_everything(&bed);
     testbed_start(&bed);
     cr_assert_eq(describe(&bed, accessor), STATUS_OK, "the same boot");
