@@ -1,0 +1,312 @@
+/* What becomes of tokens when the clock steps, their store is replaced, or they are used: the real
+ * daemons, by a clock that the test sets. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/access/token_text.h"
+#include "tests/support/expect.h"
+
+TestSuite(token_life, .timeout = 300);
+
+enum { HOUR_S = 3600, DAY_S = 86400, TEN_YEARS_S = 3650 * DAY_S, PATIENCE_MS = 20000 };
+
+static struct testbed bed;
+
+/* -- tokens -- */
+
+struct granted {
+    char text[TOKEN_TEXT_BYTES], accessor[ACCESSOR_TEXT_BYTES];
+};
+
+static struct granted grant(uint64_t ttl_s)
+{
+    struct granted token;
+    char hash_text[4 + HASH_TEXT_BYTES] = "hex:";
+    token_text_draw(token.text);
+    struct hash hash = token_text_hash(span_of_text(token.text));
+    hex_text(hash_text + 4, hash.bytes, HASH_BYTES);
+    json_t *reply =
+        testbed_ask(&bed, "tokend", "token.grant",
+                    json_pack("{s:s, s:s, s:[s], s:I}", "token_hash", hash_text, "tenant", "acme",
+                              "permissions", "read", "ttl_ms", (json_int_t)ttl_s * 1000));
+    snprintf(token.accessor, sizeof token.accessor, "%s", text_in(reply, "accessor"));
+    json_decref(reply);
+    return token;
+}
+
+static enum status ask_with(const struct granted *token, const char *daemon, const char *method)
+{
+    struct problem problem = { 0 };
+    return testbed_call(&bed, daemon, method, json_pack("{s:s}", "token", token->text), NULL,
+                        &problem);
+}
+
+static void expect_valid(const struct granted *token, bool is_valid, const char *when)
+{
+    static const char *const verifiers[] = { "eventd", "deployd", "tokend" };
+    for (size_t i = 0; i < COUNT_OF(verifiers); i++) {
+        enum status status = ask_with(token, verifiers[i], "daemon.health");
+        cr_assert_eq(status, is_valid ? STATUS_OK : STATUS_UNAUTHENTICATED, "%s, %s: %s",
+                     verifiers[i], when, status_name(status));
+    }
+}
+
+/* expired or not, but not swept */
+static bool is_kept(const struct granted *token)
+{
+    struct problem problem = { 0 };
+    return testbed_call(&bed, "tokend", "token.describe",
+                        json_pack("{s:s}", "accessor", token->accessor), NULL,
+                        &problem) == STATUS_OK;
+}
+
+/* How often the log tells this of a token. */
+static size_t told(const char *type, const struct granted *token, json_t **last)
+{
+    char subject[64];
+    size_t count = 0, i;
+    json_t *events = events_after(&bed, 0), *event;
+    snprintf(subject, sizeof subject, "token/%s", token->accessor);
+    json_array_foreach(events, i, event)
+    {
+        const char *about = text_in(event, "subject");
+        if (about == NULL || strcmp(about, subject) != 0 ||
+            strcmp(text_in(event, "type"), type) != 0)
+            continue;
+        count++;
+        if (last != NULL) {
+            json_decref(*last);
+            *last = json_incref(json_object_get(event, "payload"));
+        }
+    }
+    json_decref(events);
+    return count;
+}
+
+static void await_told(const char *type, const struct granted *token, int timeout_ms)
+{
+    for (int waited = 0; told(type, token, NULL) == 0; waited += 50) {
+        cr_assert_lt(waited, timeout_ms, "no %s", type);
+        sleep_ms(50);
+    }
+}
+
+/* -- the clock -- */
+
+static bool has_fault_points(void)
+{
+    char path[4200];
+    AUTO(result_close) struct result result = { 0 };
+    snprintf(path, sizeof path, "%s/tokend", bed.bin);
+    const char *const argv[] = { "/bin/grep", "-c", "SOLO_TEST_CLOCK", path, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    return result.exit_code == 0;
+}
+
+static void set_clock(const char *boot, long long boottime_s, long long wall_s,
+                      bool is_synchronised)
+{
+    char path[400], other[400];
+    snprintf(path, sizeof path, "%s/clock", bed.dir);
+    snprintf(other, sizeof other, "%s/clock.new", bed.dir);
+    FILE *file = fopen(other, "w");
+    cr_assert_not_null(file);
+    fprintf(file, "%s %lld %lld %d\n", boot, boottime_s, wall_s, is_synchronised);
+    fclose(file);
+    cr_assert_eq(chmod(other, 0644), 0);
+    cr_assert_eq(rename(other, path), 0);
+}
+
+/* Power lost, RUN gone, another boot id. */
+static void reboot_with(char boot, long long wall_s, bool is_synchronised)
+{
+    char id[37] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    AUTO(result_close) struct result result = { 0 };
+    for (char *at = id; *at != '\0'; at++)
+        *at = *at == 'x' ? boot : *at;
+    testbed_kill_everything(&bed);
+    const char *const argv[] = { "/bin/rm", "-rf", bed.run, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    expect_exit(&result, 0);
+    set_clock(id, 0, wall_s, is_synchronised);
+    testbed_start(&bed);
+}
+
+static void open_with_clock(unsigned flags)
+{
+    char path[400];
+    testbed_open(&bed, flags);
+    if (!has_fault_points()) {
+        testbed_discard(&bed);
+        cr_skip_test("this build has no test clock (SOLO_FAULTS)");
+    }
+    snprintf(path, sizeof path, "%s/clock", bed.dir);
+    set_clock("-", 0, 0, false);
+    testbed_set(&bed, "SOLO_TEST_CLOCK", path);
+    testbed_set(&bed, "SOLO_TOKEN_CLEANUP_INTERVAL_MS", "200");
+    testbed_start(&bed);
+}
+
+static void survives_clock_steps(unsigned flags)
+{
+    AUTO(result_close) struct result result = { 0 };
+    open_with_clock(flags);
+    struct granted brief = grant(HOUR_S), lasting = grant(90 * DAY_S);
+    set_clock("-", 0, -DAY_S, false);
+    expect_valid(&brief, true, "a day back within the boot");
+    set_clock("-", 0, TEN_YEARS_S, false);
+    expect_valid(&brief, true, "ten years forward within the boot");
+
+    reboot_with('1', TEN_YEARS_S, false);
+    expect_valid(&brief, false, "a boot ten years ahead");
+    expect_valid(&lasting, false, "a boot ten years ahead");
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_contains(result_out(&result), "suspect clock");
+    sleep_ms(1000); /* some sweeps */
+    cr_assert(is_kept(&brief) && is_kept(&lasting), "swept by a suspect clock");
+
+    reboot_with('2', HOUR_S / 2, true);
+    expect_valid(&lasting, true, "the clock is right again");
+    expect_valid(&brief, true, "half an hour later");
+    reboot_with('3', -DAY_S, false);
+    expect_valid(&brief, true, "a boot a day back");
+    reboot_with('4', 2 * HOUR_S, false);
+    expect_valid(&brief, false, "after its hour");
+    reboot_with('5', -DAY_S, false);
+    expect_valid(&brief, false, "it had expired before the clock went back");
+    expect_valid(&lasting, true, "a boot a day back, once more");
+
+    reboot_with('6', TEN_YEARS_S, false);
+    expect_valid(&lasting, false, "ten years ahead, once more");
+    set_clock("66666666-6666-6666-6666-666666666666", 0, 3 * HOUR_S, false);
+    testbed_soloctl(&bed, &result, "token", "trust-clock", NULL);
+    expect_exit(&result, 0);
+    expect_valid(&lasting, true, "an operator has trusted the clock");
+    expect_valid(&brief, false, "and revived nothing");
+    testbed_close(&bed);
+}
+
+Test(token_life, steps_of_the_clock_revive_nothing_and_lose_nothing)
+{
+    survives_clock_steps(0);
+}
+
+Test(token_life, steps_of_the_clock_as_an_ordinary_user)
+{
+    survives_clock_steps(TESTBED_AS_USER);
+}
+
+Test(token_life, warnings_come_before_the_end_and_the_sweep_after_it)
+{
+    open_with_clock(0);
+    struct granted token = grant(8 * DAY_S), brief = grant(HOUR_S / 2);
+    static const long long days[] = { 2, 7 };
+    for (size_t i = 0; i < COUNT_OF(days); i++) {
+        set_clock("-", days[i] * DAY_S + 60, 0, false);
+        kill(testbed_daemon(&bed, "tokend"), SIGKILL); /* it looks soon after its start */
+        for (int waited = 0; told("capability_expiring", &token, NULL) < i + 1; waited += 50) {
+            cr_assert_lt(waited, PATIENCE_MS, "warning %zu", i + 1);
+            sleep_ms(50);
+        }
+    }
+    cr_assert_eq(told("capability_expiring", &token, NULL), COUNT_OF(days));
+    cr_assert_eq(told("capability_expiring", &brief, NULL), 0, "it never lived that long");
+    await_told("capability_expired", &brief, PATIENCE_MS);
+    cr_assert(is_kept(&token));
+    set_clock("-", 8 * DAY_S + 60, 0, false);
+    expect_valid(&token, false, "after its end, swept or not");
+    await_told("capability_expired", &token, PATIENCE_MS);
+    cr_assert_not(is_kept(&token));
+    cr_assert_eq(told("capability_expired", &token, NULL), 1);
+    testbed_close(&bed);
+}
+
+/* -- the store -- */
+
+static void run(const char *const *argv)
+{
+    AUTO(result_close) struct result result = { 0 };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    expect_exit(&result, 0);
+}
+
+Test(token_life, another_store_in_place_is_noticed)
+{
+    char store[400], spare[400], aside[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/tokens", bed.data);
+    snprintf(spare, sizeof spare, "%s/spare", bed.dir);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    testbed_start(&bed);
+    struct granted old = grant(HOUR_S);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/cp", "-a", store, spare, NULL });
+    testbed_start(&bed);
+    struct granted late = grant(HOUR_S);
+    expect_valid(&old, true, "before");
+    expect_valid(&late, true, "before");
+    pid_t tokend = testbed_daemon(&bed, "tokend");
+    kill(tokend, SIGSTOP);
+    cr_assert_eq(rename(store, aside), 0);
+    cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED, "no store");
+    cr_assert_eq(rename(spare, store), 0);
+    cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_OK);
+    cr_assert_eq(ask_with(&old, "deployd", "daemon.health"), STATUS_OK);
+    cr_assert_eq(ask_with(&late, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED);
+    cr_assert_eq(ask_with(&late, "deployd", "daemon.health"), STATUS_UNAUTHENTICATED);
+    kill(tokend, SIGKILL);
+    expect_valid(&late, false, "in the other store");
+    expect_valid(&old, true, "in the other store");
+    json_decref(
+        testbed_ask(&bed, "tokend", "token.revoke", json_pack("{s:s}", "accessor", old.accessor)));
+    expect_valid(&old, false, "revoked in the other store");
+    testbed_discard(&bed);
+}
+
+/* -- use -- */
+
+Test(token_life, a_use_and_its_refusals_are_told_once_a_minute)
+{
+    enum { DENIED = 5, MINUTES_MS = 150000 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    struct granted token = grant(HOUR_S), unused = grant(HOUR_S);
+    expect_valid(&token, true, "at first");
+    for (int i = 0; i < DENIED; i++)
+        cr_assert_eq(ask_with(&token, "eventd", "event.append"), STATUS_PERMISSION_DENIED);
+    await_told("capability_denied", &token, MINUTES_MS);
+    json_t *payload = NULL;
+    cr_assert_eq(told("capability_denied", &token, &payload), 1);
+    expect_number(payload, "count", DENIED);
+    expect_text(payload, "method", "event.append");
+    json_decref(payload);
+    cr_assert_eq(told("capability_denied", &unused, NULL), 0);
+    testbed_soloctl(&bed, &result, "token", "list", "-o", "json", NULL);
+    json_t *document = result_json(&result), *item;
+    size_t i;
+    json_array_foreach(json_object_get(document, "items"), i, item)
+    {
+        bool is_used = strcmp(text_in(item, "accessor"), token.accessor) == 0;
+        const json_t *last = json_object_get(item, "last_used_at");
+        cr_assert_eq(json_is_string(last), is_used, "%s", json_dumps(item, 0));
+    }
+    cr_assert_eq(i, 2);
+    json_decref(document);
+    /* nothing was closed in order: not in the log, the stores, nor a core */
+    testbed_kill_everything(&bed);
+    char canary[24];
+    snprintf(canary, sizeof canary, "%.20s", token.text + 10);
+    const char *const argv[] = { "/bin/grep", "-r", "-l", "-a", "-F", "-e", canary, bed.dir, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    cr_assert_eq(result.exit_code, 1, "found in %s", result_out(&result));
+    testbed_discard(&bed);
+}
