@@ -55,6 +55,13 @@ static void expect_valid(const struct granted *token, bool is_valid, const char 
     }
 }
 
+static pid_t pid_of_tokend(void)
+{
+    pid_t pid = testbed_daemon(&bed, "tokend");
+    cr_assert_gt(pid, 0);
+    return pid;
+}
+
 /* expired or not, but not swept */
 static bool is_kept(const struct granted *token)
 {
@@ -209,7 +216,7 @@ Test(token_life, warnings_come_before_the_end_and_the_sweep_after_it)
     static const long long days[] = { 2, 7 };
     for (size_t i = 0; i < COUNT_OF(days); i++) {
         set_clock("-", days[i] * DAY_S + 60, 0, false);
-        kill(testbed_daemon(&bed, "tokend"), SIGKILL); /* it looks soon after its start */
+        kill(pid_of_tokend(), SIGKILL); /* it looks soon after its start */
         for (int waited = 0; told("capability_expiring", &token, NULL) < i + 1; waited += 50) {
             cr_assert_lt(waited, PATIENCE_MS, "warning %zu", i + 1);
             sleep_ms(50);
@@ -252,7 +259,7 @@ Test(token_life, another_store_in_place_is_noticed)
     struct granted late = grant(HOUR_S);
     expect_valid(&old, true, "before");
     expect_valid(&late, true, "before");
-    pid_t tokend = testbed_daemon(&bed, "tokend");
+    pid_t tokend = pid_of_tokend();
     kill(tokend, SIGSTOP);
     cr_assert_eq(rename(store, aside), 0);
     cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED, "no store");
