@@ -43,9 +43,9 @@ static void path_in(const struct bed *bed, char path[PATH_MAX], const char *name
 /* The programs may lie below somebody's private home: the tenant gets copies. */
 static void copy_programs(struct bed *bed)
 {
-    static const char *const names[] = { "spawn_probe", "announcer", "sleeper",
-                                         "exiter",      "crasher",   "double_forker",
-                                         "stubborn",    "printer",   "hog" };
+    static const char *const names[] = { "spawn_probe", "announcer",     "sleeper",  "exiter",
+                                         "crasher",     "double_forker", "stubborn", "printer",
+                                         "hog",         "hydra" };
     char to[PATH_MAX], from[PATH_MAX];
     path_in(bed, to, "programs");
     cr_assert_eq(mkdir(to, 0755), 0);
