@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -101,9 +102,25 @@ long process_descriptors(pid_t pid)
     return count;
 }
 
+/* Within its exec a process has a program already (a kernel's thread and a zombie have none), but
+ * its command line and environment still read as empty; whoever started it with vfork goes on
+ * before that is over. */
+static void process_await_exec(pid_t pid, struct buffer *content)
+{
+    char path[64], program[1];
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    for (int i = 0; i < 200; i++) {
+        if (!process_read(pid, "cmdline", content) || content->size > 0 ||
+            readlink(path, program, sizeof program) < 0)
+            return;
+        nanosleep(&(const struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+}
+
 static bool process_mentions(pid_t pid, const char *text, struct buffer *content)
 {
     size_t size = strlen(text);
+    process_await_exec(pid, content);
     return (process_read(pid, "cmdline", content) &&
             memmem(content->data, content->size, text, size) != NULL) ||
            (process_read(pid, "environ", content) &&
