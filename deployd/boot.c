@@ -12,6 +12,7 @@
 #include "common/daemon/parent.h"
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
+#include "deployd/failed_deploys.h"
 #include "deployd/methods.h"
 #include "deployd/reconcile.h"
 #include "deployd/recovery.h"
@@ -169,6 +170,8 @@ static void map_step(struct deployd *deployd)
         status = tenants_load(deployd);
     if (status == STATUS_OK)
         status = reconcile_load_wanted(deployd);
+    if (status == STATUS_OK)
+        status = failed_deploys_load(deployd);
     if (status == STATUS_OK)
         run_step(deployd);
     else if (is_passing(status))

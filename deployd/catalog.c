@@ -93,14 +93,15 @@ enum status catalog_service_make(struct catalog *catalog, struct tenant *tenant,
     *service = catalog_service(catalog, tenant->name, name);
     if (*service != NULL)
         return STATUS_OK;
-    if (catalog->service_count >= SERVICES_MAX)
+    if (catalog->service_count - catalog->failed_count >= SERVICES_MAX)
         return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "name",
                            "this Solo has %zu services of at most %d; kill one first",
-                           catalog->service_count, (int)SERVICES_MAX);
-    if (tenant->service_count >= SERVICES_PER_TENANT_MAX)
+                           catalog->service_count - catalog->failed_count, (int)SERVICES_MAX);
+    if (tenant->service_count - tenant->failed_count >= SERVICES_PER_TENANT_MAX)
         return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "name",
                            "tenant %s has %zu services of at most %d; kill one first", tenant->name,
-                           tenant->service_count, (int)SERVICES_PER_TENANT_MAX);
+                           tenant->service_count - tenant->failed_count,
+                           (int)SERVICES_PER_TENANT_MAX);
     char key[SERVICE_KEY_BYTES];
     service_key(key, tenant->name, name);
     size_t size = strlen(key);
@@ -231,10 +232,21 @@ static enum status row_take(struct service *service, const struct service_row *r
     return STATUS_OK;
 }
 
+static void failure_unlist(struct catalog *catalog, struct service *service)
+{
+    if (!service->is_failed_deploy)
+        return;
+    service->is_failed_deploy = false;
+    DL_DELETE2(catalog->failed, service, previous_failed, next_failed);
+    catalog->failed_count--;
+    service->tenant->failed_count--;
+}
+
 enum status catalog_hold(struct catalog *catalog, struct service *service,
                          const struct service_row *row)
 {
     TRY(row_take(service, row));
+    failure_unlist(catalog, service);
     service->is_held = true;
     service->is_assumed = false;
     service->was_held = true;
@@ -249,6 +261,7 @@ void catalog_assume(struct catalog *catalog, struct service *service, const stru
 {
     if (row_take(service, row) != STATUS_OK)
         return;
+    failure_unlist(catalog, service);
     service->is_assumed = true;
     catalog_changed(catalog, service);
 }
@@ -263,6 +276,7 @@ void text_cut(char *text)
 void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
                     const char *reason)
 {
+    failure_unlist(catalog, service);
     free((void *)service->row.data);
     service->row = (struct span){ 0 };
     free(service->reason);
@@ -275,15 +289,63 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     catalog_changed(catalog, service);
 }
 
+void catalog_forget_failure(struct catalog *catalog, struct service *service)
+{
+    if (service->is_failed_deploy)
+        catalog_unhold(catalog, service, SERVICE_wanted, "not started yet");
+}
+
+/* The oldest one of a tenant, or of all. */
+static void failure_forget_oldest(struct catalog *catalog, const struct tenant *tenant)
+{
+    struct service *oldest = catalog->failed;
+    while (tenant != NULL && oldest->tenant != tenant)
+        oldest = oldest->next_failed;
+    catalog_forget_failure(catalog, oldest);
+}
+
+void catalog_fail_deploy(struct catalog *catalog, struct service *service, uint64_t generation,
+                         const char *reason, struct span exits)
+{
+    const struct service_row row = {
+        .tenant = service->tenant->name,
+        .name = service_name(service),
+        .state = service_state_name(SERVICE_failed),
+        .reason = reason,
+        .generation = generation,
+        .since = generation,
+        .instance = "",
+        .boot_id = "",
+        .exits = exits,
+    };
+    if (row_take(service, &row) != STATUS_OK)
+        return;
+    service->is_held = service->is_assumed = service->is_ready = service->has_started = false;
+    if (!service->is_failed_deploy) {
+        service->is_failed_deploy = true;
+        DL_APPEND2(catalog->failed, service, previous_failed, next_failed);
+        catalog->failed_count++;
+        service->tenant->failed_count++;
+    }
+    catalog_changed(catalog, service);
+    if (service->tenant->failed_count > FAILED_DEPLOYS_PER_TENANT_MAX)
+        failure_forget_oldest(catalog, service->tenant);
+    if (catalog->failed_count > FAILED_DEPLOYS_MAX)
+        failure_forget_oldest(catalog, NULL);
+}
+
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row)
 {
     service->wanted = *row;
+    if (row->generation != 0)
+        catalog_forget_failure(catalog, service);
     catalog_changed(catalog, service);
 }
 
 bool service_exists(const struct service *service)
 {
-    return service != NULL && (service_has_row(service) || service->wanted.generation != 0);
+    return service != NULL && (service_has_row(service) || service->is_failed_deploy ||
+                               service->wanted.generation != 0);
 }
 
 bool service_has_spec(const struct service *service, const struct hash *spec_hash)
@@ -317,7 +379,7 @@ void catalog_release(struct catalog *catalog, struct service *service)
 
 char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX + 1])
 {
-    if (service_has_row(service))
+    if (service->row.size > 0)
         return map_text(service->row, "reason", reason, REASON_BYTES_MAX + 1);
     snprintf(reason, REASON_BYTES_MAX + 1, "%s",
              service->reason == NULL ? "not started yet" : service->reason);
@@ -326,7 +388,7 @@ char *service_reason(const struct service *service, char reason[REASON_BYTES_MAX
 
 void catalog_row_write(const struct service *service, struct buffer *buffer)
 {
-    if (service_has_row(service)) {
+    if (service->row.size > 0) {
         buffer_append(buffer, service->row.data, service->row.size);
         return;
     }

@@ -51,7 +51,11 @@ struct service {
     enum service_state state;
     uint64_t generation, since, pid;
     bool is_assumed; /* not held: its supervisor does not answer, the row is what was last known */
-    struct span row; /* the complete service_row, packed; owned; while is_held or is_assumed */
+    /* Nothing wants or holds it: its first deploy failed, and the row says why. In catalog.failed.
+     */
+    bool is_failed_deploy;
+    struct service *previous_failed, *next_failed;
+    struct span row; /* the complete service_row, packed; owned; while one of the three says so */
     char *reason;    /* why nothing holds it; owned, NULL for none */
 
     struct operation *queue; /* first is the oldest */
@@ -73,7 +77,7 @@ struct tenant {
     /* While this is being appended (tenants.c). */
     void (*on_created)(struct tenant *tenant, const struct problem *refusal);
     struct service *services;
-    size_t service_count;
+    size_t service_count, failed_count;
     struct supervisor supervisor;
     char name[NAME_BYTES_MAX + 1];
 };
@@ -86,6 +90,8 @@ struct catalog {
     struct service *changed;
     struct service *marked; /* queues that the next step of the turn looks at, in their order */
     struct service *due;    /* what reconciling has found and not yet begun */
+    struct service *failed; /* first deploys that failed, oldest first */
+    size_t failed_count;
     /* Runs whenever a service's state, pid or wanted row may have changed. */
     void (*on_change)(void *context, struct service *service);
     void *context;
@@ -119,6 +125,12 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
 /* The supervisor that may hold it does not answer: shown as it was last known, held or not. */
 void catalog_assume(struct catalog *catalog, struct service *service,
                     const struct service_row *row);
+/* Its first deploy failed: it is shown until it is wanted or held again, or forgotten. `exits` as
+ * in service_row, may be empty. Past FAILED_DEPLOYS_PER_TENANT_MAX or FAILED_DEPLOYS_MAX the oldest
+ * is forgotten. */
+void catalog_fail_deploy(struct catalog *catalog, struct service *service, uint64_t generation,
+                         const char *reason, struct span exits);
+void catalog_forget_failure(struct catalog *catalog, struct service *service);
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row);
 
 /* Puts the service onto the list of changed ones, which before_sleep works off: registry, release.
@@ -159,7 +171,8 @@ static inline bool service_has_row(const struct service *service)
 {
     return service->is_held || service->is_assumed;
 }
-/* False when nothing holds it, may hold it or wants it; also for NULL. */
+/* False when nothing holds it, may hold it or wants it, nor its failed deploy is shown; also for
+ * NULL. */
 bool service_exists(const struct service *service);
 /* Whether its supervisor holds the generation that the log wants, and that has this spec. */
 bool service_has_spec(const struct service *service, const struct hash *spec_hash);

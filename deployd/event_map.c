@@ -3,6 +3,7 @@
  * there. */
 #include "deployd/event_map.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/api/event_types.h"
@@ -16,6 +17,7 @@ enum {
     RECORD_ARENA_BYTES = 64 * 1024,
     /* The caller's clock and eventd's are the same one, which may have been set back meanwhile. */
     REQUEST_CLOCK_SLACK_MS = 10 * 60 * 1000,
+    FAILURE_LATER_MAX = 64, /* after the failure of a first deploy little can happen to it */
 };
 
 enum status event_map_open(struct event_map *map, const char *data_dir)
@@ -193,6 +195,93 @@ enum status event_map_outcome(struct event_map *map, const char *subject, uint64
     struct outcome_search search = { generation, outcome };
     bool is_cut;
     return subject_walk(map, subject, LOG_SEARCH_MAX, outcome_look, &search, &is_cut);
+}
+
+/* A first deploy: a later one has a generation to fall back to. */
+static bool is_first_deploy(const struct event *failure)
+{
+    return map_u64(failure->payload, "previous", 0) == 0;
+}
+
+struct later_search {
+    uint64_t failure;
+    bool is_overtaken;
+};
+
+static bool later_look(void *context, const struct event *event)
+{
+    struct later_search *search = context;
+    enum event_type type = event_type_parse(event->type);
+    if (event->id > search->failure)
+        search->is_overtaken = type == EVENT_service_deployed || type == EVENT_service_killed;
+    return search->is_overtaken || event->id <= search->failure;
+}
+
+/* The failures among the newest ones, newest first. */
+static enum status failures_collect(struct event_map *map, uint64_t ids[FAILED_DEPLOYS_MAX],
+                                    size_t *count)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    uint64_t id;
+    TRY(event_map_begin(map, &txn));
+    TRY(event_log_head(&txn, HEAD_OF_TYPE, event_type_name(EVENT_service_deployment_failed), &id));
+    for (unsigned looked = 0; id != 0 && looked < LOG_SEARCH_MAX && *count < FAILED_DEPLOYS_MAX;
+         looked++) {
+        struct event event;
+        TRY(event_log_read(&txn, id, &arena, &event));
+        if (is_first_deploy(&event))
+            ids[(*count)++] = id;
+        id = event.previous_of_type;
+        arena_reset(&arena);
+    }
+    return STATUS_OK;
+}
+
+static enum status failure_read(struct event_map *map, uint64_t id, char subject[SUBJECT_BYTES],
+                                struct failed_deploy *failed)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    struct event event;
+    TRY(event_map_begin(map, &txn));
+    TRY(event_log_read(&txn, id, &arena, &event));
+    *failed = (struct failed_deploy){ .generation = map_u64(event.payload, "generation", 0) };
+    snprintf(subject, SUBJECT_BYTES, "%s", event.subject);
+    map_text(event.payload, "reason", failed->reason, sizeof failed->reason);
+    return subject_to_service(subject, failed->tenant, failed->name) ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status event_map_failed_deploy(struct event_map *map, uint64_t id,
+                                    struct failed_deploy *failed)
+{
+    char subject[SUBJECT_BYTES];
+    return failure_read(map, id, subject, failed);
+}
+
+enum status event_map_failed_deploys(struct event_map *map, uint64_t ids[FAILED_DEPLOYS_MAX],
+                                     size_t *count)
+{
+    size_t found = 0, kept = 0;
+    *count = 0;
+    TRY(failures_collect(map, ids, &found));
+    for (size_t i = 0; i < found / 2; i++) {
+        uint64_t id = ids[i];
+        ids[i] = ids[found - 1 - i];
+        ids[found - 1 - i] = id;
+    }
+    for (size_t i = 0; i < found; i++) {
+        char subject[SUBJECT_BYTES];
+        struct failed_deploy failed;
+        struct later_search search = { .failure = ids[i] };
+        bool is_cut;
+        TRY(failure_read(map, ids[i], subject, &failed));
+        TRY(subject_walk(map, subject, FAILURE_LATER_MAX, later_look, &search, &is_cut));
+        if (!search.is_overtaken && !is_cut)
+            ids[kept++] = ids[i];
+    }
+    *count = kept;
+    return STATUS_OK;
 }
 
 struct run_search {

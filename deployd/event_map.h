@@ -53,6 +53,18 @@ struct generation_outcome {
 enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
                               struct generation_outcome *outcome);
 
+/* The failures of first deploys that were neither deployed again nor killed since: events
+ * service_deployment_failed, oldest first. Looks at a bounded number of the newest ones. */
+enum status event_map_failed_deploys(struct event_map *map, uint64_t ids[FAILED_DEPLOYS_MAX],
+                                     size_t *count);
+struct failed_deploy {
+    char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+    uint64_t generation;
+    char reason[REASON_BYTES_MAX + 1];
+};
+enum status event_map_failed_deploy(struct event_map *map, uint64_t id,
+                                    struct failed_deploy *failed);
+
 /* Whether this generation was ever ready: service_started, _restarted or _recovered of it; also
  * when a recovery has found out that it does not become so, and when so much has happened since
  * that it cannot be told at once. */

@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/plan/plan.h"
+#include "common/wire/reader.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
@@ -16,14 +17,35 @@
 
 typedef unsigned long long number;
 
+/* As the supervisor told them last. */
+static struct span exits_of(const struct service *service, uint64_t generation)
+{
+    struct reader value;
+    struct span exits;
+    bool is_its = service->is_held && service->generation == generation;
+    return is_its && map_find(service->row, "exits", &value) == STATUS_OK &&
+                   reader_any(&value, &exits) == STATUS_OK
+               ? exits
+               : (struct span){ 0 };
+}
+
+/* The refusal stands whatever became of the rest; a supervisor that still holds it is told when
+ * everything it holds is compared with the log. */
+static void discarded(struct operation *operation, bool is_gone)
+{
+    struct service *service = operation->service;
+    if (service->wanted.generation == 0 && (is_gone || !service_has_row(service)))
+        catalog_fail_deploy(&operation->owner->catalog, service, operation->generation,
+                            operation->reason, exits_of(service, operation->generation));
+    operation_end_failed(operation);
+}
+
 /* No supervisor in time. What is in the log stays there and is carried out when there is one. */
 static void give_up(struct operation *operation)
 {
     struct service *service = operation->service;
     if (operation->fallback == FALLBACK_DISCARD) {
-        /* A supervisor that still holds it is told when all that it holds is compared with the log.
-         */
-        operation_end_failed(operation);
+        discarded(operation, false);
         return;
     }
     const struct supervisor *supervisor = &service->tenant->supervisor;
@@ -91,15 +113,15 @@ static void on_stopped(void *context, enum status status, const struct problem *
         operation_await_supervisor(operation);
         return;
     }
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+    bool is_gone = status == STATUS_OK || status == STATUS_NOT_FOUND;
+    if (is_gone)
         service->was_killed = false;
-        catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "stopped");
-    }
     if (operation->fallback == FALLBACK_DISCARD) {
-        operation_end_failed(operation);
+        discarded(operation, is_gone);
         return;
     }
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND) {
+    if (is_gone) {
+        catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "stopped");
         operation_said(operation, "stopped", "", "");
         operation_end(operation, STATUS_OK);
         return;
@@ -186,7 +208,7 @@ void operation_supervisor_step(struct operation *operation)
         if (service->wanted.generation == 0)
             ask_stop(operation);
         else
-            operation_end_failed(operation);
+            discarded(operation, false);
         return;
     }
     if (operation->fallback == FALLBACK_START) {

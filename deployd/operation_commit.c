@@ -101,6 +101,11 @@ static void kill_committed(struct operation *operation)
         operation_end(operation, STATUS_OK);
         return;
     }
+    if (operation->service->is_failed_deploy) {
+        catalog_forget_failure(&operation->owner->catalog, operation->service);
+        operation_end(operation, STATUS_OK); /* nothing holds it */
+        return;
+    }
     operation->service->was_killed = true;
     operation_await_supervisor(operation);
 }

@@ -139,7 +139,7 @@ static size_t stale_keys(struct db_txn *txn, unsigned table, const struct catalo
             const struct service *service = service_key_split(text, tenant, name) == STATUS_OK
                                                 ? catalog_service(catalog, tenant, name)
                                                 : NULL;
-            is_known = service != NULL && service_has_row(service);
+            is_known = service != NULL && (service_has_row(service) || service->is_failed_deploy);
         } else {
             const struct tenant *known = catalog_tenant(catalog, text);
             is_known = known != NULL &&

@@ -100,8 +100,10 @@ const char *status_next_step(const struct service *service, char text[256])
         format = "soloctl logs %s -n 50, then soloctl restart %s";
         break;
     case SERVICE_failed:
-        format = service->is_held ? "soloctl logs %s -n 50, then soloctl restart %s"
-                                  : "remove the reason above, then soloctl restart %.0s%s";
+        format = service->is_failed_deploy
+                     ? "soloctl logs %s -n 50, then deploy it again; soloctl kill %s forgets it"
+                 : service->is_held ? "soloctl logs %s -n 50, then soloctl restart %s"
+                                    : "remove the reason above, then soloctl restart %.0s%s";
         break;
     case SERVICE_wanted:
         format = "recoveryd --dry-run shows what is due; soloctl restart %.0s%s starts it now";

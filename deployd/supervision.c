@@ -29,7 +29,7 @@ static void assume(struct deployd *deployd, struct service *service)
 {
     struct service_row row = { 0 };
     char reason[REASON_BYTES_MAX + 1];
-    if (service->is_held)
+    if (service->is_held || service->is_failed_deploy)
         return;
     if (registry_find(&deployd->registry, service->key, &deployd->scratch, &row) == STATUS_OK &&
         service_state_parse(row.state) < SERVICE_STATES) {

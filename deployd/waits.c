@@ -24,11 +24,16 @@ enum status wait_judge(const struct service *service, enum wait_condition condit
 {
     bool exists = service_exists(service);
     if (condition == WAIT_GONE)
-        return exists && !has_completed(service) ? STATUS_UNAVAILABLE : STATUS_OK;
+        return exists && !service->is_failed_deploy && !has_completed(service) ? STATUS_UNAVAILABLE
+                                                                               : STATUS_OK;
     if (!exists)
         return service != NULL && service->queue != NULL
                    ? STATUS_UNAVAILABLE
                    : problem_set(problem, STATUS_NOT_FOUND, "name", "there is no such service");
+    if (service->is_failed_deploy && service->queue == NULL)
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "condition",
+                           "the deploy of %s failed; see: soloctl describe %s", service->key,
+                           service->key);
     bool is_current = service->is_held && (service->wanted.generation == 0 ||
                                            service->generation == service->wanted.generation);
     if (!is_current)

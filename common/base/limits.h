@@ -54,6 +54,8 @@ enum {
     TENANTS_MAX = 1024,
     SERVICES_MAX = 16384,
     SERVICES_PER_TENANT_MAX = 10000,
+    FAILED_DEPLOYS_MAX = 1024, /* first deploys that failed and are still shown */
+    FAILED_DEPLOYS_PER_TENANT_MAX = 64,
     EXITS_KEPT = 5,
     EXIT_OUTPUT_BYTES_MAX = 512,
     REASON_BYTES_MAX = 256,

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -138,6 +140,76 @@ Test(deploy, a_first_deploy_that_fails_is_not_wanted)
     json_t *plan = result_json(&result);
     cr_assert_eq(json_array_size(json_object_get(plan, "actions")), 0, "%s", result_out(&result));
     json_decref(plan);
+}
+
+/* It is shown as failed, and is not counted as wanted. */
+static void expect_failed(const struct testbed *bed, bool has_exits)
+{
+    json_t *row = service_row_of(bed, "acme", "api");
+    cr_assert_not_null(row, "nothing tells that it failed");
+    expect_text(row, "state", "failed");
+    expect_contains(text_in(row, "reason"), "exited with code 3");
+    expect_number(row, "pid", 0);
+    json_t *last_exit = json_array_get(json_object_get(row, "exits"), 0);
+    cr_assert_eq(last_exit != NULL, has_exits);
+    if (has_exits)
+        expect_contains(text_in(last_exit, "output"), "oops");
+    json_decref(row);
+    json_t *status = testbed_ask(bed, "deployd", "system.status", NULL);
+    expect_number(json_object_get(status, "status"), "wanted", 0);
+    json_decref(status);
+}
+
+static json_t *oops(const struct testbed *bed)
+{
+    json_t *spec = service_spec(bed, "acme", "api", "announcer", "print:oops", "exit:3", NULL);
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "20s"));
+    return spec;
+}
+
+static void kill_everything_and_start(struct testbed *bed)
+{
+    testbed_kill_everything(bed);
+    testbed_start(bed);
+}
+
+Test(deploy, a_first_deploy_that_failed_is_shown_until_it_is_killed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t generation = service_deploy(&bed, oops(&bed));
+    event_await(&bed, generation, "service_deployment_failed", "acme", "api", 10000);
+    service_await(&bed, "acme", "api", "failed", 5000);
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "gone", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "running", NULL);
+    expect_exit(&result, 6);
+    expect_failed(&bed, true);
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    expect_failed(&bed, true);
+    testbed_kill_everything(&bed);
+    char command[400];
+    snprintf(command, sizeof command, "rm -r '%s/registry'", bed.run);
+    cr_assert_eq(system(command), 0);
+    testbed_start(&bed);
+    expect_failed(&bed, false); /* the log knows the reason */
+    testbed_recoveryd(&bed, &result, "verify", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "describe", "acme/api", NULL);
+    expect_contains(result_out(&result), "exited with code 3");
+    testbed_soloctl(&bed, &result, "kill", "acme/api", NULL);
+    expect_exit(&result, 0);
+    cr_assert_null(service_row_of(&bed, "acme", "api"));
+    kill_everything_and_start(&bed);
+    cr_assert_null(service_row_of(&bed, "acme", "api"));
+    /* and until it is deployed anew */
+    generation = service_deploy(&bed, oops(&bed));
+    event_await(&bed, generation, "service_deployment_failed", "acme", "api", 10000);
+    service_deploy_sleeper(&bed, "acme", "api");
+    kill_everything_and_start(&bed);
+    service_await(&bed, "acme", "api", "running", 5000);
 }
 
 Test(deploy, a_program_that_does_not_exist_is_refused_and_the_old_one_keeps_running)

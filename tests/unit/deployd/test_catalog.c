@@ -132,6 +132,58 @@ Test(catalog, makes_a_row_for_what_is_wanted_and_not_held)
     arena_close(&arena);
 }
 
+static struct service *fail(const char *tenant, const char *name)
+{
+    struct service *service = make(tenant, name);
+    catalog_fail_deploy(&catalog, service, 7, "exited with code 3", (struct span){ 0 });
+    return service;
+}
+
+Test(catalog, shows_a_failed_deploy_until_it_is_wanted_or_forgotten)
+{
+    char reason[REASON_BYTES_MAX + 1];
+    struct service *service = fail("acme", "api");
+    catalog_want(&catalog, service, &(struct live_row){ 0 });
+    end_of_turn();
+    cr_assert_eq(catalog_service(&catalog, "acme", "api"), service);
+    cr_assert(service_exists(service));
+    cr_assert_eq(service->state, SERVICE_failed);
+    cr_assert_eq(service->generation, 7);
+    cr_assert_str_eq(service_reason(service, reason), "exited with code 3");
+    cr_assert_not(service_has_row(service), "nothing holds it");
+    catalog_want(&catalog, service, &(struct live_row){ .generation = 9, .since = 9 });
+    cr_assert_not(service->is_failed_deploy);
+    cr_assert_eq(catalog.failed_count, 0);
+    catalog_want(&catalog, service, &(struct live_row){ 0 });
+    catalog_fail_deploy(&catalog, service, 9, "x", (struct span){ 0 });
+    catalog_forget_failure(&catalog, service);
+    end_of_turn();
+    cr_assert_null(catalog_service(&catalog, "acme", "api"));
+}
+
+Test(catalog, keeps_a_bounded_number_of_failed_deploys)
+{
+    char tenant[32], name[32];
+    fail("quiet", "first");
+    for (int i = 0; i < FAILED_DEPLOYS_PER_TENANT_MAX + 3; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        fail("acme", name);
+    }
+    end_of_turn();
+    cr_assert_eq(catalog_tenant(&catalog, "acme")->failed_count, FAILED_DEPLOYS_PER_TENANT_MAX);
+    cr_assert_null(catalog_service(&catalog, "acme", "s2"), "the oldest ones are forgotten");
+    cr_assert_not_null(catalog_service(&catalog, "acme", "s3"));
+    cr_assert_not_null(catalog_service(&catalog, "quiet", "first"), "only the tenant's own");
+    for (int i = 0; i < FAILED_DEPLOYS_MAX; i++) {
+        snprintf(tenant, sizeof tenant, "t%d", i / FAILED_DEPLOYS_PER_TENANT_MAX);
+        snprintf(name, sizeof name, "s%d", i);
+        fail(tenant, name);
+    }
+    end_of_turn();
+    cr_assert_eq(catalog.failed_count, FAILED_DEPLOYS_MAX);
+    cr_assert_null(catalog_service(&catalog, "quiet", "first"));
+}
+
 Test(catalog, forgets_what_nobody_refers_to_at_the_end_of_the_turn)
 {
     struct service *service = make("acme", "api");

@@ -63,7 +63,7 @@ Test(operation_start, a_fallback_that_fails_too_is_said)
     cr_assert_eq(world.service->wanted.generation, 7, "it stays wanted");
 }
 
-Test(operation_start, a_first_deploy_that_fails_leaves_nothing)
+Test(operation_start, a_first_deploy_that_fails_is_shown_until_it_is_killed)
 {
     size_t deploy = world_ask(OPERATION_DEPLOY);
     uint64_t generation = world_append("service_deployed");
@@ -76,6 +76,17 @@ Test(operation_start, a_first_deploy_that_fails_leaves_nothing)
     world_stops(STATUS_OK);
     cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
     world_nothing_asked();
+    cr_assert(world.service->is_failed_deploy);
+    cr_assert_eq(world.service->state, SERVICE_failed);
+    cr_assert_eq(world.service->generation, generation);
+    cr_assert_eq(world.service->wanted.generation, 0);
+    size_t restart = world_ask(OPERATION_RESTART);
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    world_nothing_asked(); /* no supervisor has anything of it */
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_eq(world.answers[kill].reply.kill.generation, generation);
     cr_assert_not(service_exists(world.service));
     cr_assert_null(world.service->queue);
 }
