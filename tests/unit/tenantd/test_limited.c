@@ -80,8 +80,10 @@ Test(limited, a_tenants_processes_are_bounded_together)
     static const char *const few[] = { "--without-cgroup", "--set", "tenant_processes_max=12",
                                        NULL };
     bed_open(&bed, few);
-    if (geteuid() != 0 && strcmp(bed.isolation, "none") == 0)
+    if (geteuid() != 0 && strcmp(bed.isolation, "none") == 0) {
+        bed_close(&bed);
         cr_skip("no uid and no namespace of the tenant's own");
+    }
     start("api", 5, "\"argv\": [\"PROGRAMS/hog\", \"tasks\", \"40\"]");
     bed_await_log(&bed, "api", ", then Resource temporarily unavailable");
     /* What is started by the supervisor still starts: a fork bomb keeps nobody from it. */
