@@ -33,6 +33,7 @@ struct rpc_connection {
 
     struct call_entry *calls; /* deferred */
     size_t call_count;        /* deferred and held */
+    uint64_t batch_number;    /* the last batch that it had a part in; 0: none */
 
     double frame_since; /* first byte of an incomplete frame; 0 without one */
     double active_at;   /* something came */

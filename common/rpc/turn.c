@@ -2,10 +2,10 @@
  * appear while this runs are left to the next turn, which the idle watcher makes follow at once: a
  * stream to a fast reader cannot keep others waiting.
  *
- * The clients of the last batch, just answered, are about to ask again: a commit waits for as many
- * as came before, a small part of its own duration at most. Without that a few early ones would
- * fill a commit of their own and keep the rest waiting behind it. A batch that grows too big is
- * committed early; a connection may close while its answers wait for the commit. */
+ * The clients of the last two batches are expected to ask again: a commit waits for as many
+ * clients, for a small part of its own duration at most. Without that a few early ones would fill a
+ * commit of their own and keep the rest waiting behind it. A batch that grows too big is committed
+ * early; a connection may close while its answers wait for the commit. */
 #include "common/rpc/turn.h"
 
 #include <sched.h>
@@ -76,8 +76,10 @@ static void commit(struct rpc_server *server)
     fault_point("rpc_committed");
     batch->commit_ns = clock_boottime_ns() - began_ns;
     batch->is_open = false;
-    batch->counts[1] = batch->counts[0];
-    batch->counts[0] = batch->count;
+    batch->expected = batch->clients + batch->clients_before - batch->returned;
+    batch->clients_before = batch->clients;
+    batch->clients = batch->returned = 0;
+    batch->number++;
     server->stats.commits++;
     for (size_t i = 0; i < batch->count; i++) {
         struct held_answer *held = &batch->answers[i];
@@ -108,8 +110,9 @@ enum status turn_begin(struct rpc_server *server, size_t request_bytes)
         ensure(server->service->begin != NULL);
         TRY(server->service->begin(server->service->context));
         batch->is_open = true;
-        batch->opened_ns = clock_boottime_ns();
-        batch->looked_count = 0;
+        batch->looked_clients = 0;
+        batch->looked_ns = clock_boottime_ns();
+        batch->waited_ns = 0;
     }
     batch->request_bytes += request_bytes;
     wake(server);
@@ -138,6 +141,11 @@ void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t sta
         .size = batch->bytes.size - start,
     };
     connection->call_count++;
+    if (connection->batch_number == batch->number)
+        return;
+    batch->clients++;
+    batch->returned += connection->batch_number + 1 == batch->number;
+    connection->batch_number = batch->number;
 }
 
 void turn_forget(struct rpc_connection *connection)
@@ -163,24 +171,23 @@ static void serve_attention(struct rpc_server *server)
     }
 }
 
-/* Whether the next look at the descriptors may add to this batch. One client alone waits for
- * nothing: a single look, which does not sleep, shows that there is nobody else. */
+/* Whether another look at the descriptors may add clients to this batch. Only looks that brought
+ * none are counted as waiting: what came has to be worked on in any case. One client alone waits
+ * for nothing. */
 static bool batch_may_grow(struct batch *batch)
 {
-    if (!batch->is_open)
+    if (!batch->is_open || batch->clients >= batch->expected)
         return false;
-    bool has_grown = batch->count > batch->looked_count;
-    batch->looked_count = batch->count;
-    size_t expected = batch->counts[0] > batch->counts[1] ? batch->counts[0] : batch->counts[1];
-    if (!has_grown && batch->count >= expected)
-        return false;
-    uint64_t patience_ns = batch->commit_ns / COLLECT_PART;
-    if (patience_ns > COLLECT_NS_MAX)
-        patience_ns = COLLECT_NS_MAX;
-    if (clock_boottime_ns() - batch->opened_ns > patience_ns)
-        return false;
-    if (!has_grown)
+    uint64_t now_ns = clock_boottime_ns();
+    bool has_grown = batch->clients > batch->looked_clients;
+    if (!has_grown) {
+        batch->waited_ns += now_ns - batch->looked_ns;
+        if (batch->waited_ns > COLLECT_NS_MAX || batch->waited_ns > batch->commit_ns / COLLECT_PART)
+            return false;
         sched_yield();
+    }
+    batch->looked_clients = batch->clients;
+    batch->looked_ns = now_ns;
     return true;
 }
 
@@ -215,6 +222,7 @@ static void on_wake(struct ev_loop *loop, struct ev_idle *watcher, int events)
 
 void turn_open(struct rpc_server *server)
 {
+    server->batch.number = 2;
     server->batch.bytes.limit = 2 * (size_t)BATCH_ANSWER_BYTES_MAX;
     /* After every other prepare watcher, so that what those queue is still sent in this turn. */
     ev_prepare_init(&server->before_sleep, before_sleep);

@@ -21,9 +21,13 @@ struct batch {
     size_t request_bytes;
 
     /* how long it may still collect: see batch_may_grow */
-    size_t counts[2];    /* answers of the last two batches */
-    size_t looked_count; /* answers at the last look */
-    uint64_t opened_ns;
+    uint64_t number;       /* of this batch, from 2: see rpc_connection.batch_number */
+    size_t clients;        /* that asked for what is in it */
+    size_t clients_before; /* in the last one */
+    size_t returned;       /* of `clients`: were in the last one, too */
+    size_t expected;       /* clients of the last two */
+    size_t looked_clients; /* at the last look, which was at looked_ns */
+    uint64_t looked_ns, waited_ns;
     uint64_t commit_ns; /* what the last commit took */
 };
 

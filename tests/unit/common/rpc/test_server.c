@@ -193,6 +193,49 @@ static void commit_slowly(struct fixture *fixture)
     usleep(16000); /* the next batch may collect for a part of that */
 }
 
+/* One turn in which a request is handled, and the beginning of the next. */
+static void run_to_next_turn(struct fixture *fixture, unsigned handled)
+{
+    while (fixture->handled < handled)
+        ev_run(fixture->loop, EVRUN_ONCE);
+    ev_run(fixture->loop, EVRUN_ONCE);
+}
+
+Test(server, a_client_alone_is_not_kept_waiting)
+{
+    FIXTURE(NULL);
+    PEER(fixture);
+    fixture->on_commit = commit_slowly;
+    for (unsigned i = 1; i <= 5; i++) {
+        peer_call(&peer, i, "test.write", "x", 1);
+        run_to_next_turn(fixture, i);
+        cr_expect_eq(fixture->commits, i);
+    }
+}
+
+/* What is waited is a part of what a commit takes: a machine that does something else for that long
+ * may spoil some rounds, not all. */
+Test(server, a_commit_waits_for_the_clients_of_the_last_ones)
+{
+    FIXTURE(NULL);
+    fixture->on_commit = commit_slowly;
+    AUTO(peer_close) struct peer first = peer_open(fixture);
+    AUTO(peer_close) struct peer second = peer_open(fixture);
+    unsigned together = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        unsigned commits = fixture->commits, handled = fixture->handled;
+        peer_call(&first, 1, "test.write", "x", 1);
+        run_to_next_turn(fixture, handled + 1);
+        peer_call(&second, 1, "test.write", "x", 1);
+        expect_number(fixture, &first, 1, 2);
+        expect_number(fixture, &second, 1, 2);
+        together += fixture->commits == commits + 1;
+    }
+    cr_expect_gt(together, 5);
+    peer_call(&first, 1, "test.write", "x", 1);
+    expect_number(fixture, &first, 1, 2); /* and in the end not for one that does not come */
+}
+
 Test(server, a_client_that_goes_before_the_commit_breaks_nothing)
 {
     FIXTURE(NULL);
