@@ -74,14 +74,13 @@ static enum status check_space(const struct event_store *store, enum event_type 
 static enum status check_daemon_fields(const struct event_append_request *item,
                                        struct problem *problem)
 {
-    static const struct hash none = { { 0 } };
-    const char *field = item->source[0] != '\0'                ? "source"
-                        : item->incarnation.size > 0           ? "incarnation"
-                        : item->source_number != 0             ? "source_number"
-                        : item->intent[0] != '\0'              ? "intent"
-                        : item->causation_id != 0              ? "causation_id"
-                        : !hash_equal(&item->body_hash, &none) ? "body_hash"
-                                                               : NULL;
+    const char *field = item->source[0] != '\0'           ? "source"
+                        : item->incarnation.size > 0      ? "incarnation"
+                        : item->source_number != 0        ? "source_number"
+                        : item->intent[0] != '\0'         ? "intent"
+                        : item->causation_id != 0         ? "causation_id"
+                        : !hash_is_zero(&item->body_hash) ? "body_hash"
+                                                          : NULL;
     return field == NULL ? STATUS_OK
                          : problem_set(problem, STATUS_PERMISSION_DENIED, field,
                                        "is for Solo's daemons only");

@@ -20,8 +20,6 @@ struct draft {
     uint64_t repeats;              /* the event that it was already; 0: it is new */
 };
 
-static const struct hash no_hash;
-
 static void hash_text(struct hash_state *state, const char *text)
 {
     hash_add(state, span_of(text, strlen(text) + 1));
@@ -31,7 +29,7 @@ static void hash_text(struct hash_state *state, const char *text)
  */
 static struct hash source_body(const struct event_append_request *item, const struct event *event)
 {
-    if (!hash_equal(&item->body_hash, &no_hash))
+    if (!hash_is_zero(&item->body_hash))
         return item->body_hash;
     struct hash_state state;
     hash_begin(&state);
@@ -118,7 +116,7 @@ static struct hash request_body(const struct rpc_call *call,
                                 const struct event_append_request *first, const char *tenant)
 {
     const struct hash *body =
-        hash_equal(&first->body_hash, &no_hash) ? &call->body_hash : &first->body_hash;
+        hash_is_zero(&first->body_hash) ? &call->body_hash : &first->body_hash;
     struct hash_state state;
     hash_begin(&state);
     hash_text(&state, tenant);

@@ -61,7 +61,7 @@ void item_time(struct item *item, const char *key, uint64_t wall_ns)
 void item_hash(struct item *item, const char *key, const struct hash *hash)
 {
     char text[HASH_TEXT_BYTES];
-    bool is_zero = hash_equal(hash, &(struct hash){ 0 });
+    bool is_zero = hash_is_zero(hash);
     item_text_or_null(item, key, is_zero ? "" : hex_text(text, hash->bytes, HASH_BYTES));
 }
 

@@ -14,7 +14,6 @@
 #include "tokend/token_events.h"
 
 enum { RETRY_AFTER_FULL_MS = 5000 };
-static const struct hash no_hash = { { 0 } };
 
 /* --- requests that are repeated --- */
 
@@ -108,7 +107,7 @@ static enum status check_hash(struct token_store *store, struct rpc_call *call,
 {
     struct token_record other;
     bool was_revoked;
-    if (hash_equal(hash, &no_hash))
+    if (hash_is_zero(hash))
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "token_hash",
                            "must be the SHA-256 of a token");
     enum status status = token_find(&store->txn, hash, &other);

@@ -10,10 +10,8 @@
 
 enum { CAPACITY_FIRST = 256 };
 
-uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
+uint8_t *buffer_grow(struct buffer *buffer, size_t size)
 {
-    if (buffer->capacity - buffer->size >= size && buffer->data != NULL)
-        return buffer->data + buffer->size;
     if (size > buffer->limit - buffer->size) {
         buffer->is_exhausted = true;
         return NULL;
@@ -31,17 +29,6 @@ uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
     buffer->data = data;
     buffer->capacity = capacity;
     return data + buffer->size;
-}
-
-enum status buffer_append(struct buffer *buffer, const void *data, size_t size)
-{
-    uint8_t *room = buffer_reserve(buffer, size);
-    if (room == NULL)
-        return STATUS_RESOURCE_EXHAUSTED;
-    if (size > 0)
-        memcpy(room, data, size);
-    buffer->size += size;
-    return STATUS_OK;
 }
 
 enum status buffer_append_text(struct buffer *buffer, const char *text)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/base/span.h"
 #include "common/base/status.h"
@@ -19,10 +20,28 @@ struct buffer {
     bool is_exhausted;
 };
 
-/* Room for `size` more bytes at data + size; NULL (and is_exhausted) when the bound forbids it. */
-uint8_t *buffer_reserve(struct buffer *buffer, size_t size);
+/* What buffer_reserve does when the room must be made first. */
+uint8_t *buffer_grow(struct buffer *buffer, size_t size);
 
-enum status buffer_append(struct buffer *buffer, const void *data, size_t size);
+/* Room for `size` more bytes at data + size; NULL (and is_exhausted) when the bound forbids it. */
+static inline uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
+{
+    if (buffer->capacity - buffer->size >= size && buffer->data != NULL)
+        return buffer->data + buffer->size;
+    return buffer_grow(buffer, size);
+}
+
+static inline enum status buffer_append(struct buffer *buffer, const void *data, size_t size)
+{
+    uint8_t *room = buffer_reserve(buffer, size);
+    if (room == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    if (size > 0)
+        memcpy(room, data, size);
+    buffer->size += size;
+    return STATUS_OK;
+}
+
 enum status buffer_append_text(struct buffer *buffer, const char *text);
 enum status buffer_append_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -2,6 +2,7 @@
 #define SOLO_COMMON_BASE_HASH_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include <sodium.h>
 
@@ -25,6 +26,13 @@ void hash_add(struct hash_state *state, struct span data);
 struct hash hash_end(struct hash_state *state);
 
 bool hash_equal(const struct hash *a, const struct hash *b);
+
+/* All zero: there is none. */
+static inline bool hash_is_zero(const struct hash *hash)
+{
+    static const struct hash zero;
+    return memcmp(hash, &zero, sizeof zero) == 0;
+}
 
 /* Lower-case hexadecimal; `text` has room for 2 * size + 1. */
 char *hex_text(char *text, const void *data, size_t size);

@@ -5,11 +5,18 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
+/* The last part of a frame: what is left of it. */
+static enum status take_rest(struct reader *reader, struct span *object)
+{
+    *object = reader->rest;
+    return object->size == 0 ? STATUS_INVALID_ARGUMENT : STATUS_OK;
+}
+
 static enum status parse_request(struct reader *reader, struct message *message)
 {
     TRY(reader_u64(reader, &message->msgid));
     TRY(reader_str(reader, &message->method));
-    TRY(reader_any(reader, &message->params));
+    TRY(take_rest(reader, &message->params));
     return message->msgid > UINT32_MAX ? STATUS_INVALID_ARGUMENT : STATUS_OK;
 }
 
@@ -18,13 +25,13 @@ static enum status parse_reply(struct reader *reader, struct message *message)
     TRY(reader_u64(reader, &message->msgid));
     if (reader_nil(reader) != STATUS_OK)
         TRY(reader_any(reader, &message->error));
-    return reader_any(reader, &message->result);
+    return take_rest(reader, &message->result);
 }
 
 static enum status parse_notify(struct reader *reader, struct message *message)
 {
     TRY(reader_str(reader, &message->method));
-    return reader_any(reader, &message->params);
+    return take_rest(reader, &message->params);
 }
 
 enum status message_parse(struct span frame, struct message *message)

@@ -340,7 +340,6 @@ const char **fields_text(const struct field_table *table, void *decoded, const c
 
 static bool is_zero(enum field_kind kind, const void *member)
 {
-    static const struct hash zero_hash;
     switch (kind) {
     case FIELD_bool:
         return !*(const bool *)member;
@@ -357,7 +356,7 @@ static bool is_zero(enum field_kind kind, const void *member)
     case FIELD_list:
         return ((const struct span *)member)->size == 0;
     case FIELD_hash:
-        return memcmp(member, &zero_hash, sizeof zero_hash) == 0;
+        return hash_is_zero(member);
     case FIELD_str_list:
         return ((const struct str_list *)member)->count == 0;
     }
@@ -411,14 +410,15 @@ void fields_encode(const struct field_table *table, const void *in, struct buffe
     struct places places;
     places_of(table, &places);
     const char *members = in;
-    size_t count = 0;
+    uint64_t written = 0;
     for (size_t i = 0; i < table->count; i++)
-        count += is_written(&table->fields[i], members + places.offsets[i]);
-    write_map(buffer, count);
+        if (is_written(&table->fields[i], members + places.offsets[i]))
+            written |= UINT64_C(1) << i;
+    write_map(buffer, (size_t)__builtin_popcountll(written));
     for (size_t i = 0; i < table->count; i++) {
-        const void *member = members + places.offsets[i];
-        if (!is_written(&table->fields[i], member))
+        if (!(written & UINT64_C(1) << i))
             continue;
+        const void *member = members + places.offsets[i];
         write_str(buffer, table->fields[i].name);
         encode_value(table->fields[i].kind, member, buffer);
     }

@@ -1,7 +1,6 @@
 /* Each function looks at one head and moves the cursor only when all of the object is there. */
 #include "common/wire/reader.h"
 
-#include "common/wire/frame_scanner.h"
 #include "common/wire/token.h"
 
 static enum status take(struct reader *reader, enum wire_type type, struct token *token)
@@ -116,28 +115,21 @@ enum status reader_map(struct reader *reader, uint32_t *count)
     return STATUS_OK;
 }
 
+/* Counts what is still to come instead of remembering where each container ends: bytes that the
+ * scanner has accepted need no second check, and others still cannot lead out of them. */
 enum status reader_any(struct reader *reader, struct span *object)
 {
-    struct token token;
-    enum token_result result = token_parse(reader->rest, &token);
-    bool is_container = token.type == WIRE_ARRAY || token.type == WIRE_MAP;
-    /* Nearly every value is a single token; the scanner keeps count of what contains others. */
-    if (result == TOKEN_WHOLE && !is_container) {
-        if (token.body_bytes > reader->rest.size - token.head_bytes)
+    struct reader after = *reader;
+    for (uint64_t missing = 1; missing > 0; missing--) {
+        struct token token;
+        if (token_parse(after.rest, &token) != TOKEN_WHOLE ||
+            token.body_bytes > after.rest.size - token.head_bytes)
             return STATUS_INVALID_ARGUMENT;
-        size_t size = token.head_bytes + (size_t)token.body_bytes;
-        *object = span_of(reader->rest.data, size);
-        advance(reader, size);
-        return STATUS_OK;
+        advance(&after, token.head_bytes + (size_t)token.body_bytes);
+        missing += token.elements;
     }
-    struct frame_scanner scanner = { 0 };
-    bool is_complete;
-    const char *rule;
-    TRY(frame_scan(&scanner, reader->rest, reader->rest.size, &is_complete, &rule));
-    if (!is_complete)
-        return STATUS_INVALID_ARGUMENT;
-    *object = span_of(reader->rest.data, scanner.position);
-    advance(reader, scanner.position);
+    *object = span_of(reader->rest.data, reader->rest.size - after.rest.size);
+    *reader = after;
     return STATUS_OK;
 }
 

@@ -49,9 +49,8 @@ static bool metadata_is_valid(struct span metadata)
 /* Which rule a record breaks; NULL when it may stand in the store. */
 static const char *broken_rule(const struct token_record *record)
 {
-    static const struct hash none = { { 0 } };
-    bool has_parent = !hash_equal(&record->parent, &none);
-    bool has_root = !hash_equal(&record->root, &none);
+    bool has_parent = !hash_is_zero(&record->parent);
+    bool has_root = !hash_is_zero(&record->root);
     if (!name_is_valid(record->tenant))
         return "its tenant is no name";
     if (record->permissions == 0 || (record->permissions & ~(uint32_t)PERMISSION_BITS_ALL) != 0)
