@@ -198,7 +198,7 @@ static void run_to_next_turn(struct fixture *fixture, unsigned handled)
 {
     while (fixture->handled < handled)
         ev_run(fixture->loop, EVRUN_ONCE);
-    ev_run(fixture->loop, EVRUN_ONCE);
+    ev_run(fixture->loop, EVRUN_NOWAIT);
 }
 
 Test(server, a_client_alone_is_not_kept_waiting)
