@@ -60,11 +60,13 @@ int main(int argc, char **argv)
     start_eventd(&bed, eventd_path);
     pid_t redis = server_start_redis(bed.dir, testbed_environment(&bed), redis_path);
 
-    struct figures syncs = { 0 }, solo[COUNT_OF(cases)] = { 0 }, other[COUNT_OF(cases)] = { 0 };
+    struct figures syncs = { 0 }, trips = { 0 }, solo[COUNT_OF(cases)] = { 0 },
+                   other[COUNT_OF(cases)] = { 0 };
     uint64_t answers, events = 0;
     double bytes_before = disk_bytes(&bed);
     for (int round = 0; round < rounds; round++) {
         figures_add(&syncs, machine_synced_pairs(bed.dir, seconds));
+        figures_add(&trips, machine_round_trips(seconds / 4));
         for (size_t i = 0; i < COUNT_OF(cases); i++) {
             struct load load = { &protocol_event_append, eventd_path, cases[i].connections,
                                  cases[i].outstanding, seconds };
@@ -76,7 +78,10 @@ int main(int argc, char **argv)
                 figures_add(&other[i], load_run(&load, &answers));
         }
     }
-    figure_print_plain("two synced overwrites", figures_median(&syncs), "/s", 0, 0);
+    double per_pair = 1 / figures_median(&syncs), per_trip = 1 / figures_median(&trips);
+    figure_print_plain("two synced overwrites", 1 / per_pair, "/s", 0, 0);
+    figure_print_plain("round trips over a Unix socket", 1 / per_trip, "/s", 0, 0);
+    figure_print_plain("both, one after the other", 1 / (per_pair + per_trip), "/s", 0, 0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char what[64];
         snprintf(what, sizeof what, "append, %u clients x %u outstanding", cases[i].connections,

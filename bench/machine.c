@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +51,41 @@ double machine_synced_pairs(const char *dir, double seconds)
     } while (end - begin < seconds);
     unlink(path);
     return (double)pairs / (end - begin);
+}
+
+static void echo_until_closed(int fd)
+{
+    char byte;
+    while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+        continue;
+    _exit(0);
+}
+
+double machine_round_trips(double seconds)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        test_fail("socketpair: %s", strerror(errno));
+    pid_t echo = fork();
+    if (echo < 0)
+        test_fail("fork: %s", strerror(errno));
+    if (echo == 0) {
+        close(ends[0]);
+        echo_until_closed(ends[1]);
+    }
+    close(ends[1]);
+    double begin = machine_now(), end;
+    long count = 0;
+    char byte = 0;
+    do {
+        if (write(ends[0], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1)
+            test_fail("no echo: %s", strerror(errno));
+        count++;
+        end = machine_now();
+    } while (end - begin < seconds);
+    close(ends[0]);
+    waitpid(echo, NULL, 0);
+    return (double)count / (end - begin);
 }
 
 double machine_spawn_seconds(const char *const *argv, size_t count)

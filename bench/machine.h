@@ -10,6 +10,10 @@
  * `seconds`. */
 double machine_synced_pairs(const char *dir, double seconds);
 
+/* A byte to another process over a Unix socket and back, per second: two wake-ups, as one client
+ * and one server have for each request. */
+double machine_round_trips(double seconds);
+
 /* Seconds that a bare posix_spawn loop of this process needs to start `count` times `argv` (which
  * must stay); they are killed and reaped afterwards. */
 double machine_spawn_seconds(const char *const *argv, size_t count);
