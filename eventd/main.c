@@ -22,9 +22,7 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct eventd *eventd = timer->data;
-    /* What failed was logged there, and the next append will meet it too. */
-    if (!eventd->store.db.is_failed)
-        event_store_tidy(&eventd->store);
+    event_store_tidy(&eventd->store); /* what failed was logged there */
 }
 
 static enum status open_store(struct eventd *eventd, const char *data_dir)

@@ -204,12 +204,7 @@ static enum status begin(void *context)
 static enum status commit(void *context)
 {
     struct eventd *eventd = context;
-    if (eventd->is_damaged)
-        return STATUS_OK;
-    enum status status = event_store_commit(&eventd->store);
-    if (eventd->store.db.is_failed && eventd->on_failure != NULL)
-        eventd->on_failure(eventd);
-    return status;
+    return eventd->is_damaged ? STATUS_OK : event_store_commit(&eventd->store);
 }
 
 static void abort_turn(void *context)

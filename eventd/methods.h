@@ -13,9 +13,6 @@ struct eventd {
     bool is_damaged;           /* the store was not opened: everything is data_loss */
     uint64_t close_until_ns;   /* boottime: see eventd_is_closing */
     bool is_forced;
-    /* A commit's outcome is unknown: called once, eventd must end. */
-    void (*on_failure)(struct eventd *eventd);
-    void *on_failure_context;
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

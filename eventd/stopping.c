@@ -24,8 +24,6 @@ static enum status finish(void *context)
     struct eventd *eventd = stopping->eventd;
     if (eventd->is_damaged)
         return STATUS_OK;
-    if (eventd->store.db.is_failed)
-        return STATUS_IO;
     if (eventd->store.in_turn)
         event_store_abort(&eventd->store);
     TRY(write_last_event(stopping));
@@ -39,18 +37,13 @@ static void begun(void *context)
     watch_list_close(&stopping->eventd->watches);
 }
 
-static void on_failure(struct eventd *eventd)
-{
-    struct stopping *stopping = eventd->on_failure_context;
-    drain_begin(&stopping->drain, STATUS_IO);
-}
-
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,
                    struct rpc_server **server, const struct settings *settings)
 {
     *stopping = (struct stopping){
         .drain = { .lifecycle = lifecycle,
                    .server = server,
+                   .store = &eventd->store.db,
                    .begun = begun,
                    .finish = finish,
                    .context = stopping },
@@ -58,6 +51,4 @@ void stopping_init(struct stopping *stopping, struct eventd *eventd, struct life
         .settings = settings,
     };
     drain_init(&stopping->drain, settings->shutdown_timeout_ms);
-    eventd->on_failure = on_failure;
-    eventd->on_failure_context = stopping;
 }

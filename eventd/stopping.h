@@ -14,7 +14,7 @@ struct stopping {
     bool is_orderly; /* event.close_log came before */
 };
 
-/* Hooks itself into the lifecycle and into eventd's on_failure. */
+/* Hooks itself into the lifecycle and the store. */
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,
                    struct rpc_server **server, const struct settings *settings);
 

@@ -35,9 +35,8 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct tokend *tokend = timer->data;
-    /* What failed was logged there, and the next turn will meet it too. */
-    if (!tokend->is_damaged && !tokend->store.db.is_failed)
-        token_store_tidy(&tokend->store);
+    if (!tokend->is_damaged)
+        token_store_tidy(&tokend->store); /* what failed was logged there */
 }
 
 /* --- the store --- */
@@ -106,8 +105,7 @@ static void on_drain(void *context)
 static bool is_done(void *context)
 {
     struct tokend *tokend = context;
-    return tokend->is_damaged || tokend->store.db.is_failed ||
-           outbox_is_settled(&tokend->store.outbox);
+    return tokend->is_damaged || outbox_is_settled(&tokend->store.outbox);
 }
 
 static enum status finish(void *context)
@@ -115,16 +113,9 @@ static enum status finish(void *context)
     struct tokend *tokend = context;
     if (tokend->is_damaged)
         return STATUS_OK;
-    if (tokend->store.db.is_failed)
-        return STATUS_IO;
     if (tokend->store.in_turn)
         token_store_abort(&tokend->store);
     return token_store_close_cleanly(&tokend->store);
-}
-
-static void on_failure(struct tokend *tokend)
-{
-    drain_begin(tokend->on_failure_context, STATUS_IO);
 }
 
 static enum status run(int argc, char **argv)
@@ -170,14 +161,13 @@ static enum status run(int argc, char **argv)
     struct drain drain = {
         .lifecycle = &lifecycle,
         .server = &server,
+        .store = &tokend.store.db,
         .begun = on_drain,
         .is_done = is_done,
         .finish = finish,
         .context = &tokend,
     };
     drain_init(&drain, settings.shutdown_timeout_ms);
-    tokend.on_failure = on_failure;
-    tokend.on_failure_context = &drain;
     struct ev_timer tidy;
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &tokend;

@@ -230,12 +230,7 @@ static void abort_turn(void *context)
 static enum status commit(void *context)
 {
     struct tokend *tokend = context;
-    if (!tokend->store.in_turn)
-        return STATUS_OK;
-    enum status status = token_store_commit(&tokend->store);
-    if (tokend->store.db.is_failed && tokend->on_failure != NULL)
-        tokend->on_failure(tokend);
-    return status;
+    return tokend->store.in_turn ? token_store_commit(&tokend->store) : STATUS_OK;
 }
 
 void tokend_service(struct tokend *tokend, struct rpc_service *service)

@@ -12,9 +12,6 @@ struct tokend {
     struct buffer items, list; /* of the answer that is being made */
     bool is_damaged;    /* the store was not opened, or is not whole: everything is data_loss */
     bool is_persistent; /* token_persistence_enabled */
-    /* A commit's outcome is unknown: called once, tokend must end. */
-    void (*on_failure)(struct tokend *tokend);
-    void *on_failure_context;
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

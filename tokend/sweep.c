@@ -237,8 +237,6 @@ static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)loop, (void)events;
     struct sweep *sweep = timer->data;
     bool is_more = false;
-    if (sweep->store->db.is_failed)
-        return;
     if (sweep->store->in_turn || !outbox_has_room(&sweep->store->outbox, ROOM_FOR_SLICE)) {
         /* A turn is open for moments; the outbox drains as fast as eventd takes it. */
         set_timer(sweep, timer, sweep->store->in_turn ? 1 : 10 * PAUSE_MS);
@@ -264,8 +262,6 @@ static void on_warning(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)loop, (void)events;
     struct sweep *sweep = timer->data;
     bool is_more = false;
-    if (sweep->store->db.is_failed)
-        return;
     if (sweep->store->in_turn) {
         set_timer(sweep, timer, 1);
         return;

@@ -162,7 +162,7 @@ enum status token_store_open(struct token_store *store, const char *dir)
 static void remove_acknowledged(void *context)
 {
     struct token_store *store = context;
-    if (!store->in_turn && !store->db.is_failed && token_store_begin(store) == STATUS_OK)
+    if (!store->in_turn && token_store_begin(store) == STATUS_OK)
         token_store_commit(store); /* what failed was logged, and the next turn removes them */
 }
 

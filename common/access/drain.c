@@ -10,18 +10,22 @@ static void end(struct drain *drain)
     ev_prepare_stop(drain->lifecycle->loop, &drain->each_turn);
     ev_timer_stop(drain->lifecycle->loop, &drain->deadline);
     rpc_server_close(drain->server);
-    enum status status = drain->finish(drain->context);
-    if (drain->result == STATUS_OK)
-        drain->result = status;
-    lifecycle_end(drain->lifecycle, drain->result);
+    enum status status = drain->store->is_failed ? STATUS_IO : drain->finish(drain->context);
+    /* Its last commit may be the one that fails. */
+    lifecycle_end(drain->lifecycle, drain->store->is_failed ? STATUS_IO : status);
+}
+
+static bool is_done(const struct drain *drain)
+{
+    return rpc_server_owed(*drain->server) == 0 &&
+           (drain->is_done == NULL || drain->store->is_failed || drain->is_done(drain->context));
 }
 
 static void on_each_turn(struct ev_loop *loop, struct ev_prepare *prepare, int events)
 {
     (void)loop, (void)events;
     struct drain *drain = prepare->data;
-    if (rpc_server_owed(*drain->server) == 0 &&
-        (drain->is_done == NULL || drain->is_done(drain->context)))
+    if (is_done(drain))
         end(drain);
 }
 
@@ -34,13 +38,13 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events
     end(drain);
 }
 
-void drain_begin(struct drain *drain, enum status result)
+static void begin(struct drain *drain)
 {
     if (drain->has_begun)
         return;
     drain->has_begun = true;
-    drain->result = result;
-    daemon_health_set("stopping", "%s", status_text(result));
+    daemon_health_set("stopping", "%s",
+                      status_text(drain->store->is_failed ? STATUS_IO : STATUS_OK));
     rpc_server_stop_intake(*drain->server);
     if (drain->begun != NULL)
         drain->begun(drain->context);
@@ -52,14 +56,31 @@ void drain_begin(struct drain *drain, enum status result)
 
 static void on_stop(void *context)
 {
-    drain_begin(context, STATUS_OK);
+    begin(context);
+}
+
+static void on_store_failed(struct ev_loop *loop, struct ev_prepare *prepare, int events)
+{
+    (void)loop, (void)events;
+    begin(prepare->data);
+}
+
+/* In the midst of whatever commits: what the drain closes may be what is committing. The loop calls
+ * on_store_failed as soon as that returns. */
+static void note_failed(void *context)
+{
+    struct drain *drain = context;
+    ev_feed_event(drain->lifecycle->loop, &drain->store_failed, EV_PREPARE);
 }
 
 void drain_init(struct drain *drain, uint64_t timeout_ms)
 {
     ev_prepare_init(&drain->each_turn, on_each_turn);
+    ev_prepare_init(&drain->store_failed, on_store_failed);
     ev_timer_init(&drain->deadline, on_deadline, (double)timeout_ms / 1000., 0.);
-    drain->each_turn.data = drain->deadline.data = drain;
+    drain->each_turn.data = drain->store_failed.data = drain->deadline.data = drain;
+    drain->store->on_failed = note_failed;
+    drain->store->on_failed_context = drain;
     drain->lifecycle->on_stop = on_stop;
     drain->lifecycle->context = drain;
 }

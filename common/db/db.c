@@ -260,6 +260,8 @@ enum status db_begin_write(struct db *db, struct db_txn *txn)
     memset(txn, 0, sizeof *txn);
     txn->db = db;
     txn->is_write = true;
+    if (db->is_failed)
+        return STATUS_UNAVAILABLE;
     int rc = mdb_txn_begin(db->env, NULL, 0, &txn->txn);
     return rc == 0 ? STATUS_OK : failure(db, "begin writing", rc);
 }
@@ -290,6 +292,8 @@ static enum status judge_commit(struct db *db, int rc)
         return status;
     }
     db->is_failed = true;
+    if (db->on_failed != NULL)
+        db->on_failed(db->on_failed_context);
     return STATUS_UNKNOWN;
 }
 

@@ -62,7 +62,11 @@ struct db {
     MDB_txn *spare_reader;   /* a reset read transaction, renewed by the next one */
     uint64_t file_bytes;     /* length of data.mdb, as far as zeros were written ahead */
     bool is_short_of_space;  /* the disk refuses to make the file longer: refuse what grows */
-    bool is_failed;          /* a commit ended with an unknown outcome: write no more, exit */
+    bool is_failed; /* a commit ended with an unknown outcome: nothing is written any more */
+    /* Called once, within that commit, whoever made it: note it and have the process end. May be
+     * NULL; set it after opening. */
+    void (*on_failed)(void *context);
+    void *on_failed_context;
     char dir[4096];
 };
 
@@ -112,6 +116,7 @@ enum status db_check_readers(struct db *db);
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes);
 
 enum status db_begin_read(struct db *db, struct db_txn *txn);
+/* unavailable (not logged again): the store has failed. */
 enum status db_begin_write(struct db *db, struct db_txn *txn);
 /* Ends the transaction. When a write in it had failed, returns that status and nothing happened.
  * resource_exhausted: no space, nothing happened. unknown: it may be there after a restart or not.

@@ -1,11 +1,13 @@
 /* A disk that fails a sync. What the commit left is unknown, and a second sync would not tell: so
- * eventd says `unknown` to those who wait, ends with 87, and the next one begins from what is on
- * the disk. Builds without SOLO_FAULTS skip this. */
+ * the daemon says `unknown` to those who wait, ends with 87, and the next one begins from what is
+ * on the disk; also when it was a commit that nobody waited for. Builds without SOLO_FAULTS skip
+ * this. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/access/token_text.h"
 #include "common/base/file.h"
 #include "common/base/uuid.h"
 #include "tests/support/expect.h"
@@ -13,7 +15,7 @@
 
 TestSuite(io_error, .timeout = 120);
 
-enum { WAITING = 5 };
+enum { WAITING = 5, BRIEF_MS = 3000 };
 
 struct scene {
     struct testbed bed;
@@ -38,6 +40,7 @@ static void scene_open(struct scene *scene)
     }
     cr_assert_eq(path_join(scene->fault, scene->bed.dir, "sync_fails"), STATUS_OK);
     testbed_set(&scene->bed, "SOLO_FAULT_SYNC", scene->fault);
+    testbed_set(&scene->bed, "SOLO_TOKEN_CLEANUP_INTERVAL_MS", "1000");
     testbed_start(&scene->bed);
     service_deploy_sleeper(&scene->bed, "acme", "bystander");
     log_settled_id(&scene->bed);
@@ -80,25 +83,29 @@ static void expect_unknown(const struct scene *scene)
     caller_close(&caller);
 }
 
-/* eventd with another pid, in this state. */
-static void await_eventd(struct scene *scene, const char *state)
+/* The daemon with another pid than `old`, in this state. */
+static pid_t await_daemon(struct testbed *bed, const char *name, pid_t old, const char *state)
 {
     for (int i = 0; i < 2000; i++) {
-        pid_t pid = testbed_daemon(&scene->bed, "eventd");
+        pid_t pid = testbed_daemon(bed, name);
         json_t *health = NULL;
-        bool is_there = pid != 0 && pid != scene->eventd &&
-                        testbed_call(&scene->bed, "eventd", "daemon.health", NULL, &health, NULL) ==
-                            STATUS_OK &&
-                        strcmp(text_in(health, "state"), state) == 0;
+        bool is_there =
+            pid != 0 && pid != old &&
+            testbed_call(bed, name, "daemon.health", NULL, &health, NULL) == STATUS_OK &&
+            strcmp(text_in(health, "state"), state) == 0;
         json_decref(health);
-        if (is_there) {
-            scene->eventd = pid;
-            return;
-        }
+        if (is_there)
+            return pid;
         sleep_ms(10);
     }
-    testbed_show_log(&scene->bed);
-    test_fail("eventd did not come back as %s", state);
+    testbed_show_log(bed);
+    test_fail("%s did not come back as %s", name, state);
+    return 0;
+}
+
+static void await_eventd(struct scene *scene, const char *state)
+{
+    scene->eventd = await_daemon(&scene->bed, "eventd", scene->eventd, state);
 }
 
 /* What was unknown is asked again with its id, and has happened once. */
@@ -148,5 +155,61 @@ Test(io_error, a_disk_that_goes_on_failing_ends_in_the_damaged_mode_until_it_is_
     expect_exit(&result, 0);
     await_eventd(&scene, "ready");
     expect_all_once(&scene);
+    testbed_close(&scene.bed);
+}
+
+/* Nobody asks for anything: what fails is the commit that eventd makes for its late rows. */
+Test(io_error, a_sync_that_fails_while_eventd_tidies_ends_it_too)
+{
+    struct scene scene;
+    scene_open(&scene);
+    json_decref(testbed_ask(&scene.bed, "eventd", "event.append", append_params(&scene, 0)));
+    cr_assert_eq(file_write(scene.fault, span_of_text("x"), 0644), STATUS_OK);
+    await_eventd(&scene, "ready");
+    cr_assert_neq(access(scene.fault, F_OK), 0, "no sync has failed");
+    cr_assert_eq(testbed_log_count(&scene.bed, "name=eventd how=\"exit code 87\""), 1);
+    expect_all_once(&scene);
+    testbed_close(&scene.bed);
+}
+
+static void grant_brief_token(const struct testbed *bed)
+{
+    char text[TOKEN_TEXT_BYTES], hash_text[4 + HASH_TEXT_BYTES] = "hex:";
+    token_text_draw(text);
+    struct hash hash = token_text_hash(span_of_text(text));
+    hex_text(hash_text + 4, hash.bytes, HASH_BYTES);
+    json_decref(testbed_ask(bed, "tokend", "token.grant",
+                            json_pack("{s:s, s:s, s:[s], s:i}", "token_hash", hash_text, "tenant",
+                                      "acme", "permissions", "read", "ttl_ms", BRIEF_MS)));
+}
+
+/* Until tokend owes the log nothing, so that it does not write for that. */
+static void await_outbox_empty(const struct testbed *bed)
+{
+    for (int i = 0; i < 1000; i++) {
+        json_t *stats = testbed_ask(bed, "tokend", "daemon.stats", NULL);
+        uint64_t waiting = number_in(json_object_get(stats, "counters"), "outbox");
+        json_decref(stats);
+        if (waiting == 0)
+            return;
+        sleep_ms(10);
+    }
+    test_fail("the outbox does not become empty");
+}
+
+/* The same with the sweep of a token that has expired. */
+Test(io_error, a_sync_that_fails_while_tokend_sweeps_ends_it_too)
+{
+    struct scene scene;
+    scene_open(&scene);
+    pid_t tokend = testbed_daemon(&scene.bed, "tokend");
+    grant_brief_token(&scene.bed);
+    await_outbox_empty(&scene.bed);
+    cr_assert_eq(file_write(scene.fault, span_of_text("x"), 0644), STATUS_OK);
+    await_daemon(&scene.bed, "tokend", tokend, "ready");
+    cr_assert_neq(access(scene.fault, F_OK), 0, "no sync has failed");
+    cr_assert_eq(testbed_log_count(&scene.bed, "name=tokend how=\"exit code 87\""), 1);
+    grant_brief_token(&scene.bed);
+    cr_assert_eq(testbed_daemon(&scene.bed, "eventd"), scene.eventd);
     testbed_close(&scene.bed);
 }

@@ -546,3 +546,34 @@ Test(db, the_stores_of_solo_open)
     db_close(&db);
     cr_assert_eq(db_open_writer(&db, &registry_schema, scratch_path("registry")), STATUS_OK);
 }
+
+#ifdef SOLO_FAULTS
+static void count_failure(void *context)
+{
+    ++*(unsigned *)context;
+}
+
+Test(db, a_commit_with_an_unknown_outcome_is_told_once_and_the_last)
+{
+    struct db_txn txn;
+    unsigned failures = 0;
+    make_store();
+    cr_assert_eq(open_writer(), STATUS_OK);
+    db.on_failed = count_failure;
+    db.on_failed_context = &failures;
+    put(TEST_PLAIN, "key", "a second value");
+    cr_assert_eq(failures, 0);
+    cr_assert_eq(file_write(scratch_path("sync_fails"), span_of_text("x"), 0644), STATUS_OK);
+    cr_assert_eq(setenv("SOLO_FAULT_SYNC", scratch_path("sync_fails"), 1), 0);
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(table_put(&txn, TEST_PLAIN, span_of_text("key"), span_of_text("lost?")),
+                 STATUS_OK);
+    cr_expect_eq(db_commit(&txn), STATUS_UNKNOWN);
+    cr_expect(db.is_failed);
+    cr_expect_eq(failures, 1);
+    /* Another sync would abort this process. */
+    cr_expect_eq(db_begin_write(&db, &txn), STATUS_UNAVAILABLE);
+    cr_expect_eq(db_close_cleanly(&db), STATUS_UNAVAILABLE);
+    cr_expect_eq(failures, 1);
+}
+#endif
