@@ -205,6 +205,9 @@ void reports_take(struct supervisor *supervisor, struct span report)
 
 void reports_connected(struct supervisor *supervisor)
 {
+    /* What is on its way still may be refused, and nobody be there to ask for it again: all of it
+     * is sent twice then, and recorded once. */
+    supervisor->reported = supervisor->acknowledged;
     supervisor->acknowledged_sent = 0;
     supervisor->owner->is_acknowledging = true;
 }

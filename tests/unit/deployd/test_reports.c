@@ -64,7 +64,9 @@ enum status deployd_refresh(struct deployd *deployd, struct service *service)
 
 void supervisor_resync(struct supervisor *supervisor, const char *reason)
 {
-    (void)supervisor, (void)reason;
+    (void)reason;
+    if (supervisor->state != SUPERVISOR_READY)
+        return;
     world.resyncs += !world.is_resyncing;
     world.is_resyncing = true;
 }
@@ -197,6 +199,27 @@ Test(reports, a_refusal_has_them_sent_again_and_nothing_is_appended_before)
     report(2);
     report(3);
     cr_assert_eq(world.count, 2);
+}
+
+/* Nobody can be asked for it then; the next connection brings it. */
+Test(reports, what_was_refused_between_two_connections_is_taken_again)
+{
+    report(1);
+    report(2);
+    answer(STATUS_OK);
+    world.supervisor->state = SUPERVISOR_LOST;
+    answer(STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(world.resyncs, 0);
+    reports_connected(world.supervisor);
+    world.supervisor->state = SUPERVISOR_READY;
+    report(2);
+    report(3);
+    cr_assert_eq(world.count, 2);
+    cr_assert_eq(world.sent[0].number, 2);
+    answer(STATUS_OK);
+    answer(STATUS_OK);
+    reports_acknowledge(&world.deployd);
+    cr_assert_eq(world.acknowledged, 3);
 }
 
 Test(reports, a_gap_and_a_full_client_have_them_sent_again)
