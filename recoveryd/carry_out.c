@@ -59,15 +59,21 @@ static uint64_t elapsed_ms(uint64_t since_ns)
     return (clock_boottime_ns() - since_ns) / 1000000u;
 }
 
+/* Nobody there is said at once. Once it was sent it is sent again until there is an answer: deployd
+ * knows it by its request_id. */
 static enum status call(struct carry_out *run, const struct method *method, const void *request,
                         struct arena *arena, void *reply)
 {
     struct uuid request_id = uuid_draw();
     struct problem problem = { 0 };
-    enum status status = rpc_client_call_wait(
-        run->client, method, request,
-        &(struct rpc_call_options){ .timeout_ms = CALL_MS_MAX, .request_id = &request_id }, arena,
-        reply, &problem);
+    struct rpc_call_options options = { .timeout_ms = CALL_MS_MAX, .request_id = &request_id };
+    enum status status =
+        rpc_client_call_wait(run->client, method, request, &options, arena, reply, &problem);
+    if (status == STATUS_UNKNOWN) {
+        options.flags = RPC_RETRY;
+        status =
+            rpc_client_call_wait(run->client, method, request, &options, arena, reply, &problem);
+    }
     if (status != STATUS_OK)
         return log_failure(status, "call deployd", "method", method->name, "reason",
                            problem.message, "hint",

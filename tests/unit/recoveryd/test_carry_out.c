@@ -23,6 +23,7 @@ struct fake {
     pthread_t thread;
     /* how it answers */
     unsigned refusals; /* so many acts get resource_exhausted first */
+    bool dies;         /* once at begin, once at end, without an answer; and is there again */
     double delay_s;    /* before each answer of act */
     const char *result;
     /* what it saw; read after the thread has ended */
@@ -30,6 +31,10 @@ struct fake {
     char order[ENTRIES][NAME_BYTES_MAX + 1]; /* tenants */
     char state[16];
     bool has_verification;
+    unsigned deaths;
+    struct uuid died_of[2]; /* request_id of begin and of end */
+    struct rpc_call *unanswered;
+    struct ev_timer restart;
 };
 
 struct delayed {
@@ -81,13 +86,53 @@ static enum status handle_act(void *context, struct rpc_call *call, const void *
     return STATUS_OK;
 }
 
+static struct rpc_service service;
+static struct settings settings;
+
+static void server_open(struct fake *fake)
+{
+    char path[4096];
+    int listener;
+    path_join(path, settings.run_dir, "deployd.sock");
+    cr_assert_eq(unix_socket_listen(path, 0600, &listener), STATUS_OK);
+    cr_assert_eq(rpc_server_open(&fake->server, fake->loop, &service, listener), STATUS_OK);
+}
+
+static void on_restart(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct fake *fake = timer->data;
+    rpc_server_close(&fake->server);
+    rpc_call_fail(fake->unanswered, STATUS_UNAVAILABLE, NULL); /* to nobody */
+    server_open(fake);
+}
+
+/* True when the call is never answered: the connection breaks instead. */
+static bool dies_of(struct fake *fake, struct rpc_call *call, unsigned at)
+{
+    cr_assert(call->has_request_id, "a repeat could not be told");
+    if (!fake->dies || fake->deaths > at) {
+        cr_assert(!fake->dies || memcmp(&fake->died_of[at], &call->request_id, UUID_BYTES) == 0);
+        return false;
+    }
+    fake->died_of[fake->deaths++] = call->request_id;
+    ev_timer_init(&fake->restart, on_restart, 0.01, 0);
+    fake->restart.data = fake;
+    ev_timer_start(fake->loop, &fake->restart);
+    rpc_call_defer(call);
+    fake->unanswered = call;
+    return true;
+}
+
 static enum status handle_begin(void *context, struct rpc_call *call, const void *request,
                                 void *reply)
 {
     struct fake *fake = context;
     struct recovery_begin_reply *typed = reply;
-    (void)call;
     (void)request;
+    if (dies_of(fake, call, 0))
+        return STATUS_OK;
     fake->begun++;
     typed->event_id = 7;
     return STATUS_OK;
@@ -108,8 +153,9 @@ static enum status handle_end(void *context, struct rpc_call *call, const void *
     struct fake *fake = context;
     const struct recovery_end_request *request = typed;
     struct recovery_end_reply *typed_reply = reply;
-    (void)call;
     cr_assert_eq(request->recovery_id, 7);
+    if (dies_of(fake, call, 1))
+        return STATUS_OK;
     map_text(request->report, "state", fake->state, sizeof fake->state);
     fake->has_verification = request->verification.size > 0;
     typed_reply->event_id = 8;
@@ -146,21 +192,15 @@ static void *run_fake(void *context)
     return NULL;
 }
 
-static struct settings settings;
 static struct plan_entry entries[ENTRIES];
 static char names[ENTRIES][8];
 static struct picture picture;
-static struct rpc_service service;
 
 static void fake_open(struct fake *fake)
 {
-    char path[4096];
-    int listener;
-    path_join(path, settings.run_dir, "deployd.sock");
     service = (struct rpc_service){ .routes = routes, .context = fake, .authorise = authorise };
     fake->loop = ev_loop_new(EVFLAG_AUTO);
-    cr_assert_eq(unix_socket_listen(path, 0600, &listener), STATUS_OK);
-    cr_assert_eq(rpc_server_open(&fake->server, fake->loop, &service, listener), STATUS_OK);
+    server_open(fake);
     ev_async_init(&fake->end, on_end);
     ev_async_start(fake->loop, &fake->end);
     cr_assert_eq(pthread_create(&fake->thread, NULL, run_fake, fake), 0);
@@ -232,6 +272,16 @@ Test(carry_out, every_action_is_attempted_within_the_bound_and_tenants_take_turn
     cr_assert_str_eq(fake.order[4], "big");
     cr_assert_str_eq(fake.state, "done");
     cr_assert_not(fake.has_verification);
+}
+
+Test(carry_out, a_deployd_that_dies_during_begin_and_end_is_asked_again)
+{
+    struct fake fake = { .result = "recovered", .dies = true };
+    struct report report;
+    carry_out_all(&fake, &report);
+    cr_assert_eq(fake.deaths, 2);
+    cr_assert_eq(report.of[RESULT_RECOVERED], ENTRIES);
+    cr_assert_str_eq(fake.state, "done");
 }
 
 Test(carry_out, what_found_no_room_is_begun_again)
