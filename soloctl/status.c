@@ -108,10 +108,12 @@ static const char *needs_person(const struct picture *picture)
     if (number_of(services, "wanted") > 0)
         return "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
                "`recoveryd` starts them";
-    char recovered[33] = "";
+    char recovered[33] = "", hint[65] = "";
     if (recovery.size > 0 &&
         strcmp(map_text(recovery, "state", recovered, sizeof recovered), "cut") == 0)
-        return "recovery ran out of time: run `recoveryd` again";
+        return map_text(recovery, "exit_hint", hint, sizeof hint)[0] != '\0'
+                   ? "recovery ran out of time: run `recoveryd` again"
+                   : "recovery did not finish: run `recoveryd` again";
     if (number_of(recovery, "failed") > 0)
         return "recovery could not bring everything back: `soloctl events --type "
                "service_recovery_failed`";

@@ -173,6 +173,24 @@ Test(recovery, the_limit_holds_at_start_and_solo_gets_ready_all_the_same)
     expect_exit(&result, 0);
 }
 
+/* What ended without a word of its end was not cut by the time limit. */
+Test(recovery, one_that_never_ended_is_said_to_be_unfinished)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_decref(testbed_ask(&bed, "deployd", "recovery.begin", json_pack("{s:{}}", "plan")));
+    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    json_decref(status_of(&bed)); /* it is there again */
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_contains(result_out(&result), "recovery did not finish");
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 0);
+}
+
 Test(recovery, cut_off_at_any_moment_and_run_again_it_ends_in_the_same_state)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
