@@ -48,9 +48,17 @@ static void killed_add(struct deployd *deployd, const char *key)
     drain->killed_count++;
 }
 
-static void answer(struct deployd *deployd, struct rpc_call *call)
+static void answer(const struct drain *drain, struct rpc_call *call)
 {
-    const struct drain *drain = &deployd->drain;
+    /* A supervisor that never said who it is cannot be killed from here: our parent finds it by its
+     * socket. */
+    if (drain->supervisors > 0) {
+        struct problem problem;
+        problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "", "%u supervisors do not end",
+                    (unsigned)drain->supervisors);
+        rpc_call_fail(call, problem.code, &problem);
+        return;
+    }
     AUTO(buffer_close) struct buffer names = { .limit = FRAME_BYTES_SMALL };
     write_array(&names, drain->killed_count);
     buffer_append(&names, drain->killed_names.data, drain->killed_names.size);
@@ -62,16 +70,6 @@ static void answer(struct deployd *deployd, struct rpc_call *call)
     rpc_call_reply(call, &reply);
 }
 
-/* A supervisor that never said who it is cannot be killed from here: our parent finds it by its
- * socket. */
-static void refuse_undone(const struct drain *drain, struct rpc_call *call)
-{
-    struct problem problem;
-    problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "", "%u supervisors do not end",
-                (unsigned)drain->supervisors);
-    rpc_call_fail(call, problem.code, &problem);
-}
-
 static void finish(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
@@ -81,10 +79,7 @@ static void finish(struct deployd *deployd)
     ev_timer_stop(deployd->loop, &drain->timer);
     log_info("drained", "stopped", NUMBER(drain->stopped), "killed", NUMBER(drain->killed));
     for (size_t i = 0; i < drain->call_count; i++)
-        if (drain->supervisors == 0)
-            answer(deployd, drain->calls[i]);
-        else
-            refuse_undone(drain, drain->calls[i]);
+        answer(drain, drain->calls[i]);
     drain->call_count = 0;
 }
 
@@ -236,7 +231,7 @@ enum status drain_begin(struct deployd *deployd, struct rpc_call *call,
     rpc_call_defer(call);
     drain->calls[drain->call_count++] = call;
     if (drain->is_done) {
-        answer(deployd, drain->calls[--drain->call_count]);
+        answer(drain, drain->calls[--drain->call_count]);
         return STATUS_OK;
     }
     if (drain->is_begun)

@@ -1,0 +1,149 @@
+/* The shutdown, with a supervisor that does not end. The test plays all around it. */
+#include "deployd/drain.h"
+
+#include "common/access/daemon_methods.h"
+#include "common/base/log.h"
+#include "common/daemon/parent.h"
+#include "deployd/appends.h"
+#include "deployd/operation_queue.h"
+#include "deployd/supervisors.h"
+#include "tests/support/criterion.h"
+
+static struct {
+    struct deployd deployd;
+    struct tenant *tenant;
+    struct rpc_call calls[2];
+    struct {
+        bool is_there;
+        enum status status;
+    } answers[2];
+} world;
+
+struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
+{
+    (void)type, (void)payload;
+    return (struct event_append_request){ 0 };
+}
+
+enum status append_send(struct deployd *deployd, const struct event_append_request *request,
+                        const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
+                        void *context)
+{
+    (void)deployd, (void)request, (void)request_id, (void)timeout_ms, (void)on_reply, (void)context;
+    return STATUS_UNAVAILABLE;
+}
+
+void daemon_health_set(const char *state, const char *format, ...)
+{
+    (void)state, (void)format;
+}
+
+void parent_say(const char *format, ...)
+{
+    (void)format;
+}
+
+enum status deployd_is_open(const struct deployd *deployd, struct problem *problem)
+{
+    (void)deployd;
+    return problem_set(problem, STATUS_UNAVAILABLE, "", "shutting down");
+}
+
+void operations_refuse_queued(struct deployd *deployd, const struct problem *problem)
+{
+    (void)deployd, (void)problem;
+}
+
+enum status supervisor_call(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
+                            void *context)
+{
+    (void)supervisor, (void)method, (void)request, (void)timeout_ms, (void)on_reply, (void)context;
+    return STATUS_OK;
+}
+
+void supervisor_kill(struct supervisor *supervisor)
+{
+    (void)supervisor; /* who it is was never said */
+}
+
+void rpc_call_defer(struct rpc_call *call)
+{
+    (void)call;
+}
+
+static void answered(struct rpc_call *call, enum status status)
+{
+    size_t index = (size_t)(call - world.calls);
+    cr_assert_not(world.answers[index].is_there, "answered once");
+    world.answers[index].is_there = true;
+    world.answers[index].status = status;
+}
+
+void rpc_call_reply(struct rpc_call *call, const void *reply)
+{
+    (void)reply;
+    answered(call, STATUS_OK);
+}
+
+void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem)
+{
+    (void)problem;
+    answered(call, status);
+}
+
+static void open(void)
+{
+    struct problem problem;
+    log_setup("test", LOG_LEVEL_ERROR);
+    world.deployd.loop = ev_loop_new(EVFLAG_NOENV);
+    world.deployd.boot.state = BOOT_READY;
+    cr_assert_eq(catalog_tenant_make(&world.deployd.catalog, "acme", &world.tenant, &problem),
+                 STATUS_OK);
+    world.tenant->supervisor.owner = &world.deployd;
+    world.tenant->supervisor.tenant = world.tenant;
+    world.tenant->supervisor.state = SUPERVISOR_GREETING;
+}
+
+static void end(void)
+{
+    drain_close(&world.deployd);
+    catalog_close(&world.deployd.catalog);
+    ev_loop_destroy(world.deployd.loop);
+}
+
+TestSuite(drain, .init = open, .fini = end);
+
+static void drain(size_t caller)
+{
+    const struct system_drain_request request = { .timeout_ms = 1 };
+    cr_assert_eq(drain_begin(&world.deployd, &world.calls[caller], &request), STATUS_OK);
+}
+
+static void time_is_over(void)
+{
+    ev_feed_event(world.deployd.loop, &world.deployd.drain.timer, EV_TIMER);
+    ev_invoke_pending(world.deployd.loop);
+}
+
+Test(drain, all_who_ask_are_told_that_a_supervisor_is_left)
+{
+    drain(0);
+    time_is_over();
+    cr_assert_not(world.answers[0].is_there, "it is being killed");
+    time_is_over();
+    cr_assert_eq(world.answers[0].status, STATUS_DEADLINE_EXCEEDED);
+    drain(1);
+    cr_assert(world.answers[1].is_there);
+    cr_assert_eq(world.answers[1].status, STATUS_DEADLINE_EXCEEDED);
+}
+
+Test(drain, one_that_comes_after_the_end_gets_the_same_answer)
+{
+    drain(0);
+    drain_supervisor_gone(&world.deployd);
+    cr_assert_eq(world.answers[0].status, STATUS_OK);
+    drain(1);
+    cr_assert(world.answers[1].is_there);
+    cr_assert_eq(world.answers[1].status, STATUS_OK);
+}
