@@ -453,11 +453,11 @@ void service_stop(struct service *service, const struct stop_request *request,
     service->is_stop_wanted = true;
     /* A shorter grace counts from now on; a longer one does not give time back. */
     if (is_stopping && service->pid != 0 && !service->was_killed && request->has_grace) {
-        uint64_t due = clock_wall_ns() + service_grace_ms(service) * NS_PER_MS;
-        if (service_grace_ms(service) == 0)
+        uint64_t grace_ms = service_grace_ms(service);
+        if (grace_ms == 0)
             service_process_kill(service);
-        else if (due < service->due_wall_ns)
-            service_timer_start(service, service_grace_ms(service));
+        else if (grace_ms < service_timer_left_ms(service))
+            service_timer_start(service, grace_ms);
     }
     service_step(service);
 }

@@ -105,7 +105,7 @@ struct service {
 
     struct ev_timer timer; /* the end of a grace or of a backoff */
     bool is_due;           /* it has fired */
-    uint64_t due_wall_ns;
+    uint64_t due_wall_ns;  /* for its row only */
 };
 
 /* Makes a service in the supervisor's tables, in state starting, with an order that is carried out

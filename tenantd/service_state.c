@@ -61,6 +61,15 @@ void service_timer_start(struct service *service, uint64_t delay_ms)
     service->due_wall_ns = clock_wall_ns() + delay_ms * NS_PER_MS;
 }
 
+uint64_t service_timer_left_ms(const struct service *service)
+{
+    struct ev_loop *loop = service->supervisor->loop;
+    if (!ev_is_active(&service->timer))
+        return 0;
+    double left_s = ev_timer_remaining(loop, (struct ev_timer *)&service->timer);
+    return left_s > 0 ? (uint64_t)(left_s * 1000.0) : 0;
+}
+
 void service_timer_stop(struct service *service)
 {
     ev_timer_stop(service->supervisor->loop, &service->timer);

@@ -15,6 +15,8 @@ char *service_what(char text[WHAT_BYTES], const char *what);
 
 /* The end of a grace or a backoff: service->is_due is set when it is over. */
 void service_timer_start(struct service *service, uint64_t delay_ms);
+/* 0 when none runs. By the clock of the timer: steps of the wall clock do not change it. */
+uint64_t service_timer_left_ms(const struct service *service);
 void service_timer_stop(struct service *service);
 
 #endif

@@ -325,6 +325,27 @@ Test(stopping, a_kill_ends_what_waits_to_replace_as_well)
     bed_close(&bed);
 }
 
+Test(stopping, a_shorter_grace_counts_from_now_on)
+{
+    struct row row;
+    struct pending_start pending;
+    bool was_killed = false;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", STUBBORN_FOR_LONG, &row), STATUS_OK);
+    bed_turn(&bed, 100);
+    bed_begin_start(&bed, "api", 6, 6, SLEEPER, &pending);
+    cr_assert_not(pending.is_answered);
+    uint64_t began = clock_boottime_ns();
+    cr_assert_eq(bed_stop(&bed, "api", 7, "kill", 300, &was_killed), STATUS_OK);
+    uint64_t took_ms = (clock_boottime_ns() - began) / 1000000;
+    cr_assert(was_killed);
+    cr_assert_geq(took_ms, 300);
+    cr_assert_lt(took_ms, 60 * 1000);
+    bed_await_start(&bed, &pending);
+    cr_assert_not(is_alive(row.pid));
+    bed_close(&bed);
+}
+
 Test(stopping, the_newest_of_several_replacements_is_started)
 {
     struct row row;
