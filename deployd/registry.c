@@ -1,6 +1,9 @@
 /* One short write transaction per turn of the loop, over what the catalog lists as changed. */
 #include "deployd/registry.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -115,6 +118,43 @@ enum status registry_find(struct registry *registry, const char *key, struct are
     TRY(db_begin_read(&registry->db, &txn));
     TRY(table_get(&txn, REGISTRY_SERVICES, span_of_text(key), &value));
     return fields_decode(&record_service_row, value, arena, row, &problem);
+}
+
+static enum status rows_each(struct registry *registry, const char *tenant, struct arena *arena,
+                             void (*take)(void *context, const struct service_row *row),
+                             void *context)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    char first[NAME_BYTES_MAX + 2];
+    struct span key, value;
+    int first_bytes = snprintf(first, sizeof first, "%s/", tenant);
+    TRY(db_begin_read(&registry->db, &txn));
+    TRY(table_cursor_open(&txn, REGISTRY_SERVICES, &cursor));
+    enum status status = table_cursor_seek(&cursor, span_of_text(first), &key, &value);
+    for (; status == STATUS_OK && key.size > (size_t)first_bytes &&
+           memcmp(key.data, first, (size_t)first_bytes) == 0;
+         status = table_cursor_next(&cursor, &key, &value)) {
+        struct service_row row = { 0 };
+        struct problem problem;
+        if (fields_decode(&record_service_row, value, arena, &row, &problem) == STATUS_OK &&
+            strcmp(row.tenant, tenant) == 0 && name_is_valid(row.name) &&
+            service_state_parse(row.state) < SERVICE_STATES)
+            take(context, &row);
+        arena_reset(arena);
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+void registry_each(struct registry *registry, const char *tenant, struct arena *arena,
+                   void (*take)(void *context, const struct service_row *row), void *context)
+{
+    if (!registry->is_open)
+        return;
+    enum status status = rows_each(registry, tenant, arena, take, context);
+    if (status != STATUS_OK)
+        log_warning("the registry cannot be read", "dir", registry->dir, "reason",
+                    status_text(status));
 }
 
 /* Collects keys of one table that the catalog does not have, at most PRUNED_PER_WALK. */

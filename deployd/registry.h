@@ -26,6 +26,10 @@ void registry_flush(struct registry *registry, struct catalog *catalog);
 enum status registry_find(struct registry *registry, const char *key, struct arena *arena,
                           struct service_row *row);
 
+/* The same for every service of a tenant. The arena is reset after each. */
+void registry_each(struct registry *registry, const char *tenant, struct arena *arena,
+                   void (*take)(void *context, const struct service_row *row), void *context);
+
 /* The supervisor of a tenant: its pid, 0 when none runs. */
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
                              const char *boot_id);

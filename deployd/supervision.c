@@ -25,30 +25,41 @@ static void on_told(struct deployd *deployd, struct supervisor *supervisor)
     boot_supervisor_told(deployd);
 }
 
-static void assume(struct deployd *deployd, struct service *service)
+/* The log does not tell what still runs of a service that it does not want: only the registry does
+ * then, and only of one that was held. */
+static void assume(void *context, const struct service_row *last)
 {
-    struct service_row row = { 0 };
-    char reason[REASON_BYTES_MAX + 1];
+    struct supervisor *supervisor = context;
+    struct deployd *deployd = supervisor->owner;
+    struct service *service =
+        catalog_service(&deployd->catalog, supervisor->tenant->name, last->name);
+    struct problem problem;
+    if (service == NULL && last->boot_id[0] == '\0')
+        return;
+    if (service == NULL && catalog_service_make(&deployd->catalog, supervisor->tenant, last->name,
+                                                &service, &problem) != STATUS_OK) {
+        log_warning("a service of a supervisor that does not answer is not shown", "tenant",
+                    supervisor->tenant->name, "name", last->name, "reason", problem.message);
+        return;
+    }
     if (service->is_held || service->is_failed_deploy)
         return;
-    if (registry_find(&deployd->registry, service->key, &deployd->scratch, &row) == STATUS_OK &&
-        service_state_parse(row.state) < SERVICE_STATES) {
-        snprintf(reason, sizeof reason, "its supervisor does not answer; it was %s", row.state);
-        row.reason = reason;
-        catalog_assume(&deployd->catalog, service, &row);
-    } else {
-        catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
-                       "its supervisor does not answer");
-    }
-    arena_reset(&deployd->scratch);
+    char reason[REASON_BYTES_MAX + 1];
+    struct service_row row = *last;
+    snprintf(reason, sizeof reason, "its supervisor does not answer; it was %s", row.state);
+    row.reason = reason;
+    catalog_assume(&deployd->catalog, service, &row);
 }
 
 static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
 {
-    for (struct service *service = supervisor->tenant->services; service != NULL;
-         service = service->next)
-        assume(deployd, service);
-    catalog_mark_queues(&deployd->catalog, supervisor->tenant);
+    struct tenant *tenant = supervisor->tenant;
+    registry_each(&deployd->registry, tenant->name, &deployd->scratch, assume, supervisor);
+    for (struct service *service = tenant->services; service != NULL; service = service->next)
+        if (!service_has_row(service) && !service->is_failed_deploy)
+            catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
+                           "its supervisor does not answer");
+    catalog_mark_queues(&deployd->catalog, tenant);
 }
 
 static void on_greeted(struct deployd *deployd, struct supervisor *supervisor)

@@ -1,0 +1,72 @@
+/* A supervisor that lives and does not answer: nothing is said of its services that is not known.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(silence, .timeout = 120);
+
+static void restart_deployd(struct testbed *bed)
+{
+    pid_t old = testbed_daemon(bed, "deployd");
+    cr_assert_eq(kill(old, SIGKILL), 0);
+    cr_assert(process_wait_gone(old, 5000));
+    json_decref(testbed_ask(bed, "deployd", "system.status", json_object()));
+}
+
+/* A kill that a supervisor has not carried out is the one thing that the log does not tell: what
+ * runs on must not be taken for gone by a deployd that comes back. */
+Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_gone)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    struct problem problem = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "beta", "killed");
+    service_deploy_sleeper(&bed, "beta", "kept");
+    pid_t pid = service_pid(&bed, "beta", "killed");
+    pid_t hanging = testbed_supervisor(&bed, "beta");
+    uint64_t before = log_settled_id(&bed);
+    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    char soloctl[4200];
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    const char *const argv[] = { soloctl, "--run", bed.run, "kill", "beta/killed", NULL };
+    pid_t killer = command_start(
+        &(struct command){ .argv = argv, .environment = testbed_environment(&bed) }, bed.log);
+    event_await(&bed, before, "service_killed", "beta", "killed", 5000);
+    kill(killer, SIGKILL);
+    command_wait(killer, -1);
+
+    for (int round = 0; round < 2; round++) { /* the second finds what the first has written */
+        restart_deployd(&bed);
+        json_t *row = service_row_of(&bed, "beta", "killed");
+        cr_assert_not_null(row, "it still runs");
+        expect_contains(text_in(row, "reason"), "its supervisor does not answer");
+        expect_number(row, "pid", pid);
+        json_decref(row);
+        testbed_soloctl(&bed, &result, "wait", "beta/killed", "--for", "gone", "--timeout", "100ms",
+                        NULL);
+        expect_exit(&result, 7);
+        testbed_recoveryd(&bed, &result, "--dry-run", "--all", NULL);
+        expect_exit(&result, 0);
+        expect_contains(result_out(&result), "beta/killed");
+        expect_contains(result_out(&result), "1 to stop");
+        testbed_recoveryd(&bed, &result, "verify", "--detailed-exitcode", NULL);
+        expect_exit(&result, 3);
+        expect_contains(result_out(&result), "beta/killed");
+    }
+    enum status status =
+        testbed_call(&bed, "deployd", "service.kill",
+                     json_pack("{s:s, s:s}", "tenant", "beta", "name", "killed"), NULL, &problem);
+    expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
+    cr_assert(process_is_alive(pid));
+
+    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert(process_wait_gone(pid, 10000), "it is ended when its supervisor answers");
+    testbed_soloctl(&bed, &result, "wait", "beta/killed", "--for", "gone", "--timeout", "5s", NULL);
+    expect_exit(&result, 0);
+    service_await(&bed, "beta", "kept", "running", 5000);
+}
