@@ -68,6 +68,24 @@ static enum status open_store(const char *dir, struct db *db, bool *is_without_t
     return db_open_without_trace(db, &tokens_schema, dir);
 }
 
+static enum status find_store(const struct settings *settings, char dir[4096])
+{
+    char file[4096];
+    const char *folder =
+        settings->token_persistence_enabled ? settings->data_dir : settings->run_dir;
+    TRY(path_join(dir, folder, tokens_schema.name));
+    TRY(path_join(file, dir, "data.mdb"));
+    return access(file, F_OK) == 0 ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status token_census_open(const struct settings *settings, struct db *db,
+                              bool *is_without_trace)
+{
+    char dir[4096];
+    TRY(find_store(settings, dir));
+    return open_store(dir, db, is_without_trace);
+}
+
 static enum status look(const char *dir, struct token_census *census, bool *is_settled)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
@@ -80,14 +98,11 @@ static enum status look(const char *dir, struct token_census *census, bool *is_s
 
 void token_census_take(const struct settings *settings, struct token_census *census)
 {
-    char dir[4096], file[4096];
+    char dir[4096];
     enum status status = STATUS_OK;
     bool is_settled = false;
     *census = (struct token_census){ 0 };
-    const char *folder =
-        settings->token_persistence_enabled ? settings->data_dir : settings->run_dir;
-    if (path_join(dir, folder, tokens_schema.name) != STATUS_OK ||
-        path_join(file, dir, "data.mdb") != STATUS_OK || access(file, F_OK) != 0)
+    if (find_store(settings, dir) != STATUS_OK)
         return;
     /* tokend may start or end between the question and the opening, or write meanwhile. */
     for (int attempt = 0; attempt < ATTEMPTS_MAX && !is_settled; attempt++) {

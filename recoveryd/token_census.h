@@ -3,6 +3,7 @@
 
 #include "common/base/buffer.h"
 #include "common/daemon/settings.h"
+#include "common/db/db.h"
 
 /* What stands in the store of tokens, read from the store itself: tokend may be down. */
 struct token_census {
@@ -11,6 +12,11 @@ struct token_census {
     bool has_digest;    /* the rows that can be read are those that were written */
     uint64_t valid, expired, damaged;
 };
+
+/* Opens the store for reading, whichever way leaves no trace; not_found when there is none. The
+ * caller closes it with db_close. */
+enum status token_census_open(const struct settings *settings, struct db *db,
+                              bool *is_without_trace);
 
 /* Never fails: services are recovered whatever became of the tokens. Leaves no trace. */
 void token_census_take(const struct settings *settings, struct token_census *census);

@@ -12,6 +12,7 @@
 #include "recoveryd/fold_check.h"
 #include "recoveryd/report_json.h"
 #include "recoveryd/report_text.h"
+#include "recoveryd/token_check.h"
 
 enum { REPORT_BYTES_MAX = 64 * 1024 * 1024 };
 
@@ -28,6 +29,8 @@ static enum status verify(const struct settings *settings, const struct options 
     };
     if (options->is_full)
         TRY(fold_check(settings, &findings, &verification.folded));
+    if (options->is_full)
+        TRY(token_check(settings, &findings));
     AUTO(findings_close) struct findings differences = { 0 };
     TRY(compare_wanted_with_actual(settings, NULL, NULL, &differences, &verification.checked));
     for (size_t i = 0; i < differences.count; i++)

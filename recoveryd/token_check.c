@@ -1,0 +1,245 @@
+/* What became of a token is what was told of it last: in the outbox, or, if that says nothing, in
+ * the log at the head of its subject. The store is read before the log, so that what passes from
+ * the outbox into the log meanwhile is seen in one of them. */
+#include "recoveryd/token_check.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/access/token_text.h"
+#include "common/api/records/event_log.h"
+#include "common/api/records/token_record.h"
+#include "common/base/auto.h"
+#include "common/base/log.h"
+#include "common/wire/reader.h"
+#include "recoveryd/event_store.h"
+#include "recoveryd/token_census.h"
+
+enum { SLICE = 1000, LOOKS = 3, ARENA_BYTES = 2 * 1024 * 1024 };
+static const struct timespec moment = { .tv_nsec = 150 * 1000 * 1000 };
+static const char subject_prefix[] = "token/";
+
+struct token_check {
+    struct event_store log;
+    struct db tokens;
+    bool has_tokens, is_without_trace;
+    struct findings *findings;
+    size_t found; /* of ours */
+};
+
+static void token_check_close(struct token_check *check)
+{
+    event_store_close(&check->log);
+    db_close(&check->tokens);
+}
+
+enum fate { NEVER_GRANTED, LIVES, GONE };
+
+static enum fate fate_of(const char *type)
+{
+    bool is_gone = strcmp(type, event_type_name(EVENT_capability_revoked)) == 0 ||
+                   strcmp(type, event_type_name(EVENT_capability_expired)) == 0;
+    return is_gone ? GONE : LIVES;
+}
+
+static enum status fate_in_outbox(struct db_txn *txn, const char *subject, enum fate *fate)
+{
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, row;
+    TRY(table_cursor_open(txn, TOKENS_OUTBOX, &cursor));
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &row)) {
+        char text[EVENT_SUBJECT_BYTES_MAX + 1];
+        if (strcmp(map_text(row, "subject", text, sizeof text), subject) == 0)
+            *fate = fate_of(map_text(row, "type", text, sizeof text));
+    }
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static enum status fate_in_log(struct db_txn *txn, const char *subject, enum fate *fate,
+                               uint64_t *event_id)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ARENA_BYTES };
+    struct event event;
+    TRY(event_log_head(txn, HEAD_OF_SUBJECT, subject, event_id));
+    if (*event_id == 0)
+        return STATUS_OK;
+    TRY(event_log_read(txn, *event_id, &arena, &event));
+    *fate = fate_of(event.type);
+    return STATUS_OK;
+}
+
+/* --- one token --- */
+
+static enum status has_row(struct db_txn *txn, const char *accessor, bool *is_there)
+{
+    struct uuid uuid;
+    struct span row;
+    struct span hash;
+    *is_there = false;
+    if (accessor_parse(accessor, &uuid) != STATUS_OK)
+        return STATUS_OK; /* no accessor of ours */
+    enum status status = table_get(txn, TOKENS_BY_ACCESSOR, span_of(uuid.bytes, UUID_BYTES), &hash);
+    if (status == STATUS_OK)
+        status = table_get(txn, TOKENS_TOKENS, hash, &row);
+    *is_there = status == STATUS_OK || status == STATUS_DATA_LOSS; /* damage is counted elsewhere */
+    return status == STATUS_NOT_FOUND || status == STATUS_DATA_LOSS ? STATUS_OK : status;
+}
+
+/* *code: what is wrong, FINDING_CODES for nothing. */
+static enum status look(struct token_check *check, const char *accessor, enum finding_code *code,
+                        uint64_t *event_id)
+{
+    AUTO(db_end) struct db_txn tokens = { 0 };
+    AUTO(db_end) struct db_txn log = { 0 };
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    enum fate fate = NEVER_GRANTED;
+    bool is_there = false;
+    snprintf(subject, sizeof subject, "%s%s", subject_prefix, accessor);
+    if (check->has_tokens) {
+        TRY(db_begin_read(&check->tokens, &tokens));
+        TRY(has_row(&tokens, accessor, &is_there));
+    }
+    TRY(db_begin_read(&check->log.db, &log));
+    TRY(fate_in_log(&log, subject, &fate, event_id));
+    if (check->has_tokens && is_there != (fate == LIVES)) /* the outbox is read when it matters */
+        TRY(fate_in_outbox(&tokens, subject, &fate));
+    *code = is_there == (fate == LIVES) ? FINDING_CODES
+            : is_there                  ? FINDING_token_extra
+                                        : FINDING_token_missing;
+    return STATUS_OK;
+}
+
+/* Each walk tells of what the other does not meet. */
+static enum status examine(struct token_check *check, const char *tenant, const char *accessor,
+                           enum finding_code told)
+{
+    enum finding_code code = FINDING_CODES;
+    uint64_t event_id = 0;
+    for (int i = 0; i < LOOKS; i++) {
+        if (i > 0)
+            nanosleep(&moment, NULL);
+        TRY(look(check, accessor, &code, &event_id));
+        if (code != told)
+            return STATUS_OK;
+    }
+    check->found++;
+    return findings_add(
+        check->findings,
+        &(struct finding){ .code = code, .tenant = tenant, .name = accessor, .event = event_id });
+}
+
+/* --- all rows --- */
+
+static enum status check_rows(struct token_check *check, uint8_t at[UUID_BYTES], bool *is_done)
+{
+    static struct {
+        char accessor[ACCESSOR_TEXT_BYTES], tenant[NAME_BYTES_MAX + 1];
+    } rows[SLICE];
+    size_t count = 0;
+    enum status status;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+        struct span key, hash, row;
+        TRY(db_begin_read(&check->tokens, &txn));
+        TRY(table_cursor_open(&txn, TOKENS_BY_ACCESSOR, &cursor));
+        status = table_cursor_seek(&cursor, span_of(at, UUID_BYTES), &key, &hash);
+        for (; status == STATUS_OK && count < SLICE;
+             status = table_cursor_next(&cursor, &key, &hash)) {
+            struct token_record record;
+            if (key.size != UUID_BYTES || memcmp(key.data, at, UUID_BYTES) == 0 ||
+                table_get(&txn, TOKENS_TOKENS, hash, &row) != STATUS_OK ||
+                token_record_decode(row, &record) != STATUS_OK)
+                continue; /* what is damaged is counted elsewhere */
+            accessor_text(rows[count].accessor, &record.accessor);
+            memcpy(rows[count].tenant, record.tenant, sizeof record.tenant);
+            memcpy(at, key.data, UUID_BYTES);
+            count++;
+        }
+    }
+    *is_done = status == STATUS_NOT_FOUND;
+    for (size_t i = 0; i < count && check->found < TOKEN_FINDINGS_MAX; i++)
+        TRY(examine(check, rows[i].tenant, rows[i].accessor, FINDING_token_extra));
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* --- all grants --- */
+
+/* From the grant `*id` on to older ones; *id becomes the next, 0 after the last. */
+static enum status check_grants(struct token_check *check, uint64_t *id)
+{
+    for (int i = 0; i < SLICE && *id != 0 && check->found < TOKEN_FINDINGS_MAX; i++) {
+        AUTO(arena_close) struct arena arena = { .limit = ARENA_BYTES };
+        struct event event;
+        char tenant[NAME_BYTES_MAX + 1], accessor[ACCESSOR_TEXT_BYTES];
+        {
+            AUTO(db_end) struct db_txn txn = { 0 };
+            TRY(db_begin_read(&check->log.db, &txn));
+            TRY(event_log_read(&txn, *id, &arena, &event));
+        }
+        *id = event.previous_of_type;
+        if (strncmp(event.subject, subject_prefix, sizeof subject_prefix - 1) != 0)
+            continue;
+        snprintf(tenant, sizeof tenant, "%s", event.tenant);
+        snprintf(accessor, sizeof accessor, "%s", event.subject + sizeof subject_prefix - 1);
+        TRY(examine(check, tenant, accessor, FINDING_token_missing));
+    }
+    if (check->found >= TOKEN_FINDINGS_MAX)
+        *id = 0;
+    return STATUS_OK;
+}
+
+static enum status newest_grant(struct token_check *check, uint64_t *id)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&check->log.db, &txn));
+    return event_log_head(&txn, HEAD_OF_TYPE, event_type_name(EVENT_capability_granted), id);
+}
+
+static enum status check_store(const struct settings *settings, struct findings *findings,
+                               bool *is_settled)
+{
+    AUTO(token_check_close)
+    struct token_check check = {
+        .tokens.lease = FILE_LOCK_NONE,
+        .findings = findings,
+    };
+    uint64_t grant;
+    *is_settled = true;
+    enum status status = event_store_open(&check.log, settings->data_dir);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    status = token_census_open(settings, &check.tokens, &check.is_without_trace);
+    check.has_tokens = status == STATUS_OK;
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return STATUS_OK; /* it is logged, and the census says that they cannot be read */
+    uint8_t at[UUID_BYTES] = { 0 };
+    for (bool is_done = !check.has_tokens; !is_done && check.found < TOKEN_FINDINGS_MAX;)
+        TRY(check_rows(&check, at, &is_done));
+    TRY(newest_grant(&check, &grant));
+    while (grant != 0)
+        TRY(check_grants(&check, &grant));
+    TRY(event_store_is_settled(&check.log, is_settled));
+    return *is_settled && check.has_tokens && check.is_without_trace
+               ? db_is_stable(&check.tokens, is_settled)
+               : STATUS_OK;
+}
+
+enum status token_check(const struct settings *settings, struct findings *findings)
+{
+    bool is_settled = false;
+    if (!settings->token_persistence_enabled)
+        return STATUS_OK;
+    for (int attempt = 0; attempt < LOOKS && !is_settled; attempt++) {
+        AUTO(findings_close) struct findings found = { 0 };
+        TRY(check_store(settings, &found, &is_settled));
+        for (size_t i = 0; is_settled && i < found.count; i++)
+            TRY(findings_add(findings, &found.items[i]));
+    }
+    return is_settled ? STATUS_OK
+                      : log_failure(STATUS_ABORTED, "compare tokens with the log", "reason",
+                                    "the stores kept changing while no writer held them");
+}

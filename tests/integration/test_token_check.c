@@ -1,0 +1,180 @@
+/* recoveryd verify --full compares the tokens with what the log and the outbox tell of them. Rows
+ * are taken away and added as tokend itself would, so that every seal and digest still holds. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/access/token_text.h"
+#include "common/api/records/schemas.h"
+#include "common/api/records/token_record.h"
+#include "common/base/auto.h"
+#include "common/db/table.h"
+#include "tests/support/expect.h"
+
+TestSuite(token_check, .timeout = 180);
+
+static struct testbed bed;
+
+struct granted {
+    struct hash hash;
+    char accessor[ACCESSOR_TEXT_BYTES];
+};
+
+static struct granted grant(void)
+{
+    struct granted token;
+    char text[TOKEN_TEXT_BYTES], hash_text[4 + HASH_TEXT_BYTES] = "hex:";
+    token_text_draw(text);
+    token.hash = token_text_hash(span_of_text(text));
+    hex_text(hash_text + 4, token.hash.bytes, HASH_BYTES);
+    json_t *reply = testbed_ask(&bed, "tokend", "token.grant",
+                                json_pack("{s:s, s:s, s:[s]}", "token_hash", hash_text, "tenant",
+                                          "acme", "permissions", "read"));
+    snprintf(token.accessor, sizeof token.accessor, "%s", text_in(reply, "accessor"));
+    json_decref(reply);
+    return token;
+}
+
+static void revoke_token(const struct granted *token)
+{
+    json_decref(testbed_ask(&bed, "tokend", "token.revoke",
+                            json_pack("{s:s}", "accessor", token->accessor)));
+}
+
+/* -- the tool -- */
+
+static struct db store;
+
+static struct db_txn change_store(void)
+{
+    char dir[400];
+    struct db_txn txn;
+    snprintf(dir, sizeof dir, "%s/tokens", bed.data);
+    cr_assert_eq(db_open_writer(&store, &tokens_schema, dir), STATUS_OK);
+    cr_assert_eq(db_begin_write(&store, &txn), STATUS_OK);
+    return txn;
+}
+
+static void finish_store(struct db_txn *txn)
+{
+    cr_assert_eq(db_commit(txn), STATUS_OK);
+    db_close(&store);
+}
+
+static struct span tenant_key(char key[NAME_BYTES_MAX + 1 + UUID_BYTES],
+                              const struct uuid *accessor)
+{
+    memcpy(key, "acme", 5);
+    memcpy(key + 5, accessor->bytes, UUID_BYTES);
+    return span_of(key, 5 + UUID_BYTES);
+}
+
+static void remove_row(const struct granted *token)
+{
+    char key[NAME_BYTES_MAX + 1 + UUID_BYTES];
+    struct uuid accessor;
+    struct db_txn txn = change_store();
+    cr_assert_eq(accessor_parse(token->accessor, &accessor), STATUS_OK);
+    cr_assert_eq(table_delete(&txn, TOKENS_TOKENS, span_of(token->hash.bytes, HASH_BYTES)),
+                 STATUS_OK);
+    cr_assert_eq(table_delete(&txn, TOKENS_BY_ACCESSOR, span_of(accessor.bytes, UUID_BYTES)),
+                 STATUS_OK);
+    cr_assert_eq(table_delete(&txn, TOKENS_BY_TENANT, tenant_key(key, &accessor)), STATUS_OK);
+    finish_store(&txn);
+}
+
+static void add_row(const struct granted *token)
+{
+    AUTO(buffer_close) struct buffer row = { .limit = TOKEN_RECORD_BYTES_MAX };
+    char key[NAME_BYTES_MAX + 1 + UUID_BYTES];
+    struct token_record record = { .tenant = "acme",
+                                   .permissions = permission_bit(PERMISSION_ADMIN),
+                                   .granted_ns = 1 };
+    struct span hash = span_of(token->hash.bytes, HASH_BYTES);
+    struct db_txn txn = change_store();
+    cr_assert_eq(accessor_parse(token->accessor, &record.accessor), STATUS_OK);
+    cr_assert_eq(token_record_encode(&record, &row), STATUS_OK);
+    cr_assert_eq(table_put(&txn, TOKENS_TOKENS, hash, buffer_span(&row)), STATUS_OK);
+    cr_assert_eq(
+        table_put(&txn, TOKENS_BY_ACCESSOR, span_of(record.accessor.bytes, UUID_BYTES), hash),
+        STATUS_OK);
+    cr_assert_eq(table_put(&txn, TOKENS_BY_TENANT, tenant_key(key, &record.accessor), hash),
+                 STATUS_OK);
+    finish_store(&txn);
+}
+
+/* -- what is found -- */
+
+static void expect_found(const char *code, const struct granted *token)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", "-o", "json", "--detailed-exitcode", NULL);
+    expect_exit(&result, code == NULL ? 0 : 3);
+    json_t *document = result_json(&result);
+    json_t *findings = json_object_get(document, "inconsistencies");
+    cr_assert_eq(json_array_size(findings), code == NULL ? 0 : 1, "%s", result_out(&result));
+    if (code != NULL) {
+        expect_text(json_array_get(findings, 0), "code", code);
+        expect_text(json_array_get(findings, 0), "tenant", "acme");
+        expect_text(json_array_get(findings, 0), "service", token->accessor);
+    }
+    json_decref(document);
+}
+
+static void set_up(void)
+{
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+}
+
+static void tear_down(void)
+{
+    testbed_close(&bed);
+}
+
+Test(token_check, what_the_outbox_has_yet_to_tell_is_no_difference, .init = set_up,
+     .fini = tear_down)
+{
+    struct granted told = grant(), revoked = grant();
+    revoke_token(&revoked);
+    expect_found(NULL, NULL);
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    cr_assert_gt(eventd, 0);
+    kill(eventd, SIGSTOP);
+    grant();
+    revoke_token(&told);
+    expect_found(NULL, NULL);
+    testbed_kill_everything(&bed);
+    expect_found(NULL, NULL);
+}
+
+Test(token_check, a_row_that_is_missing_is_named, .init = set_up, .fini = tear_down)
+{
+    struct granted kept = grant(), lost = grant();
+    (void)kept;
+    cr_assert_eq(testbed_stop(&bed), 0);
+    remove_row(&lost);
+    expect_found("token_missing", &lost);
+    testbed_start(&bed);
+    expect_found("token_missing", &lost);
+}
+
+Test(token_check, a_row_too_many_is_named, .init = set_up, .fini = tear_down)
+{
+    struct granted back = grant();
+    revoke_token(&back);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    add_row(&back);
+    expect_found("token_extra", &back);
+}
+
+Test(token_check, a_row_that_nobody_granted_is_named, .init = set_up, .fini = tear_down)
+{
+    struct granted made = grant();
+    struct uuid accessor = uuid_draw();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    made.hash.bytes[0] ^= 1;
+    accessor_text(made.accessor, &accessor);
+    add_row(&made);
+    expect_found("token_extra", &made);
+}
