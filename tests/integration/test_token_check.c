@@ -41,6 +41,19 @@ static void revoke_token(const struct granted *token)
                             json_pack("{s:s}", "accessor", token->accessor)));
 }
 
+static void stop_when_told(void)
+{
+    for (int waited = 0; waited < 20000; waited += 20) {
+        json_t *reply = testbed_ask(&bed, "tokend", "token.status", NULL);
+        bool is_told = number_in(reply, "outbox") == 0;
+        json_decref(reply);
+        if (is_told)
+            break;
+        sleep_ms(20);
+    }
+    cr_assert_eq(testbed_stop(&bed), 0);
+}
+
 /* -- the tool -- */
 
 static struct db store;
@@ -152,7 +165,7 @@ Test(token_check, a_row_that_is_missing_is_named, .init = set_up, .fini = tear_d
 {
     struct granted kept = grant(), lost = grant();
     (void)kept;
-    cr_assert_eq(testbed_stop(&bed), 0);
+    stop_when_told();
     remove_row(&lost);
     expect_found("token_missing", &lost);
     testbed_start(&bed);
@@ -163,7 +176,7 @@ Test(token_check, a_row_too_many_is_named, .init = set_up, .fini = tear_down)
 {
     struct granted back = grant();
     revoke_token(&back);
-    cr_assert_eq(testbed_stop(&bed), 0);
+    stop_when_told();
     add_row(&back);
     expect_found("token_extra", &back);
 }
@@ -172,7 +185,7 @@ Test(token_check, a_row_that_nobody_granted_is_named, .init = set_up, .fini = te
 {
     struct granted made = grant();
     struct uuid accessor = uuid_draw();
-    cr_assert_eq(testbed_stop(&bed), 0);
+    stop_when_told();
     made.hash.bytes[0] ^= 1;
     accessor_text(made.accessor, &accessor);
     add_row(&made);
