@@ -148,20 +148,23 @@ static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
 
 /* While there is no socket, sleeps until something happens in the run directory, or, while there is
  * none, in the nearest folder above it; returns what is left of `timeout_ms`. The client alone
- * would do, but after a while it asks once a second only. */
-static uint64_t wait_for_run_directory(const struct session *session, uint64_t timeout_ms)
+ * would do, but after a while it asks once a second only, and always at the same place: a Solo that
+ * is being started here has no run directory yet. */
+static uint64_t wait_for_run_directory(struct session *session, uint64_t timeout_ms)
 {
     char path[PATH_TEXT_BYTES_MAX];
     uint64_t began_ns = clock_boottime_ns(), left_ms = timeout_ms;
-    if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK)
-        return timeout_ms;
     while (left_ms > 0) {
         AUTO(fd_close) int probe = -1;
         /* A new one each time: what it has told and what it watched are of the past. */
         AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
         /* Watched first, asked second: a socket made in between is seen by one of the two. One
          * that is there and refuses may be about to listen, which no file tells. */
-        if (fd < 0 || !watch_nearest(fd, session->run_dir) ||
+        if (fd < 0 || (session->is_run_dir_guessed && !watch_nearest(fd, RUN_DIR_HERE)))
+            break;
+        session_guess_run_dir(session);
+        if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK ||
+            !watch_nearest(fd, session->run_dir) ||
             unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
             break;
         poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)left_ms);

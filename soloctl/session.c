@@ -25,14 +25,22 @@ const char *peer_name(enum peer peer)
     return peers[peer];
 }
 
+void session_guess_run_dir(struct session *session)
+{
+    if (session->is_run_dir_guessed)
+        snprintf(session->run_dir, sizeof session->run_dir, "%s",
+                 access(RUN_DIR_HERE, F_OK) == 0 ? RUN_DIR_HERE : RUN_DIR_INSTALLED);
+}
+
 static void choose_run_dir(struct session *session, const char *wanted)
 {
     const char *from_environment = getenv("SOLO_RUN_DIR");
     if (wanted == NULL && from_environment != NULL && from_environment[0] != '\0')
         wanted = from_environment;
-    if (wanted == NULL)
-        wanted = access("./run", F_OK) == 0 ? "./run" : "/run/solo";
-    snprintf(session->run_dir, sizeof session->run_dir, "%s", wanted);
+    session->is_run_dir_guessed = wanted == NULL;
+    if (wanted != NULL)
+        snprintf(session->run_dir, sizeof session->run_dir, "%s", wanted);
+    session_guess_run_dir(session);
 }
 
 static enum status choose_format(struct session *session, const char *wanted,

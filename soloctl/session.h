@@ -6,6 +6,9 @@
 #include "common/rpc/client.h"
 #include "soloctl/arguments.h"
 
+#define RUN_DIR_HERE      "./run"
+#define RUN_DIR_INSTALLED "/run/solo"
+
 /* What one run of soloctl has in hand: where this Solo is, as whom and how to speak, and a
  * connection to each daemon that was asked so far. */
 enum format { FORMAT_TABLE, FORMAT_WIDE, FORMAT_JSON, FORMAT_JSONL, FORMAT_NAME };
@@ -21,7 +24,8 @@ enum {
 struct session {
     const struct command *command;
     char run_dir[PATH_TEXT_BYTES_MAX];
-    const char *tenant; /* "" unless -t narrows */
+    bool is_run_dir_guessed; /* neither a flag nor the environment has named it */
+    const char *tenant;      /* "" unless -t narrows */
     enum format format;
     char token[TOKEN_BYTES_MAX + 1]; /* "" for none */
     struct uuid request_id;          /* as given, or drawn */
@@ -36,6 +40,10 @@ struct session {
 enum status session_open(struct session *session, const struct arguments *arguments,
                          struct problem *problem);
 void session_close(struct session *session);
+
+/* Guesses anew where Solo is, if nobody has named it: in ./run when that is there, else in
+ * RUN_DIR_INSTALLED. Before the first connection only. */
+void session_guess_run_dir(struct session *session);
 
 /* Reads the token that the session acts with, from a file or, with "-", standard input. A file that
  * others can read is refused before it is read. */

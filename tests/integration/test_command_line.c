@@ -211,6 +211,24 @@ Test(command_line, wait_ready_sleeps_while_there_is_no_run_folder)
     cr_assert_eq(command_wait(pid, 10000), 0);
 }
 
+/* As in the tour: pasted while Solo is being started here and has not made its folder yet. */
+Test(command_line, wait_ready_finds_the_run_folder_that_is_made_here_meanwhile)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char soloctl[4200], output[300];
+    testbed_open(&bed, 0);
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    snprintf(output, sizeof output, "%s/waiting", bed.dir);
+    const char *const argv[] = { soloctl, "wait", "--ready", "--timeout", "20s", NULL };
+    pid_t pid = command_start(&(struct command){ .argv = argv,
+                                                 .environment = testbed_environment(&bed),
+                                                 .directory = bed.dir },
+                              output);
+    cr_assert_eq(command_wait(pid, 1000), -1, "there is no Solo yet");
+    testbed_start(&bed);
+    cr_assert_eq(command_wait(pid, 10000), 0);
+}
+
 Test(command_line, status_daemons_tenants_and_version)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
