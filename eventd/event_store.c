@@ -91,6 +91,7 @@ enum status event_store_commit(struct event_store *store)
     fault_point("eventd.after_commit");
     store->in_turn = false;
     store->committed_id = store->last_id;
+    late_rows_committed(&store->late, store->last_id);
     store->appended += count;
     store->commits++;
     if (count > store->batch_max)
@@ -215,6 +216,21 @@ static enum status repair_projections(struct event_store *store)
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
 }
 
+/* So that the first questions find the heads in memory. Without space that waits for a turn that
+ * can be committed. */
+static enum status load_late_rows(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(late_rows_begin(&store->late, &txn, store->committed_id));
+    enum status status = db_commit(&txn);
+    if (status == STATUS_OK)
+        late_rows_committed(&store->late, store->committed_id);
+    else
+        late_rows_forget(&store->late);
+    return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
+}
+
 static enum status open_store(struct event_store *store, const char *data_dir)
 {
     char dir[4096];
@@ -225,7 +241,7 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
-    return status;
+    return status == STATUS_OK ? load_late_rows(store) : status;
 }
 
 enum status event_store_open(struct event_store *store, const char *data_dir)

@@ -69,14 +69,16 @@ static struct head_slot *find_slot(const struct heads *heads, uint64_t hash, str
     return first;
 }
 
-static enum status take_over(struct head_slot *slot, struct db_txn *txn, uint64_t hash,
-                             struct span key)
+static enum status take_over(struct heads *heads, struct head_slot *slot, struct db_txn *txn,
+                             uint64_t hash, struct span key)
 {
     uint64_t found;
     TRY(event_log_head_row(txn, key, &found));
     bool is_listed = slot->is_dirty; /* and stays in the list */
-    if (slot->is_dirty)
+    if (slot->is_dirty) {
+        heads->is_ahead = true;
         TRY(write_slot(txn, slot));
+    }
     memcpy(slot->key, key.data, key.size);
     slot->key_size = (uint8_t)key.size;
     slot->hash = hash;
@@ -86,21 +88,36 @@ static enum status take_over(struct head_slot *slot, struct db_txn *txn, uint64_
 }
 
 enum status heads_advance(struct heads *heads, struct db_txn *txn, enum head_kind kind,
-                          const char *text, uint64_t id, uint64_t *previous)
+                          const char *text, uint64_t id, uint64_t committed_id, uint64_t *previous)
 {
     uint8_t bytes[HEAD_KEY_BYTES];
     struct span key = event_log_head_key(bytes, kind, text);
     uint64_t hash = hash_key(heads, key);
     struct head_slot *slot = find_slot(heads, hash, key);
     if (!span_equal(span_of(slot->key, slot->key_size), key))
-        TRY(take_over(slot, txn, hash, key));
+        TRY(take_over(heads, slot, txn, hash, key));
     *previous = slot->id;
+    if (slot->id <= committed_id)
+        slot->committed = slot->id;
     slot->id = id;
     if (!slot->is_dirty) {
         ensure(heads->dirty_count < HEAD_SLOTS);
         heads->dirty[heads->dirty_count++] = (uint16_t)(slot - heads->slots);
         slot->is_dirty = true;
     }
+    return STATUS_OK;
+}
+
+enum status heads_find(const struct heads *heads, struct db_txn *txn, enum head_kind kind,
+                       const char *text, uint64_t committed_id, uint64_t *id)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    ensure(!heads->is_ahead);
+    struct span key = event_log_head_key(bytes, kind, text);
+    const struct head_slot *slot = find_slot(heads, hash_key(heads, key), key);
+    if (!span_equal(span_of(slot->key, slot->key_size), key))
+        return event_log_head_row(txn, key, id);
+    *id = slot->id <= committed_id ? slot->id : slot->committed;
     return STATUS_OK;
 }
 
@@ -116,4 +133,5 @@ void heads_forget(struct heads *heads)
 {
     memset(heads->slots, 0, HEAD_SLOTS * sizeof *heads->slots);
     heads->dirty_count = 0;
+    heads->is_ahead = false;
 }

@@ -13,8 +13,9 @@ struct head_slot {
     uint8_t key[HEAD_KEY_BYTES];
     uint8_t key_size; /* 0: free */
     bool is_dirty;
-    uint64_t hash; /* of the key */
-    uint64_t id;
+    uint64_t hash;      /* of the key */
+    uint64_t id;        /* the newest, that of a turn under way included */
+    uint64_t committed; /* the newest that readers see */
 };
 
 /* A bounded cache; what falls out of it is in the table. */
@@ -22,15 +23,21 @@ struct heads {
     struct head_slot *slots;
     uint16_t dirty[HEAD_SLOTS];
     size_t dirty_count;
+    bool is_ahead; /* a slot was written and given up in the turn under way: readers find neither */
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
 };
 
 enum status heads_init(struct heads *heads);
 void heads_reset(struct heads *heads);
 
-/* Makes `id` the head and returns the one before, 0 for none. */
+/* Makes `id` the head and returns the one before, 0 for none. `committed_id` is the end of the log
+ * as readers see it. */
 enum status heads_advance(struct heads *heads, struct db_txn *txn, enum head_kind kind,
-                          const char *text, uint64_t id, uint64_t *previous);
+                          const char *text, uint64_t id, uint64_t committed_id, uint64_t *previous);
+/* As event_log_head, for a reader whose log ends at `committed_id`, with one look instead of one at
+ * each late event. Only while these have every event that the table lacks, and are not ahead. */
+enum status heads_find(const struct heads *heads, struct db_txn *txn, enum head_kind kind,
+                       const char *text, uint64_t committed_id, uint64_t *id);
 /* Writes what changed into the transaction. */
 enum status heads_write(struct heads *heads, struct db_txn *txn);
 /* Drops everything, what is not written included. */

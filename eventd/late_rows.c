@@ -23,22 +23,30 @@ void late_rows_forget(struct late_rows *late)
 {
     heads_forget(&late->heads);
     recent_requests_clear(&late->requests);
+    late->bytes = 0;
     late->is_loaded = false;
+}
+
+void late_rows_committed(struct late_rows *late, uint64_t last_id)
+{
+    late->committed_id = last_id;
+    late->heads.is_ahead = false;
 }
 
 /* --- reading what is not written --- */
 
 static enum status advance_heads(struct late_rows *late, struct db_txn *txn, struct event *event)
 {
+    late->bytes += EVENT_HEADER_BYTES + event->payload.size;
     event->previous_of_tenant = event->previous_of_type = event->previous_of_subject = 0;
     if (event->tenant[0] != '\0')
         TRY(heads_advance(&late->heads, txn, HEAD_OF_TENANT, event->tenant, event->id,
-                          &event->previous_of_tenant));
+                          late->committed_id, &event->previous_of_tenant));
     if (event->subject[0] != '\0')
         TRY(heads_advance(&late->heads, txn, HEAD_OF_SUBJECT, event->subject, event->id,
-                          &event->previous_of_subject));
+                          late->committed_id, &event->previous_of_subject));
     return heads_advance(&late->heads, txn, HEAD_OF_TYPE, event->type, event->id,
-                         &event->previous_of_type);
+                         late->committed_id, &event->previous_of_type);
 }
 
 static enum status remember(struct late_rows *late, struct db_txn *txn, const struct uuid *id,
@@ -81,6 +89,7 @@ static enum status load(struct late_rows *late, struct db_txn *txn, uint64_t las
 enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
 {
     late->must_write = false;
+    late->committed_id = last_id;
     TRY(requests_forgotten(txn, &late->forgotten));
     if (late->is_loaded)
         return STATUS_OK;
@@ -98,6 +107,14 @@ enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum
 {
     late->must_write = late->must_write || type != EVENT_APP;
     return advance_heads(late, txn, event);
+}
+
+enum status late_rows_find_head(const struct late_rows *late, struct db_txn *txn,
+                                enum head_kind kind, const char *text, uint64_t *id)
+{
+    return late->is_loaded && !late->heads.is_ahead
+               ? heads_find(&late->heads, txn, kind, text, late->committed_id, id)
+               : event_log_head(txn, kind, text, id);
 }
 
 enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,
@@ -152,11 +169,13 @@ static enum status write_requests(struct late_rows *late, struct db_txn *txn)
 
 enum status late_rows_end(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
 {
-    bool is_due = late->must_write || last_id - late->written >= LATE_EVENTS_MAX;
+    bool is_due = late->must_write || last_id - late->written >= LATE_EVENTS_MAX ||
+                  late->bytes >= LATE_BYTES_MAX;
     if (!is_due || txn->db->is_short_of_space)
         return STATUS_OK;
     TRY(heads_write(&late->heads, txn));
     TRY(write_requests(late, txn));
     late->written = last_id;
+    late->bytes = 0;
     return event_log_set_written(txn, last_id);
 }

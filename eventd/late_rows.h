@@ -7,16 +7,19 @@
 
 /* `heads` and `requests` say nothing that the records do not say: they only make it quick to find.
  * So they need not be written with each commit, which would dirty several pages for every event.
- * What they do not say yet is kept here: of the newest events, fewer than LATE_EVENTS_MAX, and read
- * from their records after a restart. `meta` tells up to which event the tables are written.
+ * What they do not say yet is kept here, and read from its records after a restart or a turn that
+ * came to nothing. `meta` tells up to which event the tables are written.
  *
- * They are written when that many have come, and with every commit that has an event of Solo's own:
- * those other programs look for, who have only the tables and the records. Without space they are
- * not written: what must not be refused then needs every page. */
+ * They are written when LATE_EVENTS_MAX events or LATE_BYTES_MAX of them have come, and with every
+ * commit that has an event of Solo's own: those other programs look for, who have only the tables
+ * and the records. Without space they are not written, however many are late: what must not be
+ * refused then needs every page. */
 struct late_rows {
     struct heads heads;
     struct recent_requests requests;
     uint64_t written;      /* the newest event of which the tables speak */
+    uint64_t bytes;        /* of the later ones */
+    uint64_t committed_id; /* the newest event that readers see */
     bool is_loaded;        /* false: begin reads the later ones */
     bool must_write;       /* with this turn's commit */
     unsigned rows_put;     /* into `requests` since old ones were last forgotten */
@@ -41,6 +44,12 @@ enum status late_rows_add_request(struct late_rows *late, struct db_txn *txn, co
 /* Last in each turn: writes the tables when it is time. Two old requests are forgotten for each new
  * one, so that their table shrinks to its bound however fast they come. */
 enum status late_rows_end(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
+/* The turn, up to this event, is what readers see now. */
+void late_rows_committed(struct late_rows *late, uint64_t last_id);
+/* As event_log_head, in a read transaction begun since the last commit: from memory, or from the
+ * records when that does not know. */
+enum status late_rows_find_head(const struct late_rows *late, struct db_txn *txn,
+                                enum head_kind kind, const char *text, uint64_t *id);
 /* The turn came to nothing. */
 void late_rows_forget(struct late_rows *late);
 

@@ -102,10 +102,12 @@ static void make_filter(const char *tenant, const char *type, const char *subjec
 
 /* The end of the log as the caller may know it: a token's caller learns nothing of how much others
  * append. */
-static enum status last_id_for(const struct caller *caller, struct db_txn *txn, uint64_t *last_id)
+static enum status last_id_for(const struct eventd *eventd, const struct caller *caller,
+                               struct db_txn *txn, uint64_t *last_id)
 {
     return caller->kind == CALLER_TOKEN
-               ? event_log_head(txn, HEAD_OF_TENANT, caller->tenant, last_id)
+               ? late_rows_find_head(&eventd->store.late, txn, HEAD_OF_TENANT, caller->tenant,
+                                     last_id)
                : event_log_last(txn, last_id);
 }
 
@@ -117,6 +119,7 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
     TRY(refuse_damaged(eventd, call));
     make_filter(request->tenant, request->type, request->subject, &filter);
     const struct query query = {
+        .late = &eventd->store.late,
         .filter = &filter,
         .after = request->after,
         .before = request->before,
@@ -132,7 +135,7 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
     TRY(db_begin_read(&eventd->store.db, &txn));
     TRY(request->newest_first ? query_newest_first(&txn, &query, &result)
                               : query_oldest_first(&txn, &query, &result));
-    TRY(last_id_for(&call->caller, &txn, &reply->last_id));
+    TRY(last_id_for(eventd, &call->caller, &txn, &reply->last_id));
     buffer_clear(&eventd->list);
     write_array(&eventd->list, result.count);
     buffer_append(&eventd->list, eventd->items.data, eventd->items.size);
@@ -155,7 +158,7 @@ static enum status handle_event_watch(struct eventd *eventd, struct rpc_call *ca
     if (call->caller.kind == CALLER_TOKEN) {
         AUTO(db_end) struct db_txn txn = { 0 };
         TRY(db_begin_read(&eventd->store.db, &txn));
-        TRY(last_id_for(&call->caller, &txn, &end));
+        TRY(last_id_for(eventd, &call->caller, &txn, &end));
         /* Compared with the end of the whole log it would tell where that is. */
         if (!request->from_end && request->after > end)
             return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",

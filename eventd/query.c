@@ -91,7 +91,7 @@ static enum status lowest_head(struct scan *scan, uint64_t last, enum head_kind 
         uint64_t id;
         if (heads[i].text[0] == '\0')
             continue;
-        TRY(event_log_head(scan->txn, heads[i].kind, heads[i].text, &id));
+        TRY(late_rows_find_head(scan->query->late, scan->txn, heads[i].kind, heads[i].text, &id));
         bool is_narrower = scan->query->follows_tenant
                                ? heads[i].kind == HEAD_OF_TENANT
                                : !is_chosen || (*kind != HEAD_OF_SUBJECT && id < *start);

@@ -5,6 +5,7 @@
 #include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/db/db.h"
+#include "eventd/late_rows.h"
 
 /* Finding events: for event.query and for watches. Bounded in records and bytes looked at, in items
  * and in bytes returned, so that one question never holds up the appends; what is left is asked for
@@ -17,6 +18,7 @@ struct event_filter { /* "" is any */
 };
 
 struct query {
+    const struct late_rows *late; /* for the heads */
     const struct event_filter *filter;
     uint64_t after;  /* only numbers above; 0 is all */
     uint64_t before; /* only numbers below; 0 is all */

@@ -130,6 +130,7 @@ static void advance(struct watch *watch, struct db_txn *txn, struct budget *budg
     if (!may_go_on(watch))
         return;
     const struct query query = {
+        .late = &watch->list->store->late,
         .filter = &watch->filter,
         .after = watch->sent,
         .items_max = QUERY_LIMIT_MAX,

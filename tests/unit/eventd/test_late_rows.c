@@ -2,6 +2,7 @@
 #include "eventd/late_rows.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -168,6 +169,25 @@ Test(late_rows, no_more_than_the_bound_are_late)
     append_numbered(LATE_EVENTS_MAX - 1, "body", STATUS_OK);
     cr_expect_eq(written(), LATE_EVENTS_MAX);
     cr_expect_eq(rows(EVENTS_REQUESTS), LATE_EVENTS_MAX);
+}
+
+/* A reader who looks through them must not meet gigabytes. */
+Test(late_rows, no_more_bytes_than_the_bound_are_late)
+{
+    static char text[256 * 1024];
+    memset(text, 'x', sizeof text - 1);
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "acme", "", payload_text(text));
+    for (int restarts = 0; restarts < 2; restarts++) {
+        uint64_t before = written(), last = 0;
+        for (int i = 0; i < LATE_BYTES_MAX / (int)sizeof text - 1; i++)
+            last = must_append(&call, &request);
+        cr_expect_eq(written(), before);
+        fixture_reopen();
+        request.payload = payload_text(text);
+        cr_expect_eq(must_append(&call, &request), last + 1);
+        cr_expect_eq(written(), last + 1);
+    }
 }
 
 /* More requests in one turn than fit into memory, and a disk without space on which nothing is
