@@ -138,13 +138,16 @@ enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, 
                            unsigned count_max, unsigned *pruned)
 {
     struct uuid id, newest;
+    TRY(requests_forgotten(txn, &newest));
     for (*pruned = 0; *pruned < count_max; ++*pruned) {
         bool is_due;
         TRY(oldest_is_due(txn, table, now_ms, kept_max, &id, &is_due));
         if (!is_due)
             break;
         TRY(table_delete(txn, table, id_key(&id)));
-        newest = id;
+        /* A row may have been written behind the mark. */
+        if (memcmp(id.bytes, newest.bytes, UUID_BYTES) > 0)
+            newest = id;
     }
     return *pruned == 0 ? STATUS_OK : db_meta_put(txn, forgotten_key, id_key(&newest));
 }

@@ -405,6 +405,26 @@ Test(appending, a_forgotten_id_is_refused_not_carried_out_again)
     must_append(&call, &request);
 }
 
+/* An id that was drawn before the mark, but whose row came behind it. */
+Test(appending, forgetting_an_older_id_does_not_take_a_younger_one_back)
+{
+    const uint64_t now_ms = clock_wall_ns() / 1000000;
+    const struct request_outcome outcome = { .intent = "", .first_id = 1, .count = 1 };
+    const struct uuid ids[] = { uuid_drawn_at(now_ms - 1000), uuid_drawn_at(now_ms - 2000) };
+    struct uuid forgotten;
+    struct db_txn txn;
+    unsigned pruned;
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        cr_assert_eq(requests_put(&txn, EVENTS_REQUESTS, &ids[i], &outcome), STATUS_OK);
+        cr_assert_eq(requests_prune(&txn, EVENTS_REQUESTS, now_ms, 0, 100, &pruned), STATUS_OK);
+        cr_expect_eq(pruned, 1);
+        cr_assert_eq(requests_forgotten(&txn, &forgotten), STATUS_OK);
+        cr_expect_arr_eq(forgotten.bytes, ids[0].bytes, UUID_BYTES);
+    }
+    db_end(&txn);
+}
+
 Test(appending, requests_without_an_id_leave_no_row)
 {
     struct rpc_call call = call_of_operator();
