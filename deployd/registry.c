@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/db/table.h"
+#include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
 enum { PRUNED_PER_WALK = 256 };
@@ -105,6 +107,27 @@ void registry_put_supervisor(struct registry *registry, const char *tenant, uint
     if (status == STATUS_OK)
         status = db_commit(&txn);
     written(registry, status);
+}
+
+static enum status supervisor_row_read(struct registry *registry, const char *tenant,
+                                       const char *boot_id, uint64_t *pid)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span row;
+    char text[BOOT_ID_BYTES];
+    TRY(db_begin_read(&registry->db, &txn));
+    TRY(table_get(&txn, REGISTRY_TENANTS, span_of_text(tenant), &row));
+    if (strcmp(map_text(row, "boot_id", text, sizeof text), boot_id) == 0)
+        *pid = map_u64(row, "pid", 0);
+    return STATUS_OK;
+}
+
+uint64_t registry_supervisor_pid(struct registry *registry, const char *tenant, const char *boot_id)
+{
+    uint64_t pid = 0;
+    if (registry->is_open)
+        (void)supervisor_row_read(registry, tenant, boot_id, &pid);
+    return pid;
 }
 
 enum status registry_find(struct registry *registry, const char *key, struct arena *arena,

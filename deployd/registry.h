@@ -34,6 +34,10 @@ void registry_each(struct registry *registry, const char *tenant, struct arena *
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
                              const char *boot_id);
 
+/* What was last put; 0 for none of this boot. */
+uint64_t registry_supervisor_pid(struct registry *registry, const char *tenant,
+                                 const char *boot_id);
+
 /* Forgets rows of services that the catalog does not have: what an earlier deployd left behind. */
 void registry_prune(struct registry *registry, const struct catalog *catalog);
 

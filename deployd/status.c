@@ -62,7 +62,9 @@ static void tenant_write(const struct deployd *deployd, const struct tenant *ten
         services += service_exists(service);
         running += service->is_held && service->state == SERVICE_running;
     }
-    write_map(list, 5);
+    const struct supervisor *supervisor = &tenant->supervisor;
+    bool is_there = supervisor->state == SUPERVISOR_READY || supervisor->is_silent;
+    write_map(list, 6);
     write_str(list, "tenant");
     write_str(list, tenant->name);
     write_str(list, "uid");
@@ -72,7 +74,9 @@ static void tenant_write(const struct deployd *deployd, const struct tenant *ten
     write_str(list, "running");
     write_u64(list, running);
     write_str(list, "supervisor_pid");
-    write_u64(list, tenant->supervisor.state == SUPERVISOR_READY ? tenant->supervisor.host_pid : 0);
+    write_u64(list, is_there ? supervisor->host_pid : 0);
+    write_str(list, "is_silent");
+    write_bool(list, supervisor->is_silent);
 }
 
 enum status status_tenants(const struct deployd *deployd, const char *only, struct buffer *list)
@@ -145,7 +149,7 @@ static void count_services(const struct deployd *deployd, struct counts *counts)
         if (service->wanted.generation == 0)
             continue;
         counts->wanted++;
-        bool runs = service->is_held && service->generation == service->wanted.generation &&
+        bool runs = service_has_row(service) && service->generation == service->wanted.generation &&
                     service_state_has_process(service->state);
         counts->wanted_not_running += !runs;
     }
@@ -170,9 +174,10 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
 {
     const struct supervisor *supervisor = supervisors_any(deployd);
     struct counts counts = { 0 };
-    uint64_t tenants = 0;
+    uint64_t tenants = 0, silent = 0;
+    const char *silent_tenant = "";
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
-    write_map(map, is_complete ? 11 : 3);
+    write_map(map, is_complete ? 13 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
@@ -183,14 +188,21 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
         return;
     count_services(deployd, &counts);
     for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
-         tenant = tenant->hh.next)
+         tenant = tenant->hh.next) {
         tenants += tenant->is_recorded;
+        if (tenant->supervisor.is_silent && silent++ == 0)
+            silent_tenant = tenant->name;
+    }
     write_str(map, "run_id");
     write_str(map, deployd->run.id);
     write_str(map, "stop_method");
     write_str(map, supervisor == NULL ? "unknown" : supervisor->stop_method);
     write_str(map, "tenants");
     write_u64(map, tenants);
+    write_str(map, "supervisors_silent");
+    write_u64(map, silent);
+    write_str(map, "silent_tenant");
+    write_str(map, silent_tenant);
     write_str(map, "services");
     write_map(map, SERVICE_STATES);
     for (int state = 0; state < SERVICE_STATES; state++) {

@@ -54,6 +54,9 @@ static void assume(void *context, const struct service_row *last)
 static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
 {
     struct tenant *tenant = supervisor->tenant;
+    if (supervisor->host_pid == 0)
+        supervisor->host_pid =
+            registry_supervisor_pid(&deployd->registry, tenant->name, deployd->run.boot_id);
     registry_each(&deployd->registry, tenant->name, &deployd->scratch, assume, supervisor);
     for (struct service *service = tenant->services; service != NULL; service = service->next)
         if (!service_has_row(service) && !service->is_failed_deploy)

@@ -92,11 +92,12 @@ static void ask_for_supervisors(struct programs *programs, struct session *sessi
         if (reader_any(&reader, &map) != STATUS_OK)
             return;
         uint64_t pid = map_u64(map, "supervisor_pid", 0);
-        struct program *program = pid == 0 ? NULL : add(programs);
+        bool is_silent = map_bool(map, "is_silent", false);
+        struct program *program = pid == 0 && !is_silent ? NULL : add(programs);
         if (program == NULL)
             continue;
         snprintf(program->name, sizeof program->name, "tenantd");
-        snprintf(program->state, sizeof program->state, "ready");
+        snprintf(program->state, sizeof program->state, is_silent ? "silent" : "ready");
         map_text(map, "tenant", program->tenant, sizeof program->tenant);
         program->pid = pid;
     }

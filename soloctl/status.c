@@ -26,6 +26,7 @@ struct picture {
     struct token_status_reply tokens;
     char outbox_state[17];
     char state[33], reason[300];
+    char silence[400]; /* "" while every supervisor answers */
 };
 
 static struct span part_of(struct span map, const char *key)
@@ -76,6 +77,23 @@ static void look_at_tokens(struct session *session, struct picture *picture)
                  picture->tokens.outbox_state);
 }
 
+static void look_at_supervisors(struct picture *picture)
+{
+    uint64_t count = number_of(picture->system, "supervisors_silent");
+    char tenant[NAME_BYTES_MAX + 1] = "";
+    picture->silence[0] = '\0';
+    if (count == 0)
+        return;
+    map_text(picture->system, "silent_tenant", tenant, sizeof tenant);
+    char others[48] = "";
+    if (count > 1)
+        snprintf(others, sizeof others, " (and %" PRIu64 " others)", count - 1);
+    snprintf(picture->silence, sizeof picture->silence,
+             "the supervisor of tenant %s%s does not answer: its services are shown as last known; "
+             "`soloctl daemon list` has its pid, ending it has them started again",
+             tenant, others);
+}
+
 static enum status look(struct session *session, struct picture *picture)
 {
     struct system_status_request request = {};
@@ -86,6 +104,7 @@ static enum status look(struct session *session, struct picture *picture)
         memcpy(picture->system_bytes, reply.status.data, reply.status.size);
         picture->system = span_of(picture->system_bytes, reply.status.size);
     }
+    look_at_supervisors(picture);
     look_at_tokens(session, picture);
     programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
     judge(picture);
@@ -100,6 +119,8 @@ static const char *needs_person(const struct picture *picture)
     struct span recovery = part_of(picture->system, "recovery");
     if (strcmp(picture->state, "ready") != 0)
         return "not ready";
+    if (picture->silence[0] != '\0')
+        return picture->silence;
     if (number_of(services, "parked") > 0)
         return "services are parked: `soloctl get services` names them, `soloctl restart` starts "
                "one again";

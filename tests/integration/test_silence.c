@@ -16,6 +16,34 @@ static void restart_deployd(struct testbed *bed)
     json_decref(testbed_ask(bed, "deployd", "system.status", json_object()));
 }
 
+/* A person is told which one, and where to find it. */
+static void expect_alarm(const struct testbed *bed, const char *tenant, pid_t supervisor)
+{
+    AUTO(result_close) struct result result = { 0 };
+    char text[128];
+    testbed_soloctl(bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 3);
+    snprintf(text, sizeof text, "the supervisor of tenant %s does not answer", tenant);
+    expect_contains(result_out(&result), text);
+    expect_lacks(result_out(&result), "not running");
+    testbed_soloctl(bed, &result, "-o", "json", "daemon", "list", NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result), *item;
+    bool is_listed = false;
+    size_t i;
+    json_array_foreach(json_object_get(document, "items"), i, item)
+    {
+        const char *whose = text_in(item, "tenant");
+        if (whose == NULL || strcmp(whose, tenant) != 0)
+            continue;
+        expect_text(item, "state", "silent");
+        expect_number(item, "pid", supervisor);
+        is_listed = true;
+    }
+    cr_assert(is_listed, "%s", result_out(&result));
+    json_decref(document);
+}
+
 /* A kill that a supervisor has not carried out is the one thing that the log does not tell: what
  * runs on must not be taken for gone by a deployd that comes back. */
 Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_gone)
@@ -63,10 +91,13 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
                      json_pack("{s:s, s:s}", "tenant", "beta", "name", "killed"), NULL, &problem);
     expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
     cr_assert(process_is_alive(pid));
+    expect_alarm(&bed, "beta", hanging);
 
     cr_assert_eq(kill(hanging, SIGCONT), 0);
     cr_assert(process_wait_gone(pid, 10000), "it is ended when its supervisor answers");
     testbed_soloctl(&bed, &result, "wait", "beta/killed", "--for", "gone", "--timeout", "5s", NULL);
     expect_exit(&result, 0);
     service_await(&bed, "beta", "kept", "running", 5000);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 0);
 }
