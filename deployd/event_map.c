@@ -14,7 +14,6 @@
 #include "common/wire/reader.h"
 
 enum {
-    RECORD_ARENA_BYTES = 64 * 1024,
     /* The caller's clock and eventd's are the same one, which may have been set back meanwhile. */
     REQUEST_CLOCK_SLACK_MS = 10 * 60 * 1000,
     FAILURE_LATER_MAX = 64, /* after the failure of a first deploy little can happen to it */
@@ -92,7 +91,7 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
                                 void *context, bool *is_cut)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_map_begin(map, &txn));
     uint64_t id;
     size_t bytes = 0;
@@ -222,7 +221,7 @@ static enum status failures_collect(struct event_map *map, uint64_t ids[FAILED_D
                                     size_t *count)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     uint64_t id;
     TRY(event_map_begin(map, &txn));
     TRY(event_log_head(&txn, HEAD_OF_TYPE, event_type_name(EVENT_service_deployment_failed), &id));
@@ -242,7 +241,7 @@ static enum status failure_read(struct event_map *map, uint64_t id, char subject
                                 struct failed_deploy *failed)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     struct event event;
     TRY(event_map_begin(map, &txn));
     TRY(event_log_read(&txn, id, &arena, &event));

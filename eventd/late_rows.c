@@ -5,8 +5,6 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 
-enum { RECORD_ARENA_BYTES = 16 * 1024 };
-
 enum status late_rows_init(struct late_rows *late)
 {
     TRY(heads_init(&late->heads));
@@ -66,7 +64,7 @@ static enum status remember(struct late_rows *late, struct db_txn *txn, const st
 
 static enum status load(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
 {
-    AUTO(arena_close) struct arena arena = { .limit = RECORD_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_log_written(txn, &late->written));
     for (uint64_t id = late->written + 1; id <= last_id; id++) {
         struct event event;

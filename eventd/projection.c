@@ -11,7 +11,7 @@
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
 
-enum { ROW_BYTES_MAX = 512, FOLD_ARENA_BYTES = 16 * 1024 };
+enum { ROW_BYTES_MAX = 512 };
 
 /* --- before the event is written --- */
 
@@ -161,7 +161,7 @@ enum status projection_rebuild(struct db_txn *txn, uint64_t *events)
     TRY(event_log_last(txn, events));
     TRY(table_clear(txn, EVENTS_LIVE));
     TRY(table_clear(txn, EVENTS_TENANTS));
-    AUTO(arena_close) struct arena arena = { .limit = FOLD_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     for (uint64_t id = 1; id <= *events; id++) {
         struct event event;
         arena_reset(&arena);

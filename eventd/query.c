@@ -10,8 +10,6 @@
 #include "common/base/ensure.h"
 #include "common/wire/fields.h"
 
-enum { TEXT_ARENA_BYTES = 16 * 1024 };
-
 /* One question under way. */
 struct scan {
     struct db_txn *txn;
@@ -150,7 +148,7 @@ enum status query_oldest_first(struct db_txn *txn, const struct query *query,
                                struct query_result *result)
 {
     struct scan scan = {
-        .txn = txn, .query = query, .result = result, .arena = { .limit = TEXT_ARENA_BYTES }
+        .txn = txn, .query = query, .result = result, .arena = { .limit = EVENT_TEXTS_BYTES_MAX }
     };
     result->count = result->scanned = result->scanned_bytes = 0;
     result->is_complete = false;
@@ -240,7 +238,7 @@ enum status query_newest_first(struct db_txn *txn, const struct query *query,
                                struct query_result *result)
 {
     struct scan scan = {
-        .txn = txn, .query = query, .result = result, .arena = { .limit = TEXT_ARENA_BYTES }
+        .txn = txn, .query = query, .result = result, .arena = { .limit = EVENT_TEXTS_BYTES_MAX }
     };
     result->count = result->scanned = result->scanned_bytes = 0;
     result->is_complete = false;

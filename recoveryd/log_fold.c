@@ -12,8 +12,6 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 
-enum { EVENT_ARENA_BYTES = 16 * 1024 };
-
 static unsigned char fold_key[crypto_shorthash_KEYBYTES];
 
 static unsigned hash_of_key(const void *key, size_t size)
@@ -31,7 +29,7 @@ static unsigned hash_of_key(const void *key, size_t size)
 
 void log_fold_open(struct log_fold *fold)
 {
-    *fold = (struct log_fold){ .next = 1, .arena = { .limit = EVENT_ARENA_BYTES } };
+    *fold = (struct log_fold){ .next = 1, .arena = { .limit = EVENT_TEXTS_BYTES_MAX } };
     random_fill(fold_key, sizeof fold_key);
 }
 

@@ -24,7 +24,6 @@ enum {
     SLICE_BYTES = 4 * 1024 * 1024,
     SLICE_BYTES_MAX = SLICE_BYTES + 8 * EVENT_RECORD_BYTES_MAX,
     COMPLAINTS_BYTES_MAX = (SLICE_EVENTS + 1) * (DAMAGE_BYTES_MAX + 80),
-    EVENT_ARENA_BYTES = 16 * 1024,
     READ_ATTEMPTS_MAX = 10,
 };
 
@@ -310,7 +309,7 @@ int log_reader_run(const struct settings *settings, const struct options *option
         .settings = settings,
         .options = options,
         .progress = shared,
-        .arena = { .limit = EVENT_ARENA_BYTES },
+        .arena = { .limit = EVENT_TEXTS_BYTES_MAX },
         .text = { .limit = SLICE_BYTES_MAX },
         .complaints = { .limit = COMPLAINTS_BYTES_MAX },
     };

@@ -23,7 +23,6 @@ enum {
     UNWANTED_STEPS_MAX = 64, /* events of one subject looked at for the one that un-wanted it */
     PICTURE_BYTES_MAX = 64 * 1024 * 1024,
     SPEC_ARENA_BYTES = 4 * 1024 * 1024,
-    EVENT_ARENA_BYTES = 16 * 1024,
 };
 
 /* --- wanted --- */
@@ -176,7 +175,7 @@ static enum status find_record(struct db_txn *txn, struct plan_actual *actual)
 {
     char subject[SUBJECT_BYTES];
     uint64_t id;
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_log_head(txn, HEAD_OF_SUBJECT,
                        subject_of_service(subject, actual->tenant, actual->name), &id));
     actual->has_record = id != 0;
@@ -262,7 +261,7 @@ static enum status judge_run(struct db_txn *txn, const struct settings *settings
     /* deployd may not have recorded the run that solod has begun. */
     char current[UUID_TEXT_BYTES], recorded[64];
     struct event event;
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_log_read(txn, started, &arena, &event));
     map_text(event.payload, "run_id", recorded, sizeof recorded);
     picture->is_new_run =

@@ -18,6 +18,7 @@ enum {
     EVENT_SOURCE_BYTES_MAX = 80,
     EVENT_PAYLOAD_BYTES_MAX = 768 * 1024,
     EVENT_RECORD_BYTES_MAX = 800 * 1024,
+    EVENT_TEXTS_BYTES_MAX = 16 * 1024, /* arena for one event's texts; its payload is not copied */
     EVENT_BATCH_MAX = 1024,
     LATE_EVENTS_MAX = 1024, /* newest ones of which `heads` and `requests` need not speak yet */
     LATE_BYTES_MAX = 4 * 1024 * 1024, /* of those; the last one may go beyond */
@@ -103,6 +104,9 @@ _Static_assert(FRAME_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYT
                "an event's payload must fit into a frame");
 _Static_assert(EVENT_RECORD_BYTES_MAX >= EVENT_PAYLOAD_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "an event's payload must fit into a record");
+_Static_assert(EVENT_TEXTS_BYTES_MAX >=
+                   2 * (EVENT_TYPE_BYTES_MAX + EVENT_SUBJECT_BYTES_MAX + EVENT_SOURCE_BYTES_MAX),
+               "the texts of an event fit into their arena");
 _Static_assert(EVENT_PAYLOAD_BYTES_MAX >= SPEC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "the payload of service_deployed holds the complete spec");
 _Static_assert((int)REPORTS_SENT_MAX <= (int)SOURCE_WINDOW,

@@ -183,7 +183,7 @@ enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_
 
 enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span *spec)
 {
-    AUTO(arena_close) struct arena arena = { .limit = ROW_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     struct event event;
     TRY(event_log_read(txn, generation, &arena, &event));
     if (strcmp(event.type, event_type_name(EVENT_service_deployed)) != 0)
@@ -253,7 +253,7 @@ static const char *text_of(const struct event *event, enum head_kind kind)
 
 enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id)
 {
-    AUTO(arena_close) struct arena arena = { .limit = ROW_ARENA_BYTES };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     uint8_t key[HEAD_KEY_BYTES];
     uint64_t written, late;
     if (strlen(text) + 1 > HEAD_KEY_BYTES)
