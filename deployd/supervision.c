@@ -54,6 +54,9 @@ static void assume(void *context, const struct service_row *last)
 static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
 {
     struct tenant *tenant = supervisor->tenant;
+    catalog_mark_queues(&deployd->catalog, tenant);
+    if (supervisor->state == SUPERVISOR_READY)
+        return; /* it has told what it holds */
     if (supervisor->host_pid == 0)
         supervisor->host_pid =
             registry_supervisor_pid(&deployd->registry, tenant->name, deployd->run.boot_id);
@@ -62,7 +65,6 @@ static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
         if (!service_has_row(service) && !service->is_failed_deploy)
             catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
                            "its supervisor does not answer");
-    catalog_mark_queues(&deployd->catalog, tenant);
 }
 
 static void on_greeted(struct deployd *deployd, struct supervisor *supervisor)

@@ -39,6 +39,8 @@ struct supervisor {
     struct tenant *tenant;
     struct rpc_client *client; /* from greeting to lost */
     struct ev_timer timer;     /* the pause, the check of the lock; ready: the next resync */
+    struct ev_timer probe;     /* ready: the next question whether it still answers */
+    bool is_probed;            /* and the answer to the last one has not come */
     struct ev_io child;        /* spawning: pidfd of our child */
     struct ev_io process;      /* pidfd of the supervisor itself */
     int child_pid;
@@ -69,8 +71,8 @@ struct supervisor_events {
     bool (*is_missed)(struct deployd *deployd, const struct tenant *tenant);
     /* Adopted: it has told what it holds, or cannot. */
     void (*on_told)(struct deployd *deployd, struct supervisor *supervisor);
-    /* It lives but does not answer: what it holds is not known. Comes before on_told; on_ready says
-     * that it answers at last. */
+    /* It lives but does not answer: what it holds is not known, or only what it has told while it
+     * was ready. Comes before on_told; on_ready says that it answers at last. */
     void (*on_silent)(struct deployd *deployd, struct supervisor *supervisor);
     /* It has said who it is, and will send again what was not acknowledged. */
     void (*on_greeted)(struct deployd *deployd, struct supervisor *supervisor);

@@ -18,6 +18,7 @@ enum {
     RECONNECT_MS = 20,
     UNSENT_MS = 1000,
     PROTOCOL_MS = 5 * 1000,
+    PROBE_MS = 5 * 1000, /* and an answer that takes longer is none */
 };
 
 static void on_connection(void *context, bool is_connected)
@@ -100,6 +101,47 @@ void supervisor_watch_again(struct supervisor *supervisor)
         supervisor_lose(supervisor, RECONNECT_MS);
 }
 
+static void on_probed(void *context, enum status status, const struct problem *problem,
+                      const void *reply)
+{
+    (void)problem, (void)reply;
+    struct supervisor *supervisor = context;
+    supervisor->is_probed = false;
+    if (status != STATUS_OK || supervisor->state != SUPERVISOR_READY || !supervisor->is_silent)
+        return;
+    log_info("a supervisor answers again", "tenant", supervisor->tenant->name);
+    supervisor->is_silent = false;
+    supervisor->owner->supervisor_events->on_ready(supervisor->owner, supervisor);
+}
+
+/* The connection is kept: what it was asked before it went silent, it may still do. */
+static void on_probe(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)events;
+    struct supervisor *supervisor = timer->data;
+    const struct daemon_health_request request = {};
+    const struct rpc_call_options options = { .on_reply = on_probed, .context = supervisor };
+    if (supervisor->state != SUPERVISOR_READY || supervisor->is_ending) {
+        ev_timer_stop(loop, timer);
+    } else if (!supervisor->is_probed) {
+        supervisor->is_probed = true;
+        if (rpc_client_call(supervisor->client, &method_daemon_health, &request, &options, NULL) !=
+            STATUS_OK)
+            supervisor->is_probed = false; /* asked again at the next turn of the timer */
+    } else if (!supervisor->is_silent) {
+        supervisor->is_silent = true;
+        log_warning("a supervisor does not answer", "tenant", supervisor->tenant->name, "for_ms",
+                    NUMBER(PROBE_MS));
+        supervisor->owner->supervisor_events->on_silent(supervisor->owner, supervisor);
+    }
+}
+
+void supervisor_probe_init(struct supervisor *supervisor)
+{
+    ev_timer_init(&supervisor->probe, on_probe, PROBE_MS / 1e3, PROBE_MS / 1e3);
+    supervisor->probe.data = supervisor;
+}
+
 static void supervisor_listed(struct supervisor *supervisor)
 {
     struct deployd *deployd = supervisor->owner;
@@ -117,7 +159,8 @@ static void supervisor_listed(struct supervisor *supervisor)
     supervisor->heard_ns = 0;
     if (supervisor->is_silent)
         log_info("a supervisor answers again", "tenant", supervisor->tenant->name);
-    supervisor->is_silent = false;
+    supervisor->is_silent = supervisor->is_probed = false;
+    ev_timer_again(deployd->loop, &supervisor->probe);
     supervisor->problem[0] = '\0';
     supervisor_told(supervisor);
     deployd->supervisor_events->on_ready(deployd, supervisor);

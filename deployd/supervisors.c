@@ -43,6 +43,7 @@ void supervisor_init(struct deployd *deployd, struct tenant *tenant)
     supervisor->owner = deployd;
     supervisor->tenant = tenant;
     ev_timer_init(&supervisor->timer, on_timer, 0, 0);
+    supervisor_probe_init(supervisor);
     ev_io_init(&supervisor->child, on_child, -1, EV_READ);
     ev_io_init(&supervisor->process, on_process, -1, EV_READ);
     supervisor->timer.data = supervisor->child.data = supervisor->process.data = supervisor;
@@ -324,6 +325,7 @@ void supervisor_close(struct supervisor *supervisor)
     if (supervisor->owner == NULL)
         return;
     ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
+    ev_timer_stop(supervisor->owner->loop, &supervisor->probe);
     supervisor_watch_end(supervisor, &supervisor->child);
     supervisor_watch_end(supervisor, &supervisor->process);
     rpc_client_close(&supervisor->client);

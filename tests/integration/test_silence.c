@@ -101,3 +101,40 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 0);
 }
+
+/* The same deployd finds out by itself, and takes it back when it answers. */
+Test(silence, a_supervisor_that_begins_to_hang_is_noticed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    struct problem problem = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy_sleeper(&bed, "beta", "api");
+    service_deploy_sleeper(&bed, "beta", "killed");
+    pid_t pid = service_pid(&bed, "beta", "api"), killed = service_pid(&bed, "beta", "killed");
+    pid_t hanging = testbed_supervisor(&bed, "beta");
+    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    for (int i = 0; i < 400 && result.exit_code != 3; i++) {
+        sleep_ms(50);
+        testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    }
+    expect_alarm(&bed, "beta", hanging);
+    service_deploy_sleeper(&bed, "acme", "other");
+    enum status status = service_try_deploy(
+        &bed, service_spec(&bed, "beta", "api", "sleeper", "again", NULL), NULL, &problem);
+    expect_refused(status, STATUS_UNAVAILABLE, &problem, "tenant");
+    status =
+        testbed_call(&bed, "deployd", "service.kill",
+                     json_pack("{s:s, s:s}", "tenant", "beta", "name", "killed"), NULL, &problem);
+    expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
+    expect_contains(problem.message, "the kill is recorded");
+
+    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert(process_wait_gone(killed, 10000), "the kill is carried out when it answers");
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(service_pid(&bed, "beta", "api"), pid);
+    cr_assert_eq(testbed_supervisor(&bed, "beta"), hanging);
+}
