@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
+
+enum { LIFT_ATTEMPTS = 16 };
 
 static enum status failure(const char *what, const char *path)
 {
@@ -47,53 +50,103 @@ enum status directory_make(const char *path, mode_t mode)
     return failure("make directory", path);
 }
 
-/* Takes ownership of `directory_fd`. */
-static enum status empty_directory(int directory_fd, const char *path, dev_t device)
+/* Of our own uid's folders one may be closed to us; root passes everywhere. */
+static int open_folder(int parent, const char *name)
 {
-    DIR *directory = fdopendir(directory_fd);
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 || errno != EACCES || fchmodat(parent, name, 0700, 0) < 0)
+        return fd;
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Moves a folder from `folder` up into `top`, so that the depth of a tree costs nothing. */
+static enum status lift(int folder, const char *name, int top, uint64_t *lifted)
+{
+    char fresh[32];
+    for (int attempt = 0; attempt < LIFT_ATTEMPTS; attempt++) {
+        snprintf(fresh, sizeof fresh, ".removing-%" PRIu64, (*lifted)++);
+        if (renameat2(folder, name, top, fresh, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+            return STATUS_OK;
+        if (errno == EACCES && fchmodat(folder, name, 0700, 0) == 0)
+            continue; /* to be moved, a folder must be writable */
+        if (errno != EEXIST)
+            break;
+    }
+    return failure("move directory", name);
+}
+
+/* Empties one folder of `top` into nothing and, as far as folders are concerned, into `top`. */
+static enum status empty_one(int top, const char *name, dev_t device, uint64_t *lifted)
+{
+    int fd = open_folder(top, name);
+    struct stat stat;
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {
-        close(directory_fd);
-        return failure("read directory", path);
+        enum status status = errno == ENOENT ? STATUS_OK : failure("open directory", name);
+        fd_close(&fd);
+        return status;
     }
     enum status status = STATUS_OK;
+    if (fstat(fd, &stat) < 0 || stat.st_dev != device) {
+        closedir(directory);
+        return STATUS_OK;
+    }
+    (void)fchmod(fd, 0700); /* what its owner forbade himself does not keep it */
     for (struct dirent *entry; status == STATUS_OK && (entry = readdir(directory)) != NULL;) {
-        const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
             continue;
-        if (unlinkat(dirfd(directory), name, 0) == 0 || errno == ENOENT)
+        status = errno == EISDIR || errno == EPERM ? lift(fd, entry->d_name, top, lifted)
+                                                   : failure("remove", entry->d_name);
+    }
+    closedir(directory);
+    if (status == STATUS_OK && unlinkat(top, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        status = failure("remove directory", name);
+    return status;
+}
+
+/* One pass; `*lifted` has grown when there has to be another. */
+static enum status empty_pass(int top, dev_t device, uint64_t *lifted)
+{
+    int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    enum status status = STATUS_OK;
+    if (directory == NULL) {
+        status = failure("read directory", ".");
+        fd_close(&fd);
+        return status;
+    }
+    for (struct dirent *entry; status == STATUS_OK && (entry = readdir(directory)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            unlinkat(top, entry->d_name, 0) == 0 || errno == ENOENT)
             continue;
-        if (errno != EISDIR && errno != EPERM) {
-            status = failure("remove", name);
-            break;
-        }
-        int child = openat(dirfd(directory), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        struct stat stat;
-        if (child < 0 || fstat(child, &stat) < 0 || stat.st_dev != device) {
-            if (child >= 0)
-                close(child);
-            else
-                status = failure("open directory", name);
-            continue;
-        }
-        status = empty_directory(child, name, device);
-        if (status == STATUS_OK && unlinkat(dirfd(directory), name, AT_REMOVEDIR) < 0)
-            status = failure("remove directory", name);
+        status = errno == EISDIR || errno == EPERM ? empty_one(top, entry->d_name, device, lifted)
+                                                   : failure("remove", entry->d_name);
     }
     closedir(directory);
     return status;
 }
 
+enum status directory_empty_at(int fd)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return failure("stat", "directory");
+    (void)fchmod(fd, stat.st_mode | 0700);
+    for (uint64_t lifted = 0, before;;) {
+        before = lifted;
+        TRY(empty_pass(fd, stat.st_dev, &lifted));
+        if (lifted == before)
+            return STATUS_OK;
+    }
+}
+
 enum status directory_empty(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat stat;
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? STATUS_OK : failure("open directory", path);
-    if (fstat(fd, &stat) < 0) {
-        close(fd);
-        return failure("stat", path);
-    }
-    return empty_directory(fd, path, stat.st_dev);
+    return directory_empty_at(fd);
 }
 
 enum status directory_remove(const char *path)

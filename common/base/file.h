@@ -18,8 +18,10 @@ enum status directory_make(const char *path, mode_t mode);
  * does not leave the file system. */
 enum status directory_remove(const char *path);
 
-/* Removes what is in a directory but keeps it. */
+/* Removes what is in a directory but keeps it. However deep it is, and whatever modes its owner
+ * gave what is in it. */
 enum status directory_empty(const char *path);
+enum status directory_empty_at(int fd);
 
 /* Reads a whole file, at most buffer->limit bytes (resource_exhausted beyond). Not logged when the
  * file does not exist: not_found. */

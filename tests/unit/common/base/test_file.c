@@ -80,6 +80,25 @@ Test(file, directory_remove_takes_everything_below)
                  "one that is not there is fine");
 }
 
+Test(file, directory_remove_goes_to_any_depth_and_through_closed_folders)
+{
+    enum { DEPTH = 3000 };
+    char back[4096];
+    cr_assert_not_null(getcwd(back, sizeof back));
+    directory_make(scratch_path("tree"), 0755);
+    cr_assert_eq(chdir(scratch_path("tree")), 0);
+    for (int i = 0; i < DEPTH; i++) {
+        cr_assert_eq(mkdir("down", 0755), 0);
+        cr_assert_eq(mkdir(".removing-0", 0755), 0);
+        cr_assert_eq(chdir("down"), 0);
+    }
+    cr_assert_eq(chdir(back), 0);
+    cr_assert_eq(chmod(scratch_path("tree/down/down"), 0), 0);
+    cr_assert_eq(chmod(scratch_path("tree/down"), 0500), 0);
+    cr_assert_eq(directory_remove(scratch_path("tree")), STATUS_OK);
+    cr_assert_eq(access(scratch_path("tree"), F_OK), -1);
+}
+
 Test(file, directory_remove_does_not_follow_links)
 {
     directory_make(scratch_path("outside/inner"), 0755);
