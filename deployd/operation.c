@@ -14,9 +14,11 @@ static const struct {
     unsigned next;
 } operation_states[OPERATION_STATES] = {
     [OPERATION_QUEUED] = { "queued", TO(TENANT) | TO(COMMITTING) | TO(SUPERVISOR) | TO(DONE) },
-    [OPERATION_TENANT] = { "tenant", TO(COMMITTING) | TO(DONE) },
+    [OPERATION_TENANT] = { "tenant", TO(COMMITTING) | TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_COMMITTING] = { "committing", TO(SUPERVISOR) | TO(DONE) },
-    [OPERATION_SUPERVISOR] = { "supervisor", TO(ACTING) | TO(RECORDING) | TO(DONE) },
+    [OPERATION_SUPERVISOR] = { "supervisor", TO(BUILDING) | TO(ACTING) | TO(RECORDING) | TO(DONE) },
+    [OPERATION_BUILDING] = { "building",
+                             TO(SUPERVISOR) | TO(COMMITTING) | TO(RECORDING) | TO(DONE) },
     [OPERATION_ACTING] = { "acting", TO(SUPERVISOR) | TO(REPORTING) | TO(RECORDING) | TO(DONE) },
     [OPERATION_REPORTING] = { "reporting", TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_RECORDING] = { "recording", TO(SUPERVISOR) | TO(DONE) },
@@ -24,6 +26,11 @@ static const struct {
 };
 
 static const char *const kind_names[] = { "deploy", "kill", "restart", "start", "stop" };
+
+bool operation_is_uncommitted(const struct operation *operation)
+{
+    return operation->kind == OPERATION_DEPLOY && operation->event_id == 0;
+}
 
 bool operation_may_move(enum operation_state from, enum operation_state to)
 {
@@ -157,10 +164,11 @@ static void answer(struct operation *operation)
 static void refuse(struct operation *operation, enum status status)
 {
     struct problem *problem = &operation->problem;
+    char line[sizeof problem->message];
     bool has_words = problem->message[0] != '\0';
     if (has_words && operation->code[0] == '\0')
         log_info("refused", "what", kind_names[operation->kind], "service", operation->service->key,
-                 "field", problem->field, "reason", problem->message);
+                 "field", problem->field, "reason", problem_first_line(problem, line));
     problem->code = status;
     rpc_call_fail(operation->call, status, has_words ? problem : NULL);
 }

@@ -17,11 +17,15 @@
  *     ├───────────────────────┘   │          └─recording ◄─┘ ──► done
  *     └──► supervisor             └──► done            acting ──► reporting ──► done, supervisor
  *
+ * With a build: queued or tenant ──► supervisor ◄──► building ──► committing, and before it is
+ * started supervisor ◄──► building ──► recording once more: what was built may have been removed.
+ *
  * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its
  * event is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor
- * that is ready (again). acting: the supervisor does it. reporting: the program of a deploy or
- * restart runs, and the report of it is on the way into the log; so what was acknowledged has run
- * by the log, too, and a later recovery that cannot start it does not take it for a deploy that
+ * that is ready (again). building: the supervisor has it built; before its commit nothing has
+ * changed, and a kill ends it. acting: the supervisor does it. reporting: the program of a deploy
+ * or restart runs, and the report of it is on the way into the log; so what was acknowledged has
+ * run by the log, too, and a later recovery that cannot start it does not take it for a deploy that
  * failed. recording: the failure is on the way to eventd; where the log falls back it then goes
  * back to `supervisor` with the generation that the log wants instead.
  */
@@ -37,6 +41,7 @@ enum operation_state {
     OPERATION_TENANT,
     OPERATION_COMMITTING,
     OPERATION_SUPERVISOR,
+    OPERATION_BUILDING,
     OPERATION_ACTING,
     OPERATION_REPORTING,
     OPERATION_RECORDING,
@@ -81,6 +86,7 @@ struct operation {
     uint64_t event_id;          /* of service_deployed, _killed or _restart_requested */
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     uint64_t report;            /* number of its supervisor's report that it runs */
+    bool is_built;              /* its artefact was there when its supervisor was asked last */
     enum operation_fallback fallback;
     bool is_recovery; /* came by recovery.act */
     uint64_t recovery_id;
@@ -104,6 +110,9 @@ void operation_free(struct operation *operation);
 
 /* Takes the caller's request over; the call is deferred and answered when it is done. */
 void operation_for_call(struct operation *operation, struct rpc_call *call);
+
+/* A deploy whose event is not in the log: it may be refused, and nothing has changed. */
+bool operation_is_uncommitted(const struct operation *operation);
 
 bool operation_may_move(enum operation_state from, enum operation_state to);
 void operation_move(struct operation *operation, enum operation_state state);

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/plan/plan.h"
 #include "common/wire/reader.h"
+#include "deployd/operation_build.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
@@ -67,6 +68,13 @@ static void give_up(struct operation *operation)
     }
     switch (operation->kind) {
     case OPERATION_DEPLOY:
+        if (operation_is_uncommitted(operation)) {
+            problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
+                        "%s was not built, and nothing was changed: %s", service->key, why);
+            operation->problem.retry_after_ms = 1000;
+            operation_end(operation, STATUS_UNAVAILABLE);
+            return;
+        }
         problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
                     "generation %llu is recorded and is started as soon as this is over: %s",
                     (number)operation->generation, why);
@@ -196,6 +204,10 @@ void operation_supervisor_step(struct operation *operation)
     }
     if (supervisor->state != SUPERVISOR_READY)
         return;
+    if (operation_is_uncommitted(operation)) {
+        operation_ask_build(operation, operation->spec);
+        return;
+    }
     enum status status = deployd_refresh(operation->owner, service);
     if (status != STATUS_OK) {
         if (is_over)

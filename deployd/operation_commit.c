@@ -1,6 +1,7 @@
 /* What an operation does from its turn in the queue until its event is in the log. The normal path
  * of a deploy: is it new, is it allowed here and now, is its program there, is its tenant in the
- * log; then service_deployed is appended. A kill or a restart is appended first of all. Starting
+ * log, does it build; then service_deployed is appended. A kill or a restart is appended first of
+ * all. Starting
  * and stopping what the log (does not) want has nothing to append and goes straight on. */
 #include "deployd/operation_commit.h"
 
@@ -14,6 +15,7 @@
 #include "deployd/admission.h"
 #include "deployd/appends.h"
 #include "deployd/operation_act.h"
+#include "deployd/operation_build.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
 #include "deployd/quota.h"
@@ -277,6 +279,27 @@ static enum status check_supervisor(struct operation *operation)
     return STATUS_UNAVAILABLE;
 }
 
+/* What was allowed before its build is allowed still. */
+static void commit_built(struct operation *operation)
+{
+    enum status status = deployd_refresh(operation->owner, operation->service);
+    if (status == STATUS_OK)
+        status = check_event(operation);
+    if (status != STATUS_OK)
+        refuse(operation, status);
+    else
+        commit_deploy(operation);
+}
+
+/* Everything that may refuse it has been asked, but for its build. */
+static void prepared(struct operation *operation)
+{
+    if (spec_has_build(operation->spec) && !operation->is_built)
+        operation_await_supervisor(operation);
+    else
+        commit_deploy(operation);
+}
+
 static void deploy_begin(struct operation *operation)
 {
     struct service *service = operation->service;
@@ -300,7 +323,7 @@ static void deploy_begin(struct operation *operation)
         return;
     }
     if (service->tenant->is_recorded) {
-        commit_deploy(operation);
+        prepared(operation);
         return;
     }
     operation_move(operation, OPERATION_TENANT);
@@ -392,10 +415,14 @@ void operation_step(struct operation *operation)
         break;
     case OPERATION_TENANT:
         if (operation->service->tenant->is_recorded)
-            commit_deploy(operation);
+            prepared(operation);
         break;
     case OPERATION_SUPERVISOR:
         operation_supervisor_step(operation);
+        break;
+    case OPERATION_BUILDING:
+        if (operation->is_built && operation_is_uncommitted(operation))
+            commit_built(operation);
         break;
     case OPERATION_REPORTING:
         operation_reporting_step(operation);

@@ -57,7 +57,7 @@ static void problem_say(struct operation *operation, const char *field, const ch
     bool has_run = strcmp(operation->code, plan_code_name(PLAN_CODE_not_ready)) == 0;
     if (operation->kind == OPERATION_RESTART)
         problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, field,
-                    "%s could not be restarted: %s", operation->service->key, operation->reason);
+                    "%s could not be restarted: %s", operation->service->key, said);
     else
         problem_set(&operation->problem,
                     is_full ? STATUS_RESOURCE_EXHAUSTED : STATUS_FAILED_PRECONDITION, field,
@@ -93,7 +93,11 @@ void operation_start_failed(struct operation *operation, enum status status,
         operation_fallback_ended(operation, status, said);
         return;
     }
-    operation_said(operation, "failed", operation_code_of(status), reason);
+    bool is_build =
+        problem != NULL && plan_code_of_program(problem->field) == PLAN_CODE_build_failed;
+    operation_said(operation, "failed",
+                   is_build ? plan_code_name(PLAN_CODE_build_failed) : operation_code_of(status),
+                   reason);
     operation_failed(operation, problem == NULL ? "" : problem->field, said);
 }
 
@@ -132,6 +136,7 @@ static void on_recorded(void *context, enum status status, const struct problem 
         operation->generation = service->wanted.generation;
         operation->since = service->wanted.since;
         operation->wait = false;
+        operation->is_built = false;
     }
     operation_await_supervisor(operation);
 }

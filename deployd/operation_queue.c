@@ -4,12 +4,13 @@
 #include "common/base/ensure.h"
 #include "deployd/operation_commit.h"
 
-/* A kill waits for a commit, not for what follows it: the one before it is fenced by its event. */
+/* A kill waits for a commit, not for what follows it: the one before it is fenced by its event.
+ * Nor does it wait for a build that comes before one. */
 static bool may_run_beside(const struct operation *operation, const struct operation *before)
 {
     return operation->kind == OPERATION_KILL &&
-           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_ACTING ||
-            before->state == OPERATION_REPORTING);
+           (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_BUILDING ||
+            before->state == OPERATION_ACTING || before->state == OPERATION_REPORTING);
 }
 
 /* The first one, and a kill right behind a first one that is past its commit. */
@@ -68,7 +69,8 @@ void operations_supervisor_lost(struct tenant *tenant)
         for (struct operation *next, *operation = service->queue; operation != NULL;
              operation = next) {
             next = operation->next;
-            if (operation->state == OPERATION_ACTING || operation->state == OPERATION_REPORTING)
+            if (operation->state == OPERATION_ACTING || operation->state == OPERATION_BUILDING ||
+                operation->state == OPERATION_REPORTING)
                 operation_await_supervisor(operation);
         }
 }
@@ -80,7 +82,9 @@ void operations_refuse_queued(struct deployd *deployd, const struct problem *pro
         for (struct operation *next, *operation = service->queue; operation != NULL;
              operation = next) {
             next = operation->next;
-            if (operation->state != OPERATION_QUEUED)
+            bool is_preparing =
+                operation->state == OPERATION_SUPERVISOR && operation_is_uncommitted(operation);
+            if (operation->state != OPERATION_QUEUED && !is_preparing)
                 continue;
             operation->problem = *problem;
             operation_end(operation, problem->code);

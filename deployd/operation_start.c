@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/plan/plan.h"
 #include "deployd/admission.h"
+#include "deployd/operation_build.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/supervisor_talk.h"
@@ -94,7 +95,10 @@ static void on_started(void *context, enum status status, const struct problem *
         started(operation, answer->service, answer->report);
     else if (operation_is_broken(status))
         operation_await_supervisor(operation);
-    else if (status == STATUS_ABORTED) {
+    else if (status == STATUS_NOT_FOUND) {
+        operation->is_built = false; /* its artefact was removed meanwhile */
+        operation_await_supervisor(operation);
+    } else if (status == STATUS_ABORTED) {
         deployd_refresh(operation->owner, operation->service);
         operation_superseded(operation);
     } else
@@ -134,6 +138,14 @@ void operation_ask_restart(struct operation *operation)
                                                SUPERVISOR_ACT_MS_MAX, on_restarted, operation));
 }
 
+/* Held in this generation, with a process or about to have one: what it is made of is there. */
+static bool is_going(const struct operation *operation)
+{
+    const struct service *service = operation->service;
+    return service->is_held && service->generation == operation->generation &&
+           (service->state == SERVICE_running || service->state == SERVICE_starting);
+}
+
 void operation_ask_start(struct operation *operation)
 {
     struct deployd *deployd = operation->owner;
@@ -151,6 +163,10 @@ void operation_ask_start(struct operation *operation)
         problem_set(&problem, status, "", "the spec of generation %llu cannot be read: %s",
                     (number)operation->generation, status_text(status));
         operation_start_failed(operation, STATUS_FAILED_PRECONDITION, &problem);
+        return;
+    }
+    if (spec_has_build(spec) && !operation->is_built && !is_going(operation)) {
+        operation_ask_build(operation, spec);
         return;
     }
     const struct supervisor_start_request request = {

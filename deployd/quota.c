@@ -47,7 +47,8 @@ static bool is_on_the_way(const struct service *service)
 {
     const struct operation *first = service->queue;
     return first != NULL && first->kind == OPERATION_DEPLOY &&
-           (first->state == OPERATION_TENANT || first->state == OPERATION_COMMITTING);
+           (first->state == OPERATION_TENANT || first->state == OPERATION_COMMITTING ||
+            (first->state != OPERATION_QUEUED && operation_is_uncommitted(first)));
 }
 
 /* What the log wants of it. A spec that cannot be read counts as a service and no more: it runs

@@ -4,13 +4,17 @@
 #include "recoveryd/picture.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "common/spec/build.h"
 #include "common/spec/printable.h"
 #include "common/spec/spec.h"
 #include "common/wire/reader.h"
@@ -107,6 +111,18 @@ static enum status note_obstacle(struct picture *picture, struct plan_wanted *wa
     return wanted->obstacle_detail == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 
+/* Whether what its compiler made is in DATA/builds. */
+static bool is_kept(const struct settings *settings, const struct spec *spec)
+{
+    char compiler[PATH_MAX], folder[PATH_MAX], path[PATH_MAX], name[HASH_TEXT_BYTES];
+    struct hash key;
+    return build_compiler_find(spec, compiler) == STATUS_OK &&
+           build_key(spec, compiler, &key) == STATUS_OK &&
+           path_join(folder, settings->data_dir, BUILDS_FOLDER) == STATUS_OK &&
+           path_join(path, folder, build_key_text(&key, name)) == STATUS_OK &&
+           access(path, F_OK) == 0;
+}
+
 static enum status find_obstacle(struct db_txn *txn, const struct settings *settings,
                                  struct picture *picture, struct plan_wanted *wanted,
                                  struct program_memory *memory, struct arena *arena)
@@ -128,6 +144,9 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
         return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid, text);
     }
     status = spec_program_check(&spec, settings->data_dir, memory, &problem);
+    if (status == STATUS_OK && spec_is_built(&spec) && !is_kept(settings, &spec))
+        status = problem_set(&problem, STATUS_UNKNOWN, "build",
+                             "it has to be built, and only that shows whether it builds");
     if (status == STATUS_OK)
         return STATUS_OK;
     return note_obstacle(picture, wanted,

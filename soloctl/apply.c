@@ -96,8 +96,9 @@ static enum status remember(struct apply *apply, const struct spec *spec, struct
         .offset = apply->specs.size,
         .size = map.size,
         .request_id = uuid_draw(),
-        .timeout_ms =
-            apply->timeout_ms != 0 ? apply->timeout_ms : DEPLOY_TIMEOUT_MS + spec->ready.timeout_ms,
+        .timeout_ms = apply->timeout_ms != 0 ? apply->timeout_ms
+                                             : DEPLOY_TIMEOUT_MS + spec->ready.timeout_ms +
+                                                   (spec_is_built(spec) ? BUILD_MS_MAX : 0),
     };
     snprintf(service->target.tenant, sizeof service->target.tenant, "%s", spec->tenant);
     snprintf(service->target.name, sizeof service->target.name, "%s", spec->name);

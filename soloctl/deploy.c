@@ -16,11 +16,19 @@ static enum status deploy(struct session *session, const struct arguments *argum
     uint64_t timeout_ms, if_event;
     TRY(target_parse(arguments->operands[0], session->tenant, target, problem));
     TRY(arguments_number(arguments, FLAG_if_event, 0, &if_event, problem));
-    TRY(arguments_duration(arguments, FLAG_timeout, DEPLOY_TIMEOUT_MS + DEPLOY_READY_DEFAULT_MS,
-                           &timeout_ms, problem));
+    uint64_t build_ms = arguments_has(arguments, FLAG_build) ? BUILD_MS_MAX : 0;
+    TRY(arguments_duration(arguments, FLAG_timeout,
+                           DEPLOY_TIMEOUT_MS + DEPLOY_READY_DEFAULT_MS + build_ms, &timeout_ms,
+                           problem));
     if (arguments->rest_count == 0 && !arguments_has(arguments, FLAG_code))
         return problem_set(problem, STATUS_USAGE, "",
                            "nothing to run: put -- PROGRAM ARGUMENTS at the end, or use --code");
+    if (arguments_has(arguments, FLAG_build) && !arguments_has(arguments, FLAG_code))
+        return problem_set(problem, STATUS_USAGE, "",
+                           "--build needs the source file: add --code FILE");
+    if (arguments_has(arguments, FLAG_build) && arguments->rest_count == 0)
+        return problem_set(problem, STATUS_USAGE, "",
+                           "nothing to run of what is built: put -- '{out}' ARGUMENTS at the end");
     if (arguments_has(arguments, FLAG_code))
         TRY(input_read("--code", arguments->value[FLAG_code], &code, problem));
     TRY(deployment_pack(arguments, target, buffer_span(&code), &spec, problem));

@@ -156,11 +156,12 @@ static void print_spec(const struct spec *spec)
 {
     static const char *const policies[] = { "always", "on-failure", "never" };
     if (spec->code.size > 0) {
-        line_words("Interpreter", spec->interpreter);
+        line_words(spec_is_built(spec) ? "Build" : "Interpreter",
+                   spec_is_built(spec) ? spec->build : spec->interpreter);
         label("Code");
         printf("%zu bytes\n", spec->code.size);
     }
-    line_words(spec->code.size > 0 ? "Arguments" : "Command", spec->argv);
+    line_words(spec->code.size > 0 && !spec_is_built(spec) ? "Arguments" : "Command", spec->argv);
     for (size_t i = 0; i < spec->env_count; i++) {
         label(i == 0 ? "Environment" : "");
         text_print(stdout, spec->env[i].key);

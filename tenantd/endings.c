@@ -17,21 +17,23 @@ static const double ROUND_DELAY_FIRST_S = 0.001, ROUND_DELAY_MAX_S = 0.05;
 
 /* ---- whose is a process? ---- */
 
-static void *owner_of(struct service *service)
+static void *owner_of(struct service *service, struct build *build)
 {
-    return service == NULL ? NULL : &service->ending;
+    return service != NULL ? &service->ending : build != NULL ? &build->ending : NULL;
 }
 
 static void *owner_by_main(void *context, pid_t pid)
 {
     const struct endings *endings = context;
-    return owner_of(supervisor_find_pid(endings->supervisor, pid));
+    return owner_of(supervisor_find_pid(endings->supervisor, pid),
+                    builds_find_pid(&endings->supervisor->builds, pid));
 }
 
 static void *owner_by_session(void *context, pid_t session)
 {
     const struct endings *endings = context;
-    return owner_of(supervisor_find_session(endings->supervisor, session));
+    return owner_of(supervisor_find_session(endings->supervisor, session),
+                    builds_find_session(&endings->supervisor->builds, session));
 }
 
 static void *owner_by_mark(void *context, const char *mark)
@@ -41,7 +43,8 @@ static void *owner_by_mark(void *context, const char *mark)
     uint64_t generation, nonce;
     if (!launch_mark_parse(mark, supervisor->site, &generation, &nonce))
         return NULL;
-    return owner_of(supervisor_find_instance(supervisor, generation, nonce));
+    return owner_of(supervisor_find_instance(supervisor, generation, nonce),
+                    builds_find_nonce(&supervisor->builds, nonce));
 }
 
 static bool must_end(void *context, void *owner)

@@ -113,6 +113,9 @@ static enum status mount_fixed_paths(struct site *site)
     TRY(path_join(code_seen, SEEN_DATA "/run-tenants", site->tenant));
     TRY(attach(home, home_seen));
     TRY(attach(code, code_seen));
+    /* What was built lies there, and /run is often mounted noexec. */
+    if (mount(NULL, code_seen, NULL, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV, NULL) < 0)
+        return impossible("let programs run in " SEEN_DATA "/run-tenants");
     if (mount(NULL, SEEN_DATA, NULL,
               MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return impossible("make " SEEN_DATA " read-only");

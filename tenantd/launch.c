@@ -14,8 +14,6 @@
 #include "common/base/log.h"
 #include "tenantd/notify.h"
 
-#define CODE_PLACE "{code}"
-
 enum {
     TEXTS_BYTES_MAX = 4 * 1024 * 1024,
     ARGUMENTS_MAX = 2 * SPEC_LIST_MAX + 1,
@@ -25,46 +23,15 @@ enum {
 };
 _Static_assert(TEXTS_BYTES_MAX > 4 * SPEC_BYTES_MAX, "replacing {code} makes texts longer");
 
-static bool names_code(const struct str_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strstr(list->items[i], CODE_PLACE) != NULL)
-            return true;
-    return false;
-}
-
 static void put_text(struct buffer *texts, const char *text)
 {
     buffer_append(texts, text, strlen(text) + 1);
 }
 
-static void put_argument(struct buffer *texts, const char *text, const char *code_path)
+static void put_list(struct buffer *texts, struct str_list list)
 {
-    for (const char *place; code_path != NULL && (place = strstr(text, CODE_PLACE)) != NULL;) {
-        buffer_append(texts, text, (size_t)(place - text));
-        buffer_append(texts, code_path, strlen(code_path));
-        text = place + strlen(CODE_PLACE);
-    }
-    put_text(texts, text);
-}
-
-static uint32_t put_arguments(struct buffer *texts, const struct spec *spec, const char *code_path)
-{
-    size_t count = 0;
-    if (spec->code.size == 0) {
-        for (size_t i = 0; i < spec->argv.count; i++, count++)
-            put_argument(texts, spec->argv.items[i], NULL);
-        return (uint32_t)count;
-    }
-    for (size_t i = 0; i < spec->interpreter.count; i++, count++)
-        put_argument(texts, spec->interpreter.items[i], code_path);
-    if (!names_code(&spec->interpreter) && !names_code(&spec->argv)) {
-        put_text(texts, code_path);
-        count++;
-    }
-    for (size_t i = 0; i < spec->argv.count; i++, count++)
-        put_argument(texts, spec->argv.items[i], code_path);
-    return (uint32_t)count;
+    for (size_t i = 0; i < list.count; i++)
+        put_text(texts, list.items[i]);
 }
 
 /* The three that say who a process is are ours, whatever the spec says. */
@@ -88,23 +55,27 @@ static uint32_t put_environment(struct buffer *texts, const struct spec *spec)
     return count;
 }
 
-enum status launch_make(const struct spec *spec, const char *code_path, struct launch **launch)
+enum status launch_make(const struct spec *spec, const struct spec_files *files,
+                        struct arena *arena, struct launch **launch)
 {
     AUTO(buffer_close) struct buffer texts = { .limit = TEXTS_BYTES_MAX };
-    uint32_t arguments = put_arguments(&texts, spec, code_path);
+    struct str_list arguments, probe = spec->ready.argv;
+    TRY(spec_command(spec, files, arena, &arguments));
+    if (spec->code.size > 0)
+        TRY(spec_places_fill(probe, files, arena, &probe));
+    put_list(&texts, arguments);
     uint32_t variables = put_environment(&texts, spec);
     size_t path_at = texts.size;
     put_text(&texts, spec_path(spec));
     size_t working_dir_at = texts.size;
     put_text(&texts, spec->working_dir == NULL ? "" : spec->working_dir);
     size_t probe_at = texts.size;
-    for (size_t i = 0; i < spec->ready.argv.count; i++)
-        put_argument(&texts, spec->ready.argv.items[i], spec->code.size > 0 ? code_path : NULL);
+    put_list(&texts, probe);
     struct launch *made = texts.is_exhausted ? NULL : malloc(sizeof *made + texts.size);
     if (made == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep spec", "service", spec->name);
-    ensure(arguments > 0);
-    ensure(arguments <= ARGUMENTS_MAX);
+    ensure(arguments.count > 0);
+    ensure(arguments.count <= ARGUMENTS_MAX);
     memcpy(made->texts, texts.data, texts.size);
     made->restart = (struct restart_settings){ spec->restart.policy, spec->restart.initial_ms,
                                                spec->restart.max_ms, spec->restart.max_restarts,
@@ -118,21 +89,29 @@ enum status launch_make(const struct spec *spec, const char *code_path, struct l
     made->stop_timeout_ms = spec->stop.timeout_ms;
     made->stop_signal = spec->stop.signal;
     made->has_code = spec->code.size > 0;
-    made->argument_count = arguments;
+    made->artefact_fd = -1;
+    made->argument_count = (uint32_t)arguments.count;
     made->environment_count = variables;
     made->path = made->texts + path_at;
     made->working_dir = made->texts + working_dir_at;
     made->probe = made->texts + probe_at;
-    made->probe_count = (uint32_t)spec->ready.argv.count;
+    made->probe_count = (uint32_t)probe.count;
     *launch = made;
     return STATUS_OK;
 }
 
-enum status launch_code_path(const struct site *site, const char *service, uint64_t generation,
-                             char path[PATH_MAX])
+void launch_free(struct launch *launch)
+{
+    if (launch != NULL)
+        fd_close(&launch->artefact_fd);
+    free(launch);
+}
+
+enum status launch_file_path(const struct site *site, const char *service, uint64_t generation,
+                             const char *file, char path[PATH_MAX])
 {
     char below[NAME_BYTES_MAX + 64];
-    snprintf(below, sizeof below, "%s/%" PRIu64 "/code", service, generation);
+    snprintf(below, sizeof below, "%s/%" PRIu64 "/%s", service, generation, file);
     return path_join(path, site->code_seen, below);
 }
 

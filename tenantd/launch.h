@@ -21,6 +21,7 @@ struct launch {
     uint64_t stop_timeout_ms;
     int stop_signal;
     bool has_code;
+    int artefact_fd; /* of a build: keeps its artefact in the cache; -1 for none */
     uint32_t argument_count, environment_count, probe_count;
     const char *probe;       /* the arguments of the readiness probe */
     const char *path;        /* a PATH value */
@@ -28,15 +29,15 @@ struct launch {
     char texts[];            /* arguments, then environment ("K=V"), then those above */
 };
 
-/* With code the arguments are `interpreter... FILE argv...`. Where an argument or the interpreter
- * names
- * `{code}` itself, that is replaced by FILE and nothing is inserted. `code_path` is FILE as the
- * service sees it. The caller frees `*launch`. */
-enum status launch_make(const struct spec *spec, const char *code_path, struct launch **launch);
+/* The arguments are those of spec_command. `files` says where code and artefact are as the service
+ * sees them; `arena` is for what is needed meanwhile. launch_free gives `*launch` back. */
+enum status launch_make(const struct spec *spec, const struct spec_files *files,
+                        struct arena *arena, struct launch **launch);
+void launch_free(struct launch *launch); /* NULL is fine */
 
-/* RUN/tenants/T/SERVICE/GENERATION/code as the service sees it. */
-enum status launch_code_path(const struct site *site, const char *service, uint64_t generation,
-                             char path[PATH_MAX]);
+/* RUN/tenants/T/SERVICE/GENERATION/FILE as the service sees it: its SITE_CODE or SITE_OUT. */
+enum status launch_file_path(const struct site *site, const char *service, uint64_t generation,
+                             const char *file, char path[PATH_MAX]);
 
 /* Who is started: what its mark says. */
 struct launch_identity {

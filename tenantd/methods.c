@@ -172,20 +172,58 @@ static enum status hash_spec(const struct spec *spec, struct hash *hash)
     return STATUS_OK;
 }
 
+static enum status decode_spec(const struct supervisor *supervisor, const char *name,
+                               struct span packed, struct arena *arena, struct spec *spec,
+                               struct problem *problem)
+{
+    enum status status = spec_decode(packed, arena, spec, problem);
+    if (status == STATUS_OK)
+        return check_spec(supervisor, name, spec, problem);
+    problem_prefix(problem, "spec");
+    return status;
+}
+
+static enum status handle_supervisor_build(struct supervisor *supervisor, struct rpc_call *call,
+                                           const struct supervisor_build_request *request,
+                                           struct supervisor_build_reply *reply)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct spec spec;
+    bool is_cached = false;
+    TRY(decode_spec(supervisor, request->name, request->spec, &arena, &spec, &call->problem));
+    if (!spec_is_built(&spec))
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "spec.build", "is required");
+    if (supervisor->is_shutting_down)
+        return problem_set(&call->problem, STATUS_UNAVAILABLE, "",
+                           "the supervisor of %s is shutting down", supervisor->site->tenant);
+    reply->was_built = false;
+    reply->took_ms = 0;
+    return builds_order(&supervisor->builds, call, request->name, request->spec, &spec, &is_cached);
+}
+
+/* What the order's process is made of, into RUN. */
+static enum status put_files(struct supervisor *supervisor, const struct spec *spec,
+                             const struct start_order *order, struct problem *problem)
+{
+    if (spec->code.size > 0)
+        TRY(site_code_write(supervisor->site, spec->name, order->generation, spec->code));
+    if (spec_is_built(spec))
+        TRY(builds_take(&supervisor->builds, spec, spec->name, order->generation,
+                        &order->launch->artefact_fd, problem));
+    return STATUS_OK;
+}
+
 static enum status make_order(struct supervisor *supervisor, struct rpc_call *call,
                               const struct supervisor_start_request *request,
                               enum start_cause cause, struct start_order **made)
 {
     AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
     struct spec spec = { 0 };
-    char code_path[PATH_MAX];
-    enum status status = spec_decode(request->spec, &arena, &spec, &call->problem);
-    if (status != STATUS_OK) {
-        problem_prefix(&call->problem, "spec");
-        return status;
-    }
-    TRY(check_spec(supervisor, request->name, &spec, &call->problem));
-    TRY(launch_code_path(supervisor->site, request->name, request->generation, code_path));
+    char code[PATH_MAX], out[PATH_MAX];
+    TRY(decode_spec(supervisor, request->name, request->spec, &arena, &spec, &call->problem));
+    const struct spec_files files = { code, spec_is_built(&spec) ? out : NULL };
+    TRY(launch_file_path(supervisor->site, request->name, request->generation, SITE_CODE, code));
+    TRY(launch_file_path(supervisor->site, request->name, request->generation, SITE_OUT, out));
     struct start_order *order = calloc(1, sizeof *order);
     if (order == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
@@ -194,11 +232,11 @@ static enum status make_order(struct supervisor *supervisor, struct rpc_call *ca
     order->cause = cause;
     order->cause_id = request->cause_id;
     order->is_on_trial = request->is_on_trial;
-    status = hash_spec(&spec, &order->spec_hash);
+    enum status status = hash_spec(&spec, &order->spec_hash);
     if (status == STATUS_OK)
-        status = launch_make(&spec, code_path, &order->launch);
-    if (status == STATUS_OK && spec.code.size > 0)
-        status = site_code_write(supervisor->site, request->name, request->generation, spec.code);
+        status = launch_make(&spec, &files, &arena, &order->launch);
+    if (status == STATUS_OK)
+        status = put_files(supervisor, &spec, order, &call->problem);
     if (status != STATUS_OK) {
         start_order_free(order);
         return status;
@@ -326,6 +364,9 @@ static enum status handle_supervisor_stop(struct supervisor *supervisor, struct 
     if (parse_stop_cause(request->cause, &stop.cause) != STATUS_OK)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "cause",
                            "must be kill, replace, shutdown or recover");
+    if (stop.cause == STOP_KILL)
+        builds_cancel(&supervisor->builds, request->name, STATUS_ABORTED,
+                      "the service was killed while it was being built");
     if (service == NULL) {
         if (stop.cause == STOP_KILL)
             kills_note(&supervisor->kills, request->name, request->since);
@@ -429,10 +470,13 @@ static void write_counter(struct buffer *buffer, const char *name, uint64_t valu
 static void write_counters(void *context, struct buffer *buffer)
 {
     const struct supervisor *supervisor = context;
-    write_map(buffer, 6);
+    write_map(buffer, 9);
     write_counter(buffer, "services", supervisor_count(supervisor));
     write_counter(buffer, "starts", supervisor->counters.starts);
     write_counter(buffer, "exits", supervisor->counters.exits);
+    write_counter(buffer, "builds", supervisor->builds.built);
+    write_counter(buffer, "builds_cached", supervisor->builds.cached);
+    write_counter(buffer, "builds_failed", supervisor->builds.failed);
     write_counter(buffer, "process_rounds", supervisor->endings.rounds);
     write_counter(buffer, "reports_unacknowledged", supervisor->reports.count);
     write_counter(buffer, "reports_missed", supervisor->reports.missed);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -195,4 +196,39 @@ pid_t process_outer_pid(int proc_fd, int pidfd)
     const char *line = strstr(text, "Pid:");
     int pid = line == NULL ? 0 : atoi(line + strlen("Pid:"));
     return pid > 0 ? pid : 0;
+}
+
+static uint64_t threads_of(int proc_fd, const char *pid)
+{
+    char path[64], text[1024] = "";
+    long threads = 0;
+    snprintf(path, sizeof path, "%s/stat", pid);
+    AUTO(fd_close) int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+    const char *rest = fd >= 0 && read(fd, text, sizeof text - 1) > 0 ? strrchr(text, ')') : NULL;
+    /* Field 20; the name, which may hold anything, is field 2. */
+    if (rest == NULL || sscanf(rest + 1,
+                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+                               "%*d %ld",
+                               &threads) != 1)
+        return 0;
+    return threads > 0 ? (uint64_t)threads : 0;
+}
+
+uint64_t process_tasks_of(int proc_fd, uid_t uid)
+{
+    int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    if (directory == NULL) {
+        fd_close(&fd);
+        return 0;
+    }
+    uint64_t tasks = 0;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        struct stat stat;
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            fstatat(proc_fd, entry->d_name, &stat, 0) == 0 && stat.st_uid == uid)
+            tasks += threads_of(proc_fd, entry->d_name);
+    }
+    closedir(directory);
+    return tasks;
 }

@@ -26,6 +26,9 @@ uint64_t process_start_ticks(int proc_fd, pid_t pid, uint64_t after_ns, uint64_t
 /* All processes but dead ones, in the order of their pids. The caller frees `*processes`. */
 enum status processes_read(int proc_fd, struct process **processes, size_t *count);
 
+/* How many threads the processes of this uid have together. */
+uint64_t process_tasks_of(int proc_fd, uid_t uid);
+
 /* The mark in its environment: the value of SOLO_INSTANCE, if it begins with `prefix`. */
 enum { PROCESS_MARK_BYTES = 200 };
 bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES]);

@@ -74,7 +74,7 @@ void start_order_free(struct start_order *order)
 {
     if (order == NULL)
         return;
-    free(order->launch);
+    launch_free(order->launch);
     free(order);
 }
 
@@ -124,7 +124,7 @@ void service_free(struct service *service)
     capture_free(&service->capture);
     for (size_t i = 0; i < EXITS_KEPT; i++)
         free(service->exits[i]);
-    free(service->launch);
+    launch_free(service->launch);
     free(service);
 }
 
@@ -139,7 +139,7 @@ static void adopt(struct service *service)
         if (service->launch != NULL && service->launch->has_code &&
             service->generation != order->generation)
             site_code_remove(service->supervisor->site, service->name, service->generation);
-        free(service->launch);
+        launch_free(service->launch);
         service->launch = order->launch;
         order->launch = NULL;
         service->spec_hash = order->spec_hash;

@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
+#include "common/spec/build.h"
 #include "tenantd/claim.h"
 #include "tenantd/tree.h"
 
@@ -68,6 +69,7 @@ static enum status folders_open(struct site *site)
     TRY(path_join(name, "tenants", site->tenant));
     TRY(folder(site->run_dir, name, 0750, 0, &site->code_fd));
     TRY(folder(site->data_dir, name, 0711, pass, &site->home_fd));
+    TRY(folder(site->data_dir, BUILDS_FOLDER, 0700, 0, &site->builds_fd));
     TRY(path_join(name, "logs", site->tenant));
     TRY(folder(site->data_dir, name, 0750, 0, &site->log_fd));
     if (site->has_ids && fchown(site->code_fd, 0, site->gid) < 0)
@@ -123,9 +125,9 @@ void site_close(struct site *site)
     cgroup_close(&site->cgroup);
     if (site->proc_fd != site->host_proc_fd)
         fd_close(&site->proc_fd);
-    int *const descriptors[] = { &site->socket_fd,   &site->code_fd, &site->home_fd,
-                                 &site->log_fd,      &site->null_fd, &site->host_proc_fd,
-                                 &site->host_pids_fd };
+    int *const descriptors[] = { &site->socket_fd,    &site->code_fd,     &site->home_fd,
+                                 &site->log_fd,       &site->builds_fd,   &site->null_fd,
+                                 &site->host_proc_fd, &site->host_pids_fd };
     for (size_t i = 0; i < COUNT_OF(descriptors); i++)
         fd_close(descriptors[i]);
     file_lock_release(&site->claim);
@@ -158,19 +160,25 @@ static int code_folder(const struct site *site, int parent, const char *name)
     return fd;
 }
 
-enum status site_code_write(const struct site *site, const char *service, uint64_t generation,
-                            struct span code)
+enum status site_code_folder_open(const struct site *site, const char *service, uint64_t generation,
+                                  int *fd)
 {
     char number[GENERATION_BYTES];
     snprintf(number, sizeof number, "%" PRIu64, generation);
     AUTO(fd_close) int folder_fd = code_folder(site, site->code_fd, service);
-    AUTO(fd_close) int fd = folder_fd < 0 ? -1 : code_folder(site, folder_fd, number);
-    if (fd < 0)
-        return failure("make code directory", service);
-    if (unlinkat(fd, "code", 0) < 0 && errno != ENOENT)
+    *fd = folder_fd < 0 ? -1 : code_folder(site, folder_fd, number);
+    return *fd < 0 ? failure("make code directory", service) : STATUS_OK;
+}
+
+enum status site_code_write(const struct site *site, const char *service, uint64_t generation,
+                            struct span code)
+{
+    AUTO(fd_close) int fd = -1;
+    TRY(site_code_folder_open(site, service, generation, &fd));
+    if (unlinkat(fd, SITE_CODE, 0) < 0 && errno != ENOENT)
         return failure("remove old code", service);
     AUTO(fd_close)
-    int file = openat(fd, "code", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+    int file = openat(fd, SITE_CODE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
     if (file < 0 || fd_write_all(file, code) != STATUS_OK ||
         (site->has_ids && fchown(file, 0, site->gid) < 0) || fchmod(file, 0440) < 0)
         return failure("write code", service);
@@ -179,10 +187,13 @@ enum status site_code_write(const struct site *site, const char *service, uint64
 
 void site_code_remove(const struct site *site, const char *service, uint64_t generation)
 {
+    static const char *const files[] = { SITE_CODE, SITE_OUT };
     char path[NAME_BYTES_MAX + 64];
-    snprintf(path, sizeof path, "%s/%" PRIu64 "/code", service, generation);
-    if (unlinkat(site->code_fd, path, 0) < 0 && errno != ENOENT)
-        failure("remove code", path);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        snprintf(path, sizeof path, "%s/%" PRIu64 "/%s", service, generation, files[i]);
+        if (unlinkat(site->code_fd, path, 0) < 0 && errno != ENOENT)
+            failure("remove code", path);
+    }
     *strrchr(path, '/') = '\0';
     unlinkat(site->code_fd, path, AT_REMOVEDIR);
     /* Of the service: goes with its last generation. */

@@ -32,6 +32,7 @@ struct site {
     int code_fd;            /* RUN/tenants/T: code, GENERATION below a service */
     int home_fd;            /* DATA/tenants/T: a working directory per service */
     int log_fd;             /* DATA/logs/T */
+    int builds_fd;          /* DATA/builds */
     int null_fd;
     int host_proc_fd; /* the host's /proc */
     int host_pids_fd; /* the host's pid namespace, where the kernel translates pids into it; or -1
@@ -52,6 +53,7 @@ struct site {
                     .code_fd = -1,                                                                 \
                     .home_fd = -1,                                                                 \
                     .log_fd = -1,                                                                  \
+                    .builds_fd = -1,                                                               \
                     .null_fd = -1,                                                                 \
                     .host_proc_fd = -1,                                                            \
                     .host_pids_fd = -1,                                                            \
@@ -64,6 +66,10 @@ enum status site_open(struct site *site, const struct options *options, const ch
                       const char *run_dir);
 void site_close(struct site *site);
 
+/* The files in RUN/tenants/T/SERVICE/GENERATION. */
+#define SITE_CODE "code"
+#define SITE_OUT  "out"
+
 /* A service's own folder, owned by the tenant; made when it is not there. */
 enum status site_home_make(const struct site *site, const char *service);
 
@@ -71,6 +77,10 @@ enum status site_home_make(const struct site *site, const char *service);
  * again from the log after a power cut. */
 enum status site_code_write(const struct site *site, const char *service, uint64_t generation,
                             struct span code);
+/* The same folder, made when it is not there: for what a build makes. The caller closes it. */
+enum status site_code_folder_open(const struct site *site, const char *service, uint64_t generation,
+                                  int *fd);
+/* Removes the folder and the two files that are in it. */
 void site_code_remove(const struct site *site, const char *service, uint64_t generation);
 
 const char *isolation_text(enum isolation isolation); /* as supervisor.hello says it */

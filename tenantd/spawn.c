@@ -128,6 +128,7 @@ UNCHECKED static void set_limits(struct child *child)
         files.rlim_cur = files.rlim_max = limits->files;
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL));
     set_limit(child, RLIMIT_DATA, limits->memory_bytes);
+    set_limit(child, RLIMIT_FSIZE, limits->file_bytes);
     syscall(SYS_umask, SERVICE_UMASK);
 }
 

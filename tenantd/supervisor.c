@@ -196,6 +196,7 @@ void supervisor_shutdown(struct supervisor *supervisor, uint64_t timeout_ms, str
         supervisor->shutdown_calls = call;
     }
     supervisor->is_shutting_down = true;
+    builds_cancel(&supervisor->builds, NULL, STATUS_UNAVAILABLE, "the supervisor is shutting down");
     struct service *service, *next;
     HASH_ITER(by_name, supervisor->by_name, service, next)
     service_stop(service, &request, NULL);
@@ -227,7 +228,8 @@ static void finish_shutdown(struct supervisor *supervisor)
 
 static void end_if_done(struct supervisor *supervisor)
 {
-    if (!supervisor->is_shutting_down || supervisor->by_name != NULL)
+    if (!supervisor->is_shutting_down || supervisor->by_name != NULL ||
+        !builds_are_done(&supervisor->builds))
         return;
     finish_shutdown(supervisor);
     bool is_heard = supervisor->reports.count == 0 || supervisor->watch.call == NULL;
@@ -276,6 +278,7 @@ void supervisor_close(struct supervisor *supervisor)
     if (supervisor->loop == NULL)
         return;
     watch_end(supervisor);
+    builds_close(&supervisor->builds);
     struct service *service, *next;
     HASH_ITER(by_name, supervisor->by_name, service, next)
     service_free(service);

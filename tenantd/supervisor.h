@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
+#include "tenantd/builds.h"
 #include "tenantd/endings.h"
 #include "tenantd/helper.h"
 #include "tenantd/kills.h"
@@ -36,6 +37,7 @@ struct supervisor {
     struct kills kills;
     struct watch watch;
     struct endings endings; /* trees that are being ended */
+    struct builds builds;
 
     struct ev_signal on_child;
     struct ev_prepare before_sleep;

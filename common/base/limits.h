@@ -77,6 +77,20 @@ enum {
     KILLS_KEPT = 64,         /* of services that a supervisor holds no longer */
     LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
 
+    /* builds, of one tenant */
+    BUILD_MS_MAX = 60 * 1000,
+    BUILDS_RUNNING_MAX = 2,
+    BUILDS_QUEUED_MAX = 1024,
+    BUILDS_QUEUED_BYTES_MAX = 64 * 1024 * 1024,  /* of their specs */
+    BUILD_MEMORY_BYTES_MAX = 1024 * 1024 * 1024, /* of one process */
+    BUILD_TASKS_MAX = 256,                       /* besides what its uid runs already */
+    BUILD_SCRATCH_BYTES_MAX = 512 * 1024 * 1024, /* all files together */
+    BUILD_SCRATCH_FILES_MAX = 65536,
+    BUILD_SCRATCH_DEPTH_MAX = 64,
+    BUILD_OUTPUT_BYTES_MAX = 16 * 1024 * 1024, /* printed */
+    BUILD_ARTEFACT_BYTES_MAX = 64 * 1024 * 1024,
+    BUILDS_KEPT_MAX = 16384, /* artefacts in the cache, of all tenants */
+
     /* connections */
     CONNECTIONS_MAX = 1024,
     CONNECTIONS_RESERVED = 32, /* of these, for operators and daemons */

@@ -48,3 +48,11 @@ void problem_prefix(struct problem *problem, const char *prefix)
     problem->field[sizeof problem->field - 1] = '\0';
     end_between_characters(problem->field);
 }
+
+char *problem_first_line(const struct problem *problem, char *line)
+{
+    size_t size = strcspn(problem->message, "\n");
+    memcpy(line, problem->message, size);
+    line[size] = '\0';
+    return line;
+}

@@ -21,6 +21,9 @@ struct problem {
 enum status problem_set(struct problem *problem, enum status code, const char *field,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* The first line of the message: what may be logged. `line` is as big as the message. */
+char *problem_first_line(const struct problem *problem, char *line);
+
 /* Puts `prefix` and a dot before the field, for a part that was validated on its own. */
 void problem_prefix(struct problem *problem, const char *prefix);
 

@@ -43,6 +43,8 @@ const char *plan_code_name(enum plan_code code)
 
 enum plan_code plan_code_of_program(const char *field)
 {
+    if (strncmp(field, "build", strlen("build")) == 0)
+        return PLAN_CODE_build_failed;
     return strcmp(field, "interpreter") == 0 ? PLAN_CODE_interpreter_missing
                                              : PLAN_CODE_program_missing;
 }

@@ -28,8 +28,8 @@ enum plan_code {
 };
 const char *plan_code_name(enum plan_code code); /* "not_running" */
 
-/* interpreter_missing or program_missing: the code for what spec_program_check refuses, by the
- * field that it names. */
+/* build_failed, interpreter_missing or program_missing: the code for what spec_program_check
+ * refuses, by the field that it names. */
 enum plan_code plan_code_of_program(const char *field);
 
 /* What the log wants of one service, and whether its program is there (found out before planning).

@@ -145,10 +145,9 @@ static enum status find_once(struct program_memory *memory, const struct view *v
     return memory->status;
 }
 
-static enum status tell(enum status status, const struct spec *spec, struct problem *problem)
+static enum status tell(enum status status, const struct spec *spec, const char *program,
+                        const char *field, struct problem *problem)
 {
-    const char *program = spec_program(spec);
-    const char *field = spec->code.size > 0 ? "interpreter" : "argv[0]";
     bool is_plain = strchr(program, '/') == NULL;
     const char *in = is_plain ? " in PATH " : "", *path = is_plain ? spec_path(spec) : "";
     switch (status) {
@@ -165,22 +164,38 @@ static enum status tell(enum status status, const struct spec *spec, struct prob
     }
 }
 
-enum status spec_program_check(const struct spec *spec, const char *data_dir,
-                               struct program_memory *memory, struct problem *problem)
+static enum status check_one(const struct spec *spec, const char *program, const char *field,
+                             const char *data_dir, struct program_memory *memory,
+                             struct problem *problem)
 {
     struct view view;
     char home[PATH_MAX];
-    const char *program = spec_program(spec);
     /* What is made from the spec itself is not there yet. */
-    if (spec->code.size > 0 && strstr(program, SPEC_CODE_PLACE) != NULL)
-        return tell(STATUS_UNKNOWN, spec, problem);
+    if (spec->code.size > 0 &&
+        (strstr(program, SPEC_CODE_PLACE) != NULL || strstr(program, SPEC_OUT_PLACE) != NULL))
+        return tell(STATUS_UNKNOWN, spec, program, field, problem);
     snprintf(view.seen, sizeof view.seen, PROGRAM_SEEN_DATA "/tenants/%s", spec->tenant);
     int size = snprintf(view.actual, sizeof view.actual, "%s/tenants/%s", data_dir, spec->tenant);
     if ((size_t)size + 1 + strlen(spec->name) >= sizeof home)
-        return tell(STATUS_NOT_FOUND, spec, problem);
+        return tell(STATUS_NOT_FOUND, spec, program, field, problem);
     /* A service's own folder may not be there yet. */
     strcpy(home, view.actual);
     snprintf(home + size, sizeof home - (size_t)size, "/%s", spec->name);
     const char *working_dir = spec->working_dir[0] == '\0' ? home : spec->working_dir;
-    return tell(find_once(memory, &view, program, spec_path(spec), working_dir), spec, problem);
+    enum status status = find_once(memory, &view, program, spec_path(spec), working_dir);
+    return tell(status, spec, program, field, problem);
+}
+
+enum status spec_program_check(const struct spec *spec, const char *data_dir,
+                               struct program_memory *memory, struct problem *problem)
+{
+    const char *program = spec_program(spec);
+    if (!spec_is_built(spec))
+        return check_one(spec, program, spec->code.size > 0 ? "interpreter" : "argv[0]", data_dir,
+                         memory, problem);
+    enum status status = check_one(spec, program, "build[0]", data_dir, memory, problem);
+    /* Where the compiler's program is what runs, it was all that could be looked at. */
+    if (status == STATUS_OK && strstr(spec->argv.items[0], SPEC_OUT_PLACE) == NULL)
+        status = check_one(spec, spec->argv.items[0], "argv[0]", data_dir, memory, problem);
+    return status;
 }

@@ -26,8 +26,8 @@ struct program_memory {
 
 /* Whether the program that a service starts with is there, seen from outside of its namespaces:
  * the one check before a deploy, before a start and in a plan. failed_precondition with the field
- * `interpreter` or `argv[0]` when it is not there or not executable; `unknown`, with the reason,
- * when only the attempt can show it. `memory` may be NULL. Nothing is logged. */
+ * `build[0]`, `interpreter` or `argv[0]` when it is not there or not executable; `unknown`, with
+ * the reason, when only the attempt can show it. `memory` may be NULL. Nothing is logged. */
 enum status spec_program_check(const struct spec *spec, const char *data_dir,
                                struct program_memory *memory, struct problem *problem);
 

@@ -41,6 +41,42 @@ static enum status check_ready(struct spec_values *values, const struct spec *sp
     return STATUS_OK;
 }
 
+static enum status check_build(struct spec_values *values, const struct spec *spec)
+{
+    const char *compiler = spec->build.items[0];
+    if (spec->code.size == 0)
+        return refuse(values, "build", "makes sense with code only");
+    if (spec->interpreter.count > 0)
+        return refuse(values, "interpreter",
+                      "and build exclude each other: code is run by an interpreter, or built");
+    if (compiler[0] == '\0' || (strchr(compiler, '/') != NULL && compiler[0] != '/'))
+        return refuse(values, "build[0]", "must be a program's name or its absolute path");
+    if (spec->argv.count == 0)
+        return refuse(values, "argv", "is required with build: usually {out} and its arguments");
+    return STATUS_OK;
+}
+
+/* One of three ways: argv, code with an interpreter, code with a build. */
+static enum status check_program(struct spec_values *values, const struct spec *spec)
+{
+    bool has_code = spec->code.size > 0, needs_argv = !has_code || spec_is_built(spec);
+    if (spec_is_built(spec))
+        TRY(check_build(values, spec));
+    else if (has_code && spec->interpreter.count == 0)
+        return refuse(values, "interpreter", "is required with code, unless it has a build");
+    else if (!has_code && spec->interpreter.count > 0)
+        return refuse(values, "interpreter", "makes sense with code only");
+    if (spec->interpreter.count > 0 && spec->interpreter.items[0][0] == '\0')
+        return refuse(values, "interpreter[0]", "must name a program");
+    if (needs_argv && spec->argv.count == 0)
+        return refuse(values, "argv",
+                      "is required: a program and its arguments, or code with an "
+                      "interpreter");
+    if (needs_argv && spec->argv.items[0][0] == '\0')
+        return refuse(values, "argv[0]", "must name a program");
+    return STATUS_OK;
+}
+
 /* Rules that concern several fields. */
 static enum status check_whole(struct spec_values *values, struct spec *spec)
 {
@@ -48,20 +84,7 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
         return refuse(values, "tenant", "is required");
     if (spec->name[0] == '\0')
         return refuse(values, "name", "is required");
-    bool has_code = spec->code.size > 0;
-    if (has_code && spec->interpreter.count == 0)
-        return refuse(values, "interpreter", "is required with code");
-    if (!has_code && spec->interpreter.count > 0)
-        return refuse(values, "interpreter", "makes sense with code only");
-    if (has_code && spec->interpreter.items[0][0] == '\0')
-        return refuse(values, "interpreter[0]", "must name a program");
-    if (!has_code && spec->argv.count == 0)
-        return refuse(values, "argv",
-                      "is required: a program and its arguments, or code with an "
-                      "interpreter");
-    if (!has_code && spec->argv.items[0][0] == '\0')
-        return refuse(values, "argv[0]", "must name a program");
-
+    TRY(check_program(values, spec));
     TRY(check_ready(values, spec));
     if (spec->restart.max_ms == 0) { /* not given */
         spec->restart.max_ms = 60 * SECOND_MS;
@@ -73,8 +96,8 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
                            "must not be below restart.initial (%" PRIu64 " ms), is %" PRIu64 " ms",
                            spec->restart.initial_ms, spec->restart.max_ms);
 
-    size_t texts = spec->argv.count + spec->interpreter.count + spec->ready.argv.count +
-                   2 * spec->env_count + 4;
+    size_t texts = spec->argv.count + spec->interpreter.count + spec->build.count +
+                   spec->ready.argv.count + 2 * spec->env_count + 4;
     size_t bytes = values->text_bytes + texts * TEXT_OVERHEAD_BYTES;
     if (bytes > SPEC_BYTES_MAX - SPEC_FIXED_BYTES)
         return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "",
@@ -139,9 +162,14 @@ static void write_ready(struct buffer *buffer, const struct spec *spec)
 enum status spec_encode(const struct spec *spec, struct buffer *buffer)
 {
     bool has_limits = spec_limits_are_given(&spec->limits);
-    write_map(buffer, has_limits ? 12 : 11);
+    write_map(buffer, 11 + spec_is_built(spec) + has_limits);
     write_str(buffer, "argv");
     write_list(buffer, spec->argv);
+    /* What was stored before there were builds keeps its hash. */
+    if (spec_is_built(spec)) {
+        write_str(buffer, "build");
+        write_list(buffer, spec->build);
+    }
     write_str(buffer, "code");
     write_text(buffer, spec->code);
     write_str(buffer, "env");
@@ -199,6 +227,8 @@ const char *spec_path(const struct spec *spec)
 
 const char *spec_program(const struct spec *spec)
 {
+    if (spec_is_built(spec))
+        return spec->build.items[0];
     return spec->code.size > 0 ? spec->interpreter.items[0] : spec->argv.items[0];
 }
 
@@ -210,32 +240,61 @@ static bool has_placeholder(struct str_list list)
     return false;
 }
 
-/* `text` with each {code} replaced; NULL when the arena is full. */
-static const char *replace_code(const char *text, const char *code_file, struct arena *arena)
+/* The place that stands here, and what it stands for; NULL for none. */
+static const char *place_at(const char *text, const struct spec_files *files, size_t *skip)
 {
-    const size_t skip = strlen(SPEC_CODE_PLACE), file_bytes = strlen(code_file);
-    size_t size = strlen(text) + 1;
-    for (const char *at = text; (at = strstr(at, SPEC_CODE_PLACE)) != NULL; at += skip)
-        size += file_bytes;
-    char *result = arena_alloc(arena, size);
-    if (result == NULL)
-        return NULL;
-    char *end = result;
-    for (const char *at; (at = strstr(text, SPEC_CODE_PLACE)) != NULL; text = at + skip) {
-        end = mempcpy(end, text, (size_t)(at - text));
-        end = mempcpy(end, code_file, file_bytes);
+    static const size_t code_bytes = sizeof SPEC_CODE_PLACE - 1,
+                        out_bytes = sizeof SPEC_OUT_PLACE - 1;
+    if (files->code != NULL && strncmp(text, SPEC_CODE_PLACE, code_bytes) == 0) {
+        *skip = code_bytes;
+        return files->code;
     }
-    memcpy(end, text, strlen(text) + 1);
-    return result;
+    if (files->out != NULL && strncmp(text, SPEC_OUT_PLACE, out_bytes) == 0) {
+        *skip = out_bytes;
+        return files->out;
+    }
+    return NULL;
 }
 
-enum status spec_command(const struct spec *spec, const char *code_file, struct arena *arena,
-                         struct str_list *command)
+/* `text` with each place replaced; NULL when the arena is full. */
+static const char *replace_places(const char *text, const struct spec_files *files,
+                                  struct arena *arena)
+{
+    size_t size = 1, skip;
+    const char *file;
+    for (const char *at = text; *at != '\0'; at += skip) {
+        file = place_at(at, files, &skip);
+        size += file == NULL ? (skip = 1) : strlen(file);
+    }
+    char *result = arena_alloc(arena, size);
+    char *end = result;
+    for (const char *at = text; result != NULL && *at != '\0'; at += skip) {
+        file = place_at(at, files, &skip);
+        end = file == NULL ? mempcpy(end, at, skip = 1) : mempcpy(end, file, strlen(file));
+    }
+    return result; /* the arena's memory is zeroed */
+}
+
+enum status spec_places_fill(struct str_list list, const struct spec_files *files,
+                             struct arena *arena, struct str_list *filled)
+{
+    const char **items = arena_alloc(arena, (list.count + 1) * sizeof *items);
+    if (items == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < list.count; i++)
+        if ((items[i] = replace_places(list.items[i], files, arena)) == NULL)
+            return STATUS_RESOURCE_EXHAUSTED;
+    *filled = (struct str_list){ items, list.count };
+    return STATUS_OK;
+}
+
+enum status spec_command(const struct spec *spec, const struct spec_files *files,
+                         struct arena *arena, struct str_list *command)
 {
     bool has_code = spec->code.size > 0;
-    ensure(!has_code || code_file != NULL);
+    ensure(!has_code || files->code != NULL);
     bool is_placed =
-        has_code && (has_placeholder(spec->interpreter) || has_placeholder(spec->argv));
+        spec_is_built(spec) || has_placeholder(spec->interpreter) || has_placeholder(spec->argv);
     size_t count = 0, room = spec->interpreter.count + spec->argv.count + 2;
     const char **items = arena_alloc(arena, room * sizeof *items);
     if (items == NULL)
@@ -243,12 +302,9 @@ enum status spec_command(const struct spec *spec, const char *code_file, struct 
     for (size_t i = 0; i < spec->interpreter.count; i++)
         items[count++] = spec->interpreter.items[i];
     if (has_code && !is_placed)
-        items[count++] = code_file;
+        items[count++] = files->code;
     for (size_t i = 0; i < spec->argv.count; i++)
         items[count++] = spec->argv.items[i];
-    for (size_t i = 0; is_placed && i < count; i++)
-        if ((items[i] = replace_code(items[i], code_file, arena)) == NULL)
-            return STATUS_RESOURCE_EXHAUSTED;
     *command = (struct str_list){ items, count };
-    return STATUS_OK;
+    return has_code ? spec_places_fill(*command, files, arena, command) : STATUS_OK;
 }

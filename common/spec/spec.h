@@ -30,7 +30,8 @@ struct spec {
     const char *name;
     struct str_list argv;
     struct span code;            /* source text; size 0 for none */
-    struct str_list interpreter; /* with code */
+    struct str_list interpreter; /* with code: runs it */
+    struct str_list build;       /* with code: the compiler that makes a program of it */
     const struct spec_pair *env; /* sorted by key */
     size_t env_count;
     const char *working_dir; /* "" for the service's own folder */
@@ -55,14 +56,16 @@ struct spec {
 };
 
 /* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is
- * out of bounds are invalid_argument; fields of parts that are not built yet (build,
- * secrets) are failed_precondition. Durations are texts ("5s") or
- * milliseconds, sizes texts ("10MiB") or bytes; secrets and build may be absent or empty. Defaults
+ * out of bounds are invalid_argument; fields of parts that are not built yet (secrets) are
+ * failed_precondition. Durations are texts ("5s") or milliseconds, sizes texts ("10MiB") or bytes;
+ * secrets and build may be absent or empty, build is a list or one line that is split at blanks.
+ * Defaults
  * are filled in. Memory comes from the arena; `code` points into `map`. */
 enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
                         struct problem *problem);
 
-/* Canonical msgpack: every field (limits only when there are any), defaults filled in, keys sorted,
+/* Canonical msgpack: every field (build and limits only when there are any), defaults filled in,
+ * keys sorted,
  * shortest encodings, durations in ms. What is stored, and what spec_decode reads back to the same
  * bytes. */
 enum status spec_encode(const struct spec *spec, struct buffer *buffer);
@@ -74,17 +77,31 @@ struct hash spec_hash(struct span canonical);
 const char *spec_path(const struct spec *spec);
 #define SPEC_DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
-/* In interpreter and argv: the file that the code was written to. */
+/* In interpreter, build and argv: the file that the code was written to. With build, in build and
+ * argv: the program that the compiler makes of it. */
 #define SPEC_CODE_PLACE "{code}"
+#define SPEC_OUT_PLACE  "{out}"
 
-/* The program that the spec needs before anything else: interpreter[0] with code, argv[0]
- * otherwise. */
+static inline bool spec_is_built(const struct spec *spec)
+{
+    return spec->build.count > 0;
+}
+
+/* The program that the spec needs before anything else: build[0] or interpreter[0] with code,
+ * argv[0] otherwise. */
 const char *spec_program(const struct spec *spec);
 
-/* What is executed, `code_file` being where the code lies (NULL or unused without code): argv, or
- * INTERPRETER FILE ARGV...; where interpreter or argv say {code} themselves, that is replaced and
- * FILE is not put in. The list is ended by a NULL that `count` leaves out. */
-enum status spec_command(const struct spec *spec, const char *code_file, struct arena *arena,
-                         struct str_list *command);
+/* Where what the places stand for lies; NULL where a spec has no such thing. */
+struct spec_files {
+    const char *code, *out;
+};
+/* What is executed: argv, or INTERPRETER FILE ARGV...; where interpreter or argv say {code}
+ * themselves, or there is a build, FILE is not put in. The list is ended by a NULL that `count`
+ * leaves out. */
+enum status spec_command(const struct spec *spec, const struct spec_files *files,
+                         struct arena *arena, struct str_list *command);
+/* A list of arguments with its places replaced: of build, of a readiness probe. */
+enum status spec_places_fill(struct str_list list, const struct spec_files *files,
+                             struct arena *arena, struct str_list *filled);
 
 #endif

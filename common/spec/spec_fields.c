@@ -201,11 +201,38 @@ static enum status read_secrets(struct spec_values *values, struct reader *reade
     return refuse_unless_empty(values, reader, place, "secrets are");
 }
 
+/* "cc -O2 -o {out} {code}": no quotes, no shell. */
+static enum status split_at_blanks(struct spec_values *values, const char *place, const char *line,
+                                   struct str_list *list)
+{
+    static const char blanks[] = " \t\n";
+    const char **items = arena_alloc(values->arena, (SPEC_LIST_MAX + 1) * sizeof *items);
+    if (items == NULL)
+        return problem_set(values->problem, STATUS_RESOURCE_EXHAUSTED, place, "out of memory");
+    size_t count = 0;
+    for (line += strspn(line, blanks); *line != '\0'; line += strspn(line, blanks)) {
+        size_t size = strcspn(line, blanks);
+        if (count == SPEC_LIST_MAX)
+            return problem_set(values->problem, STATUS_INVALID_ARGUMENT, place,
+                               "must have at most %d words", SPEC_LIST_MAX);
+        items[count] = arena_text(values->arena, span_of(line, size));
+        if (items[count++] == NULL)
+            return problem_set(values->problem, STATUS_RESOURCE_EXHAUSTED, place, "out of memory");
+        line += size;
+    }
+    *list = (struct str_list){ items, count };
+    return STATUS_OK;
+}
+
 static enum status read_build(struct spec_values *values, struct reader *reader, const char *place,
                               void *out)
 {
-    (void)out;
-    return refuse_unless_empty(values, reader, place, "builds are");
+    struct spec *spec = out;
+    if (reader_peek(reader) != WIRE_STR)
+        return value_text_list(values, reader, place, &spec->build);
+    const char *line;
+    TRY(value_text(values, reader, place, SPEC_TEXT_BYTES_MAX, &line));
+    return split_at_blanks(values, place, line, &spec->build);
 }
 
 static enum status read_limits(struct spec_values *values, struct reader *reader, const char *place,

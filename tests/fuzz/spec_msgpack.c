@@ -19,7 +19,8 @@ static void check_canonical(const struct spec *spec, struct arena *arena)
     ensure(span_equal(buffer_span(&first), buffer_span(&second)));
     ensure(spec_program(spec)[0] != '\0');
     ensure(spec_path(spec) != NULL);
-    if (spec_command(spec, "/run/code", arena, &command) == STATUS_OK)
+    if (spec_command(spec, &(struct spec_files){ "/run/code", "/run/out" }, arena, &command) ==
+        STATUS_OK)
         ensure(command.count > 0 && command.items[command.count] == NULL);
     buffer_close(&first);
     buffer_close(&second);

@@ -19,6 +19,14 @@
 
 struct world world;
 
+/* What deployd looks at of a spec: whether there is a build. */
+static struct span world_spec(void)
+{
+    static const uint8_t empty[] = { 0x80 };
+    static const uint8_t built[] = { 0x81, 0xa5, 'b', 'u', 'i', 'l', 'd', 0x91, 0xa2, 'c', 'c' };
+    return world.has_build ? span_of(built, sizeof built) : span_of(empty, sizeof empty);
+}
+
 /* ---- the log ---- */
 
 enum status append_send(struct deployd *deployd, const struct event_append_request *request,
@@ -89,8 +97,7 @@ void db_end(struct db_txn *txn)
 enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span *spec)
 {
     (void)txn, (void)generation;
-    static const uint8_t empty_map[] = { 0x80 };
-    *spec = span_of(empty_map, sizeof empty_map);
+    *spec = world_spec();
     return STATUS_OK;
 }
 
@@ -374,7 +381,6 @@ static void on_end(const struct operation *operation, enum status status)
 
 size_t world_prepare(enum operation_kind kind, struct operation **operation)
 {
-    static const uint8_t empty_map[] = { 0x80 };
     struct problem problem = { 0 };
     cr_assert_lt(world.call_count, CALLERS_MAX);
     size_t index = world.call_count++;
@@ -386,9 +392,10 @@ size_t world_prepare(enum operation_kind kind, struct operation **operation)
     *operation = operation_new(&world.deployd, world.service, kind, &problem);
     cr_assert_not_null(*operation, "%s", problem.message);
     if (kind == OPERATION_DEPLOY) {
-        uint8_t *spec = malloc(sizeof empty_map);
-        memcpy(spec, empty_map, sizeof empty_map);
-        (*operation)->spec = span_of(spec, sizeof empty_map);
+        struct span packed = world_spec();
+        uint8_t *spec = malloc(packed.size);
+        memcpy(spec, packed.data, packed.size);
+        (*operation)->spec = span_of(spec, packed.size);
         (*operation)->spec_hash = hash_of((*operation)->spec);
     }
     (*operation)->on_end = on_end;
@@ -522,4 +529,15 @@ void world_runs(uint64_t generation, const char *spec)
     row_sent.state = "running";
     row_sent.generation = row_sent.since = generation;
     supervisor_take_row(&world.tenant->supervisor, (struct span){ 0 });
+}
+
+void world_builds(enum status status, const char *message)
+{
+    struct asked asked = world_take("supervisor.build");
+    static const struct supervisor_build_reply reply = { .was_built = true };
+    struct problem problem = { .code = status };
+    problem_set(&problem, status, "build", "%s", message);
+    asked.on_reply(asked.context, status, status == STATUS_OK ? NULL : &problem,
+                   status == STATUS_OK ? &reply : NULL);
+    world_turn();
 }

@@ -50,6 +50,7 @@ extern struct world {
     uint64_t started_for; /* event that the newest start names */
     /* what is admitted */
     bool program_is_missing;
+    bool has_build; /* specs have one from now on */
     /* what waits for an answer */
     struct asked asked[ASKED_MAX];
     size_t asked_count;
@@ -85,6 +86,7 @@ void world_starts(const char *state);
 void world_start_fails(enum status status, const char *message);
 void world_stops(enum status status);
 void world_restarts(enum status status);
+void world_builds(enum status status, const char *message);
 
 /* The supervisor's state, as supervisors.c would tell it. */
 void world_supervisor_ready(void);

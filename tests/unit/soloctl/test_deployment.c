@@ -50,20 +50,32 @@ Test(deployment, flags_become_the_spec_that_they_say)
     cr_assert_eq(spec.restart.max_restarts, 5, "what was not said keeps its default");
 }
 
-Test(deployment, what_is_not_built_yet_is_sent_and_refused_there)
+Test(deployment, what_is_not_there_yet_is_sent_and_refused_there)
 {
-    static const char *const flags[][2] = { { "--build", "cc -o {out} {code}" },
-                                            { "--secret", "db" } };
-    for (size_t i = 0; i < COUNT_OF(flags); i++) {
-        AUTO(buffer_close) struct buffer packed = { .limit = SPEC_BYTES_MAX };
-        AUTO(arena_close) struct arena arena = { .limit = 1 << 20 };
-        struct problem problem = { 0 };
-        struct spec spec;
-        cr_assert_eq(pack(WORDS(flags[i][0], flags[i][1], "--", "x"), "", &packed, &problem),
-                     STATUS_OK);
-        cr_assert_eq(spec_decode(buffer_span(&packed), &arena, &spec, &problem),
-                     STATUS_FAILED_PRECONDITION, "%s", flags[i][0]);
-    }
+    AUTO(buffer_close) struct buffer packed = { .limit = SPEC_BYTES_MAX };
+    AUTO(arena_close) struct arena arena = { .limit = 1 << 20 };
+    struct problem problem = { 0 };
+    struct spec spec;
+    cr_assert_eq(pack(WORDS("--secret", "db", "--", "x"), "", &packed, &problem), STATUS_OK);
+    cr_assert_eq(spec_decode(buffer_span(&packed), &arena, &spec, &problem),
+                 STATUS_FAILED_PRECONDITION);
+}
+
+Test(deployment, a_build_is_one_line_that_is_split_at_blanks)
+{
+    AUTO(buffer_close) struct buffer packed = { .limit = SPEC_BYTES_MAX };
+    AUTO(arena_close) struct arena arena = { .limit = 1 << 20 };
+    struct problem problem = { 0 };
+    struct spec spec;
+    cr_assert_eq(pack(WORDS("--code", "x.c", "--build", "cc  -O2 -o {out}\t{code} ", "--", "{out}"),
+                      "int main;", &packed, &problem),
+                 STATUS_OK);
+    cr_assert_eq(spec_decode(buffer_span(&packed), &arena, &spec, &problem), STATUS_OK, "%s",
+                 problem.message);
+    cr_assert_eq(spec.build.count, 5);
+    cr_assert_str_eq(spec.build.items[0], "cc");
+    cr_assert_str_eq(spec.build.items[4], "{code}");
+    cr_assert_str_eq(spec.argv.items[0], "{out}");
 }
 
 Test(deployment, an_environment_without_equals_is_usage)

@@ -20,12 +20,14 @@ static void expect_texts(const struct spec *spec, const char *code_path, size_t 
                          const char *const *expected)
 {
     struct launch *launch;
-    cr_assert_eq(launch_make(spec, code_path, &launch), STATUS_OK);
+    AUTO(arena_close) struct arena arena = { .limit = 16 * 1024 * 1024 };
+    const struct spec_files files = { code_path, spec_is_built(spec) ? "/r/out" : NULL };
+    cr_assert_eq(launch_make(spec, &files, &arena, &launch), STATUS_OK);
     cr_assert_eq(launch->argument_count, arguments);
     const char *text = launch->texts;
     for (; *expected != NULL; expected++, text += strlen(text) + 1)
         cr_assert_str_eq(text, *expected);
-    free(launch);
+    launch_free(launch);
 }
 
 Test(launch, a_command_is_its_arguments)

@@ -169,9 +169,16 @@ static const struct {
     { "{" GOOD ", \"interpreter\": \"sh\"}", STATUS_INVALID_ARGUMENT, "interpreter",
       "with code only" },
     { "{" GOOD ", \"interpreter\": {}}", STATUS_INVALID_ARGUMENT, "interpreter", "a list of text" },
-    { "{" GOOD ", \"build\": \"cc {code}\"}", STATUS_FAILED_PRECONDITION, "build",
-      "builds are not available in this version" },
-    { "{" GOOD ", \"build\": [\"cc\"]}", STATUS_FAILED_PRECONDITION, "build", "not available" },
+    { "{" GOOD ", \"build\": \"cc {code}\"}", STATUS_INVALID_ARGUMENT, "build", "with code only" },
+    { "{" GOOD ", \"build\": {}}", STATUS_INVALID_ARGUMENT, "build", "a list of text" },
+    { "{" GOOD ", \"code\": \"x\", \"build\": [\"cc\"], \"interpreter\": \"sh\"}",
+      STATUS_INVALID_ARGUMENT, "interpreter", "and build exclude each other" },
+    { "{" GOOD ", \"code\": \"x\", \"build\": [\"\"]}", STATUS_INVALID_ARGUMENT, "build[0]",
+      "a program's name" },
+    { "{" GOOD ", \"code\": \"x\", \"build\": \"./cc {code}\"}", STATUS_INVALID_ARGUMENT,
+      "build[0]", "its absolute path" },
+    { "{\"tenant\": \"acme\", \"name\": \"api\", \"code\": \"x\", \"build\": \"cc\"}",
+      STATUS_INVALID_ARGUMENT, "argv", "is required with build" },
     { "{" GOOD ", \"secrets\": [\"DB\"]}", STATUS_FAILED_PRECONDITION, "secrets", "not available" },
     { "{" GOOD ", \"limits\": []}", STATUS_INVALID_ARGUMENT, "limits", "must be a map" },
     { "{" GOOD ", \"limits\": {\"disk\": 1}}", STATUS_INVALID_ARGUMENT, "limits.disk",
@@ -457,7 +464,8 @@ static void assert_command(const char *json, const char *expected)
 {
     struct spec spec = decode_well(json);
     struct str_list command;
-    cr_assert_eq(spec_command(&spec, "/run/code", &arena, &command), STATUS_OK);
+    cr_assert_eq(spec_command(&spec, &(struct spec_files){ "/run/code", NULL }, &arena, &command),
+                 STATUS_OK);
     char joined[256] = "";
     for (size_t i = 0; i < command.count; i++) {
         strcat(joined, i == 0 ? "" : "|");

@@ -1,0 +1,288 @@
+/* Compilers: one that works, and everything that they can do instead. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/uuid.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(builds, .timeout = 300);
+
+static const char good_code[] = "#include <unistd.h>\n"
+                                "int main(void) { for (;;) pause(); }\n";
+
+/* A service whose code is compiled by this command, one line that is split at blanks. */
+static json_t *built(const char *name, const char *code, const char *command)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:[s]}", "tenant", "acme", "name", name, "code", code,
+                     "build", command, "argv", "{out}");
+}
+
+/* One whose "compiler" is a shell that runs the code. */
+static json_t *scripted(const char *name, const char *script)
+{
+    return built(name, script, "sh {code}");
+}
+
+static void shell(const struct testbed *bed, struct result *result, const char *line)
+{
+    const char *const argv[] = { "/bin/sh", "-c", line, NULL };
+    const struct command command = { .argv = argv,
+                                     .environment = testbed_environment(bed),
+                                     .uid = bed->uid };
+    command_run(&command, result);
+}
+
+static void as_everybody(void (*test)(struct testbed *bed))
+{
+    for (unsigned as_user = 0; as_user < (geteuid() == 0 ? 2u : 1u); as_user++) {
+        AUTO(testbed_close) struct testbed bed = { 0 };
+        testbed_open(&bed, as_user == 1 ? TESTBED_AS_USER : 0);
+        testbed_start(&bed);
+        test(&bed);
+    }
+}
+
+static uint64_t deploy_good(struct testbed *bed, const char *name)
+{
+    return service_deploy(bed, built(name, good_code, "cc -O2 -o {out} {code}"));
+}
+
+static void expect_nothing_left(const struct testbed *bed)
+{
+    char command[4096 + 64];
+    AUTO(result_close) struct result result = { 0 };
+    snprintf(command, sizeof command, "ls -A %s/tenants/acme | grep build; true", bed->run);
+    shell(bed, &result, command);
+    cr_assert_str_eq(result_out(&result), "", "a scratch folder is left");
+}
+
+static void builds_and_runs(struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    char file[4096];
+    snprintf(file, sizeof file, "%s/x.c", bed->dir);
+    FILE *source = fopen(file, "w");
+    fputs("#include <stdio.h>\n#include <unistd.h>\n"
+          "int main(int c, char **v) { printf(\"hello %s\\n\", v[c - 1]); fflush(stdout); pause(); "
+          "}\n",
+          source);
+    fclose(source);
+    testbed_soloctl(bed, &result, "deploy", "--build", "cc -O2 -o {out} {code}", "acme/x", "--code",
+                    file, "--", "{out}", "args", NULL);
+    expect_exit(&result, 0);
+    service_await(bed, "acme", "x", "running", 5000);
+    for (int i = 0; i < 50; i++) {
+        testbed_soloctl(bed, &result, "logs", "acme/x", NULL);
+        if (strstr(result_out(&result), "hello args") != NULL)
+            break;
+        sleep_ms(50);
+    }
+    expect_contains(result_out(&result), "hello args");
+    expect_nothing_left(bed);
+}
+
+Test(builds, one_command_compiles_and_runs)
+{
+    as_everybody(builds_and_runs);
+}
+
+static void fails_and_changes_nothing(struct testbed *bed)
+{
+    uint64_t generation = deploy_good(bed, "api");
+    pid_t pid = service_pid(bed, "acme", "api");
+    uint64_t last = log_settled_id(bed);
+    struct problem problem = { 0 };
+    enum status status = service_try_deploy(
+        bed, built("api", "int main(void)\n{\n    return x;\n}\n", "cc -o {out} {code}"), NULL,
+        &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
+    expect_contains(problem.message, "cc exited with code 1\n");
+    expect_contains(problem.message, "undeclared");
+    status = service_try_deploy(bed, built("api", "x", "no-such-cc {code}"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build[0]");
+    expect_contains(problem.message, "no-such-cc not found");
+    status = service_try_deploy(bed, scripted("api", "exit 0"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
+    expect_contains(problem.message, "did not write {out}");
+    status = service_try_deploy(bed, scripted("api", "ln -s /etc/passwd out"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
+    cr_assert_eq(service_pid(bed, "acme", "api"), pid);
+    cr_assert_eq(log_settled_id(bed), last, "a failed build leaves no event");
+    json_t *row = service_row_of(bed, "acme", "api");
+    expect_number(row, "generation", generation);
+    json_decref(row);
+    expect_nothing_left(bed);
+    cr_assert_eq(testbed_log_count(bed, "undeclared"), 0, "no log keeps what a compiler says");
+}
+
+Test(builds, a_failed_one_is_the_answer_and_nothing_else)
+{
+    as_everybody(fails_and_changes_nothing);
+}
+
+static void misbehave(struct testbed *bed)
+{
+    static const struct {
+        const char *script, *says;
+    } compilers[] = {
+        { "exec yes", "printed without end" },
+        { "dd if=/dev/zero of=big bs=1M count=2000 2>/dev/null; sleep 60", "bytes on disk" },
+        { "i=0; while [ $i -lt 100 ]; do mkdir d; cd d; i=$((i+1)); done; sleep 60",
+          "folders within folders" },
+        { "dd if=/dev/zero of=/dev/null bs=1500M count=1", "exited with code" },
+        { "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 3",
+          "exited with code 3" },
+        { "f() { f | f & }; f; sleep 1; exit 4", "exited with code" },
+    };
+    service_deploy_sleeper(bed, "acme", "healthy");
+    pid_t pid = service_pid(bed, "acme", "healthy");
+    for (size_t i = 0; i < COUNT_OF(compilers); i++) {
+        struct problem problem = { 0 };
+        enum status status =
+            service_try_deploy(bed, scripted("bad", compilers[i].script), NULL, &problem);
+        cr_assert_eq(status, STATUS_FAILED_PRECONDITION, "%s: %s %s", compilers[i].script,
+                     status_name(status), problem.message);
+        expect_contains(problem.message, compilers[i].says);
+        expect_nothing_left(bed);
+    }
+    cr_assert_eq(service_pid(bed, "acme", "healthy"), pid);
+    json_t *rows = service_rows(bed);
+    cr_assert_eq(json_array_size(rows), 1);
+    json_decref(rows);
+}
+
+Test(builds, a_compiler_that_misbehaves_is_ended_with_its_tree)
+{
+    as_everybody(misbehave);
+}
+
+Test(builds, are_made_again_when_the_cache_is_gone)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char command[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    deploy_good(&bed, "api");
+    service_deploy_sleeper(&bed, "acme", "other");
+    testbed_kill_everything(&bed);
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_lacks(result_out(&result), "\"open\"");
+    snprintf(command, sizeof command, "rm -r %s/builds", bed.data);
+    shell(&bed, &result, command);
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_contains(result_out(&result), "\"open\"");
+    expect_contains(result_out(&result), "has to be built");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 10000);
+    service_await(&bed, "acme", "other", "running", 10000);
+    /* And when a byte of it is another one. */
+    testbed_kill_everything(&bed);
+    snprintf(command, sizeof command,
+             "for f in %s/builds/*; do printf X | dd of=$f bs=1 seek=700 conv=notrunc; done 2>&1",
+             bed.data);
+    shell(&bed, &result, command);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 10000);
+    cr_assert_gt(testbed_log_count(&bed, "is damaged, and is built again"), 0);
+}
+
+Test(builds, one_that_fails_at_recovery_is_told_and_the_others_come_up)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char command[4096], flag[4096], code[8192];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    /* A compiler that works once. */
+    snprintf(flag, sizeof flag, "/tmp/solo-build-%d", (int)getpid());
+    snprintf(code, sizeof code, "test -e %s || { touch %s; cp /bin/sleep out; exit; }\nexit 9",
+             flag, flag);
+    json_t *spec = scripted("once", code);
+    json_object_set_new(spec, "argv", json_pack("[s, s]", "{out}", "1000"));
+    service_deploy(&bed, spec);
+    service_deploy_sleeper(&bed, "acme", "other");
+    testbed_kill_everything(&bed);
+    snprintf(command, sizeof command, "rm -r %s/builds", bed.data);
+    shell(&bed, &result, command);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "other", "running", 10000);
+    json_t *events = events_after(&bed, 0);
+    json_t *failed = event_last(events, "service_recovery_failed", "acme", "once");
+    cr_assert_not_null(failed);
+    expect_text(json_object_get(failed, "payload"), "code", "build_failed");
+    json_decref(events);
+    unlink(flag);
+}
+
+/* A deploy in a process of its own, whose build takes a while. */
+static const char slow_script[] = "sleep 2; cp /bin/sleep out";
+
+static void await_build(const struct testbed *bed)
+{
+    char command[4096];
+    snprintf(command, sizeof command,
+             "for i in $(seq 100); do ls -d %s/tenants/acme/+build-* 2>/dev/null && exit 0; sleep "
+             "0.05; done; exit 1",
+             bed->run);
+    AUTO(result_close) struct result result = { 0 };
+    shell(bed, &result, command);
+    expect_exit(&result, 0);
+}
+
+static void begin_slow_deploy(const struct testbed *bed, char request_id[UUID_TEXT_BYTES])
+{
+    struct uuid drawn = uuid_draw();
+    uuid_text(request_id, &drawn);
+    char command[8192];
+    snprintf(command, sizeof command,
+             "printf '%s' > %s/slow; setsid %s/soloctl --run %s deploy --request-id %s --build 'sh "
+             "{code}' --code %s/slow acme/slow -- '{out}' 1000 > %s/slow.out 2>&1 &",
+             slow_script, bed->dir, bed->bin, bed->run, request_id, bed->dir, bed->dir);
+    AUTO(result_close) struct result result = { 0 };
+    shell(bed, &result, command);
+    await_build(bed);
+}
+
+Test(builds, a_repeat_finishes_what_a_dead_daemon_began)
+{
+    char id[UUID_TEXT_BYTES];
+    for (int i = 0; i < 2; i++) {
+        AUTO(testbed_close) struct testbed bed = { 0 };
+        AUTO(result_close) struct result result = { 0 };
+        char file[4096];
+        testbed_open(&bed, 0);
+        testbed_start(&bed);
+        service_deploy_sleeper(&bed, "acme", "first");
+        begin_slow_deploy(&bed, id);
+        kill(i == 0 ? testbed_daemon(&bed, "deployd") : testbed_supervisor(&bed, "acme"), SIGKILL);
+        cr_assert(testbed_wait_ready(&bed, 10000));
+        snprintf(file, sizeof file, "%s/slow", bed.dir);
+        testbed_soloctl(&bed, &result, "deploy", "--request-id", id, "--build", "sh {code}",
+                        "--code", file, "acme/slow", "--", "{out}", "1000", NULL);
+        expect_exit(&result, 0);
+        service_await(&bed, "acme", "slow", "running", 10000);
+        json_t *events = events_after(&bed, 0);
+        cr_assert_eq(events_count(events, "service_deployed", "acme", "slow"), 1);
+        json_decref(events);
+        expect_nothing_left(&bed);
+    }
+}
+
+Test(builds, a_kill_ends_one_and_does_not_wait)
+{
+    char id[UUID_TEXT_BYTES];
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "slow");
+    begin_slow_deploy(&bed, id);
+    service_kill(&bed, "acme", "slow");
+    expect_nothing_left(&bed);
+    sleep_ms(2500);
+    cr_assert_null(service_row_of(&bed, "acme", "slow"));
+}
