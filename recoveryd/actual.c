@@ -250,12 +250,26 @@ static enum status ask_supervisor(void *context, const char *tenant)
         actual->services[i].is_held = true;
     if (!is_silent)
         return status;
-    log_warning("a supervisor does not answer; its services are taken as not running", "tenant",
+    log_warning("a supervisor does not answer; its services are taken as last known", "tenant",
                 tenant, "status", status_name(status), "reason", problem.message);
-    return STATUS_OK;
+    struct silent_tenant *silent = arena_alloc(&actual->arena, sizeof *silent);
+    if (silent == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    *silent =
+        (struct silent_tenant){ actual->silent, arena_text(&actual->arena, span_of_text(tenant)) };
+    actual->silent = silent;
+    return silent->name == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 
 /* --- the registry --- */
+
+static bool is_silent(const struct actual *actual, const char *tenant)
+{
+    for (const struct silent_tenant *silent = actual->silent; silent != NULL; silent = silent->next)
+        if (strcmp(silent->name, tenant) == 0)
+            return true;
+    return false;
+}
 
 static enum status add_if_alive(struct actual *actual, const char *boot_id, struct span value,
                                 struct arena *arena)
@@ -265,6 +279,9 @@ static enum status add_if_alive(struct actual *actual, const char *boot_id, stru
     if (fields_decode(&record_service_row, value, arena, &row, &problem) != STATUS_OK)
         return log_failure(STATUS_DATA_LOSS, "read the registry", "field", problem.field, "reason",
                            problem.message);
+    /* A supervisor that only hangs holds it all the same. */
+    if (strcmp(row.boot_id, boot_id) == 0 && is_silent(actual, row.tenant))
+        return add(actual, &row, true);
     if (row.pid == 0 || row.start_ticks == 0 || strcmp(row.boot_id, boot_id) != 0 ||
         !process_lives(row.pid, row.start_ticks))
         return STATUS_OK;

@@ -15,15 +15,21 @@ struct actual_service {
     bool is_held; /* by a supervisor */
 };
 
+struct silent_tenant {
+    struct silent_tenant *next;
+    const char *name;
+};
+
 struct actual {
     struct arena arena;              /* of the names */
     struct actual_service *services; /* ascending by TENANT/NAME, each once */
     size_t count, capacity;
-    const char *source; /* "deployd", "supervisors", "nothing runs" */
+    struct silent_tenant *silent; /* whose supervisor lives and does not answer; in the arena */
+    const char *source;           /* "deployd", "supervisors", "nothing runs" */
 };
 
 /* Changes nothing. A supervisor that does not answer is told on stderr, and its services are taken
- * as not running. */
+ * as the registry has them, as deployd does. */
 enum status actual_read(const struct settings *settings, struct actual *actual);
 void actual_close(struct actual *actual);
 

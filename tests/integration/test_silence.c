@@ -138,3 +138,34 @@ Test(silence, a_supervisor_that_begins_to_hang_is_noticed)
     cr_assert_eq(service_pid(&bed, "beta", "api"), pid);
     cr_assert_eq(testbed_supervisor(&bed, "beta"), hanging);
 }
+
+/* Down or not, what hangs is held: nothing would be replaced or started beside it. */
+Test(silence, a_dry_run_without_daemons_takes_what_hangs_as_deployd_would)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy_sleeper(&bed, "beta", "api");
+    pid_t hanging = testbed_supervisor(&bed, "beta");
+    log_settled_id(&bed);
+    static const char *const daemons[] = { "eventd", "tokend", "deployd" };
+    pid_t pids[3];
+    for (size_t i = 0; i < 3; i++)
+        pids[i] = testbed_daemon(&bed, daemons[i]);
+    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    kill(bed.solod, SIGKILL);
+    command_wait(bed.solod, -1);
+    bed.solod = 0;
+    for (size_t i = 0; i < 3; i++) {
+        kill(pids[i], SIGKILL);
+        cr_assert(process_wait_gone(pids[i], 5000));
+    }
+    testbed_recoveryd(&bed, &result, "--dry-run", "--all", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "0 to start, 0 to replace, 0 to stop, 2 to keep");
+    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    testbed_start(&bed);
+    service_await(&bed, "beta", "api", "running", 5000);
+}
