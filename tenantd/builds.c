@@ -321,13 +321,6 @@ enum status builds_take(struct builds *builds, const struct spec *spec, const ch
 
 /* ---- finding ---- */
 
-struct build *builds_find_pid(const struct builds *builds, pid_t pid)
-{
-    struct build *build;
-    DL_SEARCH_SCALAR(builds->running, build, helper.pid, pid);
-    return build;
-}
-
 struct build *builds_find_session(const struct builds *builds, pid_t session)
 {
     struct build *build;

@@ -37,7 +37,6 @@ enum status builds_take(struct builds *builds, const struct spec *spec, const ch
                         uint64_t generation, int *pin, struct problem *problem);
 
 /* Whose is a process (endings.h)? NULL for no build's. */
-struct build *builds_find_pid(const struct builds *builds, pid_t pid);
 struct build *builds_find_session(const struct builds *builds, pid_t session);
 struct build *builds_find_nonce(const struct builds *builds, uint64_t nonce);
 

@@ -1,18 +1,17 @@
-/* Rounds, until nothing is found: by cgroup, or by one look at /proc for all trees that are being
- * ended. The pause between two rounds grows. */
+/* Rounds, until nothing is found: by cgroup, or by looks at our children for all trees that are
+ * being ended. The next round comes with the death of a child, or after a pause that grows. */
 #include "tenantd/endings.h"
 
-#include <unistd.h>
 #include <utlist.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
+#include "common/base/log.h"
 #include "tenantd/supervisor.h"
 
-enum {
-    ROUNDS_WITHOUT = 2,     /* that find nothing end a tree */
-    STRAY_ROUNDS_MAX = 100, /* strays that do not die hold up nobody for longer */
-};
+enum { LOOKS_MAX = 64 }; /* in one round: others want their turn, too */
+static const uint64_t LONG_NS = 5000000000u;
 static const double ROUND_DELAY_FIRST_S = 0.001, ROUND_DELAY_MAX_S = 0.05;
 
 /* ---- whose is a process? ---- */
@@ -22,11 +21,11 @@ static void *owner_of(struct service *service, struct build *build)
     return service != NULL ? &service->ending : build != NULL ? &build->ending : NULL;
 }
 
-static void *owner_by_main(void *context, pid_t pid)
+static bool is_started(void *context, pid_t pid)
 {
     const struct endings *endings = context;
-    return owner_of(supervisor_find_pid(endings->supervisor, pid),
-                    builds_find_pid(&endings->supervisor->builds, pid));
+    return supervisor_find_pid(endings->supervisor, pid) != NULL ||
+           supervisor_find_helper(endings->supervisor, pid) != NULL;
 }
 
 static void *owner_by_session(void *context, pid_t session)
@@ -57,30 +56,40 @@ static bool must_end(void *context, void *owner)
 
 /* ---- rounds ---- */
 
-/* By marks: one look at /proc for all of them. */
-static void look(struct endings *endings)
+/* By marks. false: another look now would show nothing new. */
+static bool look(struct endings *endings)
 {
     const struct tree_services owners = {
-        endings, owner_by_main, owner_by_session, owner_by_mark, must_end,
+        endings, is_started, owner_by_session, owner_by_mark, must_end,
     };
     struct ending *ending;
     DL_FOREACH2(endings->active, ending, next)
-    ending->was_found = false;
-    size_t strays;
-    if (tree_round(&endings->tree, &owners, &strays) != STATUS_OK)
-        return;
+    {
+        ending->was_found = false;
+        ending->is_empty = false;
+    }
+    struct tree_left left;
+    if (tree_look(&endings->tree, &owners, &left) != STATUS_OK)
+        return false;
     endings->rounds++;
-    endings->stray_rounds = strays == 0 ? 0 : endings->stray_rounds + 1;
-    bool has_strays = strays > 0 && endings->stray_rounds < STRAY_ROUNDS_MAX;
     DL_FOREACH2(endings->active, ending, next)
-    ending->empty_rounds = ending->was_found || has_strays ? 0 : ending->empty_rounds + 1;
+    ending->is_empty = !ending->was_found && left.strays == 0;
+    return left.is_moving;
+}
+
+static void say_if_long(struct ending *ending)
+{
+    if (ending->is_long || clock_boottime_ns() - ending->begun_ns < LONG_NS)
+        return;
+    ending->is_long = true;
+    log_info("a process tree does not end", "service", ending->name);
 }
 
 static bool is_empty(const struct ending *ending)
 {
     const struct cgroup *cgroup = &ending->endings->supervisor->site->cgroup;
     if (cgroup->fd < 0)
-        return ending->empty_rounds >= ROUNDS_WITHOUT;
+        return ending->is_empty;
     if (cgroup_service_remove(cgroup, ending->name))
         return true;
     cgroup_service_kill(cgroup, ending->name);
@@ -94,13 +103,17 @@ void endings_turn(struct endings *endings)
     if (!endings->is_round_due)
         return;
     endings->is_round_due = false;
-    if (supervisor->site->cgroup.fd < 0)
-        for (int i = 0; i < ROUNDS_WITHOUT; i++)
-            look(endings);
+    if (supervisor->site->cgroup.fd < 0) {
+        tree_begin(&endings->tree);
+        for (int i = 0; i < LOOKS_MAX && look(endings); i++)
+            ;
+    }
     DL_FOREACH_SAFE2(endings->active, ending, after, next)
     {
-        if (!is_empty(ending))
+        if (!is_empty(ending)) {
+            say_if_long(ending);
             continue;
+        }
         ending_cancel(ending);
         ending->on_ended(ending);
     }
@@ -120,14 +133,18 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
     OWNER_OF(timer, struct endings, timer)->is_round_due = true;
 }
 
+void endings_child_died(struct endings *endings)
+{
+    if (endings->active != NULL && endings->supervisor->site->cgroup.fd < 0)
+        endings->is_round_due = true;
+}
+
 void endings_open(struct endings *endings, struct supervisor *supervisor)
 {
     const struct site *site = supervisor->site;
     endings->supervisor = supervisor;
     endings->tree = (struct tree){
         .proc_fd = site->proc_fd,
-        .self = getpid(),
-        .is_own_namespace = site->isolation != ISOLATION_NONE,
         .mark_prefix = site->mark_prefix,
     };
     ev_timer_init(&endings->timer, on_timer, 0, 0);
@@ -154,7 +171,9 @@ void ending_begin(struct ending *ending)
     struct endings *endings = ending->endings;
     ensure(!ending->is_active);
     ending->is_active = true;
-    ending->empty_rounds = 0;
+    ending->is_empty = false;
+    ending->is_long = false;
+    ending->begun_ns = clock_boottime_ns();
     DL_APPEND2(endings->active, ending, previous, next);
     endings->is_round_due = true;
     endings->round_delay_s = ROUND_DELAY_FIRST_S;

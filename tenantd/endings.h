@@ -16,8 +16,9 @@ struct ending {
     struct ending *previous, *next; /* while it is active */
     const char *name;               /* of its cgroup; not owned */
     bool is_active;
-    bool was_found;        /* by the round that looks for it now */
-    unsigned empty_rounds; /* that found nothing of it, in a row */
+    bool was_found, is_empty; /* by the last look */
+    uint64_t begun_ns;
+    bool is_long; /* it was said that this takes long */
     void (*on_ended)(struct ending *ending);
 };
 
@@ -27,7 +28,6 @@ struct endings {
     struct ending *active;
     struct tree tree;
     struct ev_timer timer;
-    unsigned stray_rounds; /* in a row that found strays */
     uint64_t rounds;
     bool is_round_due;
     double round_delay_s;
@@ -35,6 +35,8 @@ struct endings {
 
 void endings_open(struct endings *endings, struct supervisor *supervisor);
 void endings_close(struct endings *endings);
+/* Somebody was reaped. */
+void endings_child_died(struct endings *endings);
 /* At the end of a turn of the loop. */
 void endings_turn(struct endings *endings);
 

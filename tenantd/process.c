@@ -102,8 +102,7 @@ enum status processes_read(int proc_fd, struct process **processes, size_t *coun
             }
             list = bigger;
         }
-        if (process_read(proc_fd, (pid_t)atoi(entry->d_name), &list[size]) &&
-            list[size].state != 'Z' && list[size].state != 'X')
+        if (process_read(proc_fd, (pid_t)atoi(entry->d_name), &list[size]))
             size++;
     }
     closedir(directory);
@@ -114,6 +113,78 @@ enum status processes_read(int proc_fd, struct process **processes, size_t *coun
     if (size > 1)
         qsort(list, size, sizeof *list, by_pid);
     *processes = list;
+    *count = size;
+    return STATUS_OK;
+}
+
+static bool add_pid(pid_t **pids, size_t *count, size_t *capacity, pid_t pid)
+{
+    if (*count == *capacity) {
+        size_t wanted = *capacity == 0 ? 128 : *capacity * 2;
+        pid_t *bigger = realloc(*pids, wanted * sizeof *bigger);
+        if (bigger == NULL)
+            return false;
+        *pids = bigger;
+        *capacity = wanted;
+    }
+    (*pids)[(*count)++] = pid;
+    return true;
+}
+
+/* As text, with spaces between; a number may be cut by the end of a chunk. */
+static bool parse_children(int fd, pid_t **pids, size_t *count)
+{
+    char chunk[4096];
+    size_t capacity = 0;
+    pid_t pid = 0;
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got == 0 && (pid == 0 || add_pid(pids, count, &capacity, pid));
+        for (ssize_t i = 0; i < got; i++) {
+            if (isdigit((unsigned char)chunk[i])) {
+                pid = pid * 10 + (chunk[i] - '0');
+                continue;
+            }
+            if (pid != 0 && !add_pid(pids, count, &capacity, pid))
+                return false;
+            pid = 0;
+        }
+    }
+}
+
+static enum status find_children(int proc_fd, pid_t **pids, size_t *count)
+{
+    struct process *all;
+    size_t size, found = 0;
+    TRY(processes_read(proc_fd, &all, &size));
+    *pids = calloc(size + 1, sizeof **pids);
+    for (size_t i = 0; *pids != NULL && i < size; i++)
+        if (all[i].parent == getpid())
+            (*pids)[found++] = all[i].pid;
+    free(all);
+    *count = found;
+    return *pids == NULL ? log_failure(STATUS_RESOURCE_EXHAUSTED, "find children") : STATUS_OK;
+}
+
+enum status children_read(int proc_fd, bool is_without_list, pid_t **pids, size_t *count)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%d/task/%d/children", (int)getpid(), (int)getpid());
+    AUTO(fd_close) int fd = is_without_list ? -1 : openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return find_children(proc_fd, pids, count);
+    pid_t *found = NULL;
+    size_t size = 0;
+    if (!parse_children(fd, &found, &size)) {
+        int error = errno;
+        free(found);
+        return log_failure(status_from_errno(error), "read own children", "reason",
+                           strerror(error));
+    }
+    *pids = found;
     *count = size;
     return STATUS_OK;
 }
@@ -130,13 +201,14 @@ static bool is_mark(const char *variable, const char *prefix, char mark[PROCESS_
     return true;
 }
 
-bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES])
+enum mark_look process_look(int proc_fd, pid_t pid, const char *prefix,
+                            char mark[PROCESS_MARK_BYTES])
 {
     char name[32], chunk[ENVIRON_CHUNK_BYTES + 1];
     snprintf(name, sizeof name, "%d/environ", (int)pid);
     AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return MARK_NONE;
     size_t held = 0, total = 0;
     bool is_inside_long_one = false; /* a variable that does not fit cannot be the mark */
     for (;;) {
@@ -148,20 +220,38 @@ bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_
         char *variable = chunk, *end;
         while ((end = memchr(variable, '\0', (size_t)(chunk + size - variable))) != NULL) {
             if (!is_inside_long_one && is_mark(variable, prefix, mark))
-                return true;
+                return MARK_FOUND;
             is_inside_long_one = false;
             variable = end + 1;
         }
         held = (size_t)(chunk + size - variable);
         total += got > 0 ? (size_t)got : 0;
+        if (got == 0 && total == 0)
+            return MARK_EMPTY;
         if (got <= 0 || total > ENVIRON_BYTES_MAX)
-            return held > 0 && !is_inside_long_one && is_mark(variable, prefix, mark);
+            return held > 0 && !is_inside_long_one && is_mark(variable, prefix, mark) ? MARK_FOUND
+                                                                                      : MARK_NONE;
         memmove(chunk, variable, held);
         if (held == ENVIRON_CHUNK_BYTES) {
             held = 0;
             is_inside_long_one = true;
         }
     }
+}
+
+bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES])
+{
+    return process_look(proc_fd, pid, prefix, mark) == MARK_FOUND;
+}
+
+bool process_is_within_exec(int proc_fd, pid_t pid)
+{
+    char name[32];
+    unsigned long type;
+    snprintf(name, sizeof name, "%d/auxv", (int)pid);
+    AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
+    /* The kernel writes the auxiliary vector and the environment's place together. */
+    return fd >= 0 && read(fd, &type, sizeof type) == (ssize_t)sizeof type && type == 0;
 }
 
 void process_kill(int proc_fd, const struct process *process)

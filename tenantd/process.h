@@ -23,7 +23,8 @@ bool process_read(int proc_fd, pid_t pid, struct process *process);
  * dearest call of a start. */
 uint64_t process_start_ticks(int proc_fd, pid_t pid, uint64_t after_ns, uint64_t before_ns);
 
-/* All processes but dead ones, in the order of their pids. The caller frees `*processes`. */
+/* All processes, the dead that are not reaped among them, in the order of their pids. The caller
+ * frees `*processes`. */
 enum status processes_read(int proc_fd, struct process **processes, size_t *count);
 
 /* How many threads the processes of this uid have together. */
@@ -31,7 +32,19 @@ uint64_t process_tasks_of(int proc_fd, uid_t uid);
 
 /* The mark in its environment: the value of SOLO_INSTANCE, if it begins with `prefix`. */
 enum { PROCESS_MARK_BYTES = 200 };
+enum mark_look { MARK_NONE, MARK_FOUND, MARK_EMPTY }; /* empty: no environment at all */
+enum mark_look process_look(int proc_fd, pid_t pid, const char *prefix,
+                            char mark[PROCESS_MARK_BYTES]);
 bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES]);
+
+/* Within its exec a process has a new memory without an environment for a moment. */
+bool process_is_within_exec(int proc_fd, pid_t pid);
+
+/* The pids of our own children in the order in which they came to us, the dead that nobody has
+ * reaped among them. Whoever was our child when the call began is in it. By a look at all of /proc
+ * where the kernel has no list (CONFIG_PROC_CHILDREN), or when told so. The caller frees `*pids`.
+ */
+enum status children_read(int proc_fd, bool is_without_list, pid_t **pids, size_t *count);
 
 /* SIGKILL to exactly this process, never to a later one with its number. `proc_fd` must be our own
  * pid namespace's. */

@@ -41,6 +41,13 @@ struct service *supervisor_find_pid(const struct supervisor *supervisor, pid_t p
     return service;
 }
 
+struct helper *supervisor_find_helper(const struct supervisor *supervisor, pid_t pid)
+{
+    struct helper *helper;
+    DL_SEARCH_SCALAR2(supervisor->helpers, helper, pid, pid, next);
+    return helper;
+}
+
 bool supervisor_add(struct supervisor *supervisor, struct service *service)
 {
     service->is_left_out = false;
@@ -112,8 +119,7 @@ void supervisor_service_stopped(struct supervisor *supervisor, const struct serv
 /* A pid that nobody knows was an orphan's that had been handed to us. */
 static void helper_exited(struct supervisor *supervisor, pid_t pid, int status)
 {
-    struct helper *helper;
-    DL_SEARCH_SCALAR2(supervisor->helpers, helper, pid, pid, next);
+    struct helper *helper = supervisor_find_helper(supervisor, pid);
     if (helper == NULL)
         return;
     supervisor_helper_forget(supervisor, helper);
@@ -125,6 +131,7 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
     (void)loop, (void)events;
     struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, on_child);
     int status;
+    endings_child_died(&supervisor->endings);
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
         struct service *service = supervisor_find_pid(supervisor, pid);
         if (service == NULL) {

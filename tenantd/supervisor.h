@@ -66,6 +66,8 @@ struct service *supervisor_find_pid(const struct supervisor *supervisor, pid_t p
 struct service *supervisor_find_session(const struct supervisor *supervisor, pid_t session);
 struct service *supervisor_find_instance(const struct supervisor *supervisor, uint64_t generation,
                                          uint64_t nonce);
+/* Which one runs as this; NULL: none. */
+struct helper *supervisor_find_helper(const struct supervisor *supervisor, pid_t pid);
 size_t supervisor_count(const struct supervisor *supervisor);
 
 /* Ends every service, each within min(its grace, timeout_ms); `call` (may be NULL) is answered when

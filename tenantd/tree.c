@@ -1,169 +1,154 @@
-/* Whose is a process? Follow its parents up: at a living main process the answer is that service,
- * at an orphan (our own child) it is what its mark or session says. */
+/* Whose is a child that we did not start? Its mark or session says it. A verdict holds for one
+ * turn; longer is known only since when an orphan is watched. */
 #include "tenantd/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
-#include "common/base/ensure.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 
 enum { LEFTOVER_WAIT_MS = 5000, LEFTOVER_STEP_MS = 5, ROUNDS_WITHOUT = 2 };
+static const uint64_t EXEC_NS_MAX = 1000000000u, /* one that stays within its exec is a stray */
+    DYING_NS_MAX = 5000000000u; /* one that does not die of SIGKILL runs no code any more */
 
-/* What was found out about one process; NOBODYS: an orphan of ours without an owner. */
-enum kind { UNKNOWN, FOREIGN, OWNED, NOBODYS, STALE };
-struct finding {
-    enum kind kind;
+/* EXECUTING: without an environment for a moment, to be looked at again. */
+enum verdict { OWNED, STRAY, EXECUTING };
+struct orphan {
+    struct process process;
+    enum verdict verdict;
     void *owner;
+    bool is_killed;
+    uint64_t since_ns; /* it has the verdict */
+    uint64_t turn;     /* that the verdict is of */
 };
 
-struct scan {
-    struct tree *tree;
-    const struct tree_services *services;
-    struct process *processes;
-    struct finding *findings;
-    size_t count;
-};
-
-static void scan_close(struct scan *scan)
+static void pids_close(pid_t **pids)
 {
-    free(scan->processes);
-    free(scan->findings);
+    free(*pids);
 }
 
 void tree_close(struct tree *tree)
 {
-    free(tree->strays);
-    tree->strays = NULL;
-    tree->stray_count = 0;
+    free(tree->orphans);
+    tree->orphans = NULL;
+    tree->orphan_count = 0;
 }
 
-static struct process *find(struct process *processes, size_t count, pid_t pid)
+void tree_begin(struct tree *tree)
 {
-    for (size_t low = 0, high = count; low < high;) {
-        size_t middle = low + (high - low) / 2;
-        if (processes[middle].pid == pid)
-            return &processes[middle];
-        if (processes[middle].pid < pid)
-            low = middle + 1;
-        else
-            high = middle;
+    tree->turn++;
+}
+
+static enum verdict judge(const struct tree *tree, const struct tree_services *services,
+                          const struct process *process, void **owner)
+{
+    char mark[PROCESS_MARK_BYTES];
+    enum mark_look look = process_look(tree->proc_fd, process->pid, tree->mark_prefix, mark);
+    if (look != MARK_FOUND) {
+        *owner = services->by_session(services->context, process->session);
+        if (*owner != NULL)
+            return OWNED;
     }
+    if (look == MARK_EMPTY) {
+        if (process_is_within_exec(tree->proc_fd, process->pid))
+            return EXECUTING;
+        look = process_look(tree->proc_fd, process->pid, tree->mark_prefix, mark);
+    }
+    /* A mark of an instance that nothing holds any more is nobody's, too. */
+    *owner = look == MARK_FOUND ? services->by_mark(services->context, mark) : NULL;
+    return *owner != NULL ? OWNED : STRAY;
+}
+
+static void examine(const struct tree *tree, const struct tree_services *services,
+                    struct orphan *orphan, const struct orphan *before)
+{
+    struct process *process = &orphan->process;
+    uint64_t now_ns = clock_boottime_ns();
+    void *owner = NULL;
+    orphan->verdict = judge(tree, services, process, &owner);
+    orphan->owner = owner;
+    orphan->turn = tree->turn;
+    orphan->since_ns = now_ns;
+    if (before == NULL || before->process.start_ticks != process->start_ticks)
+        return;
+    if (before->verdict == orphan->verdict)
+        orphan->since_ns = before->since_ns;
+    if (orphan->verdict == EXECUTING && now_ns - orphan->since_ns > EXEC_NS_MAX)
+        orphan->verdict = STRAY;
+}
+
+/* Our own child, not reaped: its number means nobody else. */
+static void act(struct orphan *orphan, bool must_end, struct tree_left *left)
+{
+    bool is_stuck = orphan->is_killed && clock_boottime_ns() - orphan->since_ns > DYING_NS_MAX;
+    if (orphan->verdict != OWNED && !is_stuck)
+        left->strays++;
+    if (!must_end || orphan->is_killed)
+        return;
+    if (kill(orphan->process.pid, SIGKILL) < 0)
+        log_failure(status_from_errno(errno), "kill", "pid", NUMBER(orphan->process.pid), "reason",
+                    strerror(errno));
+    orphan->is_killed = true;
+    left->is_moving = true;
+}
+
+/* The list of the last look has the same order, so what is in both is met in passing. */
+static const struct orphan *seen_before(const struct tree *tree, pid_t pid, size_t *at)
+{
+    for (size_t i = *at; i < tree->orphan_count; i++)
+        if (tree->orphans[i].process.pid == pid) {
+            *at = i + 1;
+            return &tree->orphans[i];
+        }
     return NULL;
 }
 
-static struct finding classify_orphan(struct scan *scan, const struct process *process)
+enum status tree_look(struct tree *tree, const struct tree_services *services,
+                      struct tree_left *left)
 {
-    const struct tree_services *services = scan->services;
-    char mark[PROCESS_MARK_BYTES];
-    bool is_marked = process_mark(scan->tree->proc_fd, process->pid, scan->tree->mark_prefix, mark);
-    void *owner = is_marked ? services->by_mark(services->context, mark) : NULL;
-    if (owner != NULL)
-        return (struct finding){ OWNED, owner };
-    /* Of an instance that nothing holds any more. */
-    if (is_marked)
-        return (struct finding){ STALE, NULL };
-    owner = services->by_session(services->context, process->session);
-    return (struct finding){ owner != NULL ? OWNED : NOBODYS, owner };
-}
-
-/* What a process is by itself; UNKNOWN: the same as its parent. */
-static struct finding classify(struct scan *scan, const struct process *process)
-{
-    const struct tree *tree = scan->tree;
-    void *owner = scan->services->by_main(scan->services->context, process->pid);
-    if (owner != NULL)
-        return (struct finding){ OWNED, owner };
-    if (process->pid == tree->self)
-        return (struct finding){ FOREIGN, NULL };
-    if (process->parent == tree->self)
-        return classify_orphan(scan, process);
-    /* Parent 0: the host's init or kernel, or somebody who entered our namespace from outside. */
-    if (process->parent == 0)
-        return (struct finding){ FOREIGN, NULL };
-    if (find(scan->processes, scan->count, process->parent) == NULL)
-        /* Its parent died while we looked; the next round sees where it went. */
-        return tree->is_own_namespace ? classify_orphan(scan, process)
-                                      : (struct finding){ FOREIGN, NULL };
-    return (struct finding){ UNKNOWN, NULL };
-}
-
-/* Up the parents until something is known, then down again: no recursion, a tenant decides how
- * deep. */
-static struct finding resolve(struct scan *scan, size_t index)
-{
-    struct finding finding = { FOREIGN, NULL };
-    size_t top = index;
-    for (size_t steps = 0; steps <= scan->count; steps++) {
-        if (scan->findings[top].kind == UNKNOWN)
-            scan->findings[top] = classify(scan, &scan->processes[top]);
-        finding = scan->findings[top];
-        if (finding.kind != UNKNOWN)
-            break;
-        struct process *parent = find(scan->processes, scan->count, scan->processes[top].parent);
-        top = (size_t)(parent - scan->processes);
-    }
-    if (finding.kind == UNKNOWN) /* a circle, from pids that were reused while we looked */
-        finding.kind = FOREIGN;
-    for (size_t below = index; scan->findings[below].kind == UNKNOWN;) {
-        scan->findings[below] = finding;
-        struct process *parent = find(scan->processes, scan->count, scan->processes[below].parent);
-        below = (size_t)(parent - scan->processes);
-    }
-    return finding;
-}
-
-static bool was_stray(const struct tree *tree, const struct process *process)
-{
-    const struct process *before = find(tree->strays, tree->stray_count, process->pid);
-    return before != NULL && before->start_ticks == process->start_ticks;
-}
-
-static void act(struct scan *scan, const struct process *process, struct finding finding,
-                struct process *strays, size_t *stray_count)
-{
-    const struct tree_services *services = scan->services;
-    if (finding.kind == FOREIGN || services->by_main(services->context, process->pid) != NULL)
-        return;
-    if (finding.kind == OWNED) {
-        if (services->must_end(services->context, finding.owner))
-            process_kill(scan->tree->proc_fd, process);
-        return;
-    }
-    strays[(*stray_count)++] = *process;
-    if (finding.kind == STALE || was_stray(scan->tree, process))
-        process_kill(scan->tree->proc_fd, process);
-}
-
-enum status tree_round(struct tree *tree, const struct tree_services *services, size_t *strays)
-{
-    AUTO(scan_close) struct scan scan = { .tree = tree, .services = services };
-    TRY(processes_read(tree->proc_fd, &scan.processes, &scan.count));
-    scan.findings = calloc(scan.count + 1, sizeof *scan.findings);
-    struct process *found = calloc(scan.count + 1, sizeof *found);
-    if (scan.findings == NULL || found == NULL) {
-        free(found);
+    AUTO(pids_close) pid_t *pids = NULL;
+    size_t count, kept = 0, at = 0;
+    TRY(children_read(tree->proc_fd, tree->is_without_list, &pids, &count));
+    struct orphan *orphans = calloc(count + 1, sizeof *orphans);
+    if (orphans == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "look for processes", "reason", "memory");
+    *left = (struct tree_left){ 0 };
+    for (size_t i = 0; i < count; i++) {
+        if (services->is_started(services->context, pids[i]))
+            continue;
+        const struct orphan *before = seen_before(tree, pids[i], &at);
+        struct orphan *orphan = &orphans[kept];
+        if (waitpid(pids[i], NULL, WNOHANG) == pids[i]) {
+            left->strays++;
+            left->is_moving = true;
+            continue;
+        }
+        if (before != NULL && before->turn == tree->turn && before->verdict != EXECUTING)
+            *orphan = *before;
+        else if (process_read(tree->proc_fd, pids[i], &orphan->process))
+            examine(tree, services, orphan, before);
+        else
+            continue;
+        kept++;
+        bool must_end = orphan->verdict == STRAY;
+        if (orphan->verdict == OWNED)
+            must_end = services->must_end(services->context, orphan->owner);
+        act(orphan, must_end, left);
     }
-    size_t count = 0;
-    for (size_t i = 0; i < scan.count; i++)
-        act(&scan, &scan.processes[i], resolve(&scan, i), found, &count);
     tree_close(tree);
-    if (count == 0) {
-        free(found);
-        found = NULL;
-    }
-    tree->strays = found;
-    tree->stray_count = count;
-    *strays = count;
+    tree->orphans = orphans;
+    tree->orphan_count = kept;
     return STATUS_OK;
 }
 

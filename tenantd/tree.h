@@ -8,35 +8,49 @@
 
 /* Finds and kills what is left of services whose main process has ended, where there is no cgroup
  * to do it. Processes whose parent died are handed to us (as init of a pid namespace, or as
- * subreaper), so everything that a living main process does not account for hangs below us. Such an
- * orphan and what hangs below it belongs to the service whose mark (SOLO_INSTANCE) it carries, or
- * in whose session it is. One round serves all services that are being ended. */
+ * subreaper), so everything that no living main process accounts for hangs below a child of ours
+ * that we did not start: an orphan. It belongs to the service whose mark (SOLO_INSTANCE) it
+ * carries, or in whose session it is; without both it is a stray, is nobody's, and is killed.
+ *
+ * How one that forks and ends without pause is not overlooked: the kernel hands a dying process's
+ * children to us in the same step in which it dies, and our list of children loses nobody before
+ * we reap it. So whatever lives at the start of a look has an ancestor in the list, and a look
+ * that found no orphan, dead or alive, proves that none lived when it began. */
+struct orphan;
 struct tree {
-    int proc_fd; /* /proc of our own pid namespace */
-    pid_t self;
-    bool is_own_namespace;   /* every process in it is ours */
+    int proc_fd;             /* /proc of our own pid namespace */
+    bool is_without_list;    /* of children: all of /proc is read instead */
     const char *mark_prefix; /* "<store id>/<tenant>/" */
-    /* Orphans without mark and session that the last round saw: killed if they are still so in the
-     * next one (between fork and exec a process has no environment for a moment). */
-    struct process *strays;
-    size_t stray_count;
+    /* Orphans that the last look saw, in the order in which they came to us. */
+    struct orphan *orphans;
+    size_t orphan_count;
+    uint64_t turn;
 };
 
 /* Who owns what; an owner is whatever the caller likes, NULL for nobody. */
 struct tree_services {
     void *context;
-    void *(*by_main)(void *context, pid_t pid);        /* whose living main process this is */
+    bool (*is_started)(void *context, pid_t pid);      /* by us, and will be waited for */
     void *(*by_session)(void *context, pid_t session); /* whose last main process led it */
     void *(*by_mark)(void *context, const char *mark);
-    /* Called for each process that was found; true: kill it. */
+    /* Called for each orphan with an owner; true: kill it. */
     bool (*must_end)(void *context, void *owner);
+};
+
+struct tree_left {
+    size_t strays;  /* that belong to nobody or have just died: nothing can be called empty */
+    bool is_moving; /* new ones were killed or reaped: look again at once */
 };
 
 void tree_close(struct tree *tree);
 
-/* One look at all processes. `*strays` counts those that belong to nobody, killed or not: the round
- * has to be repeated. */
-enum status tree_round(struct tree *tree, const struct tree_services *services, size_t *strays);
+/* Before the first look of a turn: owners may have changed, and children may have been reaped, what
+ * nobody but tree_look may do until the last look of the turn. */
+void tree_begin(struct tree *tree);
+
+/* One look at our children. Reaps dead orphans, kills strays and what must end. */
+enum status tree_look(struct tree *tree, const struct tree_services *services,
+                      struct tree_left *left);
 
 /* Ends every process on the machine whose mark begins with `mark_prefix`, in rounds until two find
  * none; waits up to five seconds. As root, `uid` narrows the search to the tenant's; otherwise to

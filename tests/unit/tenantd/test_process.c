@@ -154,3 +154,56 @@ Test(process, the_kernel_says_its_number_in_another_namespace_or_nothing)
     cr_assert_eq(process_number_in(null_fd, getpid()), 0);
     cr_assert_eq(process_number_in(-1, getpid()), 0);
 }
+
+/* More than one read of the kernel's list, and nobody is in it twice or left out. */
+Test(process, own_children_are_known_until_they_are_reaped)
+{
+    enum { CHILDREN = 700 };
+    AUTO(fd_close) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    static pid_t started[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        started[i] = fork();
+        cr_assert_geq(started[i], 0);
+        if (started[i] == 0)
+            _exit(0);
+    }
+    for (int way = 0; way < 2; way++) {
+        pid_t *pids;
+        size_t count;
+        cr_assert_eq(children_read(proc_fd, way == 1, &pids, &count), STATUS_OK);
+        cr_assert_eq(count, CHILDREN);
+        for (size_t i = 0; way == 0 && i < count; i++)
+            cr_assert_eq(pids[i], started[i]);
+        free(pids);
+    }
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    for (int way = 0; way < 2; way++) {
+        pid_t *pids;
+        size_t count;
+        cr_assert_eq(children_read(proc_fd, way == 1, &pids, &count), STATUS_OK);
+        cr_assert_eq(count, 0);
+        free(pids);
+    }
+}
+
+Test(process, whoever_runs_a_program_is_not_within_its_exec)
+{
+    AUTO(fd_close) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char mark[PROCESS_MARK_BYTES];
+    cr_assert_not(process_is_within_exec(proc_fd, getpid()));
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *arguments[] = { PROGRAM_DIR "/sleeper", NULL }, *nothing[] = { NULL };
+        execve(arguments[0], arguments, nothing);
+        _exit(127);
+    }
+    for (int i = 0; i < 5000 && process_look(proc_fd, pid, "", mark) != MARK_EMPTY; i++)
+        usleep(1000);
+    for (int i = 0; i < 5000 && process_is_within_exec(proc_fd, pid); i++)
+        usleep(1000);
+    cr_assert_eq(process_look(proc_fd, pid, "", mark), MARK_EMPTY);
+    cr_assert_not(process_is_within_exec(proc_fd, pid));
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}

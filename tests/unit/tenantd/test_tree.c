@@ -32,13 +32,10 @@ struct bed {
     struct owner owners[2];
 };
 
-static void *by_main(void *context, pid_t pid)
+static bool is_started(void *context, pid_t pid)
 {
-    struct bed *bed = context;
-    for (int i = 0; i < 2; i++)
-        if (bed->owners[i].main == pid)
-            return &bed->owners[i];
-    return NULL;
+    const struct bed *bed = context;
+    return bed->owners[0].main == pid || bed->owners[1].main == pid;
 }
 
 static void *by_session(void *context, pid_t session)
@@ -79,13 +76,14 @@ static bool must_end(void *context, void *owner_)
 
 static size_t round_of(struct bed *bed)
 {
-    const struct tree_services services = { bed, by_main, by_session, by_mark, must_end };
-    size_t strays;
+    const struct tree_services services = { bed, is_started, by_session, by_mark, must_end };
+    struct tree_left left;
     bed->owners[0].found = bed->owners[1].found = 0;
-    cr_assert_eq(tree_round(&bed->tree, &services, &strays), STATUS_OK);
+    tree_begin(&bed->tree);
+    cr_assert_eq(tree_look(&bed->tree, &services, &left), STATUS_OK);
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
-    return strays;
+    return left.strays;
 }
 
 /* A double_forker whose children are there already. */
@@ -121,7 +119,6 @@ static void start(struct owner *owner, const char *mark, const char *how)
 static void bed_open(struct bed *bed)
 {
     *bed = (struct bed){ .tree = { .proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                                   .self = getpid(),
                                    .mark_prefix = mark_of("acme/") },
                          .owners = { { .mark = "" }, { .mark = "" } } };
     cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
@@ -176,10 +173,11 @@ static size_t marked(const struct bed *bed, const char *prefix)
     return found;
 }
 
-Test(tree, ends_double_forked_processes_by_their_mark_and_spares_the_others)
+static void end_one_of_two(bool is_without_list)
 {
     struct bed bed;
     bed_open(&bed);
+    bed.tree.is_without_list = is_without_list;
     start(&bed.owners[0], mark_of("acme/1/aa"), NULL);
     start(&bed.owners[1], mark_of("acme/2/bb"), NULL);
     cr_assert_eq(marked(&bed, mark_of("acme/1/")), CHILDREN + 1);
@@ -194,6 +192,15 @@ Test(tree, ends_double_forked_processes_by_their_mark_and_spares_the_others)
     bed_close(&bed);
 }
 
+Test(tree, ends_double_forked_processes_by_their_mark_and_spares_the_others)
+{
+    end_one_of_two(false);
+}
+Test(tree, does_so_where_the_kernel_has_no_list_of_children)
+{
+    end_one_of_two(true);
+}
+
 static size_t children_without_mark(const struct bed *bed)
 {
     struct process *all;
@@ -201,7 +208,7 @@ static size_t children_without_mark(const struct bed *bed)
     char mark[PROCESS_MARK_BYTES];
     cr_assert_eq(processes_read(bed->tree.proc_fd, &all, &count), STATUS_OK);
     for (size_t i = 0; i < count; i++)
-        found += all[i].parent == getpid() &&
+        found += all[i].parent == getpid() && all[i].state != 'Z' &&
                  !process_mark(bed->tree.proc_fd, all[i].pid, mark_of("acme/"), mark);
     free(all);
     return found;
