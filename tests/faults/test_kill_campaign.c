@@ -90,7 +90,7 @@ static enum victim draw_victim(struct random *random)
 
 static void solod_die(struct testbed *bed)
 {
-    kill(bed->solod, SIGKILL);
+    process_signal(bed->solod, SIGKILL);
     command_wait(bed->solod, -1);
     bed->solod = 0;
 }
@@ -109,7 +109,7 @@ static bool strike(struct testbed *bed, struct random *random, enum victim victi
         return true;
     default: {
         pid_t pid = choose(bed, random, victims[victim].name);
-        return pid != 0 && kill(pid, SIGKILL) == 0;
+        return pid != 0 && process_signal(pid, SIGKILL) == 0;
     }
     }
 }

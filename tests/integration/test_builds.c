@@ -259,7 +259,8 @@ Test(builds, a_repeat_finishes_what_a_dead_daemon_began)
         testbed_start(&bed);
         service_deploy_sleeper(&bed, "acme", "first");
         begin_slow_deploy(&bed, id);
-        kill(i == 0 ? testbed_daemon(&bed, "deployd") : testbed_supervisor(&bed, "acme"), SIGKILL);
+        process_signal(i == 0 ? testbed_daemon(&bed, "deployd") : testbed_supervisor(&bed, "acme"),
+                       SIGKILL);
         cr_assert(testbed_wait_ready(&bed, 10000));
         snprintf(file, sizeof file, "%s/slow", bed.dir);
         testbed_soloctl(&bed, &result, "deploy", "--request-id", id, "--build", "sh {code}",

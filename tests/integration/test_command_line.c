@@ -356,17 +356,17 @@ Test(command_line, a_watch_shows_what_comes_and_goes_also_when_it_was_behind)
     expect_in_file(output, "\"later\"", &seen);
 
     /* Behind by many events, and one change among them. */
-    cr_assert_eq(kill(watcher, SIGSTOP), 0);
+    cr_assert_eq(process_signal(watcher, SIGSTOP), 0);
     for (int i = 0; i < 60; i++) {
         if (i == 10)
             service_kill(&bed, "acme", "later");
         json_decref(
             testbed_ask(&bed, "eventd", "event.append", json_pack("{s:s}", "type", "app.note")));
     }
-    cr_assert_eq(kill(watcher, SIGCONT), 0);
+    cr_assert_eq(process_signal(watcher, SIGCONT), 0);
     expect_in_file(output, "\"gone\"", &seen);
     service_deploy_sleeper(&bed, "acme", "last");
     expect_in_file(output, "\"last\"", &seen);
-    kill(watcher, SIGKILL);
+    process_signal(watcher, SIGKILL);
     cr_assert_neq(command_wait(watcher, 5000), -1);
 }

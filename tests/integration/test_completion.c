@@ -80,7 +80,7 @@ Test(completion, death_by_a_signal_under_never_is_failed_and_stays_wanted)
     testbed_start(&bed);
     uint64_t generation =
         service_deploy(&bed, spec_with_policy(&bed, "job", "never", "0", "600000"));
-    kill(service_pid(&bed, "acme", "job"), SIGKILL);
+    process_signal(service_pid(&bed, "acme", "job"), SIGKILL);
     service_await(&bed, "acme", "job", "failed", 10000);
     event_await(&bed, generation, "service_crashed", "acme", "job", 5000);
     cr_assert_eq(wanted_in_plan(&bed), 1);

@@ -83,7 +83,7 @@ static void kill_and_expect_no_change(const char *daemon)
         char name[16];
         pid_t old = testbed_daemon(&bed, daemon);
         cr_assert_neq(old, 0);
-        kill(old, SIGKILL);
+        process_signal(old, SIGKILL);
         snprintf(name, sizeof name, "new%d", round);
         uint64_t took_ms = deploy_ms(&bed, name);
         cr_assert_leq(took_ms, WORKS_AGAIN_MS, "a deploy took %lu ms after the death of %s",
@@ -120,7 +120,7 @@ Test(daemons, the_death_of_a_supervisor_takes_its_own_tenant_only_and_brings_it_
     deploy_two_tenants(&bed, pids);
     pid_t supervisor = testbed_supervisor(&bed, "acme");
     cr_assert(process_is_alive(supervisor));
-    kill(supervisor, SIGKILL);
+    process_signal(supervisor, SIGKILL);
     process_wait_gone(supervisor, 5000);
     uint64_t begin = clock_boottime_ns();
     pid_t a = service_await_new_pid(&bed, "acme", "a", pids[0], 10000);
@@ -146,7 +146,7 @@ Test(daemons, services_outlive_solod_and_the_next_one_finds_them)
     pid_t pids[4];
     deploy_two_tenants(&bed, pids);
     pid_t eventd = testbed_daemon(&bed, "eventd"), deployd = testbed_daemon(&bed, "deployd");
-    kill(bed.solod, SIGKILL);
+    process_signal(bed.solod, SIGKILL);
     command_wait(bed.solod, -1);
     bed.solod = 0;
     cr_assert(process_wait_gone(eventd, 5000), "eventd outlives solod");
@@ -175,8 +175,8 @@ Test(daemons, a_crash_of_a_service_while_deployd_is_away_is_reported_once)
     testbed_start(&bed);
     uint64_t generation = service_deploy_sleeper(&bed, "acme", "a");
     pid_t pid = service_pid(&bed, "acme", "a");
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
-    kill(pid, SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(pid, SIGKILL);
     event_await(&bed, generation, "service_restarted", "acme", "a", 20000);
     pid_t again = service_await_new_pid(&bed, "acme", "a", pid, 10000);
     cr_assert(process_is_alive(again));
@@ -264,7 +264,7 @@ static void lose_the_run_folder(unsigned flags)
     service_deploy_sleeper(&bed, "acme", "api");
     pid_t supervisor = testbed_supervisor(&bed, "acme");
     pid_t service = service_pid(&bed, "acme", "api");
-    kill(bed.solod, SIGKILL);
+    process_signal(bed.solod, SIGKILL);
     command_wait(bed.solod, -1);
     bed.solod = 0;
     cr_assert(process_is_alive(supervisor), "a supervisor outlives solod");
@@ -299,8 +299,8 @@ Test(daemons, a_deployd_that_comes_back_does_not_wait_for_a_supervisor_that_hang
     testbed_start(&bed);
     deploy_two_tenants(&bed, pids);
     pid_t hanging = testbed_supervisor(&bed, "beta");
-    cr_assert_eq(kill(hanging, SIGSTOP), 0);
-    cr_assert_eq(kill(testbed_daemon(&bed, "deployd"), SIGKILL), 0);
+    cr_assert_eq(process_signal(hanging, SIGSTOP), 0);
+    cr_assert_eq(process_signal(testbed_daemon(&bed, "deployd"), SIGKILL), 0);
     uint64_t took_ms = deploy_ms(&bed, "other");
     cr_assert_lt(took_ms, WORKS_AGAIN_MS, "%llu ms", (unsigned long long)took_ms);
 
@@ -323,7 +323,7 @@ Test(daemons, a_deployd_that_comes_back_does_not_wait_for_a_supervisor_that_hang
     cr_assert(process_is_alive(pids[2]));
     cr_assert(process_is_alive(hanging));
 
-    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert_eq(process_signal(hanging, SIGCONT), 0);
     cr_assert(process_wait_gone(pids[3], 10000), "the kill is carried out when it answers");
     cr_assert_eq(service_pid(&bed, "beta", "a"), pids[2]);
     row = service_row_of(&bed, "beta", "a");

@@ -187,7 +187,7 @@ Test(deploy, a_first_deploy_that_failed_is_shown_until_it_is_killed)
     testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "running", NULL);
     expect_exit(&result, 6);
     expect_failed(&bed, true);
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
     expect_failed(&bed, true);
     testbed_kill_everything(&bed);
     char command[400];

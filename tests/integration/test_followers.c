@@ -76,7 +76,7 @@ Test(followers, a_follower_survives_rotation_and_restarts)
     cr_assert(was_restarted);
     snprintf(path, sizeof path, "%s/logs/acme/count.log.5", bed.data);
     cr_assert_eq(access(path, F_OK), 0, "nothing was moved away meanwhile");
-    kill(follower, SIGTERM);
+    process_signal(follower, SIGTERM);
     command_wait(follower, 10000);
 }
 

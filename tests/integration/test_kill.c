@@ -85,7 +85,7 @@ Test(kill, the_tree_of_a_crashed_main_process_is_gone_before_it_runs_again)
     service_deploy(&bed, spec);
     await_count(&bed, "double_forker", 5);
     pid_t old = service_pid(&bed, "acme", "tree");
-    kill(old, SIGKILL);
+    process_signal(old, SIGKILL);
     service_await_new_pid(&bed, "acme", "tree", old, 10000);
     await_count(&bed, "double_forker", 5);
     sleep_ms(200);

@@ -139,7 +139,7 @@ Test(output, a_watch_misses_nothing_over_a_restart_of_eventd)
         uint64_t last = log_last_id(&bed);
         next = take_events(&caller, next, last);
         cr_assert_gt(next, last, "the watch is behind");
-        kill(testbed_daemon(&bed, "eventd"), SIGKILL);
+        process_signal(testbed_daemon(&bed, "eventd"), SIGKILL);
         caller_close(&caller);
         json_decref(
             testbed_ask(&bed, "eventd", "event.append", json_pack("{s:s}", "type", "app.between")));

@@ -138,7 +138,7 @@ Test(readiness, deployd_may_die_while_it_is_awaited)
     testbed_start(&bed);
     uint64_t first = service_deploy_sleeper(&bed, "acme", "api");
     uint64_t second = service_deploy(&bed, announcer(&bed, "1500ms", "sleep:1", NULL));
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
     event_await(&bed, second, "service_deployment_failed", "acme", "api", 20000);
     service_await(&bed, "acme", "api", "running", 5000);
     json_t *row = service_row_of(&bed, "acme", "api");
@@ -200,7 +200,7 @@ Test(readiness, a_first_deploy_that_a_recovery_waits_for_in_vain_is_told)
     expect_text(row, "state", "failed");
     json_decref(row);
     /* It stays so, whoever looks. */
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
     service_await(&bed, "acme", "api", "failed", 10000);
     events = events_after(&bed, first);
     cr_assert_eq(events_count(events, "service_deployment_failed", "acme", "api"), 0);

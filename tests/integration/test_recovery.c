@@ -181,7 +181,7 @@ Test(recovery, one_that_never_ended_is_said_to_be_unfinished)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     json_decref(testbed_ask(&bed, "deployd", "recovery.begin", json_pack("{s:{}}", "plan")));
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
     json_decref(status_of(&bed)); /* it is there again */
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_contains(result_out(&result), "recovery did not finish");
@@ -210,7 +210,7 @@ Test(recovery, cut_off_at_any_moment_and_run_again_it_ends_in_the_same_state)
         struct command command = { .argv = argv, .environment = testbed_environment(&bed) };
         pid_t pid = command_start(&command, bed.log);
         sleep_ms(moments_ms[i]);
-        kill(pid, SIGKILL);
+        process_signal(pid, SIGKILL);
         command_wait(pid, -1);
         testbed_recoveryd(&bed, &result, NULL);
         expect_exit(&result, 0);

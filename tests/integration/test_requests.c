@@ -60,7 +60,7 @@ Test(requests, a_repeated_deploy_that_cannot_start_any_more_stays_wanted)
     snprintf(moved, sizeof moved, "%s.moved", sleeper);
     json_t *first = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
     cr_assert_eq(rename(sleeper, moved), 0);
-    kill(testbed_supervisor(&bed, "acme"), SIGKILL);
+    process_signal(testbed_supervisor(&bed, "acme"), SIGKILL);
     service_await(&bed, "acme", "api", "failed", 10000);
     json_t *again = testbed_ask(&bed, "deployd", "service.deploy", deploy_params(&bed, id, NULL));
     expect_number(again, "generation", number_in(first, "generation"));
@@ -128,7 +128,7 @@ Test(requests, a_repeated_restart_does_not_restart_again)
     cr_assert_eq(restart(&bed, "api", id, &problem), STATUS_OK, "%s", problem.message);
     pid_t after = service_pid(&bed, "acme", "api");
     cr_assert_neq(after, before);
-    kill(testbed_daemon(&bed, "deployd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
     cr_assert_eq(restart(&bed, "api", id, &problem), STATUS_OK, "%s", problem.message);
     cr_assert_eq(service_pid(&bed, "acme", "api"), after, "the repeat restarted it");
     expect_refused(restart(&bed, "other", id, &problem), STATUS_ABORTED, &problem, NULL);

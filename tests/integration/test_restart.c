@@ -26,7 +26,7 @@ Test(restart, a_service_that_was_killed_from_outside_runs_again)
         service_deploy(&bed, with_restart(service_spec(&bed, "acme", "api", "sleeper", NULL),
                                           "always", "50ms", "1s", 5));
     pid_t old = service_pid(&bed, "acme", "api");
-    kill(old, SIGKILL);
+    process_signal(old, SIGKILL);
     pid_t new = service_await_new_pid(&bed, "acme", "api", old, 10000);
     cr_assert(process_is_alive(new));
     json_t *row = service_row_of(&bed, "acme", "api");
@@ -48,7 +48,7 @@ Test(restart, the_delay_is_kept_and_shown)
                                       "1500ms", "10s", 5));
     pid_t old = service_pid(&bed, "acme", "api");
     uint64_t begin = clock_boottime_ns();
-    kill(old, SIGKILL);
+    process_signal(old, SIGKILL);
     service_await(&bed, "acme", "api", "backoff", 5000);
     json_t *row = service_row_of(&bed, "acme", "api");
     cr_assert_gt(strlen(text_in(row, "reason")), 0);

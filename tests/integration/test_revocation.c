@@ -6,6 +6,7 @@
 
 #include "common/access/token_text.h"
 #include "tests/support/expect.h"
+#include "tests/support/process.h"
 
 TestSuite(revocation, .timeout = 1200);
 
@@ -130,7 +131,7 @@ static void revoke_and_check(unsigned flags)
         if (token % KILL_EVERY >= KILL_EVERY - 2) {
             pid_t victim = testbed_daemon(&bed, token % 2 == 0 ? "tokend" : "eventd");
             if (victim > 0)
-                kill(victim, SIGKILL);
+                process_signal(victim, SIGKILL);
         }
         race(&bed, texts[token], accessor);
     }

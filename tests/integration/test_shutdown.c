@@ -140,7 +140,7 @@ Test(shutdown, requests_in_flight_are_answered_or_repeatable)
         json_decref(params);
     }
     cr_assert(caller_send(&caller, buffer_span(&frame)));
-    kill(bed.solod, SIGTERM);
+    process_signal(bed.solod, SIGTERM);
     size_t acknowledged = 0;
     for (json_t *answer; (answer = caller_receive(&caller, 10000, NULL)) != NULL;) {
         acknowledged += json_is_null(json_array_get(answer, 2));

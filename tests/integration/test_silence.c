@@ -11,7 +11,7 @@ TestSuite(silence, .timeout = 120);
 static void restart_deployd(struct testbed *bed)
 {
     pid_t old = testbed_daemon(bed, "deployd");
-    cr_assert_eq(kill(old, SIGKILL), 0);
+    cr_assert_eq(process_signal(old, SIGKILL), 0);
     cr_assert(process_wait_gone(old, 5000));
     json_decref(testbed_ask(bed, "deployd", "system.status", json_object()));
 }
@@ -58,14 +58,14 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
     pid_t pid = service_pid(&bed, "beta", "killed");
     pid_t hanging = testbed_supervisor(&bed, "beta");
     uint64_t before = log_settled_id(&bed);
-    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    cr_assert_eq(process_signal(hanging, SIGSTOP), 0);
     char soloctl[4200];
     snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
     const char *const argv[] = { soloctl, "--run", bed.run, "kill", "beta/killed", NULL };
     pid_t killer = command_start(
         &(struct command){ .argv = argv, .environment = testbed_environment(&bed) }, bed.log);
     event_await(&bed, before, "service_killed", "beta", "killed", 5000);
-    kill(killer, SIGKILL);
+    process_signal(killer, SIGKILL);
     command_wait(killer, -1);
 
     for (int round = 0; round < 2; round++) { /* the second finds what the first has written */
@@ -93,7 +93,7 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
     cr_assert(process_is_alive(pid));
     expect_alarm(&bed, "beta", hanging);
 
-    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert_eq(process_signal(hanging, SIGCONT), 0);
     cr_assert(process_wait_gone(pid, 10000), "it is ended when its supervisor answers");
     testbed_soloctl(&bed, &result, "wait", "beta/killed", "--for", "gone", "--timeout", "5s", NULL);
     expect_exit(&result, 0);
@@ -115,7 +115,7 @@ Test(silence, a_supervisor_that_begins_to_hang_is_noticed)
     service_deploy_sleeper(&bed, "beta", "killed");
     pid_t pid = service_pid(&bed, "beta", "api"), killed = service_pid(&bed, "beta", "killed");
     pid_t hanging = testbed_supervisor(&bed, "beta");
-    cr_assert_eq(kill(hanging, SIGSTOP), 0);
+    cr_assert_eq(process_signal(hanging, SIGSTOP), 0);
     for (int i = 0; i < 400 && result.exit_code != 3; i++) {
         sleep_ms(50);
         testbed_soloctl(&bed, &result, "status", "--check", NULL);
@@ -131,7 +131,7 @@ Test(silence, a_supervisor_that_begins_to_hang_is_noticed)
     expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
     expect_contains(problem.message, "the kill is recorded");
 
-    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert_eq(process_signal(hanging, SIGCONT), 0);
     cr_assert(process_wait_gone(killed, 10000), "the kill is carried out when it answers");
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 0);

@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/db/table.h"
 #include "tests/support/expect.h"
+#include "tests/support/process.h"
 
 TestSuite(token_check, .timeout = 180);
 
@@ -153,7 +154,7 @@ Test(token_check, what_the_outbox_has_yet_to_tell_is_no_difference, .init = set_
     expect_found(NULL, NULL);
     pid_t eventd = testbed_daemon(&bed, "eventd");
     cr_assert_gt(eventd, 0);
-    kill(eventd, SIGSTOP);
+    process_signal(eventd, SIGSTOP);
     grant();
     revoke_token(&told);
     expect_found(NULL, NULL);

@@ -99,10 +99,10 @@ Test(token_command, verification_works_without_tokend_and_after_a_crash)
     create(&bed, "read", "1h");
     pid_t tokend = testbed_daemon(&bed, "tokend");
     cr_assert_gt(tokend, 0);
-    kill(tokend, SIGSTOP);
+    process_signal(tokend, SIGSTOP);
     expect_verified(&bed, token, "read", 0);
     expect_verified(&bed, token, "kill", 5);
-    kill(tokend, SIGKILL);
+    process_signal(tokend, SIGKILL);
     expect_verified(&bed, token, "read", 0);
     testbed_kill_everything(&bed);
     testbed_start(&bed);

@@ -9,6 +9,7 @@
 
 #include "common/access/token_text.h"
 #include "tests/support/expect.h"
+#include "tests/support/process.h"
 
 TestSuite(token_life, .timeout = 300);
 
@@ -216,7 +217,7 @@ Test(token_life, warnings_come_before_the_end_and_the_sweep_after_it)
     static const long long days[] = { 2, 7 };
     for (size_t i = 0; i < COUNT_OF(days); i++) {
         set_clock("-", days[i] * DAY_S + 60, 0, false);
-        kill(pid_of_tokend(), SIGKILL); /* it looks soon after its start */
+        process_signal(pid_of_tokend(), SIGKILL); /* it looks soon after its start */
         for (int waited = 0; told("capability_expiring", &token, NULL) < i + 1; waited += 50) {
             cr_assert_lt(waited, PATIENCE_MS, "warning %zu", i + 1);
             sleep_ms(50);
@@ -260,7 +261,7 @@ Test(token_life, another_store_in_place_is_noticed)
     expect_valid(&old, true, "before");
     expect_valid(&late, true, "before");
     pid_t tokend = pid_of_tokend();
-    kill(tokend, SIGSTOP);
+    process_signal(tokend, SIGSTOP);
     cr_assert_eq(rename(store, aside), 0);
     cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED, "no store");
     cr_assert_eq(rename(spare, store), 0);
@@ -268,7 +269,7 @@ Test(token_life, another_store_in_place_is_noticed)
     cr_assert_eq(ask_with(&old, "deployd", "daemon.health"), STATUS_OK);
     cr_assert_eq(ask_with(&late, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED);
     cr_assert_eq(ask_with(&late, "deployd", "daemon.health"), STATUS_UNAUTHENTICATED);
-    kill(tokend, SIGKILL);
+    process_signal(tokend, SIGKILL);
     expect_valid(&late, false, "in the other store");
     expect_valid(&old, true, "in the other store");
     json_decref(

@@ -15,6 +15,7 @@
 #include "common/base/auto.h"
 #include "common/db/table.h"
 #include "tests/support/expect.h"
+#include "tests/support/process.h"
 
 TestSuite(token_table, .timeout = 300);
 
@@ -359,7 +360,7 @@ static void watch_until_eventd_stops(const char *token, char said[512])
     json_decref(caller_receive(&watcher, 10000, NULL)); /* it watches */
     pid_t eventd = testbed_daemon(&bed, "eventd");
     cr_assert_gt(eventd, 0);
-    kill(eventd, SIGTERM);
+    process_signal(eventd, SIGTERM);
     json_t *answer = caller_receive(&watcher, 10000, NULL);
     const char *message = text_in(json_array_get(answer, 2), "message");
     snprintf(said, 512, "%s", message == NULL ? "" : message);

@@ -104,7 +104,7 @@ static void lives_through_everything(unsigned flags)
     grant(&bed, "acme", 1, brief);
     revoke_token(&bed, gone);
     pid_t old = testbed_daemon(&bed, "tokend");
-    kill(old, SIGKILL);
+    process_signal(old, SIGKILL);
     cr_assert_eq(describe(&bed, kept), STATUS_OK);
     cr_assert_eq(describe(&bed, gone), STATUS_NOT_FOUND);
     cr_assert_neq(testbed_daemon(&bed, "tokend"), old);
@@ -180,14 +180,14 @@ Test(tokens, the_log_learns_everything_once_and_in_order_after_eventd_was_away)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     pid_t eventd = testbed_daemon(&bed, "eventd");
-    kill(eventd, SIGSTOP);
+    process_signal(eventd, SIGSTOP);
     for (size_t i = 0; i < GRANTS; i++)
         grant(&bed, "acme", 0, accessors[i]);
     cr_assert_eq(counter(&bed, "outbox"), GRANTS);
-    kill(testbed_daemon(&bed, "tokend"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "tokend"), SIGKILL);
     cr_assert_eq(describe(&bed, accessors[GRANTS - 1]), STATUS_OK);
-    kill(eventd, SIGCONT);
-    kill(eventd, SIGKILL);
+    process_signal(eventd, SIGCONT);
+    process_signal(eventd, SIGKILL);
     await_outbox_empty(&bed);
     json_t *events = events_after(&bed, 0);
     size_t next = 0, i;

@@ -206,7 +206,7 @@ void command_run(const struct command *command, struct result *result)
     int64_t left = timeout_ms - (int64_t)((clock_boottime_ns() - begin) / 1000000);
     result->exit_code = command_wait(pid, left > 0 ? (int)left : 0);
     if (result->exit_code < 0) {
-        kill(pid, SIGKILL);
+        process_signal(pid, SIGKILL);
         command_wait(pid, -1);
         result->exit_code = -1;
     }

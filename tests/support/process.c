@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/ensure.h"
 
 enum { PROCESSES_MAX = 32768, PROC_FILE_BYTES_MAX = 4 * 1024 * 1024 };
 
@@ -161,6 +162,12 @@ bool process_wait_gone(pid_t pid, int timeout_ms)
     return ready == 1;
 }
 
+int process_signal(pid_t pid, int signal_number)
+{
+    ensure(pid > 0);
+    return kill(pid, signal_number);
+}
+
 size_t process_kill_all(const char *text, pid_t spared)
 {
     static pid_t pids[PROCESSES_MAX];
@@ -170,7 +177,7 @@ size_t process_kill_all(const char *text, pid_t spared)
         size_t count = process_find(text, pids, PROCESSES_MAX);
         size_t here = 0;
         for (size_t i = 0; i < count && i < PROCESSES_MAX; i++)
-            if (pids[i] != spared && kill(pids[i], SIGKILL) == 0) {
+            if (pids[i] != spared && process_signal(pids[i], SIGKILL) == 0) {
                 here++;
                 sent++;
             }

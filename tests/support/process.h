@@ -29,6 +29,10 @@ uint64_t process_start_ticks(pid_t pid);
  * there are; at most `count_max` pids are written. */
 size_t process_find(const char *text, pid_t *pids, size_t count_max);
 
+/* kill(2), for one process only: a pid of 0 or below, which would mean a whole group of processes,
+ * the tests' own among them, ends the test. */
+int process_signal(pid_t pid, int signal_number);
+
 /* Waits without polling until the process is gone; false after `timeout_ms`. Works for any process,
  * not only for children. */
 bool process_wait_gone(pid_t pid, int timeout_ms);

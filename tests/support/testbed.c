@@ -245,7 +245,7 @@ int testbed_stop(struct testbed *bed)
 {
     if (bed->solod == 0)
         return 0;
-    kill(bed->solod, SIGTERM);
+    process_signal(bed->solod, SIGTERM);
     int exit_code = command_wait(bed->solod, STOP_MS);
     if (exit_code < 0) {
         testbed_show_log(bed);
@@ -259,7 +259,7 @@ void testbed_kill_everything(struct testbed *bed)
 {
     /* solod first: it would start again what dies before it. */
     if (bed->solod != 0) {
-        kill(bed->solod, SIGKILL);
+        process_signal(bed->solod, SIGKILL);
         command_wait(bed->solod, -1);
         bed->solod = 0;
     }
@@ -374,8 +374,15 @@ static pid_t pid_in_list(json_t *answer, const char *list, const char *key, cons
 
 pid_t testbed_daemon(struct testbed *bed, const char *name)
 {
-    return pid_in_list(testbed_ask(bed, "solod", "daemon.list", NULL), "daemons", "name", name,
-                       "pid");
+    enum { LOOKS = 500, PAUSE_MS = 20 };
+    pid_t pid = 0;
+    for (int i = 0; i < LOOKS && pid == 0; i++) {
+        if (i > 0)
+            usleep(PAUSE_MS * 1000);
+        pid = pid_in_list(testbed_ask(bed, "solod", "daemon.list", NULL), "daemons", "name", name,
+                          "pid");
+    }
+    return pid;
 }
 
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant)

@@ -56,7 +56,8 @@ int testbed_stop(struct testbed *bed);
 /* kill -9 of solod, daemons, supervisors and services; returns when all are gone. */
 void testbed_kill_everything(struct testbed *bed);
 
-/* The pid of a daemon that solod started ("eventd", "deployd"), 0 when it does not run. */
+/* The pid of a daemon that solod started ("eventd", "deployd"). One that is being restarted is
+ * waited for, up to 10 s; then 0: it does not run. */
 pid_t testbed_daemon(struct testbed *bed, const char *name);
 /* A tenant's supervisor, 0 for none. */
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant);

@@ -32,6 +32,9 @@ LINES_MAX = 650
 # A service and its supervisor are one state machine in several files.
 WITH_CIRCLES = {"tenantd"}
 
+# Tests that ask the real programs for the pids that they signal: a 0 among them must not reach kill(2).
+SIGNALLING = ("tests/integration/", "tests/faults/")
+
 SKIPPED = {".git", "build", "data", "run"}
 SOURCE = re.compile(r"\.(c|h|def)$")
 TEXT = re.compile(r"\.(c|h|def|md|txt|cmake|json|py|sh|service|socket|conf|yaml|yml)$|/(up|check|run|install-packages|"
@@ -121,6 +124,8 @@ class Checker:
             include = INCLUDE.match(line)
             if include:
                 self.check_include(path, number, include[1], include[2])
+            if path.startswith(SIGNALLING) and re.search(r"(?<![\w.>])kill\(", line):
+                self.report(path, number, "kill() can hit the tests' own process group: use process_signal()")
         self.check_macros(path, lines)
         if len(lines) > LINES_MAX and not path.startswith("tests/"):
             self.report(path, len(lines), f"longer than {LINES_MAX} lines: not read in one sitting")

@@ -63,6 +63,7 @@ WRONG = {
                              "eventd/b.c": '#include "eventd/c.h"\n', "eventd/c.h": '#include "eventd/a.h"\n'},
                             "in a circle: a -> b -> c -> a"),
     "a file without end": ({"eventd/x.c": "\n" * 700}, "one sitting"),
+    "a signal to whatever pid": ({"tests/faults/x.c": "    kill(pid, SIGKILL);\n"}, "process_signal"),
     "unfinished code": ({"eventd/x.c": "/* TOD" + "O: later */\n"}, "unfinished"),
     "somebody's home": ({"docs/x.md": "see /hom" + "e/someone/notes\n"}, "somebody's machine"),
     "a number of a tracker": ({"docs/x.md": "as asked in issu" + "e 12\n"}, "no part of the project"),

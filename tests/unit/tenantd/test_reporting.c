@@ -105,6 +105,7 @@ Test(reporting, a_crash_and_its_restart_are_told_once)
                  STATUS_OK);
     for (uint64_t i = 1; i <= 3; i++) {
         uint64_t before = row.pid;
+        cr_assert_gt(row.pid, 0);
         cr_assert_eq(kill((pid_t)row.pid, SIGKILL), 0);
         for (int j = 0; j < 2000 && (row.restarts != i || row.pid == 0); j++) {
             bed_turn(&bed, 2);
@@ -118,6 +119,7 @@ Test(reporting, a_crash_and_its_restart_are_told_once)
     cr_assert_eq(row.exits, 3);
     cr_assert_eq(bed_restart(&bed, "api", 10, 10, &row), STATUS_OK);
     bed_await_report(&bed, "service_restarted", "api", 2);
+    cr_assert_gt(row.pid, 0);
     cr_assert_eq(kill((pid_t)row.pid, SIGKILL), 0);
     bed_await_report(&bed, "service_crashed", "api", 2);
     bed_close(&bed);
