@@ -189,6 +189,7 @@ static enum status grant(struct token_store *store, struct rpc_call *call,
                          const struct token_grant_request *request, struct outcome *outcome)
 {
     uint32_t bits;
+    uint64_t caller_end_ns;
     if (request->tenant[0] == '\0')
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "tenant",
                            "must say whose things the token may touch");
@@ -197,13 +198,14 @@ static enum status grant(struct token_store *store, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "permissions",
                            "must name at least one");
     TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
+    TRY(change_caller_end(&store->txn, call, &caller_end_ns));
     TRY(check_hash(store, call, &request->token_hash));
     TRY(check_room(store, call));
     struct token_record record = {
         .accessor = uuid_draw(),
         .permissions = bits,
         .granted_ns = store->now_ns,
-        .expires_ns = end_after(store->now_ns, request->ttl_ms),
+        .expires_ns = earlier_end(end_after(store->now_ns, request->ttl_ms), caller_end_ns),
         .ttl_ms = request->ttl_ms,
         .metadata = request->metadata,
     };
@@ -246,6 +248,7 @@ static enum status attenuate(struct token_store *store, struct rpc_call *call,
     struct hash parent_hash;
     struct token_record parent;
     uint32_t bits;
+    uint64_t caller_end_ns;
     TRY(change_target(&store->txn, call, "parent", request->parent, false, &parent_hash, &parent));
     if (token_record_is_expired(&parent, store->now_ns))
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "parent", "has expired");
@@ -255,6 +258,7 @@ static enum status attenuate(struct token_store *store, struct rpc_call *call,
     TRY(check_not_wider(call, bits, parent.permissions, "the parent"));
     TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
     TRY(check_hash(store, call, &request->token_hash));
+    TRY(change_caller_end(&store->txn, call, &caller_end_ns));
     struct hash root = parent.depth == 0 ? parent_hash : parent.root;
     TRY(check_family(store, call, &parent, &root));
     TRY(check_room(store, call));
@@ -263,7 +267,8 @@ static enum status attenuate(struct token_store *store, struct rpc_call *call,
         .permissions = bits,
         .depth = parent.depth + 1,
         .granted_ns = store->now_ns,
-        .expires_ns = earlier_end(end_after(store->now_ns, request->ttl_ms), parent.expires_ns),
+        .expires_ns = earlier_end(end_after(store->now_ns, request->ttl_ms),
+                                  earlier_end(parent.expires_ns, caller_end_ns)),
         .ttl_ms = request->ttl_ms,
         .parent = parent_hash,
         .root = root,
@@ -288,12 +293,14 @@ enum status change_attenuate(struct token_store *store, struct rpc_call *call,
 
 /* --- renewing --- */
 
-/* A token without an end keeps none. An end only ever moves away, up to the parent's. */
+/* A token without an end keeps none. An end only ever moves away, up to the parent's and up to that
+ * of the token that asks. */
 static enum status new_end(struct token_store *store, const struct token_record *record,
-                           uint64_t ttl_ms, uint64_t *expires_ns)
+                           uint64_t ttl_ms, uint64_t caller_end_ns, uint64_t *expires_ns)
 {
     *expires_ns = record->expires_ns;
-    uint64_t asked = end_after(store->now_ns, ttl_ms == 0 ? record->ttl_ms : ttl_ms);
+    uint64_t asked =
+        earlier_end(end_after(store->now_ns, ttl_ms == 0 ? record->ttl_ms : ttl_ms), caller_end_ns);
     if (record->depth > 0) {
         struct token_record parent;
         enum status status = token_find(&store->txn, &record->parent, &parent);
@@ -307,19 +314,31 @@ static enum status new_end(struct token_store *store, const struct token_record 
     return STATUS_OK;
 }
 
+static enum status check_not_itself(struct rpc_call *call, const struct token_record *record)
+{
+    char text[ACCESSOR_TEXT_BYTES];
+    return strcmp(call->caller.accessor, accessor_text(text, &record->accessor)) != 0
+               ? STATUS_OK
+               : problem_set(&call->problem, STATUS_PERMISSION_DENIED, "accessor",
+                             "names the token of this call: a token does not renew itself, ask "
+                             "whoever granted it");
+}
+
 static enum status renew(struct token_store *store, struct rpc_call *call,
                          const struct token_renew_request *request, struct outcome *outcome)
 {
     struct hash hash;
     struct token_record before;
+    uint64_t caller_end_ns;
     TRY(change_target(&store->txn, call, "accessor", request->accessor, false, &hash, &before));
     if (token_record_is_expired(&before, store->now_ns))
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "accessor",
                            "has expired, which is for good: grant a new one");
-    TRY(check_not_wider(call, before.permissions, permissions_of(&call->caller), "this token"));
+    TRY(check_not_itself(call, &before));
+    TRY(change_caller_end(&store->txn, call, &caller_end_ns));
     TRY(check_room(store, call));
     struct token_record after = before;
-    TRY(new_end(store, &before, request->ttl_ms, &after.expires_ns));
+    TRY(new_end(store, &before, request->ttl_ms, caller_end_ns, &after.expires_ns));
     after.renewed_ns = store->now_ns;
     /* The record must not point into the map that is written to. */
     uint8_t metadata[TOKEN_METADATA_BYTES_MAX];

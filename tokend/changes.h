@@ -28,4 +28,12 @@ enum status change_target(struct db_txn *txn, struct rpc_call *call, const char 
                           const char *accessor, bool may_be_descendant, struct hash *hash,
                           struct token_record *record);
 
+/* Whether a caller with the permission tokens:grant may see and manage this token: of its own
+ * tenant, and no wider than its own. */
+bool change_is_within(const struct caller *caller, const struct token_record *record);
+
+/* When the token that the call came with ends; 0 for never, and without a token. unauthenticated
+ * when it was revoked in this very turn. */
+enum status change_caller_end(struct db_txn *txn, struct rpc_call *call, uint64_t *expires_ns);
+
 #endif

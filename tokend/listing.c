@@ -9,6 +9,7 @@
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/db/table.h"
+#include "tokend/changes.h"
 
 static const uint64_t minute_ns = 60ull * 1000000000u;
 
@@ -101,6 +102,9 @@ static enum status add_row(struct db_txn *txn, struct listing *listing, struct s
     if (status == STATUS_NOT_FOUND)
         return damaged(txn, "the index names no token");
     TRY(status);
+    listing->looked++;
+    if (!change_is_within(listing->caller, &record))
+        return STATUS_OK;
     TRY(listing_item(txn, &record, listing->now_ns, listing->items));
     listing->count++;
     return STATUS_OK;
@@ -108,7 +112,7 @@ static enum status add_row(struct db_txn *txn, struct listing *listing, struct s
 
 static bool is_full(const struct listing *listing)
 {
-    return listing->count >= listing->count_max ||
+    return listing->looked >= listing->count_max ||
            listing->items->size + TOKEN_RECORD_BYTES_MAX + 1024 > listing->bytes_max;
 }
 

@@ -96,6 +96,7 @@ static enum status handle_token_list(struct tokend *tokend, struct rpc_call *cal
                                      struct token_list_reply *reply)
 {
     struct listing listing = {
+        .caller = &call->caller,
         .tenant = request->tenant,
         .after = request->after,
         .now_ns = token_store_now(&tokend->store),

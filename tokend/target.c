@@ -28,6 +28,31 @@ static enum status descends_from(struct db_txn *txn, const struct token_record *
     return STATUS_OK;
 }
 
+bool change_is_within(const struct caller *caller, const struct token_record *record)
+{
+    return caller->kind != CALLER_TOKEN || (strcmp(caller->tenant, record->tenant) == 0 &&
+                                            (record->permissions & ~caller->permissions) == 0);
+}
+
+enum status change_caller_end(struct db_txn *txn, struct rpc_call *call, uint64_t *expires_ns)
+{
+    struct uuid own;
+    struct hash hash;
+    struct token_record record;
+    *expires_ns = 0;
+    if (call->caller.accessor[0] == '\0')
+        return STATUS_OK;
+    enum status status = accessor_parse(call->caller.accessor, &own);
+    if (status == STATUS_OK)
+        status = token_find_accessor(txn, &own, &hash, &record);
+    if (status == STATUS_NOT_FOUND)
+        return problem_set(&call->problem, STATUS_UNAUTHENTICATED, "token",
+                           "is not valid here: it was revoked just now");
+    TRY(status);
+    *expires_ns = record.expires_ns;
+    return STATUS_OK;
+}
+
 static enum status may_touch(struct db_txn *txn, const struct caller *caller,
                              const struct token_record *record, bool may_be_descendant, bool *may)
 {
@@ -35,7 +60,7 @@ static enum status may_touch(struct db_txn *txn, const struct caller *caller,
     *may = true;
     if (caller->kind != CALLER_TOKEN)
         return STATUS_OK;
-    *may = strcmp(caller->tenant, record->tenant) == 0;
+    *may = change_is_within(caller, record);
     if (!*may || (caller->permissions & permission_bit(PERMISSION_TOKENS_GRANT)))
         return STATUS_OK;
     *may = accessor_parse(caller->accessor, &own) == STATUS_OK;

@@ -6,6 +6,7 @@
 #include "common/db/table.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/tokend/token_fixture.h"
+#include "tokend/listing.h"
 
 TestSuite(changes, .init = fixture_open, .fini = fixture_close, .timeout = 120);
 
@@ -141,6 +142,73 @@ Test(changes, an_end_moves_away_only_and_what_has_expired_stays_so)
     fixture_pass(61);
     cr_assert_eq(try_renew(&call, accessor, 0, &reply), STATUS_FAILED_PRECONDITION);
     cr_assert_eq(told("capability_renewed"), 2);
+}
+
+/* Whoever gives rights away, or time, gives of what they have. */
+Test(changes, what_a_token_grants_ends_no_later_than_itself)
+{
+    char granter[ACCESSOR_TEXT_BYTES], other[ACCESSOR_TEXT_BYTES];
+    snprintf(granter, sizeof granter, "%s", granted("acme", "tokens:grant", 60000));
+    uint64_t end = store.now_ns + 60000ull * 1000000u;
+    struct rpc_call call = call_of_token(granter), operator= call_of_operator();
+    struct token_grant_reply reply;
+    struct token_attenuate_reply child;
+    struct token_renew_reply renewed;
+    const char *permission = "tokens:grant";
+    struct token_grant_request request = { .token_hash = hash_drawn(),
+                                           .tenant = "acme",
+                                           .permissions = { &permission, 1 } };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    cr_assert_eq(reply.expires_ns, end, "without a ttl");
+    request.token_hash = hash_drawn();
+    request.ttl_ms = 3600000;
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    cr_assert_eq(reply.expires_ns, end, "with a longer one");
+    snprintf(other, sizeof other, "%s", granted("acme", "tokens:grant", 0));
+    const struct token_attenuate_request of_other = { .token_hash = hash_drawn(), .parent = other };
+    cr_assert_eq(try_attenuate(&call, &of_other, &child), STATUS_OK);
+    cr_assert_eq(child.expires_ns, end, "a child of a longer-lived one");
+    snprintf(other, sizeof other, "%s", granted("acme", "tokens:grant", 30000));
+    cr_assert_eq(try_renew(&call, other, 3600000, &renewed), STATUS_OK);
+    cr_assert_eq(renewed.expires_ns, end, "a renewal");
+    cr_assert_eq(try_renew(&call, granter, 3600000, &renewed), STATUS_PERMISSION_DENIED);
+    call.caller.kind = CALLER_OPERATOR; /* as with the permission admin */
+    cr_assert_eq(try_renew(&call, granter, 3600000, &renewed), STATUS_PERMISSION_DENIED);
+    request.token_hash = hash_drawn();
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    cr_assert_eq(reply.expires_ns, end, "of an admin token");
+    uint64_t revoked;
+    cr_assert_eq(try_revoke(&operator, granter, &revoked), STATUS_OK);
+    request.token_hash = hash_drawn();
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_UNAUTHENTICATED, "revoked meanwhile");
+}
+
+Test(changes, a_wider_token_is_not_there_for_who_grants)
+{
+    char granter[ACCESSOR_TEXT_BYTES], admin[ACCESSOR_TEXT_BYTES];
+    struct token_renew_reply renewed;
+    uint64_t revoked;
+    snprintf(granter, sizeof granter, "%s", granted("acme", "tokens:grant", 0));
+    snprintf(admin, sizeof admin, "%s", granted("acme", "admin", 60000));
+    struct rpc_call call = call_of_token(granter), operator= call_of_operator();
+    cr_assert_eq(try_renew(&call, admin, 0, &renewed), STATUS_NOT_FOUND);
+    cr_assert_eq(try_revoke(&call, admin, &revoked), STATUS_NOT_FOUND);
+    cr_assert(is_there(admin));
+    AUTO(buffer_close) struct buffer items = { .limit = 65536 };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct listing listing = { .caller = &call.caller,
+                               .tenant = "acme",
+                               .after = "",
+                               .count_max = 10,
+                               .bytes_max = 65536,
+                               .items = &items };
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(listing_read(&txn, &listing), STATUS_OK);
+    cr_assert_eq(listing.count, 1, "itself");
+    listing.caller = &operator.caller;
+    listing.looked = listing.count = 0;
+    cr_assert_eq(listing_read(&txn, &listing), STATUS_OK);
+    cr_assert_eq(listing.count, 2);
 }
 
 /* At the outbox's bound grants are refused and revocations still work. */
