@@ -149,6 +149,18 @@ static enum status check_not_wider(struct rpc_call *call, uint32_t bits, uint32_
     return STATUS_OK;
 }
 
+/* What is counted from a time that may be years ahead would live that much longer when the clock is
+ * trusted again. */
+static enum status check_clock(const struct token_store *store, struct rpc_call *call,
+                               uint64_t ttl_ms)
+{
+    return !store->turning.is_suspect || ttl_ms == 0
+               ? STATUS_OK
+               : problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "ttl_ms",
+                             "cannot be counted while the clock is suspect: set it right, or "
+                             "`soloctl token trust-clock` if it is");
+}
+
 static uint32_t permissions_of(const struct caller *caller)
 {
     return caller->kind == CALLER_TOKEN ? caller->permissions : (uint32_t)PERMISSION_BITS_ALL;
@@ -199,6 +211,7 @@ static enum status grant(struct token_store *store, struct rpc_call *call,
                            "must name at least one");
     TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
     TRY(change_caller_end(&store->txn, call, &caller_end_ns));
+    TRY(check_clock(store, call, request->ttl_ms));
     TRY(check_hash(store, call, &request->token_hash));
     TRY(check_room(store, call));
     struct token_record record = {
@@ -257,6 +270,7 @@ static enum status attenuate(struct token_store *store, struct rpc_call *call,
         bits = parent.permissions;
     TRY(check_not_wider(call, bits, parent.permissions, "the parent"));
     TRY(check_not_wider(call, bits, permissions_of(&call->caller), "this token"));
+    TRY(check_clock(store, call, request->ttl_ms));
     TRY(check_hash(store, call, &request->token_hash));
     TRY(change_caller_end(&store->txn, call, &caller_end_ns));
     struct hash root = parent.depth == 0 ? parent_hash : parent.root;
@@ -335,6 +349,8 @@ static enum status renew(struct token_store *store, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "accessor",
                            "has expired, which is for good: grant a new one");
     TRY(check_not_itself(call, &before));
+    if (before.expires_ns != 0)
+        TRY(check_clock(store, call, request->ttl_ms == 0 ? before.ttl_ms : request->ttl_ms));
     TRY(change_caller_end(&store->txn, call, &caller_end_ns));
     TRY(check_room(store, call));
     struct token_record after = before;

@@ -222,7 +222,10 @@ enum status token_remove(struct token_store *store, const struct hash *hash,
 
 enum status token_mark_revoked(struct token_store *store, const struct hash *hash)
 {
-    uint64_t until_ns = store->now_ns + revoked_kept_ns;
+    /* A suspect time may be years ahead; the mark, and what has passed since the boot, is not. */
+    const struct token_anchor *anchor = &store->turning;
+    uint64_t ahead_ns = anchor->is_suspect ? anchor->wall_ns - anchor->mark_ns : 0;
+    uint64_t until_ns = store->now_ns - ahead_ns + revoked_kept_ns;
     struct table_number number = table_number(until_ns);
     TRY(table_put(&store->txn, TOKENS_REVOKED, hash_span(hash), table_number_key(&number)));
     return put_expiry(store, hash, until_ns, EXPIRY_OF_REVOKED);

@@ -144,6 +144,55 @@ Test(changes, an_end_moves_away_only_and_what_has_expired_stays_so)
     cr_assert_eq(told("capability_renewed"), 2);
 }
 
+/* What was counted from a time years ahead would live for years once the clock is right again. */
+Test(changes, no_ttl_is_counted_from_a_suspect_clock)
+{
+    const uint64_t ten_years_ns = 3650ull * 86400u * 1000000000u;
+    const char *read = "read";
+    char with_end[ACCESSOR_TEXT_BYTES], other[ACCESSOR_TEXT_BYTES];
+    snprintf(with_end, sizeof with_end, "%s", granted("acme", "read", 1000ull * 86400u * 4000u));
+    snprintf(other, sizeof other, "%s", granted("acme", "read", 60000));
+    store.anchor.is_suspect = true;
+    store.anchor.mark_ns = store.anchor.wall_ns;
+    store.anchor.wall_ns += ten_years_ns;
+    struct rpc_call call = call_of_operator();
+    struct token_grant_reply reply;
+    struct token_attenuate_reply child;
+    struct token_renew_reply renewed;
+    uint64_t revoked;
+    struct token_grant_request request = {
+        .token_hash = hash_drawn(), .tenant = "acme", .permissions = { &read, 1 }, .ttl_ms = 60000
+    };
+    const struct token_attenuate_request of_parent = { .token_hash = hash_drawn(),
+                                                       .parent = with_end,
+                                                       .ttl_ms = 60000 };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_FAILED_PRECONDITION);
+    cr_assert(strstr(call.problem.message, "soloctl token trust-clock"));
+    cr_assert_eq(try_attenuate(&call, &of_parent, &child), STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(try_renew(&call, with_end, 0, &renewed), STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(try_renew(&call, with_end, 60000, &renewed), STATUS_FAILED_PRECONDITION);
+    attenuated(with_end); /* to its parent's end, which was counted before */
+    request.ttl_ms = 0;
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    cr_assert_eq(reply.expires_ns, 0);
+    cr_assert_eq(try_revoke(&call, other, &revoked), STATUS_OK);
+
+    /* Trusted again, at the time that was right: what says "revoked" goes as it always does. */
+    bool was_suspect, is_more;
+    cr_assert_eq(token_store_begin(&store), STATUS_OK);
+    cr_assert_eq(token_store_trust_clock(&store, &was_suspect), STATUS_OK);
+    cr_assert_eq(token_store_commit(&store), STATUS_OK);
+    cr_assert(was_suspect);
+    fixture_pass(REQUESTS_KEPT_MS / 1000 + 3600);
+    cr_assert_eq(sweep_expired(&store, &is_more), STATUS_OK);
+    uint64_t tokens, kept;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(token_count(&txn, &tokens, &kept), STATUS_OK);
+    cr_assert_eq(tokens, 3);
+    cr_assert_eq(kept, 0);
+}
+
 /* Whoever gives rights away, or time, gives of what they have. */
 Test(changes, what_a_token_grants_ends_no_later_than_itself)
 {
