@@ -154,18 +154,18 @@ Test(silence, a_dry_run_without_daemons_takes_what_hangs_as_deployd_would)
     pid_t pids[3];
     for (size_t i = 0; i < 3; i++)
         pids[i] = testbed_daemon(&bed, daemons[i]);
-    cr_assert_eq(kill(hanging, SIGSTOP), 0);
-    kill(bed.solod, SIGKILL);
+    cr_assert_eq(process_signal(hanging, SIGSTOP), 0);
+    process_signal(bed.solod, SIGKILL);
     command_wait(bed.solod, -1);
     bed.solod = 0;
     for (size_t i = 0; i < 3; i++) {
-        kill(pids[i], SIGKILL);
+        process_signal(pids[i], SIGKILL);
         cr_assert(process_wait_gone(pids[i], 5000));
     }
     testbed_recoveryd(&bed, &result, "--dry-run", "--all", NULL);
     expect_exit(&result, 0);
     expect_contains(result_out(&result), "0 to start, 0 to replace, 0 to stop, 2 to keep");
-    cr_assert_eq(kill(hanging, SIGCONT), 0);
+    cr_assert_eq(process_signal(hanging, SIGCONT), 0);
     testbed_start(&bed);
     service_await(&bed, "beta", "api", "running", 5000);
 }
