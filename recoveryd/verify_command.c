@@ -48,7 +48,8 @@ static enum status verify(const struct settings *settings, const struct options 
         verification_write_text(&verification, &text);
     if (text.is_exhausted)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the findings");
-    *code = options->has_detailed_exitcode && findings.count > 0 ? EXIT_PERSON_NEEDED : 0;
+    bool needs_person = findings.count > 0 || token_census_needs_person(&picture.tokens);
+    *code = options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
     if (picture.log.is_live_damaged)
         *code = status_exit_code(STATUS_DATA_LOSS);
     return fd_write_all(STDOUT_FILENO, buffer_span(&text));

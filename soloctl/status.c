@@ -23,6 +23,7 @@ struct picture {
     enum status deployd;
     struct problem problem; /* deployd's */
     bool has_tokens;        /* tokend answered, and this caller may know */
+    bool are_tokens_damaged;
     struct token_status_reply tokens;
     char outbox_state[17];
     char state[33], reason[300];
@@ -65,13 +66,16 @@ static void judge(struct picture *picture)
         say(picture, picture->programs.state, picture->programs.reason);
 }
 
-/* Refused to a tenant's token, which status is for, too: then nothing is said of them. */
+/* Refused to a tenant's token, which status is for, too: then nothing is said of them. tokend being
+ * away is said with the daemons. */
 static void look_at_tokens(struct session *session, struct picture *picture)
 {
     struct token_status_request request = {};
     struct problem problem;
-    picture->has_tokens = session_call(session, PEER_TOKEND, &method_token_status, &request,
-                                       STATUS_TIMEOUT_MS, &picture->tokens, &problem) == STATUS_OK;
+    enum status status = session_call(session, PEER_TOKEND, &method_token_status, &request,
+                                      STATUS_TIMEOUT_MS, &picture->tokens, &problem);
+    picture->has_tokens = status == STATUS_OK;
+    picture->are_tokens_damaged = status == STATUS_DATA_LOSS;
     if (picture->has_tokens)
         snprintf(picture->outbox_state, sizeof picture->outbox_state, "%s",
                  picture->tokens.outbox_state);
@@ -138,6 +142,9 @@ static const char *needs_person(const struct picture *picture)
     if (number_of(recovery, "failed") > 0)
         return "recovery could not bring everything back: `soloctl events --type "
                "service_recovery_failed`";
+    if (picture->are_tokens_damaged)
+        return "the token store is damaged: see tokend's diagnostics, keep a copy of the folder, "
+               "restore a backup, then restart tokend";
     if (picture->has_tokens && picture->tokens.is_suspect)
         return "the clock made a large step forward, tokens may expire too early: set it right, or "
                "`soloctl token trust-clock` if it is";
@@ -279,6 +286,8 @@ static void print_page(const struct picture *picture)
                picture->problem.message[0] == '\0' ? status_text(picture->deployd)
                                                    : picture->problem.message);
     const char *person = needs_person(picture);
+    if (picture->are_tokens_damaged && strcmp(picture->state, "ready") != 0)
+        printf("%-11sthe token store is damaged: see tokend's diagnostics\n", "!");
     if (person[0] != '\0' && strcmp(picture->state, "ready") == 0)
         printf("%-11s%s\n", "!", person);
 }

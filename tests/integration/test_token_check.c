@@ -192,3 +192,49 @@ Test(token_check, a_row_that_nobody_granted_is_named, .init = set_up, .fini = te
     add_row(&made);
     expect_found("token_extra", &made);
 }
+
+static void damage_metadata(const char *text)
+{
+    char path[4200];
+    AUTO(buffer_close) struct buffer bytes = { .limit = 256 << 20 };
+    size_t size = strlen(text), damaged = 0;
+    snprintf(path, sizeof path, "%s/tokens/data.mdb", bed.data);
+    FILE *file = fopen(path, "r+e");
+    cr_assert_not_null(file);
+    uint8_t page[4096];
+    for (size_t more; (more = fread(page, 1, sizeof page, file)) > 0;)
+        buffer_append(&bytes, page, more);
+    for (size_t i = 0; i + size <= bytes.size; i++)
+        if (memcmp(bytes.data + i, text, size) == 0) {
+            cr_assert_eq(fseek(file, (long)i, SEEK_SET), 0);
+            cr_assert_eq(fputc('X', file), 'X');
+            damaged++;
+        }
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_gt(damaged, 0);
+}
+
+static bool status_says_damaged(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    return result.exit_code == 3 && strstr(result_out(&result), "the token store is damaged");
+}
+
+Test(token_check, a_damaged_row_needs_a_person, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result granted = { 0 }, verified = { 0 };
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read",
+                    "--metadata", "{\"for\": \"somebody-in-particular\"}", NULL);
+    expect_exit(&granted, 0);
+    stop_when_told();
+    damage_metadata("somebody-in-particular");
+    testbed_recoveryd(&bed, &verified, "verify", "--detailed-exitcode", NULL);
+    expect_exit(&verified, 3);
+    cr_assert(strstr(result_out(&verified), "1 damaged"), "%s", result_out(&verified));
+    testbed_start(&bed);
+    for (int waited = 0; !status_says_damaged(); waited += 100) {
+        cr_assert_lt(waited, 20000);
+        sleep_ms(100);
+    }
+}
