@@ -57,18 +57,35 @@ static enum status choose_format(struct session *session, const char *wanted,
                        "--output: must be table, wide, json, jsonl or name, is \"%s\"", wanted);
 }
 
-enum status session_read_token(struct session *session, const char *path, struct problem *problem)
+/* A pipe or socket is no better kept than a file. Of a terminal or /dev/null nothing is said. */
+static enum status check_keeping(const struct stat *file, const char *path, struct problem *problem)
 {
-    bool is_input = strcmp(path, "-") == 0;
-    AUTO(fd_close) int fd = is_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-    struct stat file;
-    if (fd < 0 || fstat(fd, &file) < 0)
-        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "--token-file %s: %s", path,
-                           strerror(errno));
-    if (!is_input && S_ISREG(file.st_mode) && (file.st_mode & 077) != 0)
+    if (S_ISCHR(file->st_mode))
+        return STATUS_OK;
+    if (file->st_uid != geteuid() && file->st_uid != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "",
+                           "--token-file %s: belongs to another user; run `chown %lu %s` first",
+                           path, (unsigned long)geteuid(), path);
+    if ((file->st_mode & 077) != 0)
         return problem_set(problem, STATUS_PERMISSION_DENIED, "",
                            "--token-file %s: others can read it; run `chmod 600 %s` first", path,
                            path);
+    return STATUS_OK;
+}
+
+enum status session_read_token(struct session *session, const char *path, struct problem *problem)
+{
+    bool is_input = strcmp(path, "-") == 0;
+    struct stat file;
+    /* Before it is opened, too: opening a pipe waits for who writes. */
+    if (!is_input && stat(path, &file) == 0)
+        TRY(check_keeping(&file, path, problem));
+    AUTO(fd_close) int fd = is_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &file) < 0)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "--token-file %s: %s", path,
+                           strerror(errno));
+    if (!is_input)
+        TRY(check_keeping(&file, path, problem));
     size_t size = 0;
     for (ssize_t more; size < TOKEN_BYTES_MAX; size += (size_t)more) {
         more = read(fd, session->token + size, TOKEN_BYTES_MAX - size);

@@ -1,5 +1,6 @@
 /* soloctl token, from the grant to the revocation, and where the text of a token must not be. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,5 +164,33 @@ Test(token_command, the_text_of_a_token_is_nowhere)
         for (size_t k = 0; k < COUNT_OF(files); k++)
             if (process_read(pids[i], files[k], &content))
                 cr_assert_null(memmem(content.data, content.size, token, strlen(token)));
+    }
+}
+
+static void expect_refused_file(const struct testbed *bed, const char *path, const char *why)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(bed, &result, "--token-file", path, "token", "verify", NULL);
+    cr_assert_neq(result.exit_code, 0);
+    cr_assert(strstr(result_err(&result), why), "%s", result_err(&result));
+}
+
+Test(token_command, a_pipe_or_file_of_others_holds_no_token)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char path[4200];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    snprintf(path, sizeof path, "%s/pipe", bed.run);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_eq(chmod(path, 0666), 0);
+    expect_refused_file(&bed, path, "chmod 600");
+    snprintf(path, sizeof path, "%s/file", bed.run);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    if (geteuid() == 0) {
+        cr_assert_eq(chown(path, 65534, 65534), 0);
+        expect_refused_file(&bed, path, "belongs to another user");
     }
 }
