@@ -52,6 +52,20 @@ static enum status keep_open(struct token_map *map)
     return status;
 }
 
+/* Until tokend has started in this boot, the first look decides, once: whoever steps the wall clock
+ * back afterwards revives nothing. The test clock may change the boot. */
+static uint64_t look(struct token_map *map)
+{
+    if (token_anchor_holds(&map->anchor, &map->time))
+        return token_clock_look(&map->anchor, &map->time);
+    token_time_read_again(&map->time);
+    if (!token_anchor_holds(&map->first, &map->time))
+        map->first = token_anchor_start(&map->anchor, &map->time);
+    uint64_t now_ns = token_clock_now(&map->first, &map->time);
+    /* of a store that was put in the place of the one of the first look */
+    return now_ns > map->anchor.mark_ns ? now_ns : map->anchor.mark_ns;
+}
+
 enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns)
 {
     TRY(keep_open(map));
@@ -61,7 +75,7 @@ enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t 
         TRY(token_anchor_read(txn, &map->anchor));
         map->anchor_txn = number;
     }
-    *now_ns = token_clock_look(&map->anchor, &map->time);
+    *now_ns = look(map);
     return STATUS_OK;
 }
 

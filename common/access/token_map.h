@@ -22,6 +22,7 @@ struct token_map {
     uint64_t retry_ns;          /* ... which is not repeated before this, in boottime */
     struct token_anchor anchor; /* as of transaction anchor_txn */
     size_t anchor_txn;
+    struct token_anchor first; /* as of the first look, while `anchor` is of another boot */
     struct token_time time;
     struct ev_loop *loop;
     struct ev_prepare turn_end;

@@ -75,7 +75,7 @@ enum status token_time_read(struct token_time *time)
 
 /* --- deciding --- */
 
-static bool is_same_boot(const struct token_anchor *anchor, const struct token_time *time)
+bool token_anchor_holds(const struct token_anchor *anchor, const struct token_time *time)
 {
     return strcmp(anchor->boot_id, time->boot_id) == 0;
 }
@@ -88,7 +88,7 @@ static uint64_t later(uint64_t a, uint64_t b)
 struct token_anchor token_anchor_start(const struct token_anchor *previous,
                                        const struct token_time *time)
 {
-    if (is_same_boot(previous, time))
+    if (token_anchor_holds(previous, time))
         return *previous;
     struct token_anchor anchor = {
         .boottime_ns = time->boottime_ns,
@@ -115,7 +115,7 @@ bool token_anchor_trust(struct token_anchor *anchor, const struct token_time *ti
 
 uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_time *time)
 {
-    if (!is_same_boot(anchor, time))
+    if (!token_anchor_holds(anchor, time))
         return later(time->wall_ns, anchor->mark_ns);
     /* CLOCK_BOOTTIME never steps back. */
     uint64_t passed =
@@ -126,7 +126,7 @@ uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_t
 uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time)
 {
     time->boottime_ns = clock_boottime_ns();
-    if (!is_same_boot(anchor, time))
+    if (!token_anchor_holds(anchor, time))
         time->wall_ns = clock_wall_ns();
     apply_test_clock(time);
     return token_clock_now(anchor, time);
@@ -134,7 +134,7 @@ uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *
 
 bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *time)
 {
-    if (anchor->is_suspect || !is_same_boot(anchor, time))
+    if (anchor->is_suspect || !token_anchor_holds(anchor, time))
         return false;
     uint64_t now = token_clock_now(anchor, time);
     if (anchor->mark_ns >= now + (TOKEN_MARK_AHEAD_S - TOKEN_MARK_INTERVAL_S) * second_ns)

@@ -43,6 +43,8 @@ enum status token_time_read(struct token_time *time);
 /* boottime_ns and wall_ns only; the boot does not change while a process lives. */
 enum status token_time_read_again(struct token_time *time);
 
+/* Pure. Whether it is an anchor of this boot. */
+bool token_anchor_holds(const struct token_anchor *anchor, const struct token_time *time);
 /* Pure. The anchor with which this boot goes on: unchanged within its boot, otherwise decided as
  * above. */
 struct token_anchor token_anchor_start(const struct token_anchor *previous,
@@ -54,7 +56,7 @@ bool token_anchor_trust(struct token_anchor *anchor, const struct token_time *ti
 bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *time);
 
 /* Pure. The trusted time. For an anchor of another boot (tokend has not started in this one yet) it
- * is what token_anchor_start would decide. */
+ * is what token_anchor_start would decide at this look; who looks again keeps that anchor. */
 uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_time *time);
 
 /* The same with a look at the clocks that decide it, for who asks often. `time` was read before. */

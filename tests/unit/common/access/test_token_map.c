@@ -217,3 +217,38 @@ Test(token_map, a_token_expires_by_the_trusted_time)
     fclose(file);
     cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "a step back revives nothing");
 }
+
+static void write_clock(const char *path, const char *boot, long long boottime_s, long long wall_s)
+{
+    FILE *file = fopen(path, "we");
+    cr_assert_not_null(file);
+    fprintf(file, "%s %lld %lld 0\n", boot, boottime_s, wall_s);
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* tokend has not started in this boot: its anchor is of the one before. */
+Test(token_map, a_step_back_before_tokend_has_started_revives_nothing)
+{
+#ifndef SOLO_FAULTS
+    cr_skip_test("built without SOLO_FAULTS");
+#endif
+    char clock[4096], text[TOKEN_TEXT_BYTES], longer[TOKEN_TEXT_BYTES];
+    struct caller caller;
+    const char *boot = "00000000-0000-4000-8000-000000000001";
+    make_store();
+    grant(text, "acme", 1, clock_wall_ns() + 3600ull * 1000000000u);
+    grant(longer, "acme", 1, clock_wall_ns() + 3 * 86400ull * 1000000000u);
+    snprintf(clock, sizeof clock, "%s", scratch_path("clock"));
+    setenv("SOLO_TEST_CLOCK", clock, 1);
+    write_clock(clock, boot, 0, 86400);
+    token_map_close(&map); /* a verifier that starts in the new boot */
+    cr_assert_eq(token_map_open(&map, loop, dir), STATUS_OK);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "a day later");
+    cr_expect_eq(verify(longer, &caller), STATUS_OK);
+    write_clock(clock, boot, 60, 0);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "the wall clock stepped back");
+    cr_expect_eq(verify(longer, &caller), STATUS_OK);
+    write_clock(clock, boot, 3 * 86400, 0);
+    cr_expect_eq(verify(longer, &caller), STATUS_UNAUTHENTICATED, "time goes on");
+    unsetenv("SOLO_TEST_CLOCK");
+}
