@@ -4,6 +4,8 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
+#include <sodium.h>
+
 enum { CHUNK_BYTES = 8192 };
 
 struct arena_chunk {
@@ -11,6 +13,20 @@ struct arena_chunk {
     size_t size, used;
     alignas(max_align_t) char data[];
 };
+
+static struct arena_chunk *chunk_take(struct arena *arena, size_t room)
+{
+    size_t size = sizeof(struct arena_chunk) + room;
+    return arena->memory == NULL ? malloc(size) : arena->memory->take(arena->memory, size);
+}
+
+static void chunk_give(struct arena *arena, struct arena_chunk *chunk)
+{
+    if (arena->memory == NULL)
+        free(chunk);
+    else
+        arena->memory->give(arena->memory, chunk, sizeof *chunk + chunk->size);
+}
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
@@ -23,7 +39,7 @@ void *arena_alloc(struct arena *arena, size_t size)
     struct arena_chunk *chunk = arena->chunks;
     if (chunk == NULL || chunk->size - chunk->used < size) {
         size_t room = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-        chunk = malloc(sizeof *chunk + room);
+        chunk = chunk_take(arena, room);
         if (chunk == NULL)
             return NULL;
         *chunk = (struct arena_chunk){ .next = arena->chunks, .size = room };
@@ -52,9 +68,11 @@ void arena_reset(struct arena *arena)
         if (kept == NULL && chunk->size == CHUNK_BYTES)
             kept = chunk;
         else
-            free(chunk);
+            chunk_give(arena, chunk);
     }
     if (kept != NULL) {
+        if (arena->memory != NULL)
+            sodium_memzero(kept->data, kept->used);
         kept->next = NULL;
         kept->used = 0;
     }
@@ -65,6 +83,7 @@ void arena_reset(struct arena *arena)
 void arena_close(struct arena *arena)
 {
     arena_reset(arena);
-    free(arena->chunks);
-    *arena = (struct arena){ .limit = arena->limit };
+    if (arena->chunks != NULL)
+        chunk_give(arena, arena->chunks);
+    *arena = (struct arena){ .limit = arena->limit, .memory = arena->memory };
 }

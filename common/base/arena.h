@@ -3,15 +3,18 @@
 
 #include <stddef.h>
 
+#include "common/base/memory.h"
 #include "common/base/span.h"
 
 /* Memory that is given back all at once: what a request's strings and lists live in. Starts as
- * { .limit = BYTES }; NULL past the limit. */
+ * { .limit = BYTES }; NULL past the limit. With a `memory` it lives there, and is wiped when it is
+ * given back. */
 struct arena_chunk;
 struct arena {
     struct arena_chunk *chunks;
     size_t used;
     size_t limit;
+    struct memory *memory; /* NULL: the heap */
 };
 
 /* Zeroed, aligned for any type. */

@@ -1,6 +1,7 @@
 /* Grows by doubling up to the bound; running out of memory is treated like the bound. One byte more
  * than the capacity is allocated: for the NUL that vsnprintf puts behind text that fills it
- * exactly. */
+ * exactly. realloc(3) would leave the old bytes behind, so memory that is wiped is moved by hand.
+ */
 #include "common/base/buffer.h"
 
 #include <stdarg.h>
@@ -8,7 +9,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 enum { CAPACITY_FIRST = 256 };
+
+/* Moves the content to `capacity` bytes; NULL leaves everything as it was. */
+static uint8_t *resize(struct buffer *buffer, size_t capacity)
+{
+    struct memory *memory = buffer->memory;
+    uint8_t *data =
+        memory == NULL ? realloc(buffer->data, capacity + 1) : memory->take(memory, capacity + 1);
+    if (data == NULL)
+        return NULL;
+    if (memory != NULL && buffer->data != NULL) {
+        memcpy(data, buffer->data, buffer->size);
+        memory->give(memory, buffer->data, buffer->capacity + 1);
+    }
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return data;
+}
+
+static void wipe(struct buffer *buffer, size_t from, size_t to)
+{
+    if (buffer->memory != NULL && from < to)
+        sodium_memzero(buffer->data + from, to - from);
+}
 
 uint8_t *buffer_grow(struct buffer *buffer, size_t size)
 {
@@ -21,14 +47,11 @@ uint8_t *buffer_grow(struct buffer *buffer, size_t size)
         capacity *= 2;
     if (capacity > buffer->limit)
         capacity = buffer->limit;
-    uint8_t *data = realloc(buffer->data, capacity + 1);
-    if (data == NULL) {
+    if (resize(buffer, capacity) == NULL) {
         buffer->is_exhausted = true;
         return NULL;
     }
-    buffer->data = data;
-    buffer->capacity = capacity;
-    return data + buffer->size;
+    return buffer->data + buffer->size;
 }
 
 enum status buffer_append_text(struct buffer *buffer, const char *text)
@@ -57,10 +80,18 @@ void buffer_consume(struct buffer *buffer, size_t size)
     buffer->size -= size;
     if (size > 0 && buffer->size > 0)
         memmove(buffer->data, buffer->data + size, buffer->size);
+    wipe(buffer, buffer->size, buffer->size + size);
+}
+
+void buffer_cut(struct buffer *buffer, size_t size)
+{
+    wipe(buffer, size, buffer->size);
+    buffer->size = size;
 }
 
 void buffer_clear(struct buffer *buffer)
 {
+    wipe(buffer, 0, buffer->size);
     buffer->size = 0;
     buffer->is_exhausted = false;
 }
@@ -69,15 +100,17 @@ void buffer_shrink(struct buffer *buffer, size_t keep)
 {
     if (buffer->size > keep || buffer->capacity <= keep)
         return;
-    uint8_t *data = realloc(buffer->data, keep + 1);
-    if (data == NULL)
-        return;
-    buffer->data = data;
-    buffer->capacity = keep;
+    if (keep == 0 && buffer->memory != NULL)
+        buffer_close(buffer);
+    else
+        resize(buffer, keep);
 }
 
 void buffer_close(struct buffer *buffer)
 {
-    free(buffer->data);
-    *buffer = (struct buffer){ .limit = buffer->limit };
+    if (buffer->memory == NULL)
+        free(buffer->data);
+    else if (buffer->data != NULL)
+        buffer->memory->give(buffer->memory, buffer->data, buffer->capacity + 1);
+    *buffer = (struct buffer){ .limit = buffer->limit, .memory = buffer->memory };
 }

@@ -6,18 +6,21 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/base/memory.h"
 #include "common/base/span.h"
 #include "common/base/status.h"
 
 /* Bytes that grow up to a bound. An append past the bound changes nothing and is remembered in
  * `is_exhausted`, so that a writer checks once at its end. A buffer starts as
- * { .limit = BYTES } and owns its memory until buffer_close. */
+ * { .limit = BYTES } and owns its memory until buffer_close. With a `memory` it lives there, and
+ * what it drops is wiped at once. */
 struct buffer {
     uint8_t *data;
     size_t size;
     size_t capacity;
     size_t limit;
     bool is_exhausted;
+    struct memory *memory; /* NULL: the heap */
 };
 
 /* What buffer_reserve does when the room must be made first. */
@@ -48,6 +51,9 @@ enum status buffer_append_format(struct buffer *buffer, const char *format, ...)
 
 /* Drops the first `size` bytes. */
 void buffer_consume(struct buffer *buffer, size_t size);
+
+/* Drops what is behind the first `size` bytes. */
+void buffer_cut(struct buffer *buffer, size_t size);
 
 /* Empties it; keeps the memory. */
 void buffer_clear(struct buffer *buffer);

@@ -91,7 +91,7 @@ static void write_answer(struct buffer *buffer, const struct rpc_call *call, con
         message_write_reply(buffer, call->msgid, call->method->reply, reply);
         if (!buffer->is_exhausted && buffer->size - start <= REPLY_BYTES_MAX)
             return;
-        buffer->size = start;
+        buffer_cut(buffer, start);
         buffer->is_exhausted = false;
         problem_set(&too_big, STATUS_RESOURCE_EXHAUSTED, "", "the answer is too big; ask for less");
         problem = &too_big;

@@ -219,12 +219,15 @@ static void on_readable(struct rpc_connection *connection)
 {
     struct rpc_server *server = connection->server;
     ssize_t size = recv(connection->fd, server->receive, RECEIVE_BYTES, MSG_DONTWAIT);
-    if (size > 0)
+    if (size > 0) {
         on_received(connection, span_of(server->receive, (size_t)size));
-    else if (size == 0 || errno == ECONNRESET)
+        if (server->service->memory != NULL)
+            sodium_memzero(server->receive, (size_t)size);
+    } else if (size == 0 || errno == ECONNRESET) {
         connection_doom(connection, NULL);
-    else if (errno != EAGAIN && errno != EINTR)
+    } else if (errno != EAGAIN && errno != EINTR) {
         connection_doom(connection, strerror(errno));
+    }
 }
 
 static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -390,6 +393,7 @@ enum status connection_open(struct rpc_server *server, int fd, struct rpc_connec
     opened->pid = peer.pid;
     opened->input.limit = FRAME_BYTES_MAX + RECEIVE_BYTES;
     opened->output.buffer.limit = server->limits.unread_bytes_max + 4 * (size_t)FRAME_BYTES_MAX;
+    opened->input.memory = opened->output.buffer.memory = server->service->memory;
     opened->active_at = now_s();
     ev_io_init(&opened->watcher, on_io, fd, 0);
     opened->watcher.data = opened;

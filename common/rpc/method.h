@@ -35,6 +35,8 @@ enum method_flag {
     METHOD_BIG = 1 << 2,     /* requests up to FRAME_BYTES_MAX instead of FRAME_BYTES_SMALL */
     METHOD_STREAMS = 1 << 3, /* sends notifications until the call ends */
     METHOD_URGENT = 1 << 4,  /* kill, status, health: may use the slots kept free */
+    METHOD_SECRET = 1 << 5,  /* its params hold a secret: no hash of them is made, the handler makes
+                              * one  with a key */
 };
 
 /* One method as both sides see it; made from a METHOD block of common/api. */

@@ -197,7 +197,7 @@ static enum status read_request(struct rpc_call *call, struct span map, void *re
     TRY(fields_decode(call->method->request, map, call->arena, request, &call->problem));
     if (service->narrow != NULL)
         TRY(service->narrow(service->access, call, request));
-    if (call->method->flags & METHOD_MUTATES)
+    if ((call->method->flags & (METHOD_MUTATES | METHOD_SECRET)) == METHOD_MUTATES)
         TRY(hash_body(call, request));
     if (call->method->flags & METHOD_WRITES)
         TRY(turn_begin(call->connection->server, frame_bytes));
@@ -207,6 +207,7 @@ static enum status read_request(struct rpc_call *call, struct span map, void *re
 static enum status keep_request(struct call_entry *entry, struct span map)
 {
     entry->request.limit = FRAME_BYTES_MAX;
+    entry->request.memory = entry->server->service->memory;
     buffer_append(&entry->request, map.data, map.size);
     if (entry->request.is_exhausted)
         return STATUS_RESOURCE_EXHAUSTED;

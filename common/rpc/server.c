@@ -34,6 +34,7 @@ struct rpc_limits rpc_limits_default(void)
         .big_frames_max = BIG_FRAMES_MAX,
         .unread_bytes_max = UNREAD_BYTES_MAX,
         .unread_bytes_total_max = UNREAD_BYTES_TOTAL_MAX,
+        .batch_answer_bytes_max = BATCH_ANSWER_BYTES_MAX,
         .frame_complete_ms = FRAME_COMPLETE_MS_MAX,
         .idle_ms = CONNECTION_IDLE_MS_MAX,
         .unread_ms = UNREAD_MS_MAX,
@@ -150,15 +151,24 @@ static void on_accept_pause_over(struct ev_loop *loop, struct ev_timer *watcher,
 
 /* ---- opening and closing ---- */
 
+static void receive_free(const struct rpc_service *service, uint8_t *receive)
+{
+    if (service->memory == NULL)
+        free(receive);
+    else if (receive != NULL)
+        service->memory->give(service->memory, receive, RECEIVE_BYTES);
+}
+
 enum status rpc_server_open_with(struct rpc_server **server, struct ev_loop *loop,
                                  const struct rpc_service *service, int listener,
                                  const struct rpc_limits *limits)
 {
     struct rpc_server *opened = calloc(1, sizeof *opened);
-    uint8_t *receive = malloc(RECEIVE_BYTES);
+    struct memory *memory = service->memory;
+    uint8_t *receive = memory == NULL ? malloc(RECEIVE_BYTES) : memory->take(memory, RECEIVE_BYTES);
     if (opened == NULL || receive == NULL) {
         free(opened);
-        free(receive);
+        receive_free(service, receive);
         fd_close(&listener);
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "open server", "reason", "out of memory");
     }
@@ -169,6 +179,7 @@ enum status rpc_server_open_with(struct rpc_server **server, struct ev_loop *loo
     opened->spare = -1;
     opened->receive = receive;
     opened->arena.limit = ARENA_BYTES_MAX;
+    opened->arena.memory = opened->params.memory = opened->canonical.memory = memory;
     opened->params.limit = opened->canonical.limit = FRAME_BYTES_MAX + MESSAGE_OVERHEAD_BYTES;
     turn_open(opened);
     open_spare(opened);
@@ -207,7 +218,7 @@ void rpc_server_close(struct rpc_server **server)
     arena_close(&closed->arena);
     buffer_close(&closed->params);
     buffer_close(&closed->canonical);
-    free(closed->receive);
+    receive_free(closed->service, closed->receive);
     free(closed);
 }
 

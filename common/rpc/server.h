@@ -7,6 +7,7 @@
 #include "common/base/arena.h"
 #include "common/base/hash.h"
 #include "common/base/limits.h"
+#include "common/base/memory.h"
 #include "common/base/name.h"
 #include "common/base/problem.h"
 #include "common/base/uuid.h"
@@ -41,7 +42,9 @@ struct rpc_call {
     struct caller caller;
     struct uuid request_id; /* as sent, or drawn here: then !has_request_id */
     bool has_request_id;
-    struct hash body_hash; /* method and params without request_id and token; METHOD_MUTATES only */
+    /* Method and params without request_id and token; METHOD_MUTATES only, and not METHOD_SECRET.
+     */
+    struct hash body_hash;
     struct problem problem; /* filled by a handler that refuses */
     struct arena *arena;    /* for the reply's strings; lives until the handler returns */
     void *user;             /* free for the handler of a deferred call */
@@ -64,6 +67,9 @@ struct rpc_route {
 };
 
 struct rpc_service {
+    /* Where everything that clients send, and what they are answered, lies meanwhile, when that is
+     * not the heap: locked, and wiped as soon as it was sent on. */
+    struct memory *memory;
     const struct rpc_route *routes; /* ended by a NULL method */
     void *context;
     /* Who is calling, and may they? Fills call->caller or refuses; runs for every request. `token`
@@ -96,6 +102,7 @@ struct rpc_limits {
     size_t calls_max, calls_reserved; /* the reserve is for METHOD_URGENT */
     size_t big_frames_max;            /* requests over FRAME_BYTES_SMALL that arrive at once */
     size_t unread_bytes_max, unread_bytes_total_max;
+    size_t batch_answer_bytes_max; /* answers that wait for a commit, together */
     uint64_t frame_complete_ms, idle_ms, unread_ms;
     bool nobody_is_privileged; /* otherwise root and our own uid may use the reserves */
 };

@@ -103,7 +103,8 @@ static void commit(struct rpc_server *server)
 enum status turn_begin(struct rpc_server *server, size_t request_bytes)
 {
     struct batch *batch = &server->batch;
-    if (batch->count >= BATCH_ANSWERS_MAX || batch->bytes.size >= BATCH_ANSWER_BYTES_MAX ||
+    if (batch->count >= BATCH_ANSWERS_MAX ||
+        batch->bytes.size >= server->limits.batch_answer_bytes_max ||
         batch->request_bytes >= BATCH_REQUEST_BYTES_MAX)
         commit(server);
     if (!batch->is_open) {
@@ -224,6 +225,7 @@ void turn_open(struct rpc_server *server)
 {
     server->batch.number = 2;
     server->batch.bytes.limit = 2 * (size_t)BATCH_ANSWER_BYTES_MAX;
+    server->batch.bytes.memory = server->service->memory;
     /* After every other prepare watcher, so that what those queue is still sent in this turn. */
     ev_prepare_init(&server->before_sleep, before_sleep);
     ev_set_priority(&server->before_sleep, EV_MINPRI);
