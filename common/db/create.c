@@ -59,7 +59,7 @@ static enum status create_in(const struct db_schema *schema, const char *dir)
     if (rc != 0)
         return log_failure(status_from_lmdb(rc), "sync new store", "dir", dir, "reason",
                            mdb_strerror(rc));
-    return environment_set_modes(dir);
+    return environment_set_modes(schema, dir);
 }
 
 enum status store_create_if_absent(const struct db_schema *schema, const char *dir)
@@ -76,13 +76,13 @@ enum status store_create_if_absent(const struct db_schema *schema, const char *d
     TRY(environment_parent(parent, dir));
     TRY(directory_make(parent, 0755));
     TRY(directory_remove(beside));
-    TRY(directory_make(beside, 0750));
+    TRY(directory_make(beside, schema->is_private ? 0700 : 0750));
     TRY(create_in(schema, beside));
 
     /* Whoever prepared an empty directory chose its group: who may read the map. */
     struct stat stat_before;
     if (stat(dir, &stat_before) == 0 && chown(beside, (uid_t)-1, stat_before.st_gid) == 0 &&
-        chmod(beside, 02750) < 0)
+        chmod(beside, schema->is_private ? 0700 : 02750) < 0)
         return failure("set mode", beside);
     if (schema->is_durable)
         TRY(environment_sync_directory(beside));

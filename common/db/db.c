@@ -86,7 +86,7 @@ static enum status open_writer(struct db *db, const struct db_schema *schema, co
     TRY(db_probe(schema, dir));
     TRY(environment_open(db, schema, dir, schema->is_durable ? 0 : MDB_NOSYNC));
     db->is_writer = true;
-    TRY(environment_set_modes(dir));
+    TRY(environment_set_modes(schema, dir));
     TRY(settle(db));
     TRY(open_tables(db));
     return db_check_readers(db);

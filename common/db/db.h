@@ -40,6 +40,7 @@ struct db_schema {
     size_t table_count;
     size_t map_bytes;
     bool is_durable; /* false: the registry, opened with MDB_NOSYNC, gone after a reboot */
+    bool is_private; /* nobody but the owner may map it: directory 0700, files 0600 */
 };
 
 struct store_identity {

@@ -139,12 +139,14 @@ enum status environment_write_identity(struct db *db, struct db_txn *txn)
     return STATUS_OK;
 }
 
-enum status environment_set_modes(const char *dir)
+enum status environment_set_modes(const struct db_schema *schema, const char *dir)
 {
     char data[4096], lock[4096];
     TRY(path_join(data, dir, "data.mdb"));
     TRY(path_join(lock, dir, "lock.mdb"));
-    if (chmod(dir, 02750) < 0 || chmod(data, 0640) < 0 || chmod(lock, 0660) < 0) {
+    bool is_private = schema->is_private;
+    if (chmod(dir, is_private ? 0700 : 02750) < 0 || chmod(data, is_private ? 0600 : 0640) < 0 ||
+        chmod(lock, is_private ? 0600 : 0660) < 0) {
         int error = errno;
         return log_failure(status_from_errno(error), "set modes of store", "dir", dir, "reason",
                            strerror(error));

@@ -63,6 +63,32 @@ enum status table_get(struct db_txn *txn, unsigned table, struct span key, struc
     return get_row(txn, table, key, value, &seal);
 }
 
+static enum status broken_size(struct db_txn *txn, unsigned table)
+{
+    return log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
+                       schema_of(txn, table)->name, "reason", "too short for its seal");
+}
+
+enum status table_seal(struct db_txn *txn, unsigned table, struct span key, struct hash *seal)
+{
+    MDB_val k = { key.size, (void *)(uintptr_t)key.data }, v;
+    int rc = mdb_get(txn->txn, txn->db->tables[table], &k, &v);
+    if (rc == MDB_NOTFOUND)
+        return STATUS_NOT_FOUND;
+    if (rc != 0)
+        return failure(txn, table, "read row", rc);
+    if (v.mv_size < HASH_BYTES)
+        return broken_size(txn, table);
+    memcpy(seal->bytes, (const uint8_t *)v.mv_data + v.mv_size - HASH_BYTES, HASH_BYTES);
+    return STATUS_OK;
+}
+
+struct hash table_seal_of(const struct db_txn *txn, unsigned table, struct span key,
+                          struct span value)
+{
+    return row_seal(&txn->db->identity, schema_of(txn, table)->name, key, value);
+}
+
 /* Takes the row at `key`, if there is one, out of the table's digest. */
 static enum status forget_row(struct db_txn *txn, unsigned table, struct span key)
 {
@@ -215,6 +241,21 @@ enum status table_cursor_next(struct table_cursor *cursor, struct span *key, str
     MDB_val k;
     struct hash seal;
     return move(cursor, MDB_NEXT, &k, key, value, &seal);
+}
+
+enum status table_cursor_seals(struct table_cursor *cursor, struct hash *stored,
+                               struct hash *expected)
+{
+    MDB_val k, v;
+    int rc = mdb_cursor_get(cursor->cursor, &k, &v, MDB_GET_CURRENT);
+    if (rc != 0)
+        return failure(cursor->txn, cursor->table, "walk table", rc);
+    if (v.mv_size < HASH_BYTES)
+        return broken_size(cursor->txn, cursor->table);
+    struct span content = span_of(v.mv_data, v.mv_size - HASH_BYTES);
+    memcpy(stored->bytes, content.data + content.size, HASH_BYTES);
+    *expected = table_seal_of(cursor->txn, cursor->table, span_of(k.mv_data, k.mv_size), content);
+    return STATUS_OK;
 }
 
 enum status table_verify_some(struct db_txn *txn, unsigned table, size_t rows_max,

@@ -15,6 +15,12 @@ enum status table_put(struct db_txn *txn, unsigned table, struct span key, struc
 enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value);
 /* not_found when there is no such row. */
 enum status table_delete(struct db_txn *txn, unsigned table, struct span key);
+/* The seal as it stands behind a row, whether the row is whole or not; not_found when there is no
+ * row. For who keeps proofs of rows elsewhere. Not of TABLE_UNSEALED. */
+enum status table_seal(struct db_txn *txn, unsigned table, struct span key, struct hash *seal);
+/* The seal that a row with this content has. */
+struct hash table_seal_of(const struct db_txn *txn, unsigned table, struct span key,
+                          struct span value);
 /* Removes every row, broken ones too. */
 enum status table_clear(struct db_txn *txn, unsigned table);
 
@@ -51,6 +57,10 @@ enum status table_cursor_renew(struct db_txn *txn, unsigned table, struct table_
 enum status table_cursor_seek(struct table_cursor *cursor, struct span at, struct span *key,
                               struct span *value);
 enum status table_cursor_last(struct table_cursor *cursor, struct span *key, struct span *value);
+/* After data_loss from one of these the cursor stands at the broken row, whose key is set: its seal
+ * as it stands there, and the one that its content should have. */
+enum status table_cursor_seals(struct table_cursor *cursor, struct hash *stored,
+                               struct hash *expected);
 enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value);
 
 /* A number as a key that sorts: 8 bytes, big-endian. */
