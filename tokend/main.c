@@ -1,9 +1,5 @@
 /* tokend: capability tokens. Boot order, top to bottom; shutdown is the same list, bottom to top,
  * after the drain. */
-#include <errno.h>
-#include <string.h>
-#include <sys/prctl.h>
-
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
 #include "common/access/drain.h"
@@ -22,14 +18,6 @@
 #include "tokend/methods.h"
 
 enum { TIDY_SECONDS = 10 };
-
-/* Tokens of callers pass through its buffers: no ptrace, no /proc/PID/mem. */
-static enum status hide_memory(void)
-{
-    return prctl(PR_SET_DUMPABLE, 0) == 0
-               ? STATUS_OK
-               : log_failure(status_from_errno(errno), "hide memory", "reason", strerror(errno));
-}
 
 static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/access.h"
 #include "common/access/token_text.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
@@ -32,17 +33,6 @@ static void write_permissions(struct buffer *payload, uint32_t bits)
             write_str(payload, permission_name((enum permission)permission));
 }
 
-/* "tok_...", "deployd", "uid 0" */
-static const char *caller_text(const struct caller *caller, char text[32])
-{
-    if (caller->accessor[0] != '\0')
-        return caller->accessor;
-    if (caller->kind == CALLER_DAEMON)
-        return caller->daemon;
-    snprintf(text, 32, "uid %u", (unsigned)caller->uid);
-    return text;
-}
-
 static enum status put(struct token_store *store, enum event_type type, const char *tenant,
                        const char *accessor, const struct buffer *payload)
 {
@@ -63,7 +53,7 @@ enum status token_event(struct token_store *store, enum event_type type,
                         const char *cause)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
-    char accessor[ACCESSOR_TEXT_BYTES], text[32];
+    char accessor[ACCESSOR_TEXT_BYTES], text[CALLER_TEXT_BYTES];
     accessor_text(accessor, &record->accessor);
     write_map(&payload, 5 + (call != NULL) + (cause[0] != '\0'));
     write_text_pair(&payload, "accessor", accessor);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -152,6 +153,16 @@ enum status access_still_allows(const struct access *access, const struct caller
                              ? STATUS_UNAUTHENTICATED
                              : access->tokens->verify_again(access->tokens->context, caller);
     return status == STATUS_OK ? STATUS_OK : refuse_unverified(problem, status);
+}
+
+const char *caller_text(const struct caller *caller, char text[CALLER_TEXT_BYTES])
+{
+    if (caller->accessor[0] != '\0')
+        return caller->accessor;
+    if (caller->kind == CALLER_DAEMON)
+        return caller->daemon;
+    snprintf(text, CALLER_TEXT_BYTES, "uid %u", (unsigned)caller->uid);
+    return text;
 }
 
 enum status access_hello(struct access *access, struct rpc_call *call, const char *daemon,

@@ -61,6 +61,10 @@ bool access_token_allows(const struct caller *caller, enum permission wanted);
 enum status access_still_allows(const struct access *access, const struct caller *caller,
                                 struct problem *problem);
 
+/* Who called, for events: "tok_...", "deployd", "uid 0". */
+enum { CALLER_TEXT_BYTES = 32 };
+const char *caller_text(const struct caller *caller, char text[CALLER_TEXT_BYTES]);
+
 /* daemon.hello: compares in constant time and marks the connection. */
 enum status access_hello(struct access *access, struct rpc_call *call, const char *daemon,
                          struct span key);

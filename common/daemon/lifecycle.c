@@ -148,6 +148,13 @@ enum status harden_process(void)
     return STATUS_OK;
 }
 
+enum status hide_memory(void)
+{
+    return prctl(PR_SET_DUMPABLE, 0) == 0
+               ? STATUS_OK
+               : log_failure(status_from_errno(errno), "hide memory", "reason", strerror(errno));
+}
+
 enum status die_with_parent(void)
 {
     const char *wanted = getenv("SOLO_DIE_WITH_PARENT");

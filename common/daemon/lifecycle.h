@@ -43,6 +43,9 @@ void lifecycle_stop(struct lifecycle *lifecycle); /* as if SIGTERM had come */
  * raised to the hard limit. */
 enum status harden_process(void);
 
+/* For who has tokens or secrets in memory: no ptrace, no /proc/PID/mem but for root. */
+enum status hide_memory(void);
+
 /* Die with the parent (PR_SET_PDEATHSIG, SIGKILL); for the daemons that solod starts
  * (SOLO_DIE_WITH_PARENT=1 in the environment, removed from it), not for supervisors. */
 enum status die_with_parent(void);
