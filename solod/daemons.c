@@ -36,6 +36,7 @@ enum {
 static const char *const daemon_names[DAEMONS] = {
     [DAEMON_EVENTD] = "eventd",
     [DAEMON_TOKEND] = "tokend",
+    [DAEMON_VAULTD] = "vaultd",
     [DAEMON_DEPLOYD] = "deployd",
 };
 
@@ -270,7 +271,8 @@ struct daemon *daemons_find(struct daemons *daemons, const char *name)
 /* A program that is missing would only show as one that never becomes ready. */
 static enum status programs_find(void)
 {
-    static const char *const needed[] = { "eventd", "tokend", "deployd", "tenantd", "recoveryd" };
+    static const char *const needed[] = { "eventd",  "tokend",  "vaultd",
+                                          "deployd", "tenantd", "recoveryd" };
     char path[4096];
     for (size_t i = 0; i < COUNT_OF(needed); i++) {
         TRY(program_beside(path, needed[i]));

@@ -23,7 +23,7 @@ enum daemon_state {
 };
 
 /* In start order; they stop in the reverse one. */
-enum daemon_index { DAEMON_EVENTD, DAEMON_TOKEND, DAEMON_DEPLOYD, DAEMONS };
+enum daemon_index { DAEMON_EVENTD, DAEMON_TOKEND, DAEMON_VAULTD, DAEMON_DEPLOYD, DAEMONS };
 
 struct daemons;
 struct daemon {

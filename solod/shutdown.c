@@ -1,6 +1,7 @@
 /* SIGTERM, step by step:
  *
- *     wait_deployd -> drain -> stop_deployd -> stop_tokend -> close_log -> stop_eventd -> done
+ *     wait_deployd -> drain -> stop_deployd -> stop_vaultd -> stop_tokend -> close_log ->
+ *     stop_eventd -> done
  *                        (any of them, when the time is over) -> kill -> done
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
@@ -30,7 +31,8 @@ static const struct {
     [SHUTDOWN_NONE] = { "none", TO(WAIT_DEPLOYD) },
     [SHUTDOWN_WAIT_DEPLOYD] = { "wait_deployd", TO(DRAIN) | TO(STOP_DEPLOYD) | TO(KILL) },
     [SHUTDOWN_DRAIN] = { "drain", TO(STOP_DEPLOYD) | TO(KILL) },
-    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_TOKEND) | TO(KILL) },
+    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_VAULTD) | TO(KILL) },
+    [SHUTDOWN_STOP_VAULTD] = { "stop_vaultd", TO(STOP_TOKEND) | TO(KILL) },
     [SHUTDOWN_STOP_TOKEND] = { "stop_tokend", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_CLOSE_LOG] = { "close_log", TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(DONE) | TO(KILL) },
@@ -49,6 +51,11 @@ static void move(struct shutdown *shutdown, enum shutdown_step step)
 static struct daemon *deployd_of(struct shutdown *shutdown)
 {
     return &shutdown->daemons->items[DAEMON_DEPLOYD];
+}
+
+static struct daemon *vaultd_of(struct shutdown *shutdown)
+{
+    return &shutdown->daemons->items[DAEMON_VAULTD];
 }
 
 static struct daemon *tokend_of(struct shutdown *shutdown)
@@ -132,7 +139,14 @@ static void drain_begin(struct shutdown *shutdown)
         on_drained(shutdown, status, NULL, NULL);
 }
 
-/* Before the log is closed: its last events are on their way there. */
+/* These two before the log is closed: their last events are on their way there. */
+static void vaultd_stop(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_STOP_VAULTD);
+    daemon_stop(vaultd_of(shutdown), false);
+    shutdown_step(shutdown);
+}
+
 static void tokend_stop(struct shutdown *shutdown)
 {
     move(shutdown, SHUTDOWN_STOP_TOKEND);
@@ -220,10 +234,11 @@ static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
 
 void shutdown_step(struct shutdown *shutdown)
 {
-    struct daemon *deployd = NULL, *tokend = NULL, *eventd = NULL;
+    struct daemon *deployd = NULL, *vaultd = NULL, *tokend = NULL, *eventd = NULL;
     if (shutdown->step == SHUTDOWN_NONE || shutdown->step == SHUTDOWN_DONE)
         return;
     deployd = deployd_of(shutdown);
+    vaultd = vaultd_of(shutdown);
     tokend = tokend_of(shutdown);
     eventd = eventd_of(shutdown);
     switch (shutdown->step) {
@@ -232,7 +247,8 @@ void shutdown_step(struct shutdown *shutdown)
         if (deployd->state == DAEMON_READY) {
             drain_begin(shutdown);
         } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED ||
-                   (tokend->state == DAEMON_FAILED && deployd->started_ns == 0)) {
+                   ((tokend->state == DAEMON_FAILED || vaultd->state == DAEMON_FAILED) &&
+                    deployd->started_ns == 0)) {
             services_kill(shutdown);
             deployd_stop(shutdown);
         }
@@ -241,6 +257,12 @@ void shutdown_step(struct shutdown *shutdown)
         if (!is_gone(deployd) || shutdown->recovery->child.pid != 0)
             break;
         exit_judge(shutdown, deployd);
+        vaultd_stop(shutdown);
+        break;
+    case SHUTDOWN_STOP_VAULTD:
+        if (!is_gone(vaultd))
+            break;
+        exit_judge(shutdown, vaultd);
         tokend_stop(shutdown);
         break;
     case SHUTDOWN_STOP_TOKEND:
@@ -259,7 +281,7 @@ void shutdown_step(struct shutdown *shutdown)
         finish(shutdown);
         break;
     case SHUTDOWN_KILL:
-        if (is_gone(eventd) && is_gone(tokend) && is_gone(deployd) &&
+        if (is_gone(eventd) && is_gone(tokend) && is_gone(vaultd) && is_gone(deployd) &&
             shutdown->recovery->child.pid == 0)
             finish(shutdown);
         break;

@@ -99,6 +99,9 @@ const char *const all_method_daemons[] = {
 #define METHOD(name, wire, permission, flags, meaning) "tokend",
 #include "common/api/tokend.def"
 #undef METHOD
+#define METHOD(name, wire, permission, flags, meaning) "vaultd",
+#include "common/api/vaultd.def"
+#undef METHOD
 #define METHOD(name, wire, permission, flags, meaning) "deployd",
 #include "common/api/deployd.def"
 #undef METHOD

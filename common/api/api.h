@@ -22,7 +22,7 @@
 #define API_TYPE_list     struct span
 
 #define API_METHODS                                                                                \
-    "common/api/methods.def" /* all: daemon, eventd, tokend, deployd, tenantd, solod */
+    "common/api/methods.def" /* all: daemon, eventd, tokend, vaultd, deployd, tenantd, solod */
 
 /* requests */
 #define METHOD(name, wire, permission, flags, meaning) struct name##_request {

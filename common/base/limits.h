@@ -45,6 +45,19 @@ enum {
     TOKEN_USES_MAX = 4096,         /* counted by one verifier between two reports */
     OUTBOX_ROWS_MAX = 64 * 1024,   /* past it grants are refused, and sweeps wait */
 
+    /* secrets */
+    SECRET_VALUE_BYTES_MAX = 64 * 1024,
+    SECRET_VERSIONS_MAX = 64,       /* of one secret, that still have a ciphertext or are told of */
+    SECRETS_PER_TENANT_MAX = 10000, /* deleted ones included: their numbers are not used again */
+    SECRET_LIST_MAX = 1000,
+    SECRET_AFTER_BYTES_MAX = 128,
+    VAULT_PASSPHRASE_BYTES_MAX = 1024,
+    VAULT_DAMAGED_TOLD_MAX = 256,         /* names of damaged secrets in one answer */
+    VAULT_DENIALS_MAX = 64,               /* different ones between two events about them */
+    VAULT_LOCKED_BYTES = 4 * 1024 * 1024, /* for values that pass through */
+    VAULT_UNREAD_BYTES_MAX = 512 * 1024,  /* of one connection to vaultd */
+    VAULT_BATCH_ANSWER_BYTES_MAX = 512 * 1024,
+
     /* specs */
     SPEC_CODE_BYTES_MAX = 512 * 1024,
     SPEC_BYTES_MAX = 704 * 1024,
@@ -123,6 +136,8 @@ _Static_assert(EVENT_TEXTS_BYTES_MAX >=
                "the texts of an event fit into their arena");
 _Static_assert(EVENT_PAYLOAD_BYTES_MAX >= SPEC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "the payload of service_deployed holds the complete spec");
+_Static_assert(VAULT_UNREAD_BYTES_MAX > 2 * SECRET_VALUE_BYTES_MAX,
+               "a client may be a value behind");
 _Static_assert((int)REPORTS_SENT_MAX <= (int)SOURCE_WINDOW,
                "a report that is sent again can be compared with the first one");
 _Static_assert(SPEC_BYTES_MAX >= SPEC_CODE_BYTES_MAX + 64 * 1024, "a spec holds its code");

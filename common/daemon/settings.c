@@ -392,6 +392,15 @@ static enum status settings_check(struct load *load)
         key = "recovery_parallel", rule = "must be from 1 to 4096";
     else if (settings->tenant_uid_base < 1000 || settings->tenant_uid_base > 4000000000u)
         key = "tenant_uid_base", rule = "must be from 1000 to 4000000000";
+    else if (strcmp(settings->vault_unseal, "key") != 0 &&
+             strcmp(settings->vault_unseal, "passphrase") != 0)
+        key = "vault_unseal", rule = "must be key or passphrase";
+    else if (strcmp(settings->vault_cipher, "xchacha20poly1305") != 0 &&
+             strcmp(settings->vault_cipher, "aes256gcm") != 0)
+        key = "vault_cipher", rule = "must be xchacha20poly1305 or aes256gcm";
+    else if (settings->vault_argon2_memory_bytes < 8u * 1024 * 1024 ||
+             settings->vault_argon2_memory_bytes > 4ull * 1024 * 1024 * 1024)
+        key = "vault_argon2_memory_bytes", rule = "must be from 8388608 to 4294967296";
     else if (settings->log_burst_bytes < 1024)
         key = "log_burst_bytes", rule = "must be 1024 or more";
     else if (path_resolve(settings->data_dir) != STATUS_OK)

@@ -251,7 +251,9 @@ Test(command_line, status_daemons_tenants_and_version)
     testbed_soloctl(&bed, &result, "-o", "json", "daemon", "list", NULL);
     expect_exit(&result, 0);
     json_t *document = result_json(&result);
-    static const char *const names[] = { "solod", "eventd", "tokend", "deployd", "tenantd" };
+    static const char *const names[] = {
+        "solod", "eventd", "tokend", "vaultd", "deployd", "tenantd"
+    };
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         json_t *item = find_item(document, "name", names[i]);
         cr_assert_not_null(item, "%s is not listed: %s", names[i], result_out(&result));

@@ -194,7 +194,7 @@ Test(daemons, a_restart_by_hand_changes_no_service)
     testbed_start(&bed);
     pid_t pids[4];
     deploy_two_tenants(&bed, pids);
-    static const char *const names[] = { "eventd", "tokend", "deployd" };
+    static const char *const names[] = { "eventd", "tokend", "vaultd", "deployd" };
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         pid_t old = testbed_daemon(&bed, names[i]);
         testbed_soloctl(&bed, &result, "daemon", "restart", names[i], NULL);

@@ -15,7 +15,7 @@
 
 TestSuite(hostile_frames, .timeout = 240);
 
-enum { DOORS = 5, REPEATS = 60, MEMORY_KIB_MAX = 8 * 1024 };
+enum { DOORS = 6, REPEATS = 60, MEMORY_KIB_MAX = 8 * 1024 };
 
 /* A daemon as its enemies see it. */
 struct door {
@@ -26,7 +26,7 @@ struct door {
 
 static size_t doors_of(struct testbed *bed, struct door doors[DOORS])
 {
-    static const char *const names[] = { "eventd", "tokend", "deployd", "solod" };
+    static const char *const names[] = { "eventd", "tokend", "vaultd", "deployd", "solod" };
     size_t count = 0;
     for (; count < COUNT_OF(names); count++) {
         doors[count].name = names[count];

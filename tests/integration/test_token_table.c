@@ -268,7 +268,7 @@ Test(token_table, every_method_decides_by_the_token_that_is_sent, .init = set_up
     size_t checked = 0;
     for (size_t i = 0; all_methods[i] != NULL; i++) {
         const char *daemon = all_method_daemons[i];
-        static const char *const common[] = { "eventd", "tokend", "deployd", "solod" };
+        static const char *const common[] = { "eventd", "tokend", "vaultd", "deployd", "solod" };
         if (strcmp(daemon, "tenantd") == 0 || (strcmp(daemon, "tokend") == 0 && !is_served(daemon)))
             continue;
         bool is_common =

@@ -32,8 +32,8 @@ enum {
     SHOWN_BYTES = 20000
 };
 
-static const char *const solo_programs[] = { "solod",   "eventd",    "tokend", "deployd",
-                                             "tenantd", "recoveryd", "soloctl" };
+static const char *const solo_programs[] = { "solod",   "eventd",  "tokend",    "vaultd",
+                                             "deployd", "tenantd", "recoveryd", "soloctl" };
 static const char *const test_programs[] = { "announcer",     "sleeper", "exiter", "crasher",
                                              "double_forker", "flooder", "prober", "printer",
                                              "stubborn",      "hog" };

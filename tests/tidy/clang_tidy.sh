@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$1"
 # Warning options that only gcc knows are no reason to stop.
-find common eventd tokend deployd tenantd recoveryd solod soloctl bench -name '*.c' -print0 | sort -z |
+find common eventd tokend vaultd deployd tenantd recoveryd solod soloctl bench -name '*.c' -print0 | sort -z |
     nice -n 10 xargs -0 clang-tidy -p "$2" --quiet --extra-arg=-Wno-unknown-warning-option 2>&1 |
     { grep -vE '^[0-9]+ warnings? generated\.$' || true; }

@@ -49,6 +49,22 @@ const struct db_schema tokens_schema = {
     .is_durable = true,
 };
 
+static const struct table_schema vault_tables[] = {
+    [VAULT_TENANTS] = { "tenants", TABLE_PLAIN }, [VAULT_KEYS] = { "keys", TABLE_PLAIN },
+    [VAULT_SECRETS] = { "secrets", TABLE_PLAIN }, [VAULT_VERSIONS] = { "versions", TABLE_PLAIN },
+    [VAULT_OUTBOX] = { "outbox", TABLE_PLAIN },   [VAULT_REQUESTS] = { "requests", TABLE_PLAIN },
+};
+const struct db_schema vault_schema = {
+    .name = "vault",
+    .owner = "vaultd",
+    .format = 1,
+    .tables = vault_tables,
+    .table_count = COUNT_OF(vault_tables),
+    .map_bytes = (size_t)4 << 30,
+    .is_durable = true,
+    .is_private = true,
+};
+
 static const struct table_schema registry_tables[] = {
     [REGISTRY_SERVICES] = { "services", TABLE_PLAIN },
     [REGISTRY_TENANTS] = { "tenants", TABLE_PLAIN },
@@ -79,6 +95,7 @@ static const struct {
 } stores[] = {
     { &events_schema, check_events },
     { &tokens_schema, NULL },
+    { &vault_schema, NULL },
     { &registry_schema, NULL },
 };
 

@@ -31,6 +31,18 @@ enum tokens_table {
 };
 extern const struct db_schema tokens_schema;
 
+/* vaultd's alone; here because every store is probed by the same table. Its rows are proved by the
+ * tenants' manifests, with a key. See vaultd/rows.h. */
+enum vault_table {
+    VAULT_TENANTS,  /* tenant -> tenant row: epochs, manifest */
+    VAULT_KEYS,     /* tenant NUL epoch [4] -> wrapped data key */
+    VAULT_SECRETS,  /* tenant NUL name -> secret row: its versions and their seals */
+    VAULT_VERSIONS, /* tenant NUL name NUL version [8] -> version row: the ciphertext */
+    VAULT_OUTBOX,   /* see common/outbox */
+    VAULT_REQUESTS, /* request_id, 16 bytes, time first -> see common/db/requests.h */
+};
+extern const struct db_schema vault_schema;
+
 enum registry_table {
     REGISTRY_SERVICES, /* TENANT/NAME -> service_row */
     REGISTRY_TENANTS,  /* tenant -> supervisor's pid and boot id */

@@ -49,7 +49,8 @@ static void program_copy(const char *from, const char *to)
 
 void scene_open(void)
 {
-    static const char *const names[] = { "eventd", "tokend", "deployd", "tenantd", "recoveryd" };
+    static const char *const names[] = { "eventd",  "tokend",  "vaultd",
+                                         "deployd", "tenantd", "recoveryd" };
     static const char *const variables[] = {
 #define SETTING(kind, key, environment, otherwise, meaning) environment,
 #include "common/daemon/settings.def"

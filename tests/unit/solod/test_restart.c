@@ -23,7 +23,8 @@ Test(solod_restart, a_daemon_that_dies_is_restarted_alone)
     cr_assert_eq(listing_find(&after, "eventd")->restarts, 1);
     cr_assert_eq(listing_find(&after, "deployd")->pid, listing_find(&before, "deployd")->pid);
     cr_assert_eq(listing_find(&after, "deployd")->restarts, 0);
-    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\neventd start\n");
+    scene_story(
+        "eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\neventd start\n");
 }
 
 Test(solod_restart, a_call_made_while_a_daemon_is_away_waits_for_it)
@@ -88,7 +89,8 @@ Test(solod_restart, an_operator_restarts_one_daemon)
     cr_assert_eq(scene_call("solod", &method_daemon_restart, &request, &reply, NULL), STATUS_OK);
     cr_assert_neq((pid_t)reply.pid, listing_find(&before, "deployd")->pid);
     cr_assert_eq((pid_t)reply.pid, scene_until("deployd", "ready").pid);
-    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\ndeployd stop\ndeployd "
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\ndeployd "
+                "stop\ndeployd "
                 "start\n");
     request.daemon = "nobody";
     cr_assert_eq(scene_call("solod", &method_daemon_restart, &request, &reply, &problem),

@@ -20,9 +20,9 @@ Test(solod_start, daemons_start_in_order_and_recovery_follows)
     struct listing listing;
     scene_start(NULL);
     scene_until("solod", "ready");
-    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\n");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n");
     scene_list(&listing);
-    cr_assert_eq(listing.count, 4, "solod, eventd, tokend, deployd");
+    cr_assert_eq(listing.count, 5, "solod, eventd, tokend, vaultd, deployd");
     cr_assert_eq(listing_find(&listing, "solod")->pid, scene.solod);
     cr_assert_eq(listing.recovery_exit_code, 0);
     cr_assert_str_empty(listing.reason);
@@ -101,7 +101,7 @@ Test(solod_start, without_recovery_recoveryd_is_not_run)
     struct listing listing;
     scene_start((const char *[]){ "--set", "recovery_enabled=false", NULL });
     scene_until("solod", "ready");
-    scene_story("eventd start\ntokend start\ndeployd start\n");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\n");
     scene_list(&listing);
     cr_assert_eq(listing.recovery_exit_code, -1);
 }

@@ -14,8 +14,8 @@ extern char **environ;
 TestSuite(solod_stop, .init = scene_open, .fini = scene_close, .timeout = 60);
 
 static const char whole_story[] =
-    "eventd start\ntokend start\ndeployd start\nrecoveryd start\n"
-    "deployd drain\ndeployd stop\ntokend stop\neventd close_log\neventd stop\n";
+    "eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n"
+    "deployd drain\ndeployd stop\nvaultd stop\ntokend stop\neventd close_log\neventd stop\n";
 
 Test(solod_stop, everything_stops_in_reverse_order)
 {
@@ -46,7 +46,7 @@ Test(solod_stop, a_hangup_is_no_shutdown)
     scene_until("solod", "ready");
     scene_signal(SIGHUP);
     scene_until("solod", "ready");
-    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\n");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n");
 }
 
 Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
@@ -56,7 +56,8 @@ Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
     scene_until_told("eventd start");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
-    scene_story("eventd start\ntokend start\ndeployd start\ndeployd drain\ndeployd stop\ntokend "
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd drain\ndeployd "
+                "stop\nvaultd stop\ntokend "
                 "stop\neventd "
                 "close_log\neventd stop\n");
 }
@@ -112,8 +113,8 @@ Test(solod_stop, shutdown_events_can_be_switched_off)
     scene_until("solod", "ready");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
-    scene_story("eventd start\ntokend start\ndeployd start\nrecoveryd start\n"
-                "deployd drain quietly\ndeployd stop\ntokend stop\neventd stop\n");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n"
+                "deployd drain quietly\ndeployd stop\nvaultd stop\ntokend stop\neventd stop\n");
 }
 
 Test(solod_stop, an_eventd_that_never_comes_ends_in_time)

@@ -1,0 +1,136 @@
+/* Read straight into guarded memory: no buffer of stdio or of ours ever holds the digits. */
+#include "vaultd/key_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "vaultd/rows.h"
+
+#define CREDENTIAL_NAME "solo.vault.key"
+enum { DIGITS = 2 * KEY_BYTES, TEXT_BYTES_MAX = DIGITS + 2 };
+
+static bool is_configured(const struct settings *settings)
+{
+    return strcmp(settings->vault_key_file, "auto") != 0;
+}
+
+/* Where the key is. A credential is protected by whoever passed it. */
+static enum status find_path(const struct settings *settings, char path[4096], bool *is_credential)
+{
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    *is_credential = false;
+    if (is_configured(settings)) {
+        snprintf(path, 4096, "%s", settings->vault_key_file);
+        return STATUS_OK;
+    }
+    if (credentials != NULL && credentials[0] == '/') {
+        TRY(path_join(path, credentials, CREDENTIAL_NAME));
+        *is_credential = access(path, F_OK) == 0;
+    }
+    return *is_credential ? STATUS_OK : path_join(path, settings->data_dir, "vault.key");
+}
+
+static enum status refuse(struct problem *problem, const char *path, const char *rule)
+{
+    return problem_set(problem, STATUS_FAILED_PRECONDITION, "vault_key_file", "key file %s: %s",
+                       path, rule);
+}
+
+static enum status check_file(int fd, const char *path, bool is_credential, struct problem *problem)
+{
+    struct stat file;
+    if (fstat(fd, &file) < 0 || !S_ISREG(file.st_mode))
+        return refuse(problem, path, "is no regular file");
+    if (!is_credential && (file.st_mode & 077) != 0)
+        return refuse(problem, path,
+                      "others can read it: `chmod 400` it, and think about a new one");
+    if (file.st_uid != 0 && file.st_uid != geteuid())
+        return refuse(problem, path, "belongs to somebody else");
+    return STATUS_OK;
+}
+
+static bool decode(const char *text, size_t size, uint8_t key[KEY_BYTES])
+{
+    size_t decoded = 0;
+    if (size == DIGITS + 1 && text[DIGITS] == '\n')
+        size--;
+    return size == DIGITS &&
+           sodium_hex2bin(key, KEY_BYTES, text, size, NULL, &decoded, NULL) == 0 &&
+           decoded == KEY_BYTES;
+}
+
+static enum status read_text(int fd, const char *path, struct secret *kek, struct problem *problem)
+{
+    AUTO(secret_free) struct secret text = { 0 };
+    size_t size = 0;
+    TRY(secret_new(&text, TEXT_BYTES_MAX));
+    TRY(secret_new(kek, KEY_BYTES));
+    char *bytes = secret_open(&text);
+    for (ssize_t got = 1; got > 0 && size<TEXT_BYTES_MAX; size += got> 0 ? (size_t)got : 0)
+        got = read(fd, bytes + size, TEXT_BYTES_MAX - size);
+    bool is_good = decode(bytes, size, secret_open(kek));
+    secret_close(&text);
+    secret_close(kek);
+    if (is_good)
+        return STATUS_OK;
+    secret_free(kek);
+    return refuse(problem, path, "must hold 64 hexadecimal digits and nothing else");
+}
+
+enum status key_file_read(const struct settings *settings, struct secret *kek,
+                          struct problem *problem)
+{
+    char path[4096];
+    bool is_credential;
+    TRY(find_path(settings, path, &is_credential));
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return refuse(problem, path,
+                      errno == ENOENT
+                          ? "is missing: put it back from its copy, then `soloctl vault "
+                            "unseal`"
+                          : strerror(errno));
+    TRY(check_file(fd, path, is_credential, problem));
+    return read_text(fd, path, kek, problem);
+}
+
+static enum status write_key(const char *path)
+{
+    AUTO(secret_free) struct secret text = { 0 };
+    uint8_t key[KEY_BYTES];
+    TRY(secret_new(&text, DIGITS + 1));
+    char *digits = secret_open(&text);
+    random_fill(key, sizeof key);
+    sodium_bin2hex(digits, DIGITS + 1, key, sizeof key);
+    sodium_memzero(key, sizeof key);
+    digits[DIGITS] = '\n';
+    enum status status = file_write_durably(path, span_of(digits, DIGITS + 1), 0400);
+    secret_close(&text);
+    return status;
+}
+
+enum status key_file_make_if_absent(const struct settings *settings)
+{
+    char path[4096];
+    bool is_credential;
+    TRY(find_path(settings, path, &is_credential));
+    if (is_configured(settings) || is_credential || access(path, F_OK) == 0)
+        return STATUS_OK;
+    TRY(write_key(path));
+    log_warning(
+        "a key file was made for the vault: without it no secret can ever be read again, and "
+        "who has it and the store reads all of them",
+        "path", path, "next",
+        "copy it to a safe place, and move it away from DATA (vault_key_file, or the systemd "
+        "credential solo.vault.key)");
+    return STATUS_OK;
+}

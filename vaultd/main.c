@@ -1,0 +1,162 @@
+/* vaultd: secrets. Boot order, top to bottom; shutdown is the same list, bottom to top, after the
+ * drain. */
+#include "common/access/access.h"
+#include "common/access/daemon_methods.h"
+#include "common/access/drain.h"
+#include "common/access/operators.h"
+#include "common/access/token_checks.h"
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/run_folder.h"
+#include "common/daemon/lifecycle.h"
+#include "common/daemon/parent.h"
+#include "common/daemon/settings.h"
+#include "common/rpc/server.h"
+#include "vaultd/methods.h"
+
+enum { TIDY_SECONDS = 10 };
+
+static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct vaultd *vaultd = timer->data;
+    if (!vaultd->is_damaged)
+        vault_store_tidy(&vaultd->vault.store); /* what failed was logged there */
+}
+
+/* --- the store --- */
+
+static enum status open_store(struct vaultd *vaultd, const struct settings *settings,
+                              struct ev_loop *loop, struct span run_key)
+{
+    struct vault *vault = &vaultd->vault;
+    char dir[4096], eventd[4096];
+    TRY(path_join(dir, settings->data_dir, "vault"));
+    TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
+    enum status status = vault_open(vault, settings, dir);
+    if (status == STATUS_OK)
+        status = vault_store_open_outbox(&vault->store, loop, eventd, run_key);
+    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+        return status;
+    vault_store_close(&vault->store);
+    vaultd->is_damaged = true;
+    daemon_damaged(status, dir);
+    return STATUS_OK;
+}
+
+/* What vaultd does by itself, beginning with the opening. */
+static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_loop *loop)
+{
+    struct vault *vault = &vaultd->vault;
+    denials_open(&vaultd->denials, vault, access, loop);
+    if (vaultd->is_damaged)
+        return;
+    opening_open(&vaultd->opening, vault, loop);
+    rotation_open(&vaultd->rotation, vault, loop);
+    verification_open(&vaultd->verification, vault, loop);
+    opening_begin(&vaultd->opening);
+}
+
+/* --- the end --- */
+
+static void on_drain(void *context)
+{
+    vaultd_stop(context);
+}
+
+static bool is_done(void *context)
+{
+    struct vaultd *vaultd = context;
+    return vaultd->is_damaged || outbox_is_settled(&vaultd->vault.store.outbox);
+}
+
+static enum status finish(void *context)
+{
+    struct vaultd *vaultd = context;
+    struct vault_store *store = &vaultd->vault.store;
+    if (vaultd->is_damaged)
+        return STATUS_OK;
+    if (store->in_turn)
+        vault_store_abort(store);
+    return vault_store_close_cleanly(store);
+}
+
+/* Larger than a stack should carry. */
+static void vaultd_end(struct vaultd **vaultd)
+{
+    vaultd_close(*vaultd);
+}
+
+static enum status run(int argc, char **argv)
+{
+    static struct vaultd the_vaultd = { .vault.store.db.lease = FILE_LOCK_NONE };
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(vaultd_end) struct vaultd *vaultd = &the_vaultd;
+    AUTO(token_checks_close) struct token_checks checks = { 0 };
+    AUTO(rpc_server_close) struct rpc_server *server = NULL;
+    struct settings settings = { 0 };
+    struct access access = { 0 };
+    struct rpc_service service;
+    uint8_t run_key[RUN_KEY_BYTES];
+    bool has_run_key;
+    int listener;
+
+    TRY(settings_load(&settings, "vaultd", NULL, argc, argv));
+    TRY(harden_process());
+    TRY(die_with_parent());
+    TRY(hide_memory());
+    memory_lock_raise_limit();
+    TRY(lifecycle_open(&lifecycle));
+    TRY(parent_join(&lifecycle));
+    TRY(lifecycle_run_key(run_key, &has_run_key));
+    TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
+
+    TRY(locked_pool_open(&vaultd->vault.pool, VAULT_LOCKED_BYTES));
+    vaultd_service(vaultd, &service);
+    service.authorise = denials_authorise;
+    service.narrow = denials_narrow;
+    service.access = &vaultd->denials;
+    daemon_methods_setup(&(struct daemon_self){ .name = "vaultd",
+                                                .access = &access,
+                                                .write_counters = vaultd_write_counters,
+                                                .context = vaultd },
+                         service.routes);
+    const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
+    TRY(open_store(vaultd, &settings, lifecycle.loop, key));
+    TRY(token_checks_open(&checks, &access, lifecycle.loop, &settings, "vaultd",
+                          has_run_key ? run_key : NULL));
+    begin_work(vaultd, &access, lifecycle.loop);
+
+    TRY(parent_listener(settings.run_dir, "vaultd", &listener));
+    const struct rpc_limits limits = vaultd_limits();
+    TRY(rpc_server_open_with(&server, lifecycle.loop, &service, listener, &limits));
+
+    struct drain drain = {
+        .lifecycle = &lifecycle,
+        .server = &server,
+        .store = &vaultd->vault.store.db,
+        .begun = on_drain,
+        .is_done = is_done,
+        .finish = finish,
+        .context = vaultd,
+    };
+    drain_init(&drain, settings.shutdown_timeout_ms);
+    struct ev_timer tidy;
+    ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
+    tidy.data = vaultd;
+    if (!vaultd->is_damaged) {
+        ev_timer_start(lifecycle.loop, &tidy);
+        daemon_health_set("ready", "%s", "");
+    }
+    parent_ready();
+    return lifecycle_run(&lifecycle);
+}
+
+int main(int argc, char **argv)
+{
+    schema_probe_if_asked(argc, argv);
+    enum status status = run(argc, argv);
+    return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
+}

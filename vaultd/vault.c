@@ -1,0 +1,245 @@
+/* Sealed and open. Opening compares before it opens anything to anybody: the key, the list of
+ * tenants, whether this processor has the ciphers, whether memory is locked. Keys that are not in
+ * the store yet are never used: the first master key, and every later one, counts from the commit
+ * that holds it. */
+#include "vaultd/vault.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/api/event_types.h"
+#include "common/base/auto.h"
+#include "common/base/fault.h"
+#include "common/base/log.h"
+#include "vaultd/vault_events.h"
+
+enum { RETRY_AFTER_FULL_MS = 5000 };
+static const char master_key[] = "vault.master";
+
+enum status vault_open(struct vault *vault, const struct settings *settings, const char *dir)
+{
+    vault->settings = settings;
+    vault->cipher = cipher_parse(settings->vault_cipher);
+    vault->row.limit = VERSION_ROW_BYTES_MAX;
+    vault->manifests.keyring = &vault->keyring;
+    TRY(vault_store_open(&vault->store, dir));
+    vault_seal(vault, "it was not opened yet");
+    /* Without locked memory it goes on, sealed: vault_unseal says why. */
+    if (keyring_init(&vault->keyring, vault->store.db.identity.id) != STATUS_OK)
+        vault_seal(vault, "%s", memory_lock_problem());
+    return STATUS_OK;
+}
+
+void vault_close(struct vault *vault)
+{
+    keyring_free(&vault->keyring);
+    vault_store_close(&vault->store);
+    buffer_close(&vault->row);
+    locked_pool_close(&vault->pool);
+}
+
+void vault_seal(struct vault *vault, const char *format, ...)
+{
+    va_list arguments;
+    keyring_close(&vault->keyring);
+    manifests_reset(&vault->manifests);
+    va_start(arguments, format);
+    vsnprintf(vault->reason, sizeof vault->reason, format, arguments);
+    va_end(arguments);
+}
+
+static enum status stay_sealed(struct vault *vault, struct problem *problem, enum status status,
+                               const char *field, const char *reason)
+{
+    vault_seal(vault, "%s", reason);
+    return problem_set(problem, status, field, "the vault stays sealed: %s", reason);
+}
+
+/* --- the master key --- */
+
+static enum status read_master(struct db_txn *txn, struct master_row *row)
+{
+    struct span value;
+    TRY(db_meta_get(txn, master_key, &value));
+    return master_row_decode(value, row);
+}
+
+enum status vault_master(struct vault *vault, struct master_row *row)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(vault_store_look(&vault->store, &txn));
+    return read_master(&txn, row);
+}
+
+static enum status write_master(struct vault *vault, const struct master_row *row)
+{
+    uint8_t bytes[MASTER_ROW_BYTES];
+    master_row_encode(row, bytes);
+    return db_meta_put(&vault->store.txn, master_key, span_of(bytes, sizeof bytes));
+}
+
+/* Ends the turn with `status`, or with what the commit says. */
+static enum status end_turn(struct vault *vault, enum status status)
+{
+    if (status == STATUS_OK)
+        return vault_store_commit(&vault->store);
+    vault_store_abort(&vault->store);
+    return status;
+}
+
+/* --- opening --- */
+
+/* A new vault: nothing is wrapped yet, so the key that was drawn may be used at once, to
+ * authenticate the empty list; if the commit fails it is forgotten. */
+static enum status initialise(struct vault *vault, struct secret *kek,
+                              const struct master_row *fresh)
+{
+    struct master_row row = *fresh;
+    keyring_draw_master(&vault->keyring, kek, &row);
+    keyring_take(&vault->keyring);
+    TRY(vault_store_begin(&vault->store));
+    enum status status = write_master(vault, &row);
+    if (status == STATUS_OK)
+        status = manifests_begin_list(&vault->manifests, &vault->store.txn);
+    if (status == STATUS_OK)
+        status = vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(row.source));
+    fault_point("vaultd.initialise");
+    TRY(end_turn(vault, status));
+    log_info("the vault has a master key now", "dir", vault->store.db.dir, "opens_with",
+             key_source_name(row.source));
+    return STATUS_OK;
+}
+
+/* What keeps an open vault from being used; sealed again then. */
+static enum status check_open(struct vault *vault, struct problem *problem)
+{
+    struct vault_totals totals;
+    enum status status;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        status = vault_store_look(&vault->store, &txn);
+        if (status == STATUS_OK)
+            status = manifests_check_list(&vault->manifests, &txn, &totals);
+    }
+    if (status != STATUS_OK)
+        return stay_sealed(
+            vault, problem, status, "",
+            "the list of its tenants is damaged: a tenant's row is missing, extra or "
+            "from another time; restore a backup");
+    if (totals.versions[CIPHER_AES256GCM - 1] > 0 && !keyring_can(CIPHER_AES256GCM))
+        return stay_sealed(
+            vault, problem, STATUS_FAILED_PRECONDITION, "",
+            "it holds AES-256-GCM records, which this processor cannot open: move it "
+            "back, rotate it there with vault_cipher = xchacha20poly1305");
+    return STATUS_OK;
+}
+
+static enum status open_existing(struct vault *vault, struct secret *kek,
+                                 const struct master_row *row, enum key_source source,
+                                 struct problem *problem)
+{
+    if (row->source != source)
+        return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "passphrase",
+                           row->source == KEY_SOURCE_PASSPHRASE
+                               ? "it needs its passphrase: `soloctl vault unseal`"
+                               : "it opens with its key file, not with a passphrase");
+    if (keyring_open(&vault->keyring, kek, row) != STATUS_OK)
+        return stay_sealed(vault, problem, STATUS_PERMISSION_DENIED,
+                           source == KEY_SOURCE_PASSPHRASE ? "passphrase" : "vault_key_file",
+                           source == KEY_SOURCE_PASSPHRASE
+                               ? "this is not its passphrase"
+                               : "the key file is not the one it was made with");
+    TRY(check_open(vault, problem));
+    enum status status = vault_store_begin(&vault->store);
+    if (status == STATUS_OK)
+        status = end_turn(
+            vault, vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(source)));
+    return status == STATUS_OK
+               ? STATUS_OK
+               : stay_sealed(vault, problem, status, "", "its store cannot be written to");
+}
+
+enum status vault_unseal(struct vault *vault, struct secret *kek, const struct master_row *fresh,
+                         struct problem *problem)
+{
+    struct master_row row;
+    if (vault->keyring.keys.data == NULL || !vault->pool.is_locked)
+        return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "", memory_lock_problem());
+    if (!keyring_can(vault->cipher))
+        return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "vault_cipher",
+                           "this processor has no AES: set vault_cipher = xchacha20poly1305");
+    enum status status = vault_master(vault, &row);
+    if (status == STATUS_OK) {
+        status = open_existing(vault, kek, &row, fresh->source, problem);
+    } else if (status == STATUS_NOT_FOUND) {
+        status = initialise(vault, kek, fresh);
+        if (status != STATUS_OK)
+            stay_sealed(vault, problem, status, "", "its master key could not be stored");
+    } else {
+        stay_sealed(vault, problem, status, "",
+                    "the row of its master key is damaged: restore a backup");
+    }
+    TRY(status);
+    vault->reason[0] = '\0';
+    log_info("the vault is open", "dir", vault->store.db.dir);
+    return STATUS_OK;
+}
+
+enum status vault_rekey(struct vault *vault, struct secret *kek, const struct master_row *fresh,
+                        struct problem *problem)
+{
+    struct master_row row = *fresh;
+    TRY(vault_store_begin(&vault->store));
+    enum status status = vault_ready(vault, &vault->store.txn, problem);
+    if (status == STATUS_OK) {
+        keyring_draw_master(&vault->keyring, kek, &row);
+        status = manifests_wrap_again(&vault->manifests, &vault->store.txn);
+        if (status == STATUS_DATA_LOSS)
+            problem_set(problem, status, "",
+                        "a tenant's keys or manifest are damaged, nothing was changed: `soloctl "
+                        "vault verify` names it");
+    }
+    if (status == STATUS_OK)
+        status = write_master(vault, &row);
+    if (status == STATUS_OK)
+        status = vault_event(&vault->store, EVENT_vault_rekeyed, key_source_name(row.source));
+    fault_point("vaultd.rekey");
+    TRY(end_turn(vault, status));
+    keyring_take(&vault->keyring);
+    manifests_reset(&vault->manifests);
+    log_info("the vault has a new master key", "dir", vault->store.db.dir);
+    return STATUS_OK;
+}
+
+/* --- before each operation --- */
+
+enum status vault_ready(struct vault *vault, struct db_txn *txn, struct problem *problem)
+{
+    struct vault_totals totals;
+    if (!vault->keyring.is_open)
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "", "the vault is sealed: %s",
+                           vault->reason);
+    if (!vault->store.was_touched)
+        return STATUS_OK;
+    vault->store.was_touched = false;
+    manifests_reset(&vault->manifests);
+    if (manifests_check_list(&vault->manifests, txn, &totals) == STATUS_OK)
+        return STATUS_OK;
+    return stay_sealed(vault, problem, STATUS_DATA_LOSS, "",
+                       "somebody wrote into its store, and the list of its tenants is damaged");
+}
+
+enum status vault_check_room(struct vault *vault, struct problem *problem)
+{
+    const char *full = NULL;
+    if (vault->store.db.is_short_of_space)
+        full = "the disk of the vault is full: free space";
+    else if (!outbox_has_room(&vault->store.outbox, 1))
+        full = "too many events of the vault wait for eventd: see `soloctl daemon list`";
+    if (full == NULL)
+        return STATUS_OK;
+    problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "%s; deleting goes on all the while", full);
+    problem->retry_after_ms = RETRY_AFTER_FULL_MS;
+    return STATUS_RESOURCE_EXHAUSTED;
+}

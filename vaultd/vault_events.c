@@ -1,0 +1,94 @@
+/* Payloads of secret_* and vault_* events: small maps. */
+#include "vaultd/vault_events.h"
+
+#include <stdio.h>
+
+#include "common/access/access.h"
+#include "common/base/auto.h"
+#include "common/base/ensure.h"
+#include "common/wire/writer.h"
+
+enum { PAYLOAD_BYTES_MAX = 1024 };
+
+static void write_text_pair(struct buffer *payload, const char *key, const char *value)
+{
+    write_str(payload, key);
+    write_str(payload, value);
+}
+
+static void write_number_pair(struct buffer *payload, const char *key, uint64_t value)
+{
+    write_str(payload, key);
+    write_u64(payload, value);
+}
+
+static enum status put(struct vault_store *store, enum event_type type, const char *tenant,
+                       const char *subject, const struct buffer *payload)
+{
+    ensure(!payload->is_exhausted);
+    const struct event_append_request event = {
+        .type = event_type_name(type),
+        .tenant = tenant,
+        .subject = subject,
+        .payload = buffer_span(payload),
+    };
+    return outbox_put(&store->outbox, &store->txn, &event);
+}
+
+static const char *secret_subject(char subject[EVENT_SUBJECT_BYTES_MAX + 1], const char *tenant,
+                                  const char *name)
+{
+    if (name[0] == '\0')
+        return "secret";
+    snprintf(subject, EVENT_SUBJECT_BYTES_MAX + 1, "secret/%s/%s", tenant, name);
+    return subject;
+}
+
+enum status secret_event(struct vault_store *store, enum event_type type, const char *tenant,
+                         const char *name, uint64_t version, uint64_t destroyed,
+                         const struct caller *by)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1], text[CALLER_TEXT_BYTES];
+    write_map(&payload, 3 + (destroyed > 0));
+    write_text_pair(&payload, "name", name);
+    write_number_pair(&payload, "version", version);
+    if (destroyed > 0)
+        write_number_pair(&payload, "destroyed", destroyed);
+    write_text_pair(&payload, "by", caller_text(by, text));
+    return put(store, type, tenant, secret_subject(subject, tenant, name), &payload);
+}
+
+enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
+                                const char *method, const char *by, const char *reason,
+                                uint64_t count)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    write_map(&payload, 5);
+    write_text_pair(&payload, "name", name);
+    write_text_pair(&payload, "method", method);
+    write_text_pair(&payload, "by", by);
+    write_text_pair(&payload, "reason", reason);
+    write_number_pair(&payload, "count", count);
+    return put(store, EVENT_secret_access_denied, tenant, secret_subject(subject, tenant, name),
+               &payload);
+}
+
+enum status vault_event(struct vault_store *store, enum event_type type, const char *how)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    write_map(&payload, 1);
+    write_text_pair(&payload, type == EVENT_vault_sealed ? "by" : "opens_with", how);
+    return put(store, type, "", "vault", &payload);
+}
+
+enum status vault_event_rotated(struct vault_store *store, const char *tenant,
+                                const struct vault_tenant *row)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    write_map(&payload, 2);
+    write_number_pair(&payload, "epoch", row->epoch);
+    write_number_pair(&payload, "versions", row->versions[0] + row->versions[1]);
+    return put(store, EVENT_vault_rotated, tenant, "vault", &payload);
+}

@@ -1,0 +1,26 @@
+#ifndef SOLO_VAULTD_VAULT_EVENTS_H
+#define SOLO_VAULTD_VAULT_EVENTS_H
+
+#include "common/api/event_types.h"
+#include "common/rpc/server.h"
+#include "vaultd/rows.h"
+#include "vaultd/vault_store.h"
+
+/* What the log learns of secrets: names and versions, who, and why not; never a value or anything
+ * that is made of one without a key. Each puts a row into the outbox, within the turn. */
+
+/* Stored, accessed or deleted; `destroyed` versions lost their ciphertext (0: none did). */
+enum status secret_event(struct vault_store *store, enum event_type type, const char *tenant,
+                         const char *name, uint64_t version, uint64_t destroyed,
+                         const struct caller *by);
+/* `name` may be "". `by` is an accessor, a daemon's name or a uid in words. */
+enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
+                                const char *method, const char *by, const char *reason,
+                                uint64_t count);
+/* Of the vault itself; `how` it opens, or why it was sealed. */
+enum status vault_event(struct vault_store *store, enum event_type type, const char *how);
+/* A tenant's old keys are gone. */
+enum status vault_event_rotated(struct vault_store *store, const char *tenant,
+                                const struct vault_tenant *row);
+
+#endif

@@ -1,0 +1,189 @@
+/* The store's life and its turns. LMDB numbers its transactions: a number that is not the one after
+ * our own last shows that somebody else has written into the file while we had it open. */
+#include "vaultd/vault_store.h"
+
+#include <string.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
+#include "common/base/fault.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+
+enum { PRUNED_AT_ONCE = 4096 };
+
+static uint64_t wall_ms(void)
+{
+    return clock_wall_ns() / 1000000;
+}
+
+static void compare_txnid(struct vault_store *store, size_t found, size_t expected)
+{
+    if (found == expected)
+        return;
+    log_error("somebody else writes into the store of the vault", "dir", store->db.dir);
+    store->was_touched = true;
+}
+
+/* --- turns --- */
+
+enum status vault_store_begin(struct vault_store *store)
+{
+    ensure(!store->in_turn);
+    TRY(db_begin_write(&store->db, &store->txn));
+    compare_txnid(store, mdb_txn_id(store->txn.txn), store->last_txnid + 1);
+    store->last_txnid = mdb_txn_id(store->txn.txn) - 1;
+    enum status status = requests_forgotten(&store->txn, &store->forgotten);
+    if (status != STATUS_OK) {
+        db_end(&store->txn);
+        return status;
+    }
+    store->in_turn = true;
+    store->requests_put = 0;
+    return STATUS_OK;
+}
+
+enum status vault_store_look(struct vault_store *store, struct db_txn *txn)
+{
+    TRY(db_begin_read(&store->db, txn));
+    compare_txnid(store, mdb_txn_id(txn->txn), store->last_txnid);
+    store->last_txnid = mdb_txn_id(txn->txn);
+    return STATUS_OK;
+}
+
+void vault_store_abort(struct vault_store *store)
+{
+    db_end(&store->txn);
+    store->in_turn = false;
+    outbox_turn_ended(&store->outbox, false);
+}
+
+/* What is done once per turn: rows of the outbox that the log has are removed, two old requests
+ * forgotten for each new one. */
+static enum status finish_turn(struct vault_store *store)
+{
+    unsigned pruned;
+    if (store->txn.status != STATUS_OK)
+        return store->txn.status;
+    TRY(outbox_finish_turn(&store->outbox, &store->txn));
+    return store->requests_put == 0
+               ? STATUS_OK
+               : requests_prune(&store->txn, VAULT_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX,
+                                2 * store->requests_put, &pruned);
+}
+
+enum status vault_store_commit(struct vault_store *store)
+{
+    ensure(store->in_turn);
+    enum status status = finish_turn(store);
+    size_t txnid = mdb_txn_id(store->txn.txn);
+    fault_point("vaultd.before_commit");
+    if (status == STATUS_OK)
+        status = db_commit(&store->txn);
+    if (status != STATUS_OK) {
+        vault_store_abort(store);
+        return status;
+    }
+    fault_point("vaultd.after_commit");
+    /* LMDB gives no number to a commit that changed nothing. */
+    MDB_envinfo info;
+    store->last_txnid =
+        mdb_env_info(store->db.env, &info) == 0 && info.me_last_txnid < txnid ? txnid - 1 : txnid;
+    store->in_turn = false;
+    store->commits++;
+    outbox_turn_ended(&store->outbox, true);
+    return STATUS_OK;
+}
+
+void vault_store_spoil(struct vault_store *store, enum status status)
+{
+    if (store->txn.status == STATUS_OK)
+        store->txn.status = status;
+}
+
+/* --- opening --- */
+
+enum status vault_store_open(struct vault_store *store, const char *dir)
+{
+    *store = (struct vault_store){ .db.lease = FILE_LOCK_NONE };
+    TRY(db_open_writer(&store->db, &vault_schema, dir));
+    MDB_envinfo info;
+    mdb_env_info(store->db.env, &info);
+    store->last_txnid = info.me_last_txnid;
+    return STATUS_OK;
+}
+
+/* Removing what the log has is a turn without a change of its own. */
+static void remove_acknowledged(void *context)
+{
+    struct vault_store *store = context;
+    if (!store->in_turn && vault_store_begin(store) == STATUS_OK)
+        vault_store_commit(store); /* what failed was logged, and the next turn removes them */
+}
+
+enum status vault_store_open_outbox(struct vault_store *store, struct ev_loop *loop,
+                                    const char *eventd_path, struct span run_key)
+{
+    const struct outbox_options options = {
+        .loop = loop,
+        .db = &store->db,
+        .table = VAULT_OUTBOX,
+        .daemon = "vaultd",
+        .run_key = run_key,
+        .eventd_path = eventd_path,
+        .remove = remove_acknowledged,
+        .context = store,
+    };
+    return outbox_open(&store->outbox, &options);
+}
+
+void vault_store_close(struct vault_store *store)
+{
+    if (store->in_turn) {
+        db_end(&store->txn);
+        store->in_turn = false;
+    }
+    outbox_close(&store->outbox);
+    db_close(&store->db);
+}
+
+enum status vault_store_close_cleanly(struct vault_store *store)
+{
+    ensure(!store->in_turn);
+    /* What the log has need not be sent again by the next vaultd. */
+    if (store->outbox.removed < store->outbox.acknowledged) {
+        TRY(vault_store_begin(store));
+        TRY(vault_store_commit(store));
+    }
+    outbox_close(&store->outbox);
+    enum status status = db_close_cleanly(&store->db);
+    vault_store_close(store);
+    return status;
+}
+
+/* --- housekeeping --- */
+
+enum status vault_store_tidy(struct vault_store *store)
+{
+    bool prunes;
+    TRY(db_check_readers(&store->db));
+    if (store->in_turn)
+        return STATUS_OK;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(vault_store_look(store, &txn));
+        TRY(requests_are_due(&txn, VAULT_REQUESTS, wall_ms(), &prunes));
+    }
+    if (!prunes)
+        return STATUS_OK;
+    unsigned pruned;
+    TRY(vault_store_begin(store));
+    enum status status = requests_prune(&store->txn, VAULT_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX,
+                                        PRUNED_AT_ONCE, &pruned);
+    if (status == STATUS_OK)
+        return vault_store_commit(store);
+    vault_store_abort(store);
+    return status;
+}
