@@ -32,6 +32,7 @@ static const struct {
     { FLAG_interpreter, COMPLETE_FILES, "" },
     { FLAG_restart, COMPLETE_CHOICE, "always|on-failure|never" },
     { FLAG_file, COMPLETE_FILES, "" },
+    { FLAG_value_file, COMPLETE_FILES, "" },
     { FLAG_stream, COMPLETE_CHOICE, "out|err" },
     { FLAG_for_condition, COMPLETE_CHOICE, "running|ready|gone" },
     { FLAG_type, COMPLETE_EVENT_TYPES, "" },
@@ -63,6 +64,8 @@ static void expect_operand(struct completion *completion, size_t operands)
         completion->kind = COMPLETE_EXPLAINED;
     else if (strncmp(command->words, "daemon", strlen("daemon")) == 0)
         completion->kind = COMPLETE_DAEMONS;
+    else if (strncmp(command->words, "secret", strlen("secret")) == 0)
+        completion->kind = COMPLETE_NOTHING; /* names of secrets are not offered */
     else if (has(command, "TENANT/NAME") || strcmp(command->words, "get services") == 0)
         completion->kind = COMPLETE_SERVICES;
     else if (has(command, "TENANT"))

@@ -110,7 +110,7 @@ void programs_load(struct programs *programs, struct session *session, bool with
     programs->has_solod = false;
     programs->recovery_exit_code = -1;
     ask_solod(programs, session, timeout_ms);
-    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_DEPLOYD };
+    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_VAULTD, PEER_DEPLOYD };
     for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
         if (!is_listed(programs, peer_name(peers[i])))
             ask_itself(programs, session, peers[i], timeout_ms);

@@ -17,7 +17,7 @@
 #include "soloctl/commands.h"
 #include "soloctl/text.h"
 
-static const char *const peers[] = { "deployd", "eventd", "solod", "tokend" };
+static const char *const peers[] = { "deployd", "eventd", "solod", "tokend", "vaultd" };
 static const char *const formats[] = { "table", "wide", "json", "jsonl", "name" };
 
 const char *peer_name(enum peer peer)
@@ -247,8 +247,10 @@ static void print_advice(const struct session *session, enum status status,
                               "(SOLO_TOKEN_FILE) out\n");
         break;
     case STATUS_NOT_FOUND:
-        if (strstr(session->command->operands, "TENANT/NAME") != NULL ||
-            session->command->run == command_get_services)
+        if (strncmp(session->command->words, "secret ", strlen("secret ")) == 0)
+            fprintf(stderr, "  `soloctl secret list` lists what there is\n");
+        else if (strstr(session->command->operands, "TENANT/NAME") != NULL ||
+                 session->command->run == command_get_services)
             fprintf(stderr, "  `soloctl get services` lists what there is\n");
         break;
     case STATUS_UNKNOWN:

@@ -12,7 +12,7 @@
 /* What one run of soloctl has in hand: where this Solo is, as whom and how to speak, and a
  * connection to each daemon that was asked so far. */
 enum format { FORMAT_TABLE, FORMAT_WIDE, FORMAT_JSON, FORMAT_JSONL, FORMAT_NAME };
-enum peer { PEER_DEPLOYD, PEER_EVENTD, PEER_SOLOD, PEER_TOKEND, PEERS };
+enum peer { PEER_DEPLOYD, PEER_EVENTD, PEER_SOLOD, PEER_TOKEND, PEER_VAULTD, PEERS };
 
 enum {
     READ_TIMEOUT_MS = 30 * 1000,        /* of a question, a daemon's restart included */

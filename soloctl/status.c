@@ -26,6 +26,8 @@ struct picture {
     bool are_tokens_damaged;
     struct token_status_reply tokens;
     char outbox_state[17];
+    struct vault_status_reply vault; /* numbers only: its texts are copied */
+    char vault_state[17], vault_reason[REASON_BYTES_MAX + 1]; /* "" when we may not ask */
     char state[33], reason[300];
     char silence[400]; /* "" while every supervisor answers */
 };
@@ -98,6 +100,24 @@ static void look_at_supervisors(struct picture *picture)
              tenant, others);
 }
 
+/* Whoever may not ask is told nothing of it. */
+static void look_at_vault(struct session *session, struct picture *picture)
+{
+    const struct vault_status_request request = {};
+    struct vault_status_reply *vault = &picture->vault;
+    struct problem problem = { 0 };
+    enum status status = session_call(session, PEER_VAULTD, &method_vault_status, &request,
+                                      STATUS_TIMEOUT_MS, vault, &problem);
+    if (status == STATUS_UNAUTHENTICATED || status == STATUS_PERMISSION_DENIED)
+        return;
+    snprintf(picture->vault_state, sizeof picture->vault_state, "%s",
+             status == STATUS_OK          ? vault->state
+             : status == STATUS_DATA_LOSS ? "damaged"
+                                          : "not running");
+    snprintf(picture->vault_reason, sizeof picture->vault_reason, "%s",
+             status == STATUS_OK ? vault->reason : "");
+}
+
 static enum status look(struct session *session, struct picture *picture)
 {
     struct system_status_request request = {};
@@ -110,6 +130,7 @@ static enum status look(struct session *session, struct picture *picture)
     }
     look_at_supervisors(picture);
     look_at_tokens(session, picture);
+    look_at_vault(session, picture);
     programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
     judge(picture);
     return picture->deployd != STATUS_OK && picture->programs.count == 0 ? picture->deployd
@@ -150,6 +171,8 @@ static const char *needs_person(const struct picture *picture)
                "`soloctl token trust-clock` if it is";
     if (strcmp(picture->outbox_state, "refused") == 0)
         return "eventd refuses what tokend has to tell: see the diagnostics of both";
+    if (strcmp(picture->vault_state, "damaged") == 0 || picture->vault.damaged_tenants > 0)
+        return "secrets are damaged: `soloctl vault verify` names them";
     return "";
 }
 
@@ -245,6 +268,22 @@ static void pack_tokens(const struct picture *picture, struct buffer *map)
     write_str(map, picture->outbox_state);
 }
 
+static void print_vault(const struct picture *picture)
+{
+    if (picture->vault_state[0] == '\0')
+        return;
+    printf("%-11s%s", "Vault", picture->vault_state);
+    if (strcmp(picture->vault_state, "open") == 0)
+        printf(", %" PRIu64 " secrets", picture->vault.secrets);
+    if (picture->vault.rotating > 0)
+        printf(", rotating");
+    if (picture->vault_reason[0] != '\0') {
+        printf(": ");
+        text_print(stdout, picture->vault_reason);
+    }
+    printf("\n");
+}
+
 static void print_programs(const struct picture *picture)
 {
     const struct programs *programs = &picture->programs;
@@ -280,6 +319,7 @@ static void print_page(const struct picture *picture)
     if (log.size > 0)
         printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));
     print_tokens(picture);
+    print_vault(picture);
     print_programs(picture);
     if (picture->deployd != STATUS_OK)
         printf("%-11sdoes not answer: %s\n", "deployd",
@@ -325,6 +365,8 @@ static void print_document(struct session *session, const struct picture *pictur
         item_pack(&program, &list);
     }
     item_object(&item, "daemons", buffer_span(&list));
+    item_text_or_null(&item, "vault", picture->vault_state);
+    item_text_or_null(&item, "vault_reason", picture->vault_reason);
     document_print(session->format, &item, picture->state);
 }
 

@@ -73,7 +73,7 @@ Test(arguments, what_is_wrong_is_usage_and_says_what)
         const char *message;
     } table[] = {
         { { "frobnicate" }, "frobnicate: there is no such command" },
-        { { "get", "secrets" }, "get secrets: there is no such command; there is `get services`" },
+        { { "get", "volumes" }, "get volumes: there is no such command; there is `get services`" },
         { { "kill" }, "needs TENANT/NAME" },
         { { "kill", "a/b", "c/d" }, "c/d: is one operand too many" },
         { { "kill", "a/b", "--wait" }, "--wait: this command does not take it" },
