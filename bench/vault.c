@@ -1,0 +1,191 @@
+/* The vault: a read beside an empty round trip and one commit, 64 clients beside one, and what
+ * unsealing, verifying and rotating a large store takes.
+ *
+ *     bench_vault [SECONDS [ROUNDS [SECRETS]]]   2 seconds, 3 rounds, 100,000 secrets by default
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/figures.h"
+#include "bench/machine.h"
+#include "bench/protocols.h"
+#include "common/wire/writer.h"
+#include "tests/support/services.h"
+
+enum { TENANTS = 100, BATCH = 200, SAMPLES = 2000 };
+
+static void put_pack(struct buffer *frames, uint64_t number)
+{
+    char tenant[32], name[32], request_id[37];
+    static const uint8_t value[64] = "a value of sixty-four bytes";
+    snprintf(tenant, sizeof tenant, "t%llu", (unsigned long long)(number % TENANTS));
+    snprintf(name, sizeof name, "s%llu", (unsigned long long)(number / TENANTS));
+    write_array(frames, 4);
+    write_u64(frames, 0);
+    write_u64(frames, number & 0xffffffff);
+    write_str(frames, "secret.put");
+    write_array(frames, 1);
+    write_map(frames, 4);
+    write_str(frames, "tenant");
+    write_str(frames, tenant);
+    write_str(frames, "name");
+    write_str(frames, name);
+    write_str(frames, "value");
+    write_bin(frames, span_of(value, sizeof value));
+    write_str(frames, "request_id");
+    write_str(frames, protocol_request_id(request_id, number));
+}
+
+/* As many on the way as fit into one turn. */
+static double fill(const struct testbed *bed, uint64_t count)
+{
+    char path[4096];
+    struct caller caller;
+    double begin = machine_now();
+    testbed_socket(bed, "vaultd", path);
+    if (caller_open(&caller, path) != STATUS_OK)
+        test_fail("cannot connect to %s", path);
+    for (uint64_t sent = 0, answered = 0; answered < count;) {
+        struct buffer frames = { .limit = 1 << 20 };
+        for (int i = 0; i < BATCH && sent < count; i++)
+            put_pack(&frames, sent++);
+        if (!caller_send(&caller, buffer_span(&frames)))
+            test_fail("vaultd has closed the connection");
+        buffer_close(&frames);
+        for (; answered < sent; answered++) {
+            json_t *answer = caller_receive(&caller, 30000, NULL);
+            if (!json_is_null(json_array_get(answer, 2)))
+                test_fail("%s", json_dumps(answer, 0));
+            json_decref(answer);
+        }
+    }
+    caller_close(&caller);
+    return machine_now() - begin;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of one call after the other on one connection, in microseconds. */
+static double median_us(const struct testbed *bed, const char *method, json_t *params)
+{
+    static double took[SAMPLES];
+    char path[4096];
+    struct caller caller;
+    testbed_socket(bed, "vaultd", path);
+    if (caller_open(&caller, path) != STATUS_OK)
+        test_fail("cannot connect to %s", path);
+    for (int i = 0; i < SAMPLES; i++) {
+        struct problem problem = { 0 };
+        json_t *reply = NULL;
+        double asked = machine_now();
+        if (caller_call(&caller, method, params, 30000, &reply, &problem) != STATUS_OK)
+            test_fail("%s: %s", method, problem.message);
+        took[i] = (machine_now() - asked) * 1e6;
+        json_decref(reply);
+    }
+    caller_close(&caller);
+    json_decref(params);
+    qsort(took, SAMPLES, sizeof took[0], compare);
+    return took[SAMPLES / 2];
+}
+
+static void read_pack(struct buffer *out, uint64_t number)
+{
+    write_array(out, 4);
+    write_u64(out, 0);
+    write_u64(out, number & 0xffffffff);
+    write_str(out, "secret.read");
+    write_array(out, 1);
+    write_map(out, 2);
+    write_str(out, "tenant");
+    write_str(out, "t0");
+    write_str(out, "name");
+    write_str(out, "s0");
+}
+
+static void measure_reads(const struct testbed *bed, double seconds, int rounds)
+{
+    char path[4096];
+    struct figures one = { 0 }, many = { 0 }, commits = { 0 };
+    uint64_t answers;
+    double empty = median_us(bed, "daemon.health", json_object());
+    double read =
+        median_us(bed, "secret.read", json_pack("{s:s, s:s}", "tenant", "t0", "name", "s0"));
+    testbed_socket(bed, "vaultd", path);
+    const struct load_protocol protocol = { "secret.read", read_pack, protocol_event_append.take };
+    for (int round = 0; round < rounds; round++) {
+        struct load load = { &protocol, path, 1, 1, seconds };
+        figures_add(&commits, machine_synced_pairs(bed->dir, seconds / 2));
+        figures_add(&one, load_run(&load, &answers));
+        load.connections = 64;
+        figures_add(&many, load_run(&load, &answers));
+    }
+    double commit = 1e6 / figures_median(&commits);
+    figure_print_plain("an empty round trip, p50", empty, "us", 0, 0);
+    figure_print_plain("one commit, two synced writes", commit, "us", 0, 0);
+    figure_print_plain("secret.read of 64 B, p50", read, "us", empty + commit, 1);
+    figure_print("secret.read, 64 clients", figures_median(&many), "/s", "one client",
+                 figures_median(&one), 8, 0);
+}
+
+static double timed_ms(const struct testbed *bed, const char *method)
+{
+    double begin = machine_now();
+    json_decref(testbed_ask(bed, "vaultd", method, NULL));
+    return (machine_now() - begin) * 1e3;
+}
+
+/* Reads one after the other while a rotation goes on; the slowest, beside that without one. */
+static double slowest_read_ms(const struct testbed *bed, double seconds)
+{
+    double slowest = 0, end = machine_now() + seconds;
+    char path[4096];
+    struct caller caller;
+    json_t *params = json_pack("{s:s, s:s}", "tenant", "t1", "name", "s0");
+    testbed_socket(bed, "vaultd", path);
+    if (caller_open(&caller, path) != STATUS_OK)
+        test_fail("cannot connect to %s", path);
+    while (machine_now() < end) {
+        struct problem problem = { 0 };
+        json_t *reply = NULL;
+        double asked = machine_now();
+        if (caller_call(&caller, "secret.read", params, 30000, &reply, &problem) != STATUS_OK)
+            test_fail("secret.read: %s", problem.message);
+        double took = (machine_now() - asked) * 1e3;
+        slowest = took > slowest ? took : slowest;
+        json_decref(reply);
+    }
+    json_decref(params);
+    caller_close(&caller);
+    return slowest;
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 1 ? atof(argv[1]) : 2;
+    int rounds = argc > 2 ? atoi(argv[2]) : 3;
+    uint64_t secrets = argc > 3 ? strtoull(argv[3], NULL, 10) : 100000;
+    struct testbed bed;
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    figure_print_plain("puts of 64 B, 200 on the way", (double)secrets / fill(&bed, secrets), "/s",
+                       0, 0);
+    measure_reads(&bed, seconds, rounds);
+    timed_ms(&bed, "vault.seal");
+    figure_print_plain("unseal with a key file, SECRETS stored", timed_ms(&bed, "vault.unseal"),
+                       "ms", 50, 1);
+    figure_print_plain("verification of all of them", timed_ms(&bed, "vault.verify"), "ms", 1000,
+                       1);
+    double quiet = slowest_read_ms(&bed, seconds);
+    timed_ms(&bed, "vault.rotate");
+    double busy = slowest_read_ms(&bed, seconds);
+    figure_print_plain("slowest read without a rotation", quiet, "ms", 0, 0);
+    figure_print_plain("what a rotation added to the slowest", busy - quiet, "ms", 10, 1);
+    testbed_discard(&bed);
+    return 0;
+}
