@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -35,9 +36,11 @@ int fdatasync(int fd)
         return (int)syscall(SYS_fdatasync, fd);
     if (has_failed)
         abort();
-    if (access(path, F_OK) != 0)
+    char own[4096];
+    snprintf(own, sizeof own, "%s.%s", path, program_invocation_short_name);
+    if (access(own, F_OK) != 0)
         return (int)syscall(SYS_fdatasync, fd);
-    unlink(path); /* a folder stays */
+    unlink(own); /* a folder stays */
     has_failed = true;
     errno = EIO;
     return -1;

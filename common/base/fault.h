@@ -6,9 +6,9 @@
  * process with SIGKILL, as a power cut would.
  *
  * A second kind needs no place in the source: SOLO_FAULT_SYNC=PATH makes fdatasync, which is how
- * LMDB syncs a commit, fail with EIO while PATH exists; a file is removed by that (it fails once),
- * a folder stays (it fails until somebody removes it). Who syncs again in a process where one has
- * failed is aborted: the kernel has dropped the pages, and the second sync would lie. */
+ * LMDB syncs a commit, fail with EIO while PATH.PROGRAM exists; a file is removed by that (it fails
+ * once), a folder stays (it fails until somebody removes it). Who syncs again in a process where
+ * one has failed is aborted: the kernel has dropped the pages, and the second sync would lie. */
 #ifdef SOLO_FAULTS
 void fault_point_reached(const char *name);
 #define fault_point(name) fault_point_reached(name)

@@ -40,6 +40,7 @@ static void scene_open(struct scene *scene)
     }
     cr_assert_eq(path_join(scene->fault, scene->bed.dir, "sync_fails"), STATUS_OK);
     testbed_set(&scene->bed, "SOLO_FAULT_SYNC", scene->fault);
+    cr_assert_eq(path_join(scene->fault, scene->bed.dir, "sync_fails.eventd"), STATUS_OK);
     testbed_set(&scene->bed, "SOLO_TOKEN_CLEANUP_INTERVAL_MS", "1000");
     testbed_start(&scene->bed);
     service_deploy_sleeper(&scene->bed, "acme", "bystander");
@@ -205,6 +206,7 @@ Test(io_error, a_sync_that_fails_while_tokend_sweeps_ends_it_too)
     pid_t tokend = testbed_daemon(&scene.bed, "tokend");
     grant_brief_token(&scene.bed);
     await_outbox_empty(&scene.bed);
+    cr_assert_eq(path_join(scene.fault, scene.bed.dir, "sync_fails.tokend"), STATUS_OK);
     cr_assert_eq(file_write(scene.fault, span_of_text("x"), 0644), STATUS_OK);
     await_daemon(&scene.bed, "tokend", tokend, "ready");
     cr_assert_neq(access(scene.fault, F_OK), 0, "no sync has failed");

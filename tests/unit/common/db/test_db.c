@@ -1,6 +1,7 @@
 #include "common/db/db.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -563,7 +564,10 @@ Test(db, a_commit_with_an_unknown_outcome_is_told_once_and_the_last)
     db.on_failed_context = &failures;
     put(TEST_PLAIN, "key", "a second value");
     cr_assert_eq(failures, 0);
-    cr_assert_eq(file_write(scratch_path("sync_fails"), span_of_text("x"), 0644), STATUS_OK);
+    char fault[4096];
+    snprintf(fault, sizeof fault, "%s.%s", scratch_path("sync_fails"),
+             program_invocation_short_name);
+    cr_assert_eq(file_write(fault, span_of_text("x"), 0644), STATUS_OK);
     cr_assert_eq(setenv("SOLO_FAULT_SYNC", scratch_path("sync_fails"), 1), 0);
     cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
     cr_assert_eq(table_put(&txn, TEST_PLAIN, span_of_text("key"), span_of_text("lost?")),
