@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 
@@ -63,13 +64,16 @@ static bool descriptors_place(const struct child_options *options, int *key_plac
     return true;
 }
 
+/* The mask is still full: a signal that comes before the exec waits until our handlers, which would
+ * swallow it, are gone. */
 static void signals_reset(void)
 {
+    static const int numbers[] = { SIGPIPE, SIGHUP, SIGTERM, SIGINT };
     sigset_t none;
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        signal(numbers[i], SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
 }
 
 _Noreturn static void child_become(const struct child_options *options, pid_t parent)
@@ -112,12 +116,17 @@ enum status child_start(struct child *child, struct ev_loop *loop,
 {
     ensure(child->pid == 0);
     pid_t parent = getpid();
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
-    if (pid < 0)
-        return log_failure(status_from_errno(errno), "fork", "program", options->program, "reason",
-                           strerror(errno));
     if (pid == 0)
         child_become(options, parent);
+    int error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        return log_failure(status_from_errno(error), "fork", "program", options->program, "reason",
+                           strerror(error));
     /* Nobody else reaps, so the number is still this child's. */
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0) {

@@ -225,10 +225,13 @@ static void finish(struct shutdown *shutdown)
     shutdown->done(shutdown->context, !shutdown->is_forced);
 }
 
-/* A daemon that ended in order said 0; anything else left work unfinished. */
+/* A daemon that ended in order said 0; anything else left work unfinished, unless it was asked to
+ * stop before it could hear it, when it had not begun any. */
 static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
 {
-    if (daemon->started_ns != 0 && (daemon->last_exit.by_signal || daemon->last_exit.number != 0))
+    const struct child_exit *exit = &daemon->last_exit;
+    bool had_not_begun = exit->by_signal && exit->number == SIGTERM && daemon->ready_wall_ns == 0;
+    if (daemon->started_ns != 0 && !had_not_begun && (exit->by_signal || exit->number != 0))
         shutdown->is_forced = true;
 }
 
