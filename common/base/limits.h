@@ -118,6 +118,7 @@ enum {
     UNREAD_BYTES_TOTAL_MAX = 64 * 1024 * 1024,
     UNREAD_MS_MAX = 60 * 1000,
     CLIENT_PENDING_MAX = 16384,
+    OUTPUT_FILES_MAX = 256,   /* descriptors that wait to be sent over one connection */
     BATCH_ANSWERS_MAX = 4096, /* answers that wait for one commit */
     BATCH_ANSWER_BYTES_MAX = 4 * FRAME_BYTES_MAX,
     BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,

@@ -11,6 +11,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/base/file.h"
 #include "common/rpc/message.h"
 
 enum { REPLY_BYTES_MAX = FRAME_BYTES_MAX + MESSAGE_OVERHEAD_BYTES };
@@ -32,6 +33,8 @@ struct call_entry *call_take(struct rpc_connection *connection, uint64_t msgid)
     memset(entry, 0, sizeof *entry);
     entry->server = server;
     entry->is_running = true;
+    entry->given = -1;
+    entry->call.file = -1;
     entry->call.connection = connection;
     entry->call.msgid = msgid;
     entry->call.arena = &server->arena;
@@ -65,6 +68,8 @@ static void release(struct call_entry *entry)
     if (entry->is_deferred)
         unlink_deferred(entry);
     buffer_close(&entry->request);
+    fd_close(&entry->given);
+    fd_close(&entry->call.file);
     if (entry->server != NULL && entry->server->spare_call == NULL)
         entry->server->spare_call = entry;
     else
@@ -81,8 +86,9 @@ void call_run_again(struct call_entry *entry)
     entry->call.arena = &entry->server->arena;
 }
 
-/* A reply that did not fit is taken back and an error put in its place. */
-static void write_answer(struct buffer *buffer, const struct rpc_call *call, const void *reply,
+/* A reply that did not fit is taken back and an error put in its place: then false, as for every
+ * refusal. */
+static bool write_answer(struct buffer *buffer, const struct rpc_call *call, const void *reply,
                          const struct problem *problem)
 {
     size_t start = buffer->size;
@@ -90,13 +96,14 @@ static void write_answer(struct buffer *buffer, const struct rpc_call *call, con
     if (problem == NULL) {
         message_write_reply(buffer, call->msgid, call->method->reply, reply);
         if (!buffer->is_exhausted && buffer->size - start <= REPLY_BYTES_MAX)
-            return;
+            return true;
         buffer_cut(buffer, start);
         buffer->is_exhausted = false;
         problem_set(&too_big, STATUS_RESOURCE_EXHAUSTED, "", "the answer is too big; ask for less");
         problem = &too_big;
     }
     message_write_error(buffer, call->msgid, problem);
+    return false;
 }
 
 static void answer(struct call_entry *entry, const void *reply, const struct problem *problem)
@@ -110,11 +117,15 @@ static void answer(struct call_entry *entry, const void *reply, const struct pro
         struct buffer *buffer =
             is_held ? turn_hold_begin(entry->server) : &connection->output.buffer;
         size_t start = buffer->size;
-        write_answer(buffer, call, reply, problem);
+        int file = -1;
+        if (write_answer(buffer, call, reply, problem)) {
+            file = entry->given;
+            entry->given = -1;
+        }
         if (is_held)
-            turn_hold_end(connection, call->msgid, start);
+            turn_hold_end(connection, call->msgid, start, file);
         else
-            turn_attend(connection);
+            turn_answer_file(connection, buffer->size - start, file);
     }
     release(entry);
 }
@@ -135,6 +146,13 @@ void rpc_call_reply(struct rpc_call *call, const void *reply)
 {
     ensure(entry_of(call)->is_deferred);
     answer(entry_of(call), reply, NULL);
+}
+
+void rpc_call_give(struct rpc_call *call, int fd)
+{
+    struct call_entry *entry = entry_of(call);
+    ensure(entry->given < 0);
+    entry->given = fd;
 }
 
 void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem)

@@ -12,6 +12,7 @@ struct call_entry {
     bool is_deferred, is_answered, is_running;
     bool is_unauthorised;  /* see rpc_call_authorise_later */
     struct buffer request; /* its params, while that is so */
+    int given;             /* goes out with the answer; -1: nothing */
     bool is_in_batch; /* its handler ran inside the turn's transaction: answered after the commit */
 };
 

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
+#include "common/base/file.h"
 #include "common/rpc/client_link.h"
 #include "common/rpc/message.h"
 
@@ -143,7 +145,11 @@ static enum status make_call(struct rpc_client *client, const struct method *met
                              struct waiter *waiter, uint64_t *handle)
 {
     struct pending_call *call;
+    AUTO(fd_close) int file = options->has_file ? options->file : -1;
+    ensure(file < 0 || (options->flags & RPC_RETRY) == 0);
     TRY(pending_add(&client->pending, &call));
+    call->file = file;
+    file = -1;
     call->method = method;
     call->flags = options->flags;
     call->timeout_ms = options->timeout_ms;
@@ -182,6 +188,13 @@ void rpc_client_cancel(struct rpc_client *client, uint64_t handle)
         return;
     pending_take(&client->pending, call);
     pending_free(call);
+}
+
+int rpc_client_take_file(struct rpc_client *client)
+{
+    int file = client->reply_file;
+    client->reply_file = -1;
+    return file;
 }
 
 enum status rpc_client_call_wait(struct rpc_client *client, const struct method *method,

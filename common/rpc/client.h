@@ -64,6 +64,10 @@ struct rpc_call_options {
     rpc_on_reply on_reply;
     rpc_on_notify on_notify; /* streams only */
     void *context;
+    /* Goes with the request when has_file, without RPC_RETRY only: the client's from the call on,
+     * also when that fails. */
+    int file;
+    bool has_file;
 };
 
 /* resource_exhausted when CLIENT_PENDING_MAX calls are pending; then on_reply is not called.
@@ -73,6 +77,9 @@ enum status rpc_client_call(struct rpc_client *client, const struct method *meth
                             uint64_t *handle);
 /* Forgets a call; its callback will not run. A stream's connection is left open. */
 void rpc_client_cancel(struct rpc_client *client, uint64_t handle);
+/* Inside on_reply: the descriptor that came with the answer, the caller's from now on; -1 when none
+ * did, or it was taken. */
+int rpc_client_take_file(struct rpc_client *client);
 
 /* Calls and waits, running the client's loop until the answer is there. For one-shot programs; the
  * client must have been opened on a loop that nobody else runs. The reply is decoded into `reply`,

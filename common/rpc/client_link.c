@@ -33,6 +33,8 @@ static void free_client(struct rpc_client *client)
     buffer_close(&client->input);
     buffer_close(&client->scratch);
     output_close(&client->output);
+    passed_close(&client->passed);
+    fd_close(&client->reply_file);
     arena_close(&client->arena);
     sodium_memzero(client->key, sizeof client->key);
     free(client);
@@ -218,6 +220,7 @@ static void on_broken(struct rpc_client *client)
     buffer_clear(&client->input);
     buffer_shrink(&client->input, 0);
     output_close(&client->output);
+    passed_close(&client->passed);
 }
 
 static void on_ready(struct rpc_client *client)
@@ -289,6 +292,10 @@ static void hand_over(struct rpc_client *client)
         call->is_queued = false;
         call->first_byte = client->output.sent_total + output_unsent(&client->output);
         write_object(&client->output.buffer, buffer_span(&call->frame));
+        /* Past the bound it goes without, and is refused. */
+        if (call->file >= 0)
+            (void)output_attach(&client->output, call->frame.size, call->file);
+        call->file = -1;
         if (!(call->flags & RPC_RETRY))
             buffer_close(&call->frame);
     }
@@ -315,8 +322,7 @@ static void client_step(struct rpc_client *client)
     if (client->state != CLIENT_AWAY && output_send(&client->output, client->fd) != STATUS_OK) {
         /* What the server still said is read first, then the end of the connection; sent_total says
          * which calls it may have seen. */
-        buffer_clear(&client->output.buffer);
-        client->output.start = 0;
+        output_drop(&client->output);
     }
     watch(client);
 }
@@ -422,6 +428,8 @@ static void on_notify_message(struct rpc_client *client, const struct message *m
 static enum status on_frame(struct rpc_client *client, struct span frame)
 {
     struct message message;
+    fd_close(&client->reply_file);
+    client->reply_file = passed_take(&client->passed, frame.size);
     TRY(message_parse(frame, &message));
     if (message.kind == MESSAGE_REPLY)
         on_reply_message(client, &message);
@@ -465,7 +473,7 @@ static void on_readable(struct rpc_client *client)
     size_t wanted =
         client->input.size == 0 ? CLIENT_RECEIVE_BYTES_FIRST : (size_t)CLIENT_RECEIVE_BYTES;
     uint8_t *room = buffer_reserve(&client->input, wanted);
-    ssize_t size = room == NULL ? 0 : recv(client->fd, room, wanted, MSG_DONTWAIT);
+    ssize_t size = room == NULL ? 0 : passed_receive(&client->passed, client->fd, room, wanted);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
         buffer_shrink(&client->input, client->input.size);
         return;
@@ -499,6 +507,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *watcher, int events)
 void client_link_open(struct rpc_client *client)
 {
     client->fd = -1;
+    client->reply_file = -1;
     client->backoff_s = backoff_first_s;
     client->input.limit = CLIENT_REPLY_BYTES_MAX + CLIENT_RECEIVE_BYTES;
     client->output.buffer.limit = 4 * (size_t)FRAME_BYTES_MAX;

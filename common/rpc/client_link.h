@@ -3,6 +3,7 @@
 
 #include "common/base/limits.h"
 #include "common/rpc/output.h"
+#include "common/rpc/passed.h"
 #include "common/rpc/pending.h"
 #include "common/wire/frame_scanner.h"
 
@@ -44,6 +45,8 @@ struct rpc_client {
     struct buffer input;
     struct frame_scanner scanner;
     struct output output;
+    struct passed passed;
+    int reply_file; /* came with the answer that is being told */
     struct pending pending;
     struct arena arena;
     struct buffer scratch;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -129,6 +130,7 @@ static void run_frame(struct rpc_connection *connection, struct span frame)
 {
     struct message message;
     struct problem problem;
+    AUTO(fd_close) int file = passed_take(&connection->passed, frame.size);
     if (message_parse(frame, &message) != STATUS_OK || message.kind == MESSAGE_REPLY) {
         problem_set(&problem, STATUS_INVALID_ARGUMENT, "frame",
                     "is no request: must be [0, msgid, method, [params]]");
@@ -136,7 +138,7 @@ static void run_frame(struct rpc_connection *connection, struct span frame)
     } else if (message.kind == MESSAGE_NOTIFY) {
         connection->server->stats.notifications_ignored++;
     } else {
-        request_run(connection, &message, frame.size);
+        request_run(connection, &message, frame.size, &file);
     }
 }
 
@@ -218,7 +220,10 @@ static void on_received(struct rpc_connection *connection, struct span data)
 static void on_readable(struct rpc_connection *connection)
 {
     struct rpc_server *server = connection->server;
-    ssize_t size = recv(connection->fd, server->receive, RECEIVE_BYTES, MSG_DONTWAIT);
+    ssize_t size =
+        server->service->takes_files
+            ? passed_receive(&connection->passed, connection->fd, server->receive, RECEIVE_BYTES)
+            : recv(connection->fd, server->receive, RECEIVE_BYTES, MSG_DONTWAIT);
     if (size > 0) {
         on_received(connection, span_of(server->receive, (size_t)size));
         if (server->service->memory != NULL)
@@ -442,5 +447,6 @@ void connection_close(struct rpc_connection *connection)
     fd_close(&connection->fd);
     buffer_close(&connection->input);
     output_close(&connection->output);
+    passed_close(&connection->passed);
     free(connection);
 }

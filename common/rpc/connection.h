@@ -2,6 +2,7 @@
 #define SOLO_COMMON_RPC_CONNECTION_H
 
 #include "common/rpc/output.h"
+#include "common/rpc/passed.h"
 #include "common/rpc/turn.h"
 #include "common/wire/frame_scanner.h"
 
@@ -28,6 +29,7 @@ struct rpc_connection {
     struct buffer input; /* of a frame that is not complete, or of requests that wait */
     struct frame_scanner scanner;
     struct output output;
+    struct passed passed; /* where the service takes descriptors */
 
     size_t unsent_before; /* at the end of the last turn: counted in server->unsent_bytes */
 

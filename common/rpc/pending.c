@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "common/base/file.h"
 #include "common/base/limits.h"
 
 enum { SLOT_BITS = 14, SLOTS_FIRST = 16 };
@@ -50,6 +51,7 @@ enum status pending_add(struct pending *pending, struct pending_call **call)
     pending->count++;
     DL_APPEND2(pending->first, added, previous, next);
     added->is_queued = true;
+    added->file = -1;
     if (pending->queued == NULL)
         pending->queued = added;
     *call = added;
@@ -88,6 +90,7 @@ void pending_take(struct pending *pending, struct pending_call *call)
 void pending_free(struct pending_call *call)
 {
     buffer_close(&call->frame);
+    fd_close(&call->file);
     free(call);
 }
 

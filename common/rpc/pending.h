@@ -22,6 +22,7 @@ struct pending_call {
     double due; /* 0: no deadline */
     uint64_t timeout_ms;
     struct buffer frame; /* kept until it cannot be needed again */
+    int file;            /* goes with it; -1 for none, or handed over */
     bool is_queued;      /* not handed to the connection yet */
     bool was_ever_sent;  /* over a connection that broke: it may have been carried out */
     uint64_t first_byte; /* its place in what the connection sends */

@@ -280,7 +280,7 @@ static void refuse_plainly(struct rpc_connection *connection, uint64_t msgid, en
 }
 
 void request_run(struct rpc_connection *connection, const struct message *message,
-                 size_t frame_bytes)
+                 size_t frame_bytes, int *file)
 {
     struct rpc_server *server = connection->server;
     alignas(max_align_t) char request[FIELDS_STRUCT_BYTES_MAX], reply[FIELDS_STRUCT_BYTES_MAX];
@@ -297,6 +297,8 @@ void request_run(struct rpc_connection *connection, const struct message *messag
         return;
     }
     entry->call.method = route->method;
+    entry->call.file = *file;
+    *file = -1;
     enum status status = check(entry, message, request, frame_bytes);
     if (status == STATUS_OK && !entry->is_unauthorised) {
         entry->is_in_batch = route->method->flags & METHOD_WRITES;

@@ -53,6 +53,8 @@ struct rpc_call {
     void (*on_gone)(struct rpc_call *call);
     struct rpc_connection *connection;
     uint64_t msgid;
+    /* A descriptor that came with the request, or -1; a handler that keeps it sets this to -1. */
+    int file;
 };
 
 /* Returns STATUS_OK with `reply` filled, or a status with call->problem filled (rpc fills in a
@@ -70,6 +72,7 @@ struct rpc_service {
     /* Where everything that clients send, and what they are answered, lies meanwhile, when that is
      * not the heap: locked, and wiped as soon as it was sent on. */
     struct memory *memory;
+    bool takes_files;               /* some requests come with a descriptor */
     const struct rpc_route *routes; /* ended by a NULL method */
     void *context;
     /* Who is calling, and may they? Fills call->caller or refuses; runs for every request. `token`
@@ -132,6 +135,8 @@ size_t rpc_server_connections(const struct rpc_server *server);
  * of the request. */
 void rpc_call_defer(struct rpc_call *call);
 void rpc_call_reply(struct rpc_call *call, const void *reply);
+/* The answer, when it is no refusal, goes out with this descriptor; the call's from now on. */
+void rpc_call_give(struct rpc_call *call, int fd);
 void rpc_call_fail(struct rpc_call *call, enum status status, const struct problem *problem);
 /* Forgets a call whose connection has gone, without an answer. */
 void rpc_call_drop(struct rpc_call *call);

@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/fault.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/rpc/connection.h"
 #include "common/rpc/message.h"
@@ -48,9 +49,18 @@ size_t turn_calls(const struct rpc_server *server)
     return server->deferred + server->batch.count;
 }
 
+void turn_answer_file(struct rpc_connection *connection, size_t bytes, int file)
+{
+    if (file >= 0 && output_attach(&connection->output, bytes, file) != STATUS_OK)
+        connection_doom(connection, "its unread descriptors are too many");
+    turn_attend(connection);
+}
+
 static void answer_committed(struct held_answer *held, const struct buffer *bytes)
 {
     buffer_append(&held->connection->output.buffer, bytes->data + held->start, held->size);
+    turn_answer_file(held->connection, held->size, held->file);
+    held->file = -1;
 }
 
 static void answer_not_committed(struct held_answer *held, enum status status)
@@ -83,12 +93,13 @@ static void commit(struct rpc_server *server)
     server->stats.commits++;
     for (size_t i = 0; i < batch->count; i++) {
         struct held_answer *held = &batch->answers[i];
+        if (held->connection != NULL && status == STATUS_OK)
+            answer_committed(held, &batch->bytes);
+        else if (held->connection != NULL)
+            answer_not_committed(held, status);
+        fd_close(&held->file);
         if (held->connection == NULL)
             continue;
-        if (status == STATUS_OK)
-            answer_committed(held, &batch->bytes);
-        else
-            answer_not_committed(held, status);
         held->connection->call_count--;
         turn_attend(held->connection);
     }
@@ -132,7 +143,7 @@ struct buffer *turn_hold_begin(struct rpc_server *server)
     return &batch->bytes;
 }
 
-void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start)
+void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start, int file)
 {
     struct batch *batch = &connection->server->batch;
     batch->answers[batch->count++] = (struct held_answer){
@@ -140,6 +151,7 @@ void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t sta
         .msgid = msgid,
         .start = start,
         .size = batch->bytes.size - start,
+        .file = file,
     };
     connection->call_count++;
     if (connection->batch_number == batch->number)
@@ -243,6 +255,8 @@ void turn_close(struct rpc_server *server)
     ev_prepare_stop(server->loop, &server->before_sleep);
     ev_idle_stop(server->loop, &server->wake);
     buffer_close(&server->batch.bytes);
+    for (size_t i = 0; i < server->batch.count; i++)
+        fd_close(&server->batch.answers[i].file);
     free(server->batch.answers);
     server->batch = (struct batch){ 0 };
 }

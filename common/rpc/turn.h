@@ -11,6 +11,7 @@ struct held_answer {
     struct rpc_connection *connection; /* NULL when it has gone */
     uint64_t msgid;
     size_t start, size;
+    int file; /* goes out with it, or -1 */
 };
 
 struct batch {
@@ -77,7 +78,10 @@ void turn_attend(struct rpc_connection *connection);
 enum status turn_begin(struct rpc_server *server, size_t request_bytes);
 /* Where the answer of a call that writes is put; turn_hold_end closes it. */
 struct buffer *turn_hold_begin(struct rpc_server *server);
-void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start);
+void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start, int file);
+/* An answer was put into the connection's output: it is sent before the loop sleeps, with `file`
+ * unless that is -1. */
+void turn_answer_file(struct rpc_connection *connection, size_t bytes, int file);
 /* The connection goes before the commit: what waits for it is committed, but answered to nobody. */
 void turn_forget(struct rpc_connection *connection);
 

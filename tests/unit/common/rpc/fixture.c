@@ -52,6 +52,7 @@ TEST_METHOD(method_stream, "test.stream", METHOD_STREAMS);
 TEST_METHOD(method_big, "test.big", METHOD_BIG | METHOD_MUTATES);
 TEST_METHOD(method_urgent, "test.urgent", METHOD_URGENT);
 TEST_METHOD(method_large, "test.large", METHOD_READS);
+TEST_METHOD(method_pass, "test.pass", METHOD_WRITES);
 const struct method method_hello = {
     "daemon.hello", PERMISSION_EVERYBODY, METHOD_URGENT, &hello_table, &reply_table, "",
 };
@@ -124,6 +125,17 @@ static enum status handle_large(void *context, struct rpc_call *call, const void
     return STATUS_OK;
 }
 
+/* Gives back the descriptor that came with the request. */
+static enum status handle_pass(void *context, struct rpc_call *call, const void *request,
+                               void *reply)
+{
+    if (call->file >= 0 && strcmp(((const struct echo_request *)request)->text, "keep") != 0) {
+        rpc_call_give(call, call->file);
+        call->file = -1;
+    }
+    return handle_echo(context, call, request, reply);
+}
+
 static enum status handle_hello(void *context, struct rpc_call *call, const void *request,
                                 void *reply)
 {
@@ -177,15 +189,11 @@ static enum status authorise(void *access, struct rpc_call *call, struct span to
 }
 
 static const struct rpc_route routes[] = {
-    { &method_read, handle_echo },
-    { &method_write, handle_echo },
-    { &method_defer, handle_defer },
-    { &method_stream, handle_defer },
-    { &method_big, handle_echo },
-    { &method_urgent, handle_echo },
-    { &method_large, handle_large },
-    { &method_hello, handle_hello },
-    { NULL, NULL },
+    { &method_read, handle_echo },   { &method_write, handle_echo },
+    { &method_defer, handle_defer }, { &method_stream, handle_defer },
+    { &method_big, handle_echo },    { &method_urgent, handle_echo },
+    { &method_large, handle_large }, { &method_pass, handle_pass },
+    { &method_hello, handle_hello }, { NULL, NULL },
 };
 
 struct fixture *fixture_new(const struct rpc_limits *limits)
@@ -198,6 +206,7 @@ struct fixture *fixture_new(const struct rpc_limits *limits)
     snprintf(fixture->path, sizeof fixture->path, "%s/socket", fixture->folder);
     fixture->service = (struct rpc_service){
         .routes = routes,
+        .takes_files = true,
         .context = fixture,
         .authorise = authorise,
         .access = fixture,

@@ -19,7 +19,7 @@ struct echo_reply {
 };
 
 extern const struct method method_read, method_write, method_defer, method_stream, method_big,
-    method_urgent, method_large, method_hello;
+    method_urgent, method_large, method_pass, method_hello;
 
 enum { DEFERRED_MAX = 64, PEER_BYTES_MAX = 8 << 20 };
 
