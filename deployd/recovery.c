@@ -95,7 +95,8 @@ static enum status service_of(struct deployd *deployd, const struct recovery_act
                               struct service **service, struct problem *problem)
 {
     struct tenant *tenant = catalog_tenant(&deployd->catalog, request->tenant);
-    if (tenant == NULL || !tenant->is_recorded)
+    bool is_stop = strcmp(request->action, "stop") == 0;
+    if (tenant == NULL || (!tenant->is_recorded && !is_stop))
         return problem_set(problem, STATUS_NOT_FOUND, "tenant", "there is no tenant %s",
                            request->tenant);
     return catalog_service_make(&deployd->catalog, tenant, request->name, service, problem);

@@ -200,6 +200,15 @@ static enum status rebuild(struct event_store *store, uint64_t *events)
     return db_commit(&txn);
 }
 
+static void describe_fold(const char *what, uint64_t events, struct buffer *payload)
+{
+    write_map(payload, 2);
+    write_str(payload, "what");
+    write_str(payload, what);
+    write_str(payload, "events");
+    write_u64(payload, events);
+}
+
 /* Only what can be derived is wrong: the chain decides, and the log remembers that it had to. */
 static enum status repair_projections(struct event_store *store)
 {
@@ -208,12 +217,30 @@ static enum status repair_projections(struct event_store *store)
                 store->db.dir);
     TRY(rebuild(store, &events));
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
-    write_map(&payload, 2);
-    write_str(&payload, "what");
-    write_str(&payload, "live or tenants did not match their digest; folded anew");
-    write_str(&payload, "events");
-    write_u64(&payload, events);
+    describe_fold("live or tenants did not match their digest; folded anew", events, &payload);
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
+}
+
+enum status event_store_fold(struct event_store *store, uint64_t *events)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    uint64_t checked;
+    ensure(store->in_turn);
+    TRY(event_log_verify(&store->txn, 1, UINT64_MAX, &checked));
+    enum status status = projection_rebuild(&store->txn, events);
+    if (status != STATUS_OK) {
+        event_store_spoil(store, status);
+        return status;
+    }
+    describe_fold("live and tenants were folded anew, as an operator asked", *events, &payload);
+    struct event event = {
+        .type = event_type_name(EVENT_log_opened),
+        .tenant = "",
+        .subject = "system",
+        .source = "",
+        .payload = buffer_span(&payload),
+    };
+    return event_store_append(store, EVENT_log_opened, &event);
 }
 
 /* So that the first questions find the heads in memory. Without space that waits for a turn that

@@ -56,6 +56,11 @@ void event_store_spoil(struct event_store *store, enum status status);
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
                                      struct span payload);
 
+/* Within the turn, for an operator who has seen that `live` is not the fold of the log: verifies
+ * the chain and folds it anew. log_opened tells of it. data_loss: the chain is broken, nothing
+ * changed. */
+enum status event_store_fold(struct event_store *store, uint64_t *events);
+
 /* Every 10 s: slots of dead readers, rows that are late, requests that are too old. */
 enum status event_store_tidy(struct event_store *store);
 

@@ -191,6 +191,21 @@ bool eventd_is_closing(const struct eventd *eventd, uint64_t now_ns)
     return now_ns < eventd->close_until_ns;
 }
 
+static enum status handle_event_fold(struct eventd *eventd, struct rpc_call *call,
+                                     const struct event_fold_request *request,
+                                     struct event_fold_reply *reply)
+{
+    (void)request;
+    TRY(refuse_damaged(eventd, call));
+    enum status status = event_store_fold(&eventd->store, &reply->events);
+    if (status != STATUS_OK)
+        return problem_set(&call->problem, status, "",
+                           "the log could not be folded anew: see "
+                           "eventd's diagnostics");
+    reply->event_id = eventd->store.last_id;
+    return STATUS_OK;
+}
+
 #define ROUTES_DEF     "common/api/eventd.def"
 #define ROUTES_CONTEXT struct eventd
 #include "common/api/routes.h"

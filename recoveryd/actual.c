@@ -7,20 +7,20 @@
 #include <string.h>
 
 #include "common/api/api.h"
-#include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/process_identity.h"
 #include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
-#include "common/db/table.h"
 #include "common/plan/plan.h"
 #include "common/rpc/client.h"
 #include "common/wire/reader.h"
 #include "recoveryd/identity.h"
-#include "recoveryd/process.h"
+#include "recoveryd/peer.h"
+#include "recoveryd/registry_rows.h"
 
 enum {
     ANSWER_MS_MAX = 2000,
@@ -59,8 +59,9 @@ static enum status add(struct actual *actual, const struct service_row *row, boo
         .pid = row->pid,
         .start_ticks = row->start_ticks,
         .is_held = is_held,
+        .instance = arena_text(&actual->arena, span_of_text(row->instance)),
     };
-    if (service->tenant == NULL || service->name == NULL)
+    if (service->instance == NULL || service->tenant == NULL || service->name == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
     actual->count++;
     return STATUS_OK;
@@ -115,35 +116,6 @@ static enum status add_rows(struct actual *actual, struct span list)
     return STATUS_OK;
 }
 
-struct peer {
-    struct ev_loop *loop;
-    struct rpc_client *client;
-};
-
-static void peer_close(struct peer *peer)
-{
-    if (peer->client != NULL)
-        rpc_client_close(&peer->client);
-    if (peer->loop != NULL)
-        ev_loop_destroy(peer->loop);
-}
-
-static enum status peer_open(struct peer *peer, const struct rpc_client_options *options)
-{
-    peer->loop = ev_loop_new(EVFLAG_AUTO);
-    if (peer->loop == NULL)
-        return STATUS_RESOURCE_EXHAUSTED;
-    return rpc_client_open(&peer->client, peer->loop, options);
-}
-
-static enum status peer_ask(struct peer *peer, const struct method *method, const void *request,
-                            struct arena *arena, void *reply, struct problem *problem)
-{
-    return rpc_client_call_wait(peer->client, method, request,
-                                &(struct rpc_call_options){ .timeout_ms = ANSWER_MS_MAX }, arena,
-                                reply, problem);
-}
-
 static bool is_absence(enum status status)
 {
     return status == STATUS_UNAVAILABLE || status == STATUS_DEADLINE_EXCEEDED ||
@@ -171,7 +143,7 @@ static enum status ask_page_of_deployd(struct peer *peer, const char *after, str
 {
     struct service_list_request request = { .tenant = "", .after = after };
     struct service_list_reply reply = { 0 };
-    TRY(peer_ask(peer, &method_service_list, &request, arena, &reply, problem));
+    TRY(peer_ask(peer, ANSWER_MS_MAX, &method_service_list, &request, arena, &reply, problem));
     *page = (struct page){ reply.services, reply.next };
     return STATUS_OK;
 }
@@ -181,7 +153,7 @@ static enum status ask_page_of_supervisor(struct peer *peer, const char *after, 
 {
     struct supervisor_list_request request = { .after = after };
     struct supervisor_list_reply reply = { 0 };
-    TRY(peer_ask(peer, &method_supervisor_list, &request, arena, &reply, problem));
+    TRY(peer_ask(peer, ANSWER_MS_MAX, &method_supervisor_list, &request, arena, &reply, problem));
     *page = (struct page){ reply.services, reply.next };
     return STATUS_OK;
 }
@@ -271,65 +243,36 @@ static bool is_silent(const struct actual *actual, const char *tenant)
     return false;
 }
 
-static enum status add_if_alive(struct actual *actual, const char *boot_id, struct span value,
-                                struct arena *arena)
-{
-    struct service_row row = { 0 };
-    struct problem problem = { 0 };
-    if (fields_decode(&record_service_row, value, arena, &row, &problem) != STATUS_OK)
-        return log_failure(STATUS_DATA_LOSS, "read the registry", "field", problem.field, "reason",
-                           problem.message);
-    /* A supervisor that only hangs holds it all the same. */
-    if (strcmp(row.boot_id, boot_id) == 0 && is_silent(actual, row.tenant))
-        return add(actual, &row, true);
-    if (row.pid == 0 || row.start_ticks == 0 || strcmp(row.boot_id, boot_id) != 0 ||
-        !process_lives(row.pid, row.start_ticks))
-        return STATUS_OK;
-    return add(actual, &row, false);
-}
+struct living {
+    struct actual *actual;
+    const char *boot_id;
+};
 
-static enum status read_registry_rows(struct db *db, const char *boot_id, struct actual *actual)
+static enum status add_if_alive(void *context, const struct service_row *row)
 {
-    AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = ROW_BYTES_MAX };
-    struct span key, value;
-    TRY(db_begin_read(db, &txn));
-    TRY(table_cursor_open(&txn, REGISTRY_SERVICES, &cursor));
-    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
-    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value)) {
-        TRY(add_if_alive(actual, boot_id, value, &arena));
-        arena_reset(&arena);
-    }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    const struct living *living = context;
+    struct actual *actual = living->actual;
+    /* A supervisor that only hangs holds it all the same. */
+    if (strcmp(row->boot_id, living->boot_id) == 0 && is_silent(actual, row->tenant))
+        return add(actual, row, true);
+    if (row->pid == 0 || row->start_ticks == 0 || strcmp(row->boot_id, living->boot_id) != 0 ||
+        !process_lives(row->pid, row->start_ticks))
+        return STATUS_OK;
+    return add(actual, row, false);
 }
 
 /* The registry need not survive anything: what cannot be read of it is told and counts for nothing.
  */
 static enum status read_registry(const char *run_dir, const char *boot_id, struct actual *actual)
 {
-    char dir[4096];
-    TRY(path_join(dir, run_dir, registry_schema.name));
-    AUTO(db_close) struct db db = { 0 };
-    enum status status = db_open_without_trace(&db, &registry_schema, dir);
-    if (status == STATUS_OK) {
-        db_close(&db);
-        status = db_probe(&registry_schema, dir);
-        if (status == STATUS_OK)
-            status = db_open_without_trace(&db, &registry_schema, dir);
-    } else if (status == STATUS_FAILED_PRECONDITION) { /* deployd holds it */
-        status = db_open_reader(&db, &registry_schema, dir);
-    }
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_OK;
     size_t count = actual->count;
-    if (status == STATUS_OK)
-        status = read_registry_rows(&db, boot_id, actual);
-    if (status == STATUS_OK)
+    enum status status =
+        registry_rows_each(run_dir, add_if_alive, &(struct living){ actual, boot_id });
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         return STATUS_OK;
     actual->count = count;
-    log_warning("the registry cannot be read; what it may know of is taken as not running", "path",
-                dir, "status", status_name(status));
+    log_warning("the registry cannot be read; what it may know of is taken as not running", "run",
+                run_dir, "status", status_name(status));
     return STATUS_OK;
 }
 
@@ -361,6 +304,21 @@ enum status actual_read(const struct settings *settings, struct actual *actual)
     }
     settle(actual);
     return STATUS_OK;
+}
+
+const struct actual_service *actual_find(const struct actual *actual, const char *tenant,
+                                         const char *name)
+{
+    for (size_t low = 0, high = actual->count; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        const struct actual_service *met = &actual->services[middle];
+        int order = plan_service_compare(met->tenant, met->name, tenant, name);
+        if (order == 0)
+            return met;
+        low = order < 0 ? middle + 1 : low;
+        high = order < 0 ? high : middle;
+    }
+    return NULL;
 }
 
 void actual_close(struct actual *actual)

@@ -12,7 +12,8 @@ struct actual_service {
     const char *tenant, *name;
     enum service_state state;
     uint64_t generation, since, pid, start_ticks;
-    bool is_held; /* by a supervisor */
+    bool is_held;         /* by a supervisor */
+    const char *instance; /* SOLO_INSTANCE of its processes, "" when it has none */
 };
 
 struct silent_tenant {
@@ -31,6 +32,9 @@ struct actual {
 /* Changes nothing. A supervisor that does not answer is told on stderr, and its services are taken
  * as the registry has them, as deployd does. */
 enum status actual_read(const struct settings *settings, struct actual *actual);
+/* NULL: there is no such service. */
+const struct actual_service *actual_find(const struct actual *actual, const char *tenant,
+                                         const char *name);
 void actual_close(struct actual *actual);
 
 #endif

@@ -39,6 +39,7 @@ struct carry_out {
     struct ev_loop *loop;
     struct rpc_client *client;
     uint64_t recovery_id;
+    const uint64_t *causes; /* of each entry, in a repair; else NULL */
     uint64_t timeout_ms;
     struct outcome *outcomes; /* one per entry of the plan */
     struct action *actions;   /* one per entry that is carried out, in their order */
@@ -128,6 +129,12 @@ static void note_hopeless(struct carry_out *run)
     }
 }
 
+static bool is_due(const struct carry_out *run, size_t place)
+{
+    return run->causes == NULL || (run->causes[place] != 0 &&
+                                   run->picture->plan.entries[place].action != PLAN_CANNOT_RECOVER);
+}
+
 static enum status make_actions(struct carry_out *run)
 {
     const struct plan *plan = &run->picture->plan;
@@ -140,10 +147,13 @@ static enum status make_actions(struct carry_out *run)
         run->outcomes == NULL || run->actions == NULL || run->refused == NULL || order == NULL
             ? STATUS_RESOURCE_EXHAUSTED
             : fair_order(plan, order, &run->count);
-    for (size_t i = 0; status == STATUS_OK && i < run->count; i++)
-        run->actions[i] = (struct action){ .owner = run, .place = order[i] };
+    size_t ordered = run->count;
+    run->count = 0;
+    for (size_t i = 0; status == STATUS_OK && i < ordered; i++)
+        if (is_due(run, order[i]))
+            run->actions[run->count++] = (struct action){ .owner = run, .place = order[i] };
     free(order);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && run->causes == NULL)
         note_hopeless(run);
     return status;
 }
@@ -160,25 +170,34 @@ static enum status open_run(struct carry_out *run, const struct options *options
     identity_set(&client);
     TRY(rpc_client_open(&run->client, run->loop, &client));
     run->began_ns = clock_boottime_ns();
-    TRY(begin(run));
+    if (run->causes == NULL)
+        TRY(begin(run));
     progress_open(&run->progress, options->progress, run->count);
     return STATUS_OK;
 }
 
-enum status carry_out_open(struct carry_out **carry_out, const struct settings *settings,
-                           const struct options *options, const struct picture *picture)
+enum status carry_out_open_repair(struct carry_out **carry_out, const struct settings *settings,
+                                  const struct options *options, const struct picture *picture,
+                                  const uint64_t *causes)
 {
     struct carry_out *run = calloc(1, sizeof *run);
     if (run == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
     run->picture = picture;
     run->settings = settings;
+    run->causes = causes;
     run->timeout_ms = options->has_timeout ? options->timeout_ms : settings->recovery_timeout_ms;
     enum status status = open_run(run, options);
     if (status != STATUS_OK)
         carry_out_close(&run);
     *carry_out = run;
     return status;
+}
+
+enum status carry_out_open(struct carry_out **carry_out, const struct settings *settings,
+                           const struct options *options, const struct picture *picture)
+{
+    return carry_out_open_repair(carry_out, settings, options, picture, NULL);
 }
 
 /* --- acting --- */
@@ -257,7 +276,7 @@ static enum status act(struct carry_out *run, struct action *action)
         .action = plan_action_name(is_hopeless ? PLAN_START : entry->action),
         .generation = entry->generation,
         .since = is_stop ? 0 : entry->since,
-        .recovery_id = run->recovery_id,
+        .recovery_id = run->causes == NULL ? run->recovery_id : run->causes[action->place],
     };
     uint64_t used_ms = elapsed_ms(run->began_ns);
     struct rpc_call_options options = {

@@ -12,6 +12,12 @@ struct carry_out;
 /* recovery.begin. `picture` must outlive it. unavailable when deployd does not answer. */
 enum status carry_out_open(struct carry_out **carry_out, const struct settings *settings,
                            const struct options *options, const struct picture *picture);
+/* For a repair, which begins and ends nothing: only the entries of the plan with a cause other than
+ * 0 (an event's number) are handed over, and none that cannot be recovered. `causes`, one for each
+ * entry, must outlive it. */
+enum status carry_out_open_repair(struct carry_out **carry_out, const struct settings *settings,
+                                  const struct options *options, const struct picture *picture,
+                                  const uint64_t *causes);
 /* Attempts every action, or runs out of time; fills outcomes, counts, is_cut and took_ms of
  * `report`. The outcomes live as long as `carry_out`. */
 enum status carry_out_run(struct carry_out *carry_out, struct report *report);

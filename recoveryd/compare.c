@@ -9,7 +9,10 @@
 #include <time.h>
 
 #include "common/base/auto.h"
-#include "recoveryd/process.h"
+#include "common/base/process_identity.h"
+#include "recoveryd/count_check.h"
+#include "recoveryd/mark_check.h"
+#include "recoveryd/registry_check.h"
 
 enum { LOOKS = 3, PAUSE_MS = 150 };
 
@@ -52,6 +55,7 @@ static enum status compare_plan(const struct picture *picture, struct findings *
             .running_generation = entry->running_generation,
             .pid = entry->pid,
             .event = entry->evidence,
+            .is_for_person = entry->action == PLAN_CANNOT_RECOVER,
         };
         snprintf(finding.reason, sizeof finding.reason, "%s", entry->reason);
         if (finding.code != FINDING_CODES)
@@ -88,19 +92,6 @@ enum status compare_picture(const struct picture *picture, struct findings *find
     return compare_processes(&picture->actual, findings);
 }
 
-static bool is_in(const struct findings *findings, const struct finding *wanted)
-{
-    for (size_t i = 0; i < findings->count; i++) {
-        const struct finding *finding = &findings->items[i];
-        if (finding->code == wanted->code && finding->generation == wanted->generation &&
-            finding->running_generation == wanted->running_generation &&
-            finding->pid == wanted->pid && strcmp(finding->tenant, wanted->tenant) == 0 &&
-            strcmp(finding->name, wanted->name) == 0)
-            return true;
-    }
-    return false;
-}
-
 enum status
 compare_wanted_with_actual(const struct settings *settings,
                            bool (*is_known)(const void *context, const struct finding *finding),
@@ -112,10 +103,14 @@ compare_wanted_with_actual(const struct settings *settings,
         AUTO(findings_close) struct findings now = { 0 };
         TRY(picture_take(settings, &picture));
         TRY(compare_picture(&picture, &now));
+        TRY(registry_check(settings->run_dir, &picture.actual, &now));
+        TRY(count_check(settings, &picture, &now));
+        if (picture.log.exists)
+            TRY(mark_check(picture.log.store_id, &picture.actual, &now));
         *checked = picture.plan.count;
         findings_close(findings);
         for (size_t i = 0; i < now.count; i++)
-            if ((look == 0 || is_in(&before, &now.items[i])) &&
+            if ((look == 0 || findings_have(&before, &now.items[i])) &&
                 (is_known == NULL || !is_known(context, &now.items[i])))
                 TRY(findings_add(findings, &now.items[i]));
         if (findings->count == 0)

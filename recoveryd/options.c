@@ -12,8 +12,11 @@
 
 const char options_usage[] =
     "  recoveryd [--dry-run]      plan, restore, verify, report; with --dry-run the plan only\n"
-    "  recoveryd verify [--full]  compare what is wanted with what runs; --full folds the whole "
-    "log\n"
+    "  recoveryd verify [--full] [--fix] [--fix-orphans]\n"
+    "                             compare what is wanted with what runs; --full reads every "
+    "record\n"
+    "                             and row, --fix repairs, --fix-orphans ends unknown processes, "
+    "too\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
@@ -153,9 +156,10 @@ static void take_flag(struct options *options, enum flag flag, const char *value
         options->is_full = true;
         break;
     case FLAG_fix:
+        options->has_fix = true;
+        break;
     case FLAG_fix_orphans:
-        refuse(options, flags[flag].name,
-               "is not available in this version; `recoveryd` starts and stops what is due");
+        options->has_fix = options->has_fix_orphans = true;
         break;
     case FLAG_after:
         options->has_after = take_number(options, "--after", value, &options->after);

@@ -18,6 +18,8 @@ struct options {
     bool is_dry_run;
     bool shows_all;
     bool is_full;
+    bool has_fix; /* --fix-orphans means --fix, too */
+    bool has_fix_orphans;
     bool has_detailed_exitcode;
     bool has_if_event;
     uint64_t if_event;

@@ -295,6 +295,7 @@ static enum status read_log(struct event_store *store, const struct settings *se
     uint64_t checked;
     TRY(db_begin_read(&store->db, &txn));
     picture->log.exists = true;
+    memcpy(picture->log.store_id, store->db.identity.id, sizeof picture->log.store_id);
     TRY(event_log_last(&txn, &picture->log.last_event));
     uint64_t last = picture->log.last_event;
     picture->log.chain_from = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;

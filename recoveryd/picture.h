@@ -10,7 +10,8 @@
  * something. */
 struct picture {
     struct {
-        bool exists;         /* false: nothing was ever deployed */
+        bool exists; /* false: nothing was ever deployed */
+        uint8_t store_id[16];
         uint64_t last_event; /* the snapshot */
         uint64_t chain_from; /* the chain was checked from here to the end */
         uint64_t map_used_bytes, map_bytes;

@@ -42,7 +42,11 @@ struct verification {
     const struct findings *findings;
     uint64_t checked;
     bool is_full;
-    uint64_t folded; /* events, with is_full */
+    bool is_log_damaged; /* the picture is empty: nothing was compared */
+    uint64_t folded;     /* events, with is_full */
+    const char *vault;   /* its state */
+    const struct findings
+        *fixed; /* found before a repair, and not after it; NULL: none was asked for */
     uint64_t took_ms;
 };
 

@@ -26,12 +26,12 @@ static void put_bool(struct buffer *map, const char *key, bool value)
     write_bool(map, value);
 }
 
-static void put_log(struct buffer *map, const struct picture *picture)
+static void put_log(struct buffer *map, const struct picture *picture, bool is_damaged)
 {
     write_str(map, "log");
     write_map(map, picture->log.exists ? 5 : 2);
     put_number(map, "last_event", picture->log.last_event);
-    put_text(map, "chain", picture->log.exists ? "intact" : "none");
+    put_text(map, "chain", is_damaged ? "damaged" : picture->log.exists ? "intact" : "none");
     if (!picture->log.exists)
         return;
     put_number(map, "chain_from", picture->log.chain_from);
@@ -77,13 +77,13 @@ static void put_summary(struct buffer *map, const struct plan *plan)
         put_number(map, plan_action_name(order[i]), plan->of[order[i]]);
 }
 
-static void put_findings(struct buffer *map, const struct findings *findings)
+static void put_findings(struct buffer *map, const char *key, const struct findings *findings)
 {
-    write_str(map, "inconsistencies");
+    write_str(map, key);
     write_array(map, findings == NULL ? 0 : findings->count);
     for (size_t i = 0; findings != NULL && i < findings->count; i++) {
         const struct finding *finding = &findings->items[i];
-        write_map(map, 8);
+        write_map(map, 9);
         put_text(map, "code", finding_code_name(finding->code));
         put_text(map, "tenant", finding->tenant);
         put_text(map, "service", finding->name);
@@ -92,6 +92,7 @@ static void put_findings(struct buffer *map, const struct findings *findings)
         put_number(map, "pid", finding->pid);
         put_number(map, "event", finding->event);
         put_text(map, "reason", finding->reason);
+        put_text(map, "next", finding_code_next(finding->code));
     }
 }
 
@@ -111,7 +112,7 @@ void report_write_json(const struct report *report, struct buffer *text)
     put_text(&map, "kind", is_done ? "recovery_report" : "recovery_plan");
     put_number(&map, "schema", SCHEMA);
     put_bool(&map, "dry_run", !is_done);
-    put_log(&map, report->picture);
+    put_log(&map, report->picture, false);
     token_census_write_map(&report->picture->tokens, &map);
     write_str(&map, "actions");
     write_array(&map, plan->count);
@@ -131,7 +132,7 @@ void report_write_json(const struct report *report, struct buffer *text)
         put_bool(&map, "time_ran_out", report->is_cut);
         put_bool(&map, "verified", report->is_verified);
         put_number(&map, "checked", report->checked);
-        put_findings(&map, report->findings);
+        put_findings(&map, "inconsistencies", report->findings);
         put_number(&map, "took_ms", report->took_ms);
     }
     show(&map, text);
@@ -140,16 +141,19 @@ void report_write_json(const struct report *report, struct buffer *text)
 void verification_write_json(const struct verification *verification, struct buffer *text)
 {
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
-    write_map(&map, 8 + (verification->is_full ? 1 : 0));
+    write_map(&map, 9u + (verification->is_full ? 1 : 0) + (verification->fixed != NULL ? 1 : 0));
     put_text(&map, "kind", "verification_report");
     put_number(&map, "schema", SCHEMA);
-    put_log(&map, verification->picture);
+    put_log(&map, verification->picture, verification->is_log_damaged);
     token_census_write_map(&verification->picture->tokens, &map);
+    put_text(&map, "vault", verification->vault);
     put_bool(&map, "full", verification->is_full);
     put_number(&map, "checked", verification->checked);
     if (verification->is_full)
         put_number(&map, "folded", verification->folded);
-    put_findings(&map, verification->findings);
+    put_findings(&map, "inconsistencies", verification->findings);
+    if (verification->fixed != NULL)
+        put_findings(&map, "fixed", verification->fixed);
     put_number(&map, "took_ms", verification->took_ms);
     show(&map, text);
 }

@@ -147,15 +147,31 @@ static void write_plan_summary(const struct plan *plan, struct buffer *text)
         plan->of[PLAN_WAIT], plan->of[PLAN_REPORT], plan->of[PLAN_CANNOT_RECOVER]);
 }
 
-static void write_findings(const struct findings *findings, struct buffer *text)
+/* Each code once, however many findings it has. */
+static void write_advice(const struct findings *findings, struct buffer *text)
+{
+    bool is_told[FINDING_CODES] = { 0 };
+    for (size_t i = 0; i < findings->count; i++) {
+        enum finding_code code = findings->items[i].code;
+        if (!is_told[code])
+            buffer_append_format(text, "%s  %-16s -> %s\n", i == 0 ? "\n" : "",
+                                 finding_code_name(code), finding_code_next(code));
+        is_told[code] = true;
+    }
+}
+
+static void write_list(const struct findings *findings, char symbol, struct buffer *text)
 {
     for (size_t i = 0; i < findings->count; i++) {
         const struct finding *finding = &findings->items[i];
         char key[SERVICE_KEY_BYTES], name[4 * SERVICE_KEY_BYTES], reason[4 * REASON_BYTES_MAX];
-        text_printable(name, sizeof name,
-                       span_of_text(service_key(key, finding->tenant, finding->name)));
+        bool is_service = finding->tenant[0] != '\0' && finding->name[0] != '\0';
+        const char *about = finding->tenant[0] != '\0' ? finding->tenant : finding->name;
+        text_printable(
+            name, sizeof name,
+            span_of_text(is_service ? service_key(key, finding->tenant, finding->name) : about));
         text_printable(reason, sizeof reason, span_of_text(finding->reason));
-        buffer_append_text(text, "  ! ");
+        buffer_append_format(text, "  %c ", symbol);
         pad(text, name, 24);
         buffer_append_text(text, "  ");
         pad(text, finding_code_name(finding->code), ACTION_WIDTH);
@@ -164,6 +180,12 @@ static void write_findings(const struct findings *findings, struct buffer *text)
             buffer_append_format(text, "  (event %" PRIu64 ")", finding->event);
         buffer_append_text(text, "\n");
     }
+}
+
+static void write_findings(const struct findings *findings, struct buffer *text)
+{
+    write_list(findings, '!', text);
+    write_advice(findings, text);
 }
 
 void report_write_text(const struct report *report, bool shows_all, struct buffer *text)
@@ -201,14 +223,24 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
 
 void verification_write_text(const struct verification *verification, struct buffer *text)
 {
-    write_log_line(verification->picture, text);
+    if (verification->is_log_damaged)
+        buffer_append_text(text, "Log      damaged: services were not compared\n");
+    else
+        write_log_line(verification->picture, text);
     token_census_write_text(&verification->picture->tokens, text);
+    buffer_append_format(text, "Vault    %s\n", verification->vault);
     if (verification->is_full)
         buffer_append_format(text,
                              "Fold     %" PRIu64 " events checked and folded anew from the first\n",
                              verification->folded);
     buffer_append_text(text, "\n");
+    if (verification->fixed != NULL && verification->fixed->count > 0) {
+        write_list(verification->fixed, '+', text);
+        buffer_append_format(text, "Fixed %zu.\n\n", verification->fixed->count);
+    }
     write_findings(verification->findings, text);
+    if (verification->is_log_damaged)
+        return;
     if (verification->findings->count == 0)
         buffer_append_format(text, "Verified %" PRIu64 " services: what runs is what is wanted.\n",
                              verification->checked);

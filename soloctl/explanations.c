@@ -14,7 +14,7 @@ const struct explanation explanations[] = {
 #define PLAN_CODE(name, action, words) { EXPLAIN_PLAN_CODE, #name, "action " #action, words },
 #include "common/plan/plan_codes.def"
 #undef PLAN_CODE
-#define FINDING(name, words) { EXPLAIN_FINDING, #name, "", words },
+#define FINDING(name, fix, words, next) { EXPLAIN_FINDING, #name, "fix " #fix, words },
 #include "common/plan/finding_codes.def"
 #undef FINDING
 #define STATUS(code, name, exit_code, text) { EXPLAIN_STATUS, name, "exit code " #exit_code, text },
@@ -48,6 +48,9 @@ static const struct {
 #define ADVICE(kind, word, next) { EXPLAIN_##kind, #word, next },
 #include "soloctl/advice.def"
 #undef ADVICE
+#define FINDING(name, fix, words, next) { EXPLAIN_FINDING, #name, next },
+#include "common/plan/finding_codes.def"
+#undef FINDING
 #define EXIT_CODE(number, meaning, next) { EXPLAIN_EXIT_CODE, #number, next },
 #include "soloctl/exit_codes.def"
 #undef EXIT_CODE

@@ -21,9 +21,6 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-static const char MARK_KEY[] = "SOLO_INSTANCE=";
-enum { ENVIRON_CHUNK_BYTES = 8192, ENVIRON_BYTES_MAX = 4 * 1024 * 1024 };
-
 static ssize_t read_small(int proc_fd, const char *name, char *text, size_t size)
 {
     AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
@@ -187,61 +184,6 @@ enum status children_read(int proc_fd, bool is_without_list, pid_t **pids, size_
     *pids = found;
     *count = size;
     return STATUS_OK;
-}
-
-/* Looks at one variable; the text ends with NUL. */
-static bool is_mark(const char *variable, const char *prefix, char mark[PROCESS_MARK_BYTES])
-{
-    if (strncmp(variable, MARK_KEY, sizeof MARK_KEY - 1) != 0)
-        return false;
-    const char *value = variable + sizeof MARK_KEY - 1;
-    if (strncmp(value, prefix, strlen(prefix)) != 0 || strlen(value) >= PROCESS_MARK_BYTES)
-        return false;
-    strcpy(mark, value);
-    return true;
-}
-
-enum mark_look process_look(int proc_fd, pid_t pid, const char *prefix,
-                            char mark[PROCESS_MARK_BYTES])
-{
-    char name[32], chunk[ENVIRON_CHUNK_BYTES + 1];
-    snprintf(name, sizeof name, "%d/environ", (int)pid);
-    AUTO(fd_close) int fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return MARK_NONE;
-    size_t held = 0, total = 0;
-    bool is_inside_long_one = false; /* a variable that does not fit cannot be the mark */
-    for (;;) {
-        ssize_t got = read(fd, chunk + held, ENVIRON_CHUNK_BYTES - held);
-        if (got < 0 && errno == EINTR)
-            continue;
-        size_t size = held + (got > 0 ? (size_t)got : 0);
-        chunk[size] = '\0';
-        char *variable = chunk, *end;
-        while ((end = memchr(variable, '\0', (size_t)(chunk + size - variable))) != NULL) {
-            if (!is_inside_long_one && is_mark(variable, prefix, mark))
-                return MARK_FOUND;
-            is_inside_long_one = false;
-            variable = end + 1;
-        }
-        held = (size_t)(chunk + size - variable);
-        total += got > 0 ? (size_t)got : 0;
-        if (got == 0 && total == 0)
-            return MARK_EMPTY;
-        if (got <= 0 || total > ENVIRON_BYTES_MAX)
-            return held > 0 && !is_inside_long_one && is_mark(variable, prefix, mark) ? MARK_FOUND
-                                                                                      : MARK_NONE;
-        memmove(chunk, variable, held);
-        if (held == ENVIRON_CHUNK_BYTES) {
-            held = 0;
-            is_inside_long_one = true;
-        }
-    }
-}
-
-bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES])
-{
-    return process_look(proc_fd, pid, prefix, mark) == MARK_FOUND;
 }
 
 bool process_is_within_exec(int proc_fd, pid_t pid)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/base/process_identity.h"
 #include "common/base/status.h"
 
 /* What /proc says about a process. `proc_fd` is a descriptor of a /proc directory; pids are those
@@ -29,13 +30,6 @@ enum status processes_read(int proc_fd, struct process **processes, size_t *coun
 
 /* How many threads the processes of this uid have together. */
 uint64_t process_tasks_of(int proc_fd, uid_t uid);
-
-/* The mark in its environment: the value of SOLO_INSTANCE, if it begins with `prefix`. */
-enum { PROCESS_MARK_BYTES = 200 };
-enum mark_look { MARK_NONE, MARK_FOUND, MARK_EMPTY }; /* empty: no environment at all */
-enum mark_look process_look(int proc_fd, pid_t pid, const char *prefix,
-                            char mark[PROCESS_MARK_BYTES]);
-bool process_mark(int proc_fd, pid_t pid, const char *prefix, char mark[PROCESS_MARK_BYTES]);
 
 /* Within its exec a process has a new memory without an environment for a moment. */
 bool process_is_within_exec(int proc_fd, pid_t pid);

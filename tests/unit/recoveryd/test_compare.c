@@ -77,6 +77,17 @@ Test(compare, each_difference_has_its_code)
     other.state = SERVICE_backoff;
     assert_finding(&wanted, &other, "");
 
+    struct plan_actual stranger = {
+        .tenant = "acme", .name = "odd", .state = SERVICE_running, .pid = 7, .is_held = true
+    };
+    AUTO(findings_close) struct findings findings = { 0 };
+    struct picture picture = { 0 };
+    cr_assert_eq(plan_make(NULL, 0, &stranger, 1, false, &picture.plan), STATUS_OK);
+    cr_assert_eq(compare_picture(&picture, &findings), STATUS_OK);
+    plan_close(&picture.plan);
+    cr_assert_eq(findings.count, 1);
+    cr_assert_str_eq(finding_code_name(findings.items[0].code), "no_record");
+
     wanted.obstacle = PLAN_CODE_program_missing;
     assert_finding(&wanted, NULL, "missing");
 }

@@ -55,6 +55,16 @@ Test(recoveryd_options, the_log_takes_its_flags)
     cr_assert_eq(options.output, OUTPUT_JSONL);
 }
 
+Test(recoveryd_options, verify_takes_fix)
+{
+    struct options options = take_well(ARGUMENTS("verify", "--fix"));
+    cr_assert(options.has_fix);
+    cr_assert_not(options.has_fix_orphans);
+    options = take_well(ARGUMENTS("verify", "--full", "--fix-orphans"));
+    cr_assert(options.has_fix);
+    cr_assert(options.has_fix_orphans);
+}
+
 Test(recoveryd_options, verify_takes_full)
 {
     struct options options = take_well(ARGUMENTS("verify", "--full"));
@@ -85,8 +95,8 @@ Test(recoveryd_options, what_does_not_parse_or_fit_is_wrong_usage)
         ARGUMENTS("--dry-run=yes"),
         ARGUMENTS("--full"),
         ARGUMENTS("verify", "--dry-run"),
-        ARGUMENTS("verify", "--fix"),
-        ARGUMENTS("verify", "--fix-orphans"),
+        ARGUMENTS("--fix"),
+        ARGUMENTS("--fix-orphans"),
         ARGUMENTS("log", "-o", "json"),
         ARGUMENTS("log", "--all"),
         ARGUMENTS("log", "--tenant", "No"),

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "recoveryd/process.h"
+#include "common/base/process_identity.h"
 
 static uint64_t own_start_ticks(void)
 {
@@ -25,7 +25,7 @@ static uint64_t own_start_ticks(void)
     return ticks;
 }
 
-Test(process, a_process_is_known_by_pid_and_start)
+Test(process_identity, a_process_is_known_by_pid_and_start)
 {
     uint64_t ticks = own_start_ticks();
     cr_assert(process_lives((uint64_t)getpid(), ticks));
@@ -33,7 +33,7 @@ Test(process, a_process_is_known_by_pid_and_start)
     cr_assert_not(process_lives((uint64_t)getpid(), ticks + 1));
 }
 
-Test(process, a_pid_that_nobody_has_does_not_live)
+Test(process_identity, a_pid_that_nobody_has_does_not_live)
 {
     cr_assert_not(process_lives(0, 0));
     cr_assert_not(process_lives(4294967295u, 0));

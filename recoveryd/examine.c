@@ -1,0 +1,98 @@
+/* The order is that of trust: the log first, because everything else is compared with it. */
+#include "recoveryd/examine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/auto.h"
+#include "recoveryd/compare.h"
+#include "recoveryd/fold_check.h"
+#include "recoveryd/outbox_check.h"
+#include "recoveryd/store_check.h"
+#include "recoveryd/token_check.h"
+
+static enum status add_broken_chain(struct examination *examination)
+{
+    struct finding finding = {
+        .code = FINDING_chain_broken,
+        .tenant = "",
+        .name = "events",
+        .event = examination->folded + 1,
+    };
+    snprintf(finding.reason, sizeof finding.reason,
+             "event %" PRIu64 " is damaged, missing, or does not follow the one before it",
+             examination->folded + 1);
+    return findings_add(&examination->findings, &finding);
+}
+
+static enum status examine_all(const struct settings *settings, struct examination *examination)
+{
+    struct findings *findings = &examination->findings;
+    enum status status = fold_check(settings, findings, &examination->folded);
+    if (status == STATUS_DATA_LOSS)
+        status = add_broken_chain(examination);
+    TRY(status);
+    status = store_check(settings, findings);
+    if (status != STATUS_DATA_LOSS) /* which is told below */
+        TRY(status);
+    status = token_check(settings, findings);
+    return status == STATUS_DATA_LOSS ? STATUS_OK : status;
+}
+
+static enum status add_damaged_log(struct examination *examination)
+{
+    const struct finding finding = { .code = FINDING_log_damaged, .tenant = "", .name = "events" };
+    bool is_told = findings_need(&examination->findings, FIX_DAMAGE) ||
+                   findings_need(&examination->findings, FIX_FOLD);
+    return is_told ? STATUS_OK : findings_add(&examination->findings, &finding);
+}
+
+static enum status compare(const struct settings *settings, struct examination *examination)
+{
+    AUTO(findings_close) struct findings differences = { 0 };
+    TRY(compare_wanted_with_actual(settings, NULL, NULL, &differences, &examination->checked));
+    TRY(findings_add_all(&examination->findings, &differences));
+    TRY(picture_take(settings, &examination->picture));
+    examination->has_picture = true;
+    return STATUS_OK;
+}
+
+static enum status examine_tokens(const struct settings *settings, struct examination *examination)
+{
+    struct token_census *census = &examination->picture.tokens;
+    token_census_take(settings, census);
+    if (!token_census_needs_person(census))
+        return outbox_check(settings, &examination->findings);
+    struct finding finding = {
+        .code = FINDING_tokens_damaged,
+        .tenant = "",
+        .name = "tokens",
+    };
+    if (!census->is_unreadable)
+        snprintf(finding.reason, sizeof finding.reason, "%" PRIu64 " rows are damaged%s",
+                 census->damaged, census->has_digest ? "" : "; others are missing or extra");
+    return findings_add(&examination->findings, &finding);
+}
+
+enum status examine(const struct settings *settings, bool is_full, struct examination *examination)
+{
+    enum status status = projection_check(settings, &examination->findings);
+    if (status != STATUS_DATA_LOSS)
+        TRY(status);
+    if (is_full && status == STATUS_OK)
+        TRY(examine_all(settings, examination));
+    if (status == STATUS_OK)
+        status = compare(settings, examination);
+    if (status == STATUS_DATA_LOSS)
+        status = add_damaged_log(examination);
+    TRY(status);
+    TRY(examine_tokens(settings, examination));
+    return vault_check(settings, is_full, &examination->findings, examination->vault);
+}
+
+void examination_close(struct examination *examination)
+{
+    picture_close(&examination->picture);
+    findings_close(&examination->findings);
+    *examination = (struct examination){ 0 };
+}

@@ -1,0 +1,12 @@
+#ifndef SOLO_RECOVERYD_REGISTRY_ROWS_H
+#define SOLO_RECOVERYD_REGISTRY_ROWS_H
+
+#include "common/api/api.h"
+
+/* Each row of RUN/registry, until `visit` returns another status than OK; its texts live during the
+ * call. Opened whichever way leaves no trace. not_found: there is none. */
+enum status registry_rows_each(const char *run_dir,
+                               enum status (*visit)(void *context, const struct service_row *row),
+                               void *context);
+
+#endif
