@@ -225,6 +225,8 @@ static enum status row_take(struct service *service, const struct service_row *r
     free(service->reason);
     service->reason = NULL;
     service->is_trial_over = row->is_trial_over;
+    service->is_usage_high = row->is_usage_high;
+    service->has_breached = row->breaches != 0;
     service->state = service_state_parse(row->state);
     service->generation = row->generation;
     service->since = row->since;
@@ -283,7 +285,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     service->reason = strndup(reason, REASON_BYTES_MAX);
     text_cut(service->reason);
     service->is_held = service->is_assumed = service->is_ready = service->has_started = false;
-    service->is_trial_over = false;
+    service->is_trial_over = service->is_usage_high = service->has_breached = false;
     service->state = state;
     service->generation = service->since = service->pid = 0;
     catalog_changed(catalog, service);

@@ -42,6 +42,8 @@ struct service {
     bool is_ready;
     bool has_started;        /* its process ran at least once */
     bool is_trial_over;      /* it failed and never was ready */
+    bool is_usage_high;      /* near a limit of its own */
+    bool has_breached;       /* ended for one, since it was deployed */
     bool is_seen;            /* named by the listing in progress */
     bool was_held;           /* at some time in the life of this deployd */
     bool was_killed;         /* a kill is in the log and may not have been carried out */
@@ -78,6 +80,8 @@ struct tenant {
     void (*on_created)(struct tenant *tenant, const struct problem *refusal);
     struct service *services;
     size_t service_count, failed_count;
+    unsigned high_totals;  /* that are nearly used up: bits of quota.c */
+    bool are_totals_known; /* high_totals is what this deployd found */
     struct supervisor supervisor;
     char name[NAME_BYTES_MAX + 1];
 };

@@ -87,6 +87,7 @@ static void deploy_committed(struct operation *operation)
     operation->owner->counters.deploys += operation->is_repeat ? 0 : 1;
     free((void *)operation->spec.data); /* from now on it is read from the log */
     operation->spec = (struct span){ 0 };
+    quota_look(operation->owner, service->tenant, operation->event_id);
     if (service->wanted.generation != operation->generation) {
         operation_answer_from_log(operation);
         return;
@@ -98,6 +99,7 @@ static void deploy_committed(struct operation *operation)
 static void kill_committed(struct operation *operation)
 {
     operation->owner->counters.kills += operation->is_repeat ? 0 : 1;
+    quota_look(operation->owner, operation->service->tenant, operation->event_id);
     if (operation->service->wanted.generation != 0) {
         /* Deployed again since: the kill was carried out then. */
         operation_end(operation, STATUS_OK);

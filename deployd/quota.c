@@ -4,11 +4,15 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/level.h"
 #include "common/base/log.h"
 #include "common/base/size.h"
 #include "common/spec/spec.h"
+#include "common/wire/writer.h"
+#include "deployd/appends.h"
 #include "deployd/operation.h"
 
 enum { SPEC_ARENA_BYTES = 16 * 1024 * 1024 };
@@ -83,64 +87,186 @@ static struct quota_use use_of(struct deployd *deployd, struct service *service)
     return service->used;
 }
 
-struct rule {
-    const char *field, *what;
-    uint64_t most, before, after, others;
+/* What is bounded, and by which setting. */
+enum { TOTALS = 5 };
+struct total {
+    const char *what, *field; /* in messages; of the spec */
     bool is_size;
+    uint64_t most; /* 0: not bounded */
 };
 
-static enum status check(const struct rule *rule, const char *tenant, struct problem *problem)
+static bool totals_read(const struct settings *settings, struct total totals[TOTALS])
 {
-    char used[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES], more[SIZE_TEXT_BYTES];
-    if (rule->most == 0 || rule->after <= rule->before ||
-        (rule->after <= rule->most && rule->others <= rule->most - rule->after))
-        return STATUS_OK;
-    if (rule->is_size)
-        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, rule->field,
-                           "tenant %s uses %s of %s of %s; this would take %s", tenant,
-                           size_text(used, rule->others + rule->before),
-                           size_text(most, rule->most), rule->what, size_text(more, rule->after));
-    return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, rule->field,
-                       "tenant %s uses %" PRIu64 " of %" PRIu64 " %s; this would take %" PRIu64,
-                       tenant, rule->others + rule->before, rule->most, rule->what, rule->after);
+    const struct total all[TOTALS] = {
+        { "services", "tenant", false, settings->tenant_services_max },
+        { "tasks", "limits.tasks", false, settings->tenant_processes_max },
+        { "memory", "limits.memory", true, settings->tenant_memory_max },
+        { "log", "logs.max_size", true, settings->tenant_log_bytes_max },
+        { "code", "code", true, settings->tenant_code_bytes_max },
+    };
+    bool is_any = false;
+    memcpy(totals, all, sizeof all);
+    for (int i = 0; i < TOTALS; i++)
+        is_any = is_any || totals[i].most != 0;
+    return is_any;
 }
 
-static bool is_asked_for(const struct settings *settings)
+static uint64_t part_of(const struct quota_use *use, int total)
 {
-    return settings->tenant_services_max != 0 || settings->tenant_processes_max != 0 ||
-           settings->tenant_memory_max != 0 || settings->tenant_log_bytes_max != 0 ||
-           settings->tenant_code_bytes_max != 0;
+    const uint64_t parts[TOTALS] = { use->services, use->processes, use->memory_bytes,
+                                     use->log_bytes, use->code_bytes };
+    return parts[total];
+}
+
+/* Of all its services but this one. */
+static struct quota_use sum_of(struct deployd *deployd, const struct tenant *tenant,
+                               const struct service *without)
+{
+    struct quota_use sum = { 0 };
+    struct service *first = tenant == NULL ? NULL : tenant->services;
+    for (struct service *service = first; service != NULL; service = service->next) {
+        if (service == without)
+            continue;
+        const struct quota_use use = use_of(deployd, service);
+        add(&sum, &use);
+    }
+    return sum;
+}
+
+/* Which totals were high before this deployd changed anything was told by whoever was here then. */
+static void totals_learn(struct tenant *tenant, const struct total totals[TOTALS],
+                         const struct quota_use *sum)
+{
+    if (tenant->are_totals_known)
+        return;
+    tenant->are_totals_known = true;
+    for (int i = 0; i < TOTALS; i++)
+        if (level_is_high(part_of(sum, i), totals[i].most))
+            tenant->high_totals |= 1u << i;
+}
+
+static enum status check(const struct total *total, uint64_t others, uint64_t before,
+                         uint64_t after, const char *tenant, struct problem *problem)
+{
+    char used[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES], more[SIZE_TEXT_BYTES];
+    if (total->most == 0 || after <= before ||
+        (after <= total->most && others <= total->most - after))
+        return STATUS_OK;
+    if (total->is_size)
+        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, total->field,
+                           "tenant %s uses %s of %s of %s; this would take %s", tenant,
+                           size_text(used, others + before), size_text(most, total->most),
+                           total->what, size_text(more, after));
+    return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, total->field,
+                       "tenant %s uses %" PRIu64 " of %" PRIu64 " %s; this would take %" PRIu64,
+                       tenant, others + before, total->most, total->what, after);
 }
 
 enum status quota_check(struct deployd *deployd, const char *tenant_name, struct service *service,
                         struct span canonical, struct problem *problem)
 {
-    const struct settings *settings = &deployd->settings;
-    struct quota_use others = { 0 }, before = { 0 }, after;
-    if (!is_asked_for(settings))
+    struct total totals[TOTALS];
+    struct quota_use before = { 0 }, after;
+    if (!totals_read(&deployd->settings, totals))
         return STATUS_OK;
     TRY(use_of_packed(canonical, &after, problem));
-    const struct tenant *tenant = catalog_tenant(&deployd->catalog, tenant_name);
-    struct service *first = tenant == NULL ? NULL : tenant->services;
-    for (struct service *other = first; other != NULL; other = other->next) {
-        const struct quota_use use = use_of(deployd, other);
-        add(other == service ? &before : &others, &use);
+    struct tenant *tenant = catalog_tenant(&deployd->catalog, tenant_name);
+    const struct quota_use others = sum_of(deployd, tenant, service);
+    if (service != NULL)
+        before = use_of(deployd, service);
+    if (tenant != NULL) {
+        struct quota_use sum = others;
+        add(&sum, &before);
+        totals_learn(tenant, totals, &sum);
     }
-    const struct rule rules[] = {
-        { "tenant", "services", settings->tenant_services_max, before.services, after.services,
-          others.services, false },
-        { "limits.tasks", "tasks", settings->tenant_processes_max, before.processes,
-          after.processes, others.processes, false },
-        { "limits.memory", "memory", settings->tenant_memory_max, before.memory_bytes,
-          after.memory_bytes, others.memory_bytes, true },
-        { "logs.max_size", "log", settings->tenant_log_bytes_max, before.log_bytes, after.log_bytes,
-          others.log_bytes, true },
-        { "code", "code", settings->tenant_code_bytes_max, before.code_bytes, after.code_bytes,
-          others.code_bytes, true },
-    };
-    for (size_t i = 0; i < COUNT_OF(rules); i++)
-        TRY(check(&rules[i], tenant_name, problem));
+    for (int i = 0; i < TOTALS; i++)
+        TRY(check(&totals[i], part_of(&others, i), part_of(&before, i), part_of(&after, i),
+                  tenant_name, problem));
     if (service != NULL)
         service->asked = after;
     return STATUS_OK;
+}
+
+/* ---- what is nearly used up ---- */
+
+static void on_told(void *context, enum status status, const struct problem *problem,
+                    const void *reply)
+{
+    (void)context, (void)reply;
+    if (status != STATUS_OK)
+        log_warning("a tenant near what it is allowed was not recorded", "reason",
+                    problem == NULL ? status_text(status) : problem->message);
+}
+
+static void tell(struct deployd *deployd, const struct tenant *tenant, const struct total *total,
+                 uint64_t used, uint64_t cause)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    write_map(&payload, 3);
+    write_str(&payload, "resource");
+    write_str(&payload, total->what);
+    write_str(&payload, "used");
+    write_u64(&payload, used);
+    write_str(&payload, "allowed");
+    write_u64(&payload, total->most);
+    struct event_append_request request = append_about_system(EVENT_resource_usage_high, &payload);
+    snprintf(subject, sizeof subject, "tenant/%s", tenant->name);
+    request.subject = subject;
+    request.tenant = tenant->name;
+    request.causation_id = cause;
+    enum status status = append_send(deployd, &request, NULL, APPEND_TIMEOUT_MS, on_told, NULL);
+    if (status != STATUS_OK)
+        on_told(NULL, status, NULL, NULL);
+}
+
+void quota_look(struct deployd *deployd, struct tenant *tenant, uint64_t cause)
+{
+    struct total totals[TOTALS];
+    if (!totals_read(&deployd->settings, totals))
+        return;
+    const struct quota_use sum = sum_of(deployd, tenant, NULL);
+    totals_learn(tenant, totals, &sum); /* a kill asks nobody before */
+    for (int i = 0; i < TOTALS; i++) {
+        uint64_t used = part_of(&sum, i), most = totals[i].most;
+        bool was_high = (tenant->high_totals & 1u << i) != 0;
+        if (!was_high && level_is_high(used, most)) {
+            tenant->high_totals |= 1u << i;
+            tell(deployd, tenant, &totals[i], used, cause);
+        } else if (was_high && level_is_low(used, most)) {
+            tenant->high_totals &= ~(1u << i);
+        }
+    }
+}
+
+bool quota_is_high(const struct tenant *tenant)
+{
+    return tenant->high_totals != 0;
+}
+
+void quota_write(struct deployd *deployd, struct tenant *tenant, struct buffer *buffer)
+{
+    struct total totals[TOTALS];
+    uint32_t count = 0;
+    if (totals_read(&deployd->settings, totals))
+        for (int i = 0; i < TOTALS; i++)
+            count += totals[i].most != 0;
+    write_array(buffer, count);
+    if (count == 0)
+        return;
+    const struct quota_use sum = sum_of(deployd, tenant, NULL);
+    totals_learn(tenant, totals, &sum);
+    for (int i = 0; i < TOTALS; i++) {
+        if (totals[i].most == 0)
+            continue;
+        write_map(buffer, 4);
+        write_str(buffer, "total");
+        write_str(buffer, totals[i].what);
+        write_str(buffer, "used");
+        write_u64(buffer, part_of(&sum, i));
+        write_str(buffer, "allowed");
+        write_u64(buffer, totals[i].most);
+        write_str(buffer, "is_size");
+        write_bool(buffer, totals[i].is_size);
+    }
 }

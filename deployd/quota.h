@@ -13,4 +13,14 @@
 enum status quota_check(struct deployd *deployd, const char *tenant_name, struct service *service,
                         struct span canonical, struct problem *problem);
 
+/* After what the log wants of a tenant has changed: has resource_usage_high recorded, with `cause`,
+ * for each total of which 90 % are used now; once, until less than 75 % are. */
+void quota_look(struct deployd *deployd, struct tenant *tenant, uint64_t cause);
+
+/* Whether one of its totals was nearly used up when it was looked at last. */
+bool quota_is_high(const struct tenant *tenant);
+
+/* A list of maps with total, used, allowed and is_size, of those that are bounded. */
+void quota_write(struct deployd *deployd, struct tenant *tenant, struct buffer *buffer);
+
 #endif

@@ -45,6 +45,7 @@ static bool is_reportable(enum event_type type)
     case EVENT_service_parked:
     case EVENT_service_restarted:
     case EVENT_service_recovered:
+    case EVENT_resource_usage_high:
         return true;
     default:
         return false;

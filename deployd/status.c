@@ -8,12 +8,14 @@
 
 #include "common/base/auto.h"
 #include "common/wire/writer.h"
+#include "deployd/quota.h"
 #include "deployd/recovery.h"
 #include "deployd/supervisors.h"
 
 enum {
     PAGE_BYTES_MAX = FRAME_BYTES_MAX / 2,
     PAGE_ROWS_MAX = LIST_COUNT_MAX,
+    NAMED_MAX = 8, /* services and tenants that status names; it counts the others */
     TENANTS_BYTES_MAX = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
 };
 
@@ -53,8 +55,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(struct tenant *const *)a)->name, (*(struct tenant *const *)b)->name);
 }
 
-static void tenant_write(const struct deployd *deployd, const struct tenant *tenant,
-                         struct buffer *list)
+static void tenant_write(struct deployd *deployd, struct tenant *tenant, struct buffer *list)
 {
     uint64_t services = 0, running = 0;
     for (const struct service *service = tenant->services; service != NULL;
@@ -64,7 +65,7 @@ static void tenant_write(const struct deployd *deployd, const struct tenant *ten
     }
     const struct supervisor *supervisor = &tenant->supervisor;
     bool is_there = supervisor->state == SUPERVISOR_READY || supervisor->is_silent;
-    write_map(list, 6);
+    write_map(list, 7);
     write_str(list, "tenant");
     write_str(list, tenant->name);
     write_str(list, "uid");
@@ -77,9 +78,11 @@ static void tenant_write(const struct deployd *deployd, const struct tenant *ten
     write_u64(list, is_there ? supervisor->host_pid : 0);
     write_str(list, "is_silent");
     write_bool(list, supervisor->is_silent);
+    write_str(list, "totals");
+    quota_write(deployd, tenant, list);
 }
 
-enum status status_tenants(const struct deployd *deployd, const char *only, struct buffer *list)
+enum status status_tenants(struct deployd *deployd, const char *only, struct buffer *list)
 {
     size_t count = 0;
     struct tenant **tenants = calloc(deployd->catalog.tenant_count + 1, sizeof(struct tenant *));
@@ -134,9 +137,35 @@ static const char *state_name(const struct deployd *deployd)
     return deployd->recovery.phase == RECOVERY_RUNNING ? "recovering" : "ready";
 }
 
+/* How many there are, and the first few by name. */
+struct named {
+    uint64_t count;
+    const char *names[NAMED_MAX];
+};
+
+static void named_add(struct named *named, const char *name)
+{
+    if (named->count < NAMED_MAX)
+        named->names[named->count] = name;
+    named->count++;
+}
+
+static void named_write(const struct named *named, struct buffer *map)
+{
+    size_t shown = named->count < NAMED_MAX ? named->count : NAMED_MAX;
+    write_map(map, 2);
+    write_str(map, "count");
+    write_u64(map, named->count);
+    write_str(map, "names");
+    write_array(map, shown);
+    for (size_t i = 0; i < shown; i++)
+        write_str(map, named->names[i]);
+}
+
 struct counts {
     uint64_t of[SERVICE_STATES];
     uint64_t wanted, wanted_not_running;
+    struct named near_limit, over_limit, tenants_near_limit;
 };
 
 static void count_services(const struct deployd *deployd, struct counts *counts)
@@ -146,6 +175,10 @@ static void count_services(const struct deployd *deployd, struct counts *counts)
         if (!service_exists(service))
             continue;
         counts->of[service->state]++;
+        if (service->is_usage_high)
+            named_add(&counts->near_limit, service->key);
+        if (service->has_breached)
+            named_add(&counts->over_limit, service->key);
         if (service->wanted.generation == 0)
             continue;
         counts->wanted++;
@@ -177,7 +210,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     uint64_t tenants = 0, silent = 0;
     const char *silent_tenant = "";
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
-    write_map(map, is_complete ? 13 : 3);
+    write_map(map, is_complete ? 16 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
@@ -190,6 +223,8 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     for (const struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
          tenant = tenant->hh.next) {
         tenants += tenant->is_recorded;
+        if (quota_is_high(tenant))
+            named_add(&counts.tenants_near_limit, tenant->name);
         if (tenant->supervisor.is_silent && silent++ == 0)
             silent_tenant = tenant->name;
     }
@@ -213,6 +248,12 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     write_u64(map, counts.wanted);
     write_str(map, "wanted_not_running");
     write_u64(map, counts.wanted_not_running);
+    write_str(map, "near_limit");
+    named_write(&counts.near_limit, map);
+    write_str(map, "over_limit");
+    named_write(&counts.over_limit, map);
+    write_str(map, "tenants_near_limit");
+    named_write(&counts.tenants_near_limit, map);
     write_str(map, "recovery");
     recovery_write_status(deployd, map);
     write_str(map, "log");

@@ -10,7 +10,7 @@
 enum status status_list(const struct deployd *deployd, const struct tenant *only, const char *after,
                         struct buffer *list, char next[SERVICE_KEY_BYTES]);
 
-enum status status_tenants(const struct deployd *deployd, const char *only, struct buffer *list);
+enum status status_tenants(struct deployd *deployd, const char *only, struct buffer *list);
 
 /* The command that helps, "" when none is needed. */
 const char *status_next_step(const struct service *service, char text[256]);

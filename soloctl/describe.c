@@ -216,6 +216,7 @@ static void print_row(const struct description *description)
     const struct service_row *row = &description->row;
     const struct exit_list *exits = &description->exits;
     char started[TIME_TEXT_BYTES], age[AGE_BYTES], due[TIME_TEXT_BYTES];
+    char usage[USAGE_TEXT_BYTES];
     line("State", row->state);
     line("Reason", row->reason);
     line_number("Generation", row->generation);
@@ -228,6 +229,14 @@ static void print_row(const struct description *description)
     }
     if (row->limits[0] != '\0')
         line("Limits", row->limits);
+    if (usage_text(usage, row)[0] != '\0')
+        line(row->is_usage_high ? "Usage (high)" : "Usage", usage);
+    if (row->breaches != 0) {
+        label("Breaches");
+        printf("%" PRIu64 ", the last: ", row->breaches);
+        text_print(stdout, row->breach);
+        printf("\n");
+    }
     line("Ready", row->is_ready ? "yes" : "no");
     label("Restarts");
     printf("%" PRIu64 "\n", row->restarts);

@@ -2,10 +2,13 @@
 #include "soloctl/service_view.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/size.h"
 #include "common/spec/spec.h"
 #include "common/wire/reader.h"
 #include "soloctl/text.h"
@@ -54,6 +57,53 @@ void exit_item(const struct exit_row *exit, struct item *item)
     item_text(item, "output", exit->output);
 }
 
+static bool has_usage(const struct service_row *row)
+{
+    return row->memory_max != 0 || row->tasks_max != 0 || row->cpu_milli_max != 0;
+}
+
+__attribute__((format(printf, 2, 3))) static void add(char text[USAGE_TEXT_BYTES],
+                                                      const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+    if (used > 0)
+        used += (size_t)snprintf(text + used, USAGE_TEXT_BYTES - used, ", ");
+    va_start(arguments, format);
+    vsnprintf(text + used, USAGE_TEXT_BYTES - used, format, arguments);
+    va_end(arguments);
+}
+
+char *usage_text(char text[USAGE_TEXT_BYTES], const struct service_row *row)
+{
+    char size[SIZE_PART_TEXT_BYTES];
+    text[0] = '\0';
+    if (row->memory_max != 0)
+        add(text, "memory %s", size_part_text(size, row->memory_bytes, row->memory_max));
+    if (row->tasks_max != 0)
+        add(text, "tasks %" PRIu64 " of %" PRIu64, row->tasks, row->tasks_max);
+    if (row->cpu_milli_max != 0)
+        add(text, "cpu %.2g of %g", (double)row->cpu_milli / 1e3, (double)row->cpu_milli_max / 1e3);
+    return text;
+}
+
+static void usage_item(const struct service_row *row, struct item *item)
+{
+    AUTO(item_close) struct item usage = ITEM_EMPTY;
+    if (!has_usage(row)) {
+        item_null(item, "usage");
+        return;
+    }
+    item_number(&usage, "memory_bytes", row->memory_bytes);
+    item_number_or_null(&usage, "memory_max", row->memory_max);
+    item_number(&usage, "tasks", row->tasks);
+    item_number_or_null(&usage, "tasks_max", row->tasks_max);
+    item_number(&usage, "cpu_milli", row->cpu_milli);
+    item_number_or_null(&usage, "cpu_milli_max", row->cpu_milli_max);
+    item_bool(&usage, "is_high", row->is_usage_high);
+    item_item(item, "usage", &usage);
+}
+
 void service_item(const struct service_row *row, const struct exit_list *exits, struct item *item)
 {
     item_text(item, "tenant", row->tenant);
@@ -68,6 +118,9 @@ void service_item(const struct service_row *row, const struct exit_list *exits, 
     item_time(item, "started_at", row->started_ns);
     item_time(item, "next_due", row->due_ns);
     item_text_or_null(item, "limits", row->limits);
+    usage_item(row, item);
+    item_number(item, "limit_breaches", row->breaches);
+    item_text_or_null(item, "last_limit_breach", row->breach);
     item_hash(item, "spec_hash", &row->spec_hash);
     if (exits->count == 0) {
         item_null(item, "last_exit");
@@ -84,6 +137,7 @@ const struct column service_columns[] = {
     { "RESTARTS", COLUMN_NUMBER, false },   { "AGE", COLUMN_NUMBER, false },
     { "SINCE", COLUMN_NUMBER, true },       { "STARTED", COLUMN_TEXT, true },
     { "NEXT", COLUMN_TEXT, true },          { "LAST EXIT", COLUMN_TEXT, true },
+    { "USAGE", COLUMN_TEXT, true },         { "BREACHES", COLUMN_NUMBER, true },
     { "REASON", COLUMN_LONG_TEXT, false },
 };
 const size_t service_column_count = COUNT_OF(service_columns);
@@ -93,6 +147,7 @@ void service_table_row(struct table *table, const struct service_row *row,
 {
     char key[SERVICE_KEY_BYTES], age[AGE_BYTES], exit[EXIT_TEXT_BYTES];
     char started[TIME_TEXT_BYTES], due[TIME_TEXT_BYTES], restarts[24];
+    char usage[USAGE_TEXT_BYTES];
     table_row(table);
     table_cell(table, service_key(key, row->tenant, row->name));
     table_cell(table, row->state);
@@ -105,6 +160,8 @@ void service_table_row(struct table *table, const struct service_row *row,
     table_cell(table, row->started_ns == 0 ? "-" : time_text(started, row->started_ns));
     table_cell(table, row->due_ns == 0 ? "-" : time_text(due, row->due_ns));
     table_cell(table, exits->count == 0 ? "-" : exit_text(exit, &exits->rows[0]));
+    table_cell(table, usage_text(usage, row));
+    table_number(table, row->breaches);
     table_cell(table, row->reason);
 }
 

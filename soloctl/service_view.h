@@ -23,6 +23,11 @@ void exit_item(const struct exit_row *exit, struct item *item);
 enum { EXIT_TEXT_BYTES = 64 };
 char *exit_text(char text[EXIT_TEXT_BYTES], const struct exit_row *exit);
 
+/* "memory 240 of 256 MiB, tasks 3 of 64, cpu 0.25 of 0.5"; "" when it has no limits, or when
+ * nothing is known of their use yet. */
+enum { USAGE_TEXT_BYTES = 192 };
+char *usage_text(char text[USAGE_TEXT_BYTES], const struct service_row *row);
+
 extern const struct column service_columns[];
 extern const size_t service_column_count;
 void service_table_row(struct table *table, const struct service_row *row,

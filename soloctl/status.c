@@ -217,6 +217,39 @@ static void print_services(const struct picture *picture)
     printf("\n%-11s%" PRIu64 "\n", "Tenants", number_of(picture->system, "tenants"));
 }
 
+/* "2 near a limit (acme/api, acme/job)"; the first few are named. */
+static void print_named(const struct picture *picture, const char *key, const char *what,
+                        const char **gap)
+{
+    struct span named = part_of(picture->system, key), name;
+    struct reader names;
+    uint32_t count = 0;
+    uint64_t all = number_of(named, "count");
+    if (all == 0)
+        return;
+    printf("%s%" PRIu64 " %s (", *gap, all, what);
+    if (map_find(named, "names", &names) == STATUS_OK)
+        reader_array(&names, &count);
+    for (uint32_t i = 0; i < count && reader_str(&names, &name) == STATUS_OK; i++) {
+        printf(i == 0 ? "" : ", ");
+        text_print_span(stdout, name, false);
+    }
+    printf(all > count ? ", ...)" : ")");
+    *gap = ", ";
+}
+
+static void print_limits(const struct picture *picture)
+{
+    char first[16];
+    const char *start = first, *gap = start;
+    snprintf(first, sizeof first, "%-11s", "Limits");
+    print_named(picture, "near_limit", "near a limit of memory or tasks", &gap);
+    print_named(picture, "over_limit", "ended by one", &gap);
+    print_named(picture, "tenants_near_limit", "tenants near what they are allowed", &gap);
+    if (gap != start)
+        printf("\n");
+}
+
 static void print_recovery(struct span recovery)
 {
     char state[33], took[DURATION_TEXT_BYTES];
@@ -315,6 +348,8 @@ static void print_page(const struct picture *picture)
     print_text_line("Stop", picture->system, "stop_method");
     if (picture->system.size > 0)
         print_services(picture);
+    if (picture->system.size > 0)
+        print_limits(picture);
     print_recovery(part_of(picture->system, "recovery"));
     if (log.size > 0)
         printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));

@@ -243,15 +243,44 @@ enum status cgroup_service_open(const struct cgroup *cgroup, const char *service
     return STATUS_OK;
 }
 
-struct cgroup_use cgroup_service_use(const struct cgroup *cgroup, const char *service)
+/* -1: there is none. */
+static int service_directory(const struct cgroup *cgroup, const char *service)
 {
     char name[NAME_BYTES_MAX + 8];
     snprintf(name, sizeof name, "s-%s", service);
-    AUTO(fd_close)
-    int fd = cgroup->fd < 0
-                 ? -1
-                 : openat(cgroup->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return cgroup->fd < 0
+               ? -1
+               : openat(cgroup->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+struct cgroup_use cgroup_service_use(const struct cgroup *cgroup, const char *service)
+{
+    AUTO(fd_close) int fd = service_directory(cgroup, service);
     return fd < 0 ? (struct cgroup_use){ 0 } : cgroup_use_read(fd);
+}
+
+struct cgroup_load cgroup_service_load(const struct cgroup *cgroup, const char *service)
+{
+    AUTO(fd_close) int fd = service_directory(cgroup, service);
+    return fd < 0 ? (struct cgroup_load){ 0 } : cgroup_load_read(fd);
+}
+
+/* One number a line. Those in directories below are a service's own making and are not counted. */
+size_t cgroup_service_pids(const struct cgroup *cgroup, const char *service, pid_t *pids,
+                           size_t room)
+{
+    char text[16 * 1024];
+    AUTO(fd_close) int directory = service_directory(cgroup, service);
+    AUTO(fd_close)
+    int fd = directory < 0 ? -1 : openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    text[got < 0 ? 0 : got] = '\0';
+    size_t count = 0;
+    for (char *line = text, *end; count < room && (end = strchr(line, '\n')) != NULL;
+         line = end + 1)
+        if (atoi(line) > 0)
+            pids[count++] = (pid_t)atoi(line);
+    return count;
 }
 
 void cgroup_service_kill(const struct cgroup *cgroup, const char *service)

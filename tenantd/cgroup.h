@@ -2,6 +2,7 @@
 #define SOLO_TENANTD_CGROUP_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "common/base/status.h"
 #include "tenantd/cgroup_limits.h"
@@ -29,6 +30,11 @@ enum status cgroup_end_leftovers(const struct cgroup *cgroup);
 enum status cgroup_service_open(const struct cgroup *cgroup, const char *service, int *fd);
 /* What is known of its limits and their breaches. */
 struct cgroup_use cgroup_service_use(const struct cgroup *cgroup, const char *service);
+/* What is used now, and by whom: both nothing where there is no directory. At most `room` pids, of
+ * our own pid namespace. */
+struct cgroup_load cgroup_service_load(const struct cgroup *cgroup, const char *service);
+size_t cgroup_service_pids(const struct cgroup *cgroup, const char *service, pid_t *pids,
+                           size_t room);
 void cgroup_service_kill(const struct cgroup *cgroup, const char *service);
 /* true when no process is left in it; the directory is then gone as well, if it can be. */
 bool cgroup_service_remove(const struct cgroup *cgroup, const char *service);

@@ -13,7 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-enum { FILE_BYTES = 1024, CPU_PERIOD_US = 100 * 1000 };
+enum { FILE_BYTES = 4096, CPU_PERIOD_US = 100 * 1000 };
 
 /* Never made: what is not there is a controller that is not there. */
 static bool write_text(int directory, const char *file, const char *text)
@@ -117,4 +117,25 @@ struct cgroup_use cgroup_use_read(int fd)
     if (read_text(fd, "cpu.stat", text))
         use.throttled_us = number_of(text, "throttled_usec");
     return use;
+}
+
+struct cgroup_load cgroup_load_read(int fd)
+{
+    struct cgroup_load load = { 0 };
+    char text[FILE_BYTES];
+    if (read_text(fd, "memory.current", text)) {
+        load.has_memory = true;
+        load.memory_bytes = strtoull(text, NULL, 10);
+        uint64_t cached = read_text(fd, "memory.stat", text) ? number_of(text, "inactive_file") : 0;
+        load.memory_bytes -= cached < load.memory_bytes ? cached : load.memory_bytes;
+    }
+    if (read_text(fd, "pids.current", text)) {
+        load.has_tasks = true;
+        load.tasks = strtoull(text, NULL, 10);
+    }
+    if (read_text(fd, "cpu.stat", text)) {
+        load.has_cpu = true;
+        load.cpu_ns = number_of(text, "usage_usec") * 1000;
+    }
+    return load;
 }

@@ -28,4 +28,12 @@ struct cgroup_use {
 };
 struct cgroup_use cgroup_use_read(int fd);
 
+/* What is used in it now; the kernel tells each only where it counts it. */
+struct cgroup_load {
+    bool has_memory, has_tasks, has_cpu;
+    uint64_t memory_bytes; /* without the cache of files that could be dropped */
+    uint64_t tasks, cpu_ns;
+};
+struct cgroup_load cgroup_load_read(int fd);
+
 #endif

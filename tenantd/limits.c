@@ -107,18 +107,6 @@ char *limits_text(char text[LIMITS_TEXT_BYTES], const struct spec_limits *limits
     return text;
 }
 
-/* "256 of 256 MiB", "900.5 KiB of 2 MiB". */
-static char *used_text(char text[2 * SIZE_TEXT_BYTES], uint64_t used, uint64_t allowed)
-{
-    char first[SIZE_TEXT_BYTES], second[SIZE_TEXT_BYTES];
-    size_text(first, used);
-    size_text(second, allowed);
-    if (strcmp(strchr(first, ' '), strchr(second, ' ')) == 0)
-        *strchr(first, ' ') = '\0';
-    snprintf(text, (size_t)2 * SIZE_TEXT_BYTES, "%s of %s", first, second);
-    return text;
-}
-
 static bool may_lack_memory(int exit_status)
 {
     int number = WIFSIGNALED(exit_status) ? WTERMSIG(exit_status) : 0;
@@ -131,7 +119,7 @@ struct limits_breach limits_breach_of(const struct spec_limits *limits,
                                       int exit_status)
 {
     struct limits_breach breach = { 0 };
-    char used[2 * SIZE_TEXT_BYTES], size[SIZE_TEXT_BYTES];
+    char used[SIZE_PART_TEXT_BYTES], size[SIZE_TEXT_BYTES];
     bool is_killed = WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGKILL;
     if (use->memory_kills > 0 && held->memory == LIMIT_BY_CGROUP && use->memory_bound_hits > 0) {
         /* A kernel that tells no peak: it was at its bound when it was refused more. */
@@ -139,7 +127,7 @@ struct limits_breach limits_breach_of(const struct spec_limits *limits,
         breach.limit = "memory";
         breach.is_killed = is_killed;
         snprintf(breach.text, BREACH_TEXT_BYTES, "killed for memory: %s",
-                 used_text(used, peak, limits->memory_bytes));
+                 size_part_text(used, peak, limits->memory_bytes));
     } else if (use->memory_kills > 0) {
         breach.limit = "memory";
         breach.is_killed = is_killed;

@@ -230,6 +230,70 @@ pid_t process_outer_pid(int proc_fd, int pidfd)
     return pid > 0 ? pid : 0;
 }
 
+bool process_use_read(int proc_fd, pid_t pid, struct process_use *use)
+{
+    char name[32], text[1024];
+    uint64_t user = 0, system = 0, resident = 0, data = 0;
+    long threads = 0;
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    const char *rest = read_small(proc_fd, name, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
+    /* Fields 14, 15 and 20; the name, which may hold anything, is field 2. */
+    if (rest == NULL || sscanf(rest + 1,
+                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
+                               " %*d %*d %*d %*d %ld",
+                               &user, &system, &threads) != 3)
+        return false;
+    snprintf(name, sizeof name, "%d/statm", (int)pid);
+    if (read_small(proc_fd, name, text, sizeof text) <= 0 ||
+        sscanf(text, "%*u %" SCNu64 " %*u %*u %*u %" SCNu64, &resident, &data) != 2)
+        return false;
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    *use = (struct process_use){
+        .resident_bytes = resident * page_bytes,
+        .data_bytes = data * page_bytes,
+        .threads = threads > 0 ? (uint64_t)threads : 0,
+        .cpu_ns = (user + system) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK)),
+    };
+    return true;
+}
+
+/* Children belong to the thread that made them. */
+static void add_children(int proc_fd, pid_t pid, pid_t *pids, size_t *count, size_t room)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%d/task", (int)pid);
+    int tasks = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = tasks < 0 ? NULL : fdopendir(tasks);
+    if (directory == NULL) {
+        fd_close(&tasks);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        pid_t *found = NULL;
+        size_t size = 0;
+        snprintf(name, sizeof name, "%.20s/children", entry->d_name);
+        AUTO(fd_close)
+        int fd = isdigit((unsigned char)entry->d_name[0])
+                     ? openat(tasks, name, O_RDONLY | O_CLOEXEC)
+                     : -1;
+        if (fd >= 0 && parse_children(fd, &found, &size))
+            for (size_t i = 0; i < size && *count < room; i++)
+                pids[(*count)++] = found[i];
+        free(found);
+    }
+    closedir(directory);
+}
+
+size_t process_descendants(int proc_fd, pid_t pid, pid_t *pids, size_t room)
+{
+    size_t count = 0;
+    if (room > 0)
+        pids[count++] = pid;
+    for (size_t i = 0; i < count; i++)
+        add_children(proc_fd, pids[i], pids, &count, room);
+    return count;
+}
+
 static uint64_t threads_of(int proc_fd, const char *pid)
 {
     char path[64], text[1024] = "";

@@ -28,6 +28,17 @@ uint64_t process_start_ticks(int proc_fd, pid_t pid, uint64_t after_ns, uint64_t
  * frees `*processes`. */
 enum status processes_read(int proc_fd, struct process **processes, size_t *count);
 
+/* What one process uses; false when it is gone. */
+struct process_use {
+    uint64_t resident_bytes;
+    uint64_t data_bytes; /* what RLIMIT_DATA bounds, and its stack */
+    uint64_t threads, cpu_ns;
+};
+bool process_use_read(int proc_fd, pid_t pid, struct process_use *use);
+
+/* This process and all that hangs below it by parentage, at most `room` of them. */
+size_t process_descendants(int proc_fd, pid_t pid, pid_t *pids, size_t room);
+
 /* How many threads the processes of this uid have together. */
 uint64_t process_tasks_of(int proc_fd, uid_t uid);
 

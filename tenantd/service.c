@@ -154,6 +154,8 @@ static void adopt(struct service *service)
     service->ready_calls = order->ready_calls;
     service->history = (struct restart_history){ 0 };
     service->restarts = 0;
+    service->breaches = 0;
+    service->last_breach[0] = '\0';
     service->owes_restarted = false;
     start_order_free(order);
     service_move(service, SERVICE_starting, "is being started");
@@ -470,6 +472,7 @@ void service_exited(struct service *service, int exit_status)
     service->pid = 0;
     service->host_pid = 0;
     service->start_ticks = 0;
+    usage_end(service);
     capture_drain(&service->capture);
     service_breach_find(service);
     service_exit_keep(service);

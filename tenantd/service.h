@@ -12,6 +12,7 @@
 #include "tenantd/endings.h"
 #include "tenantd/launch.h"
 #include "tenantd/restart.h"
+#include "tenantd/usage.h"
 
 /* Names are chosen by tenants: they are hashed with a key of our own. */
 #define HASH_FUNCTION(key, size, hash) ((hash) = service_name_hash(key, size))
@@ -81,6 +82,9 @@ struct service {
     int exit_status;      /* of waitpid */
     uint64_t ran_ns;
     struct limits_breach breach;         /* what limits had to do with the last exit */
+    uint64_t breaches;                   /* exits for a limit, since it was last ordered to start */
+    char last_breach[BREACH_TEXT_BYTES]; /* the newest of them, "" for none */
+    struct usage usage;
     struct past_exit *exits[EXITS_KEPT]; /* newest first */
     struct service_readiness *readiness; /* while it is being watched; NULL otherwise */
     bool is_on_trial; /* never was ready: if it does not become so it fails, whatever its policy */

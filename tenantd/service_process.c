@@ -110,6 +110,7 @@ static enum status started(struct service *service, pid_t pid, int pidfd, uint64
         give_back(service);
         return STATUS_RESOURCE_EXHAUSTED;
     }
+    usage_begin(service);
     service_answer_rows(service, &service->start_calls);
     return STATUS_OK;
 }
@@ -190,6 +191,10 @@ void service_breach_find(struct service *service)
     const struct cgroup_use use =
         cgroup_service_use(&service->supervisor->site->cgroup, service->name);
     service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status);
+    if (service->breach.limit == NULL)
+        return;
+    service->breaches++;
+    memcpy(service->last_breach, service->breach.text, sizeof service->last_breach);
 }
 
 uint64_t service_grace_ms(const struct service *service)

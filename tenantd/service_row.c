@@ -40,6 +40,11 @@ void service_row_write(const struct service *service, struct buffer *buffer)
     AUTO(buffer_close) struct buffer exits = { .limit = EXITS_BYTES_MAX };
     char mark[200], limits[LIMITS_TEXT_BYTES];
     const struct launch_identity identity = { service->name, service->generation, service->nonce };
+    static const struct spec_limits none;
+    const struct usage_now *now = &service->usage.now;
+    /* Limits of what is not looked at (yet) would look as if nothing of them were used. */
+    const struct spec_limits *allowed =
+        service->usage.looked_ns != 0 ? &service->launch->limits : &none;
     if (service->exits[0] != NULL)
         exits_write(service, &exits);
     const struct service_row row = {
@@ -61,6 +66,15 @@ void service_row_write(const struct service *service, struct buffer *buffer)
         .limits = service->launch == NULL || service->pid == 0
                       ? ""
                       : limits_text(limits, &service->launch->limits, &service->launch->held),
+        .memory_bytes = now->memory_bytes,
+        .memory_max = allowed->memory_bytes,
+        .tasks = now->tasks,
+        .tasks_max = allowed->tasks,
+        .cpu_milli = now->cpu_milli,
+        .cpu_milli_max = allowed->cpu_milli,
+        .is_usage_high = service->usage.is_watched && usage_is_high(&service->usage),
+        .breaches = service->breaches,
+        .breach = service->last_breach,
         .exits = exits.is_exhausted ? span_of(NULL, 0) : buffer_span(&exits),
         .boot_id = supervisor->boot_id,
     };
@@ -177,6 +191,30 @@ uint64_t service_report(struct service *service, const char *type, uint64_t caus
     };
     ensure(!payload.is_exhausted);
     return reports_add(&service->supervisor->reports, &content);
+}
+
+void service_report_usage(struct service *service, const char *resource, uint64_t used,
+                          uint64_t allowed)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    write_map(&payload, 4);
+    write_str(&payload, "generation");
+    write_u64(&payload, service->generation);
+    write_str(&payload, "resource");
+    write_str(&payload, resource);
+    write_str(&payload, "used");
+    write_u64(&payload, used);
+    write_str(&payload, "allowed");
+    write_u64(&payload, allowed);
+    const struct report_content content = {
+        .type = "resource_usage_high",
+        .name = service->name,
+        .generation = service->generation,
+        .since = service->since,
+        .causation_id = service->generation,
+        .payload = buffer_span(&payload),
+    };
+    reports_add(&service->supervisor->reports, &content);
 }
 
 uint64_t service_start_report(const struct service *service)

@@ -20,6 +20,10 @@ enum { REPORT_PLAIN = 0, REPORT_WITH_EXIT = 1, REPORT_WITH_STOP = 2 };
 uint64_t service_report(struct service *service, const char *type, uint64_t causation_id,
                         unsigned parts);
 
+/* Queues a resource_usage_high: a limit of its spec is nearly reached. */
+void service_report_usage(struct service *service, const char *resource, uint64_t used,
+                          uint64_t allowed);
+
 /* The number of the report that its newest process runs, 0 when it was acknowledged. */
 uint64_t service_start_report(const struct service *service);
 

@@ -60,6 +60,7 @@ void supervisor_remove(struct supervisor *supervisor, struct service *service)
     HASH_DELETE(by_name, supervisor->by_name, service);
     if (service->pid != 0)
         HASH_DELETE(by_pid, supervisor->by_pid, service);
+    usage_end(service);
     ending_cancel(&service->ending);
     if (service->is_changed)
         DL_DELETE2(supervisor->changed, service, previous_changed, next_changed);
@@ -272,6 +273,7 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
     endings_open(&supervisor->endings, supervisor);
     supervisor->notify.told = on_told;
     supervisor->notify.context = supervisor;
+    usage_open(supervisor);
     ev_timer_init(&supervisor->linger, on_linger, 0, 0);
     ev_signal_init(&supervisor->on_child, on_child, SIGCHLD);
     ev_signal_start(supervisor->loop, &supervisor->on_child);
@@ -291,6 +293,7 @@ void supervisor_close(struct supervisor *supervisor)
     service_free(service);
     const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
     calls_fail(&supervisor->shutdown_calls, STATUS_UNAVAILABLE, &gone);
+    usage_close(supervisor);
     ev_timer_stop(supervisor->loop, &supervisor->linger);
     ev_signal_stop(supervisor->loop, &supervisor->on_child);
     ev_prepare_stop(supervisor->loop, &supervisor->before_sleep);

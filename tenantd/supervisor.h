@@ -38,6 +38,7 @@ struct supervisor {
     struct watch watch;
     struct endings endings; /* trees that are being ended */
     struct builds builds;
+    struct usage_watch usage;
 
     struct ev_signal on_child;
     struct ev_prepare before_sleep;

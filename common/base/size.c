@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/auto.h"
 
@@ -24,5 +25,16 @@ char *size_text(char text[SIZE_TEXT_BYTES], uint64_t bytes)
         snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " %s", whole, units[unit]);
     else
         snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 ".%" PRIu64 " %s", whole, tenth, units[unit]);
+    return text;
+}
+
+char *size_part_text(char text[SIZE_PART_TEXT_BYTES], uint64_t used, uint64_t allowed)
+{
+    char first[SIZE_TEXT_BYTES], second[SIZE_TEXT_BYTES];
+    size_text(first, used);
+    size_text(second, allowed);
+    if (strcmp(strchr(first, ' '), strchr(second, ' ')) == 0)
+        *strchr(first, ' ') = '\0';
+    snprintf(text, SIZE_PART_TEXT_BYTES, "%s of %s", first, second);
     return text;
 }

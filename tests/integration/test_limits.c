@@ -88,6 +88,102 @@ Test(limits, log_and_code_are_counted_too)
     refuse(&bed, plain(&bed, "acme", "c"), "logs.max_size", "100 MiB of 100 MiB of log");
 }
 
+static json_t *row_when(const struct testbed *bed, const char *tenant, const char *name,
+                        const char *key, uint64_t least)
+{
+    for (int i = 0; i < 600; i++) {
+        json_t *row = service_row_of(bed, tenant, name);
+        if (number_in(row, key) >= least)
+            return row;
+        json_decref(row);
+        sleep_ms(50);
+    }
+    cr_assert_fail("%s of %s/%s stays below %lu", key, tenant, name, (unsigned long)least);
+    return NULL;
+}
+
+/* By cgroup or by a look at its processes: what is used is seen, and told when it is nearly all. */
+Test(limits, what_a_service_uses_is_shown_and_told_once_when_it_is_nearly_all)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "crowd", "hog", "tasks", "18", NULL);
+    json_object_set_new(spec, "limits",
+                        json_pack("{s:i, s:I}", "tasks", 20, "memory", (json_int_t)(64 << 20)));
+    service_deploy(&bed, spec);
+    service_deploy(&bed, limited(&bed, "acme", "calm", "tasks", 20));
+    event_await(&bed, 0, "resource_usage_high", "acme", "crowd", 30000);
+    json_t *row = row_when(&bed, "acme", "crowd", "tasks", 18);
+    expect_number(row, "tasks_max", 20);
+    expect_number(row, "memory_max", 64 << 20);
+    cr_assert_gt(number_in(row, "memory_bytes"), 0);
+    json_decref(row);
+    json_decref(row_when(&bed, "acme", "calm", "tasks", 1));
+    sleep_ms(5000); /* some more looks */
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "resource_usage_high", NULL, NULL), 1);
+    const json_t *payload =
+        json_object_get(event_last(events, "resource_usage_high", "acme", "crowd"), "payload");
+    expect_text(payload, "resource", "tasks");
+    cr_assert_geq(number_in(payload, "used"), 18);
+    expect_number(payload, "allowed", 20);
+    json_decref(events);
+    testbed_soloctl(&bed, &result, "describe", "acme/crowd", NULL);
+    expect_contains(result_out(&result), "of 20");
+    expect_contains(result_out(&result), "Usage (high)");
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_contains(result_out(&result), "1 near a limit of memory or tasks (acme/crowd)");
+    testbed_soloctl(&bed, &result, "get", "services", "-o", "wide", NULL);
+    expect_contains(result_out(&result), "tasks 1 of 20");
+    testbed_soloctl(&bed, &result, "get", "services", "-o", "json", NULL);
+    expect_contains(result_out(&result), "\"tasks_max\": 20");
+}
+
+Test(limits, a_tenants_totals_are_shown_and_told_once_when_they_are_nearly_all)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_MEMORY_MAX", "1073741824");
+    testbed_set(&bed, "SOLO_TENANT_SERVICES_MAX", "50");
+    testbed_start(&bed);
+    service_deploy(&bed, limited(&bed, "acme", "a", "memory", 600 << 20));
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 400 << 20));
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 420 << 20)); /* high still */
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 200 << 20)); /* neither */
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 420 << 20));
+    testbed_soloctl(&bed, &result, "get", "tenants", NULL);
+    expect_contains(result_out(&result), "services 2 of 50, memory 1020 MiB of 1 GiB");
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_contains(result_out(&result), "1 tenants near what they are allowed (acme)");
+    log_settled_id(&bed);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "resource_usage_high", NULL, NULL), 1);
+    json_decref(events);
+    service_kill(&bed, "acme", "b");
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_lacks(result_out(&result), "near what they are allowed");
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 400 << 20));
+    log_settled_id(&bed);
+    events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "resource_usage_high", NULL, NULL), 2);
+    const json_t *payload =
+        json_object_get(event_last(events, "resource_usage_high", NULL, NULL), "payload");
+    expect_text(payload, "resource", "memory");
+    expect_number(payload, "used", (uint64_t)1000 << 20);
+    json_decref(events);
+    /* Another deployd finds it so, and has nothing to tell. */
+    testbed_soloctl(&bed, &result, "daemon", "restart", "deployd", NULL);
+    cr_assert(testbed_wait_ready(&bed, 10000));
+    service_deploy(&bed, limited(&bed, "acme", "b", "memory", 410 << 20));
+    log_settled_id(&bed);
+    events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "resource_usage_high", NULL, NULL), 2);
+    json_decref(events);
+}
+
 /* What was let in stays in, whatever the configuration says later. */
 Test(limits, recovery_is_never_refused)
 {

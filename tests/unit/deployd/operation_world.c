@@ -44,6 +44,13 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     return STATUS_OK;
 }
 
+struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
+{
+    return (struct event_append_request){ .type = event_type_name(type),
+                                          .payload = buffer_span(payload),
+                                          .intent = "" };
+}
+
 struct event_append_request append_about_service(enum event_type type,
                                                  const struct service *service,
                                                  char subject[SUBJECT_BYTES],

@@ -118,3 +118,18 @@ Test(cgroup_limits, use_is_read_by_whole_keys)
     cr_assert_eq(use.forks_refused, 12);
     cr_assert_eq(use.throttled_us, 1234567);
 }
+
+Test(cgroup_limits, load_is_told_by_those_controllers_that_are_there)
+{
+    struct cgroup_load load = cgroup_load_read(fd);
+    cr_assert_not(load.has_memory || load.has_tasks || load.has_cpu);
+    put("memory.current", "5000\n");
+    put("memory.stat", "anon 1\nworkingset_inactive_file 9\ninactive_file 1500\n");
+    put("pids.current", "7\n");
+    put("cpu.stat", "usage_usec 12\nuser_usec 3\n");
+    load = cgroup_load_read(fd);
+    cr_assert(load.has_memory && load.has_tasks && load.has_cpu);
+    cr_assert_eq(load.memory_bytes, 3500, "the cache of files can be dropped");
+    cr_assert_eq(load.tasks, 7);
+    cr_assert_eq(load.cpu_ns, 12000);
+}
