@@ -79,6 +79,7 @@ struct operation {
     struct hash body_hash;
     bool is_repeat; /* it was committed before */
     bool wait, only_if_changed, is_unchanged, is_forced;
+    bool is_killed; /* before it was committed: it will not be */
     uint64_t if_event;
 
     struct span spec; /* canonical, owned; only until it is in the log */

@@ -196,6 +196,10 @@ void operation_supervisor_step(struct operation *operation)
     struct service *service = operation->service;
     const struct supervisor *supervisor = &service->tenant->supervisor;
     bool is_over = !ev_is_active(&operation->timer);
+    if (operation->is_killed) {
+        operation_build_killed(operation);
+        return;
+    }
     if (supervisor->is_ending || supervisor->is_silent ||
         operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ||
         (is_over && supervisor->state != SUPERVISOR_READY)) {

@@ -42,12 +42,25 @@ static void refuse(struct operation *operation, enum status status, const struct
     operation_end(operation, status);
 }
 
+void operation_build_killed(struct operation *operation)
+{
+    struct problem problem = { 0 };
+    problem_set(&problem, STATUS_ABORTED, "build",
+                "%s was killed while this was being built; it was not deployed",
+                operation->service->key);
+    refuse(operation, STATUS_ABORTED, &problem);
+}
+
 static void on_built(void *context, enum status status, const struct problem *problem,
                      const void *reply)
 {
     (void)reply;
     struct operation *operation = context;
     bool is_uncommitted = operation_is_uncommitted(operation);
+    if (operation->is_killed) {
+        operation_build_killed(operation);
+        return;
+    }
     if (operation_is_broken(status)) {
         operation_await_supervisor(operation);
         return;

@@ -11,4 +11,7 @@ bool spec_has_build(struct span canonical);
  * failed to start. */
 void operation_ask_build(struct operation *operation, struct span spec);
 
+/* Ends one that was killed before its commit, and its repeats that wait. */
+void operation_build_killed(struct operation *operation);
+
 #endif

@@ -284,6 +284,10 @@ static enum status check_supervisor(struct operation *operation)
 /* What was allowed before its build is allowed still. */
 static void commit_built(struct operation *operation)
 {
+    if (operation->is_killed) {
+        operation_build_killed(operation);
+        return;
+    }
     enum status status = deployd_refresh(operation->owner, operation->service);
     if (status == STATUS_OK)
         status = check_event(operation);
@@ -332,10 +336,21 @@ static void deploy_begin(struct operation *operation)
     tenant_create(deployd, service->tenant, on_tenant_created);
 }
 
+/* A deploy before it that is being built, or waits for that, is ended with the service that it
+ * would replace, or be: its event would come after the kill's. */
+static bool overtake_build(const struct operation *kill)
+{
+    struct operation *first = kill->service->queue;
+    if (first == kill || !operation_is_uncommitted(first))
+        return false;
+    return first->is_killed = true;
+}
+
 static void kill_begin(struct operation *operation)
 {
     struct service *service = operation->service;
-    if (!service_exists(service)) {
+    bool is_being_built = overtake_build(operation);
+    if (!service_exists(service) && !is_being_built) {
         refuse(operation, problem_set(&operation->problem, STATUS_NOT_FOUND, "name",
                                       "there is no service %s", service->key));
         return;

@@ -37,6 +37,11 @@ int command_kill(struct session *session, const struct arguments *arguments)
     }
     if (status != STATUS_OK)
         return session_fail(session, arguments->operands[0], status, &problem);
+    if (!session_is_for_programs(session) && reply.generation == 0) {
+        printf("%s killed: its build was ended, it never ran (event %" PRIu64 ")\n", target.key,
+               reply.event_id);
+        return 0;
+    }
     if (!session_is_for_programs(session)) {
         printf("%s killed: generation %" PRIu64 " (event %" PRIu64 ")\n", target.key,
                reply.generation, reply.event_id);

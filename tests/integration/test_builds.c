@@ -293,3 +293,33 @@ Test(builds, a_kill_ends_one_and_does_not_wait)
     sleep_ms(2500);
     cr_assert_null(service_row_of(&bed, "acme", "slow"));
 }
+
+/* The first deploy of a service that nobody has seen yet is a service to its owner. */
+Test(builds, a_kill_ends_that_of_a_first_deploy_too)
+{
+    char id[UUID_TEXT_BYTES], file[4096];
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "other");
+    begin_slow_deploy(&bed, id);
+    testbed_soloctl(&bed, &result, "kill", "acme/slow", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "acme/slow killed: its build was ended");
+    expect_nothing_left(&bed);
+    sleep_ms(2500);
+    cr_assert_null(service_row_of(&bed, "acme", "slow"));
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "slow"), 0);
+    cr_assert_eq(events_count(events, "service_killed", "acme", "slow"), 1);
+    json_decref(events);
+    snprintf(file, sizeof file, "%s/slow.out", bed.dir);
+    FILE *said = fopen(file, "r");
+    char text[512] = "";
+    cr_assert_gt(fread(text, 1, sizeof text - 1, said), 0);
+    fclose(said);
+    expect_contains(text, "killed while");
+    testbed_soloctl(&bed, &result, "kill", "acme/slow", NULL);
+    expect_exit(&result, 4);
+}

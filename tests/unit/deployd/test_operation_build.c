@@ -72,6 +72,53 @@ Test(operation_build, a_kill_does_not_wait_for_it)
     cr_assert_eq(world.live.generation, 0);
 }
 
+Test(operation_build, a_kill_of_a_first_deploy_ends_it_and_is_recorded)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    size_t kill = world_ask(OPERATION_KILL);
+    struct asked build = world_take("supervisor.build");
+    world_append("service_killed");
+    struct problem aborted = { .code = STATUS_ABORTED, .message = "killed" };
+    build.on_reply(build.context, STATUS_ABORTED, &aborted, NULL);
+    cr_assert_str_eq(world.asked[0].what, "supervisor.stop");
+    world_stops(STATUS_NOT_FOUND);
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    world_nothing_asked();
+    cr_assert_eq(world.live.generation, 0);
+}
+
+/* The build ends while the kill is on its way into the log: deployed behind it, the service would
+ * live. */
+Test(operation_build, what_is_built_just_before_a_kill_is_not_deployed_after_it)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    size_t kill = world_ask(OPERATION_KILL);
+    struct asked build = world_take("supervisor.build");
+    const struct supervisor_build_reply built = { .was_built = true };
+    build.on_reply(build.context, STATUS_OK, NULL, &built);
+    world_append("service_killed");
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "was killed while"));
+    world_stops(STATUS_NOT_FOUND);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    world_nothing_asked();
+    cr_assert_eq(world.live.generation, 0);
+}
+
+Test(operation_build, a_kill_that_waits_for_a_supervisor_ends_what_waits_to_be_built)
+{
+    world_supervisor_lost();
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    world_supervisor_ready();
+    world_stops(STATUS_NOT_FOUND);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    world_nothing_asked();
+}
+
 Test(operation_build, it_is_asked_for_again_when_the_supervisor_dies)
 {
     size_t deploy = world_ask(OPERATION_DEPLOY);
