@@ -94,14 +94,16 @@ static enum status handle_service_deploy(struct deployd *deployd, struct rpc_cal
 
 /* The checks of a deploy, without one. */
 static enum status validate(struct deployd *deployd, struct rpc_call *call, struct span spec,
-                            struct admitted *admitted)
+                            struct admitted *admitted, struct buffer *totals)
 {
     TRY(deployd_is_open(deployd, &call->problem));
     TRY(admission_decode(&call->caller, spec, admitted, &call->problem));
     TRY(admission_program(deployd, buffer_span(&admitted->canonical), &call->problem));
     struct service *service = catalog_service(&deployd->catalog, admitted->tenant, admitted->name);
-    return quota_check(deployd, admitted->tenant, service, buffer_span(&admitted->canonical),
-                       &call->problem);
+    TRY(quota_check(deployd, admitted->tenant, service, buffer_span(&admitted->canonical), false,
+                    &call->problem));
+    return quota_foresee(deployd, catalog_tenant(&deployd->catalog, admitted->tenant), service,
+                         buffer_span(&admitted->canonical), totals, &call->problem);
 }
 
 static enum status handle_service_validate(struct deployd *deployd, struct rpc_call *call,
@@ -109,7 +111,8 @@ static enum status handle_service_validate(struct deployd *deployd, struct rpc_c
                                            struct service_validate_reply *reply)
 {
     struct admitted admitted = { 0 };
-    enum status status = validate(deployd, call, request->spec, &admitted);
+    AUTO(buffer_close) struct buffer totals = { .limit = FRAME_BYTES_SMALL };
+    enum status status = validate(deployd, call, request->spec, &admitted, &totals);
     buffer_close(&admitted.canonical);
     if (status != STATUS_OK)
         return status; /* nobody wanted to change anything: it is no refusal worth a line */
@@ -117,6 +120,7 @@ static enum status handle_service_validate(struct deployd *deployd, struct rpc_c
     reply->name = arena_text(call->arena, span_of_text(admitted.name));
     reply->unchanged = service_has_spec(
         catalog_service(&deployd->catalog, admitted.tenant, admitted.name), &admitted.hash);
+    TRY(arena_span(call, &totals, &reply->totals));
     return reply->tenant == NULL || reply->name == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 

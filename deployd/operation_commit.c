@@ -322,7 +322,7 @@ static void deploy_begin(struct operation *operation)
     if (status == STATUS_OK)
         status = admission_program(deployd, operation->spec, &operation->problem);
     if (status == STATUS_OK)
-        status = quota_check(deployd, service->tenant->name, service, operation->spec,
+        status = quota_check(deployd, service->tenant->name, service, operation->spec, true,
                              &operation->problem);
     if (status != STATUS_OK) {
         refuse(operation, status);

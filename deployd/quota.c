@@ -163,7 +163,7 @@ static enum status check(const struct total *total, uint64_t others, uint64_t be
 }
 
 enum status quota_check(struct deployd *deployd, const char *tenant_name, struct service *service,
-                        struct span canonical, struct problem *problem)
+                        struct span canonical, bool keeps_place, struct problem *problem)
 {
     struct total totals[TOTALS];
     struct quota_use before = { 0 }, after;
@@ -182,7 +182,7 @@ enum status quota_check(struct deployd *deployd, const char *tenant_name, struct
     for (int i = 0; i < TOTALS; i++)
         TRY(check(&totals[i], part_of(&others, i), part_of(&before, i), part_of(&after, i),
                   tenant_name, problem));
-    if (service != NULL)
+    if (service != NULL && keeps_place)
         service->asked = after;
     return STATUS_OK;
 }
@@ -244,29 +244,68 @@ bool quota_is_high(const struct tenant *tenant)
     return tenant->high_totals != 0;
 }
 
-void quota_write(struct deployd *deployd, struct tenant *tenant, struct buffer *buffer)
+static void totals_write(const struct total totals[TOTALS], const struct quota_use *sum,
+                         const struct quota_use *growth, struct buffer *buffer)
 {
-    struct total totals[TOTALS];
     uint32_t count = 0;
-    if (totals_read(&deployd->settings, totals))
-        for (int i = 0; i < TOTALS; i++)
-            count += totals[i].most != 0;
+    for (int i = 0; i < TOTALS; i++)
+        count += totals[i].most != 0;
     write_array(buffer, count);
-    if (count == 0)
-        return;
-    const struct quota_use sum = sum_of(deployd, tenant, NULL);
-    totals_learn(tenant, totals, &sum);
     for (int i = 0; i < TOTALS; i++) {
         if (totals[i].most == 0)
             continue;
-        write_map(buffer, 4);
+        write_map(buffer, growth == NULL ? 5 : 6);
         write_str(buffer, "total");
         write_str(buffer, totals[i].what);
+        write_str(buffer, "field");
+        write_str(buffer, totals[i].field);
         write_str(buffer, "used");
-        write_u64(buffer, part_of(&sum, i));
+        write_u64(buffer, part_of(sum, i));
         write_str(buffer, "allowed");
         write_u64(buffer, totals[i].most);
         write_str(buffer, "is_size");
         write_bool(buffer, totals[i].is_size);
+        if (growth == NULL)
+            continue;
+        write_str(buffer, "growth");
+        write_u64(buffer, part_of(growth, i));
     }
+}
+
+void quota_write(struct deployd *deployd, struct tenant *tenant, struct buffer *buffer)
+{
+    struct total totals[TOTALS];
+    struct quota_use sum = { 0 };
+    if (totals_read(&deployd->settings, totals)) {
+        sum = sum_of(deployd, tenant, NULL);
+        totals_learn(tenant, totals, &sum);
+    }
+    totals_write(totals, &sum, NULL, buffer);
+}
+
+static uint64_t more(uint64_t after, uint64_t before)
+{
+    return after > before ? after - before : 0;
+}
+
+enum status quota_foresee(struct deployd *deployd, struct tenant *tenant, struct service *service,
+                          struct span canonical, struct buffer *buffer, struct problem *problem)
+{
+    struct total totals[TOTALS];
+    struct quota_use before = { 0 }, after, sum = { 0 }, growth = { 0 };
+    if (totals_read(&deployd->settings, totals)) {
+        TRY(use_of_packed(canonical, &after, problem));
+        if (service != NULL)
+            before = use_of(deployd, service);
+        sum = sum_of(deployd, tenant, NULL);
+        growth = (struct quota_use){
+            .services = more(after.services, before.services),
+            .processes = more(after.processes, before.processes),
+            .memory_bytes = more(after.memory_bytes, before.memory_bytes),
+            .log_bytes = more(after.log_bytes, before.log_bytes),
+            .code_bytes = more(after.code_bytes, before.code_bytes),
+        };
+    }
+    totals_write(totals, &sum, &growth, buffer);
+    return STATUS_OK;
 }

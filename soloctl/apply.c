@@ -14,6 +14,7 @@
 #include "soloctl/input.h"
 #include "soloctl/output.h"
 #include "soloctl/progress.h"
+#include "soloctl/totals.h"
 
 enum {
     APPLY_BYTES_MAX = 256 * 1024 * 1024,
@@ -48,9 +49,11 @@ struct apply {
     bool is_validating;      /* nothing is changed yet */
     size_t sent, done, told; /* of this pass over them */
     struct progress progress;
-    size_t total, bad;   /* specs of the file, and those that are refused */
-    bool is_read;        /* the file itself was readable */
-    uint64_t timeout_ms; /* of --timeout, 0 without */
+    struct totals totals; /* that the specs would come to, as deployd foresees it */
+    size_t total, bad;    /* specs of the file, and those that are refused */
+    bool is_read;         /* the file itself was readable */
+    bool has_exceeded;    /* they are more than a tenant is allowed */
+    uint64_t timeout_ms;  /* of --timeout, 0 without */
     struct list_output list;
     int exit_code;
 };
@@ -60,6 +63,7 @@ static void apply_close(struct apply *apply)
     buffer_close(&apply->specs);
     arena_close(&apply->arena);
     list_close(&apply->list);
+    totals_close(&apply->totals);
     free(apply->services);
 }
 
@@ -275,7 +279,13 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     apply->done++;
     if (status != STATUS_OK) {
         service->problem = *problem;
-    } else if (!apply->is_validating) {
+    } else if (apply->is_validating) {
+        const struct service_validate_reply *valid = reply;
+        service->status = totals_add(&apply->totals, service->target.tenant, valid->totals);
+        if (service->status != STATUS_OK)
+            problem_set(&service->problem, service->status, "", "deployd's answer: %s",
+                        status_text(service->status));
+    } else {
         service->reply = *(const struct service_deploy_reply *)reply;
         snprintf(service->state, sizeof service->state, "%s", service->reply.state);
         snprintf(service->isolation, sizeof service->isolation, "%s", service->reply.isolation);
@@ -298,10 +308,28 @@ static void pass(struct apply *apply, bool is_validating)
     progress_hide(&apply->progress);
 }
 
+/* Each fits by itself; together they may not. */
+static void refuse_exceeded(struct apply *apply)
+{
+    struct problem problem = { 0 };
+    enum status status;
+    for (size_t at = 0;
+         (status = totals_next_exceeded(&apply->totals, &at, &problem)) != STATUS_OK;) {
+        apply->has_exceeded = true;
+        int exit_code =
+            session_fail(apply->session, apply->arguments->value[FLAG_file], status, &problem);
+        if (exit_code > apply->exit_code)
+            apply->exit_code = exit_code;
+    }
+}
+
 static int nothing_deployed(const struct apply *apply)
 {
-    fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply->bad,
-            apply->total);
+    if (apply->bad == 0)
+        fprintf(stderr, "soloctl: nothing was deployed\n");
+    else
+        fprintf(stderr, "soloctl: nothing was deployed: %zu of %zu specs are refused\n", apply->bad,
+                apply->total);
     return apply->exit_code;
 }
 
@@ -326,7 +354,8 @@ int command_apply(struct session *session, const struct arguments *arguments)
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     pass(&apply, true);
-    if (apply.bad > 0)
+    refuse_exceeded(&apply);
+    if (apply.bad > 0 || apply.has_exceeded)
         return nothing_deployed(&apply);
     status = list_begin(&apply.list, session->format, "deployments", &problem);
     if (status != STATUS_OK)

@@ -6,45 +6,17 @@
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
-#include "common/base/size.h"
 #include "common/wire/reader.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
 #include "soloctl/table.h"
-
-enum { TOTALS_TEXT_BYTES = 384 };
+#include "soloctl/totals.h"
 
 static const struct column tenant_columns[] = {
     { "TENANT", COLUMN_TEXT, false },      { "UID", COLUMN_NUMBER, false },
     { "SERVICES", COLUMN_NUMBER, false },  { "RUNNING", COLUMN_NUMBER, false },
     { "SUPERVISOR", COLUMN_NUMBER, true }, { "USED OF ALLOWED", COLUMN_TEXT, false },
 };
-
-/* "services 9 of 10, memory 600 of 900 MiB"; "" when nothing is bounded. */
-static enum status totals_text(struct span map, char *text, size_t size)
-{
-    struct reader totals;
-    uint32_t count = 0;
-    size_t used = 0;
-    text[0] = '\0';
-    if (map_find(map, "totals", &totals) != STATUS_OK)
-        return STATUS_OK; /* an older deployd */
-    TRY(reader_array(&totals, &count));
-    for (uint32_t i = 0; i < count && used < size; i++) {
-        struct span total;
-        char name[32], part[SIZE_PART_TEXT_BYTES];
-        TRY(reader_any(&totals, &total));
-        map_text(total, "total", name, sizeof name);
-        uint64_t in_use = map_u64(total, "used", 0), allowed = map_u64(total, "allowed", 0);
-        if (map_bool(total, "is_size", false))
-            size_part_text(part, in_use, allowed);
-        else
-            snprintf(part, sizeof part, "%" PRIu64 " of %" PRIu64, in_use, allowed);
-        used +=
-            (size_t)snprintf(text + used, size - used, "%s%s %s", i == 0 ? "" : ", ", name, part);
-    }
-    return STATUS_OK;
-}
 
 static enum status print_tenants(struct session *session, const struct arguments *arguments,
                                  struct span list, struct list_output *output, size_t *found,
@@ -62,7 +34,7 @@ static enum status print_tenants(struct session *session, const struct arguments
         struct span map;
         char tenant[NAME_BYTES_MAX + 1], text[TOTALS_TEXT_BYTES];
         struct reader totals;
-        struct span packed;
+        struct span packed = { 0 };
         TRY(reader_any(&reader, &map));
         map_text(map, "tenant", tenant, sizeof tenant);
         bool is_wanted = arguments->operand_count == 0 &&
@@ -83,7 +55,7 @@ static enum status print_tenants(struct session *session, const struct arguments
         if (map_find(map, "totals", &totals) == STATUS_OK &&
             reader_any(&totals, &packed) == STATUS_OK)
             item_object(&item, "totals", packed);
-        TRY(totals_text(map, text, sizeof text));
+        TRY(totals_text(packed, text));
         list_add(output, &item, tenant);
         table_row(table);
         table_cell(table, tenant);

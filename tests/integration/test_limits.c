@@ -184,6 +184,55 @@ Test(limits, a_tenants_totals_are_shown_and_told_once_when_they_are_nearly_all)
     json_decref(events);
 }
 
+/* A file of services of acme, each asking for so many MiB. */
+static void write_specs(const struct testbed *bed, char file[4096], const int *sizes, size_t count)
+{
+    snprintf(file, 4096, "%s/specs.json", bed->dir);
+    json_t *specs = json_array();
+    for (size_t i = 0; i < count; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%zu", i);
+        json_array_append_new(specs,
+                              limited(bed, "acme", name, "memory", (json_int_t)sizes[i] << 20));
+    }
+    cr_assert_eq(json_dump_file(specs, file, 0), 0);
+    json_decref(specs);
+}
+
+/* Each of them fits by itself. */
+Test(limits, an_apply_foresees_what_its_specs_come_to_together)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char file[4096];
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_TENANT_MEMORY_MAX", "1073741824");
+    testbed_start(&bed);
+    write_specs(&bed, file, (const int[]){ 400, 400, 400 }, 3);
+    testbed_soloctl(&bed, &result, "apply", "-f", file, NULL);
+    expect_exit(&result, 8);
+    expect_contains(result_err(&result), "limits.memory: tenant acme uses 0 bytes of 1 GiB memory; "
+                                         "these specs together would take 1.1 GiB more");
+    expect_contains(result_err(&result), "nothing was deployed");
+    json_t *rows = service_rows(&bed);
+    cr_assert_eq(json_array_size(rows), 0);
+    json_decref(rows);
+    write_specs(&bed, file, (const int[]){ 400, 400 }, 2);
+    testbed_soloctl(&bed, &result, "apply", "-f", file, NULL);
+    expect_exit(&result, 0);
+    /* What is there already is not counted twice, and a redeploy counts its difference. */
+    write_specs(&bed, file, (const int[]){ 400, 500, 124 }, 3);
+    testbed_soloctl(&bed, &result, "apply", "-f", file, NULL);
+    expect_exit(&result, 0);
+    /* What shrinks has not shrunk before it is deployed. */
+    write_specs(&bed, file, (const int[]){ 100, 500, 424 }, 3);
+    testbed_soloctl(&bed, &result, "apply", "-f", file, NULL);
+    expect_exit(&result, 8);
+    rows = service_rows(&bed);
+    cr_assert_eq(json_array_size(rows), 3);
+    json_decref(rows);
+}
+
 /* What was let in stays in, whatever the configuration says later. */
 Test(limits, recovery_is_never_refused)
 {
