@@ -20,6 +20,7 @@ const char options_usage[] =
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
+    "  --background               verify: at the lowest priority, silent when nothing is found\n"
     "  --all                      list also the services that are as they should be\n"
     "  --if-event N               only if N is still the log's last event (exit 6)\n"
     "  --detailed-exitcode        2: changes are due, 3: a person is needed\n"
@@ -48,6 +49,7 @@ static const struct {
     { "--full", FITS_VERIFY, false },
     { "--fix", FITS_VERIFY, false },
     { "--fix-orphans", FITS_VERIFY, false },
+    { "--background", FITS_VERIFY, false },
     { "--after", FITS_LOG, true },
     { "-n", FITS_LOG, true },
     { "--type", FITS_LOG, true },
@@ -64,6 +66,7 @@ enum flag {
     FLAG_full,
     FLAG_fix,
     FLAG_fix_orphans,
+    FLAG_background,
     FLAG_after,
     FLAG_count,
     FLAG_type,
@@ -160,6 +163,9 @@ static void take_flag(struct options *options, enum flag flag, const char *value
         break;
     case FLAG_fix_orphans:
         options->has_fix = options->has_fix_orphans = true;
+        break;
+    case FLAG_background:
+        options->is_background = true;
         break;
     case FLAG_after:
         options->has_after = take_number(options, "--after", value, &options->after);

@@ -20,6 +20,7 @@ struct options {
     bool is_full;
     bool has_fix; /* --fix-orphans means --fix, too */
     bool has_fix_orphans;
+    bool is_background; /* lowest priority, and silent when nothing is found */
     bool has_detailed_exitcode;
     bool has_if_event;
     uint64_t if_event;

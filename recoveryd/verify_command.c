@@ -1,6 +1,10 @@
 /* Comparing, and with --fix repairing what is safe to repair. */
 #include "recoveryd/verify_command.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -10,10 +14,41 @@
 #include "recoveryd/examine.h"
 #include "recoveryd/exit_codes.h"
 #include "recoveryd/fix.h"
+#include "recoveryd/peer.h"
 #include "recoveryd/report_json.h"
 #include "recoveryd/report_text.h"
 
-enum { REPORT_BYTES_MAX = 64 * 1024 * 1024 };
+enum { REPORT_BYTES_MAX = 64 * 1024 * 1024, TELL_MS_MAX = 1000 };
+
+/* Nobody waits for it: whoever wants the processor or the disk goes first. */
+static void step_back(void)
+{
+    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
+    if (setpriority(PRIO_PROCESS, 0, 19) < 0 ||
+        syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT) < 0)
+        log_debug("the priority was not lowered", "reason", strerror(errno));
+}
+
+/* solod shows it. Without solod (the daemons may be run by something else) there is nobody to tell.
+ */
+static void tell_parent(const struct settings *settings, const struct verification *verification,
+                        int code)
+{
+    AUTO(peer_close) struct peer peer = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
+    const struct system_verified_request request = {
+        .exit_code = (uint64_t)code,
+        .checked = verification->checked,
+        .found = verification->findings->count,
+        .took_ms = verification->took_ms,
+        .is_full = verification->is_full,
+    };
+    struct system_verified_reply reply;
+    struct problem problem;
+    if (peer_open_daemon(&peer, settings->run_dir, "solod") == STATUS_OK)
+        (void)peer_ask(&peer, TELL_MS_MAX, &method_system_verified, &request, &arena, &reply,
+                       &problem);
+}
 
 static enum status print(const struct verification *verification, const struct options *options)
 {
@@ -64,12 +99,16 @@ static enum status verify(const struct settings *settings, const struct options 
         .took_ms = (clock_boottime_ns() - began_ns) / 1000000u,
     };
     *code = exit_code(&examination, options);
-    return print(&verification, options);
+    tell_parent(settings, &verification, *code == status_exit_code(STATUS_DATA_LOSS) ? *code : 0);
+    bool is_silent = options->is_background && examination.findings.count == 0 && fixed.count == 0;
+    return is_silent ? STATUS_OK : print(&verification, options);
 }
 
 int verify_command(const struct settings *settings, const struct options *options)
 {
     int code = 0;
+    if (options->is_background)
+        step_back();
     enum status status = verify(settings, options, &code);
     return status == STATUS_OK ? code : status_exit_code(status);
 }

@@ -36,6 +36,10 @@ static void ask_solod(struct programs *programs, struct session *session, uint64
     programs->recovery_exit_code = reply.recovery_exit_code;
     snprintf(programs->state, sizeof programs->state, "%s", reply.state);
     snprintf(programs->reason, sizeof programs->reason, "%s", reply.reason);
+    if (reply.verification.size <= sizeof programs->verification) {
+        memcpy(programs->verification, reply.verification.data, reply.verification.size);
+        programs->verification_bytes = reply.verification.size;
+    }
     struct reader reader = reader_of(reply.daemons);
     uint32_t count = 0;
     if (reader_array(&reader, &count) != STATUS_OK)
@@ -108,6 +112,7 @@ void programs_load(struct programs *programs, struct session *session, bool with
 {
     programs->count = 0;
     programs->has_solod = false;
+    programs->verification_bytes = 0;
     programs->recovery_exit_code = -1;
     ask_solod(programs, session, timeout_ms);
     static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_VAULTD, PEER_DEPLOYD };

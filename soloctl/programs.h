@@ -22,6 +22,8 @@ struct programs {
     bool has_solod;              /* solod answered */
     char state[33], reason[257]; /* solod's own, "" without it */
     int64_t recovery_exit_code;  /* -1: none ended */
+    uint8_t verification[256];   /* the last one, a packed map; empty without one */
+    size_t verification_bytes;
 };
 
 /* Never fails: what does not answer within `timeout_ms` is not listed. `with_supervisors` needs the

@@ -137,6 +137,12 @@ static enum status look(struct session *session, struct picture *picture)
                                                                          : STATUS_OK;
 }
 
+static struct span verification_of(const struct picture *picture)
+{
+    const struct programs *programs = &picture->programs;
+    return span_of(programs->verification, programs->verification_bytes);
+}
+
 /* Why a person should look, or "" when nobody needs to. */
 static const char *needs_person(const struct picture *picture)
 {
@@ -163,6 +169,10 @@ static const char *needs_person(const struct picture *picture)
     if (number_of(recovery, "failed") > 0)
         return "recovery could not bring everything back: `soloctl events --type "
                "service_recovery_failed`";
+    if (number_of(verification_of(picture), "found") > 0 ||
+        number_of(verification_of(picture), "exit_code") != 0)
+        return "the last verification found something: `recoveryd verify` names it and says what "
+               "to do";
     if (picture->are_tokens_damaged)
         return "the token store is damaged: see tokend's diagnostics, keep a copy of the folder, "
                "restore a backup, then restart tokend";
@@ -271,6 +281,22 @@ static void print_recovery(struct span recovery)
     printf("\n");
 }
 
+static void print_verification(const struct picture *picture)
+{
+    struct span last = verification_of(picture);
+    char age[DURATION_TEXT_BYTES];
+    uint64_t at_ns = number_of(last, "at_ns"), now_ns = clock_wall_ns();
+    if (at_ns == 0)
+        return;
+    printf("%-11s%s ago, %" PRIu64 " services%s, %" PRIu64 " inconsistencies", "Verified",
+           duration_text(age, now_ns > at_ns ? (now_ns - at_ns) / 1000000 : 0),
+           number_of(last, "checked"), map_bool(last, "full", false) ? " and the whole log" : "",
+           number_of(last, "found"));
+    if (number_of(last, "exit_code") != 0)
+        printf(" (exit code %" PRIu64 ")", number_of(last, "exit_code"));
+    printf("\n");
+}
+
 static void print_tokens(const struct picture *picture)
 {
     const struct token_status_reply *tokens = &picture->tokens;
@@ -351,6 +377,7 @@ static void print_page(const struct picture *picture)
     if (picture->system.size > 0)
         print_limits(picture);
     print_recovery(part_of(picture->system, "recovery"));
+    print_verification(picture);
     if (log.size > 0)
         printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));
     print_tokens(picture);
@@ -400,6 +427,10 @@ static void print_document(struct session *session, const struct picture *pictur
         item_pack(&program, &list);
     }
     item_object(&item, "daemons", buffer_span(&list));
+    if (number_of(verification_of(picture), "at_ns") != 0)
+        item_object(&item, "verification", verification_of(picture));
+    else
+        item_null(&item, "verification");
     item_text_or_null(&item, "vault", picture->vault_state);
     item_text_or_null(&item, "vault_reason", picture->vault_reason);
     document_print(session->format, &item, picture->state);

@@ -32,6 +32,8 @@ static void solod_step(void *context)
         log_info("ready", "state", solod_state(solod, reason), "reason", reason, "took_ms",
                  NUMBER((clock_boottime_ns() - solod->started_ns) / 1000000));
     }
+    if (solod->ready_wall_ns != 0)
+        verification_begin(&solod->verification, &solod->daemons);
     waiters_step(&solod->waiters);
 }
 
@@ -56,6 +58,7 @@ static void on_stop(void *context)
     struct solod *solod = context;
     daemon_health_set("stopping", "shutting down");
     waiters_close(&solod->waiters);
+    verification_close(&solod->verification);
     shutdown_begin(&solod->shutdown, &solod->daemons, &solod->recovery, on_shut_down, solod);
 }
 
@@ -133,6 +136,7 @@ void solod_close(struct solod *solod)
     token_asker_close(&solod->tokens);
     waiters_close(&solod->waiters);
     shutdown_close(&solod->shutdown);
+    verification_close(&solod->verification);
     recovery_close(&solod->recovery);
     daemons_close(&solod->daemons);
 }

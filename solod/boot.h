@@ -8,6 +8,7 @@
 #include "solod/recovery.h"
 #include "solod/shutdown.h"
 #include "solod/token_asker.h"
+#include "solod/verification.h"
 #include "solod/waiters.h"
 
 /* Everything solod is made of, and how far the whole of Solo has come. */
@@ -17,6 +18,7 @@ struct solod {
     struct token_asker tokens; /* who may call */
     struct daemons daemons;
     struct recovery recovery;
+    struct verification verification;
     struct shutdown shutdown;
     struct waiters waiters;
     uint64_t started_ns; /* since boot */

@@ -33,7 +33,8 @@ static void row_write(struct buffer *buffer, const struct row *row)
 static void rows_write(struct buffer *buffer, const struct solod *solod, const char *state)
 {
     bool recovers = solod->recovery.child.pid != 0;
-    write_array(buffer, 1 + DAEMONS + recovers);
+    bool verifies = solod->verification.child.pid != 0;
+    write_array(buffer, 1 + DAEMONS + recovers + verifies);
     row_write(buffer, &(struct row){ "solod", state, getpid(), 0, solod->ready_wall_ns });
     for (size_t i = 0; i < DAEMONS; i++) {
         const struct daemon *daemon = &solod->daemons.items[i];
@@ -42,6 +43,19 @@ static void rows_write(struct buffer *buffer, const struct solod *solod, const c
     }
     if (recovers)
         row_write(buffer, &(struct row){ "recoveryd", "running", solod->recovery.child.pid, 0, 0 });
+    if (verifies)
+        row_write(buffer,
+                  &(struct row){ "recoveryd", "verifying", solod->verification.child.pid, 0, 0 });
+}
+
+static enum status keep(struct rpc_call *call, const struct buffer *packed, struct span *kept)
+{
+    uint8_t *copy = arena_alloc(call->arena, packed->size);
+    if (packed->is_exhausted || copy == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    memcpy(copy, packed->data, packed->size);
+    *kept = span_of(copy, packed->size);
+    return STATUS_OK;
 }
 
 static enum status handle_daemon_list(struct solod *solod, struct rpc_call *call,
@@ -57,12 +71,10 @@ static enum status handle_daemon_list(struct solod *solod, struct rpc_call *call
     reply->reason = reason;
     reply->recovery_exit_code = solod->recovery.exit_code;
     rows_write(&rows, solod, reply->state);
-    uint8_t *copy = arena_alloc(call->arena, rows.size);
-    if (rows.is_exhausted || copy == NULL)
-        return STATUS_RESOURCE_EXHAUSTED;
-    memcpy(copy, rows.data, rows.size);
-    reply->daemons = span_of(copy, rows.size);
-    return STATUS_OK;
+    TRY(keep(call, &rows, &reply->daemons));
+    buffer_clear(&rows);
+    verification_write(&solod->verification, &rows);
+    return keep(call, &rows, &reply->verification);
 }
 
 static bool restart_try(void *context, struct waiter *waiter)
@@ -139,6 +151,15 @@ static enum status handle_system_recovered(struct solod *solod, struct rpc_call 
         solod->recovery.exit_code = (int)request->exit_code;
         solod->recovery.changed(solod->recovery.context);
     }
+    return STATUS_OK;
+}
+
+static enum status handle_system_verified(struct solod *solod, struct rpc_call *call,
+                                          const struct system_verified_request *request,
+                                          struct system_verified_reply *reply)
+{
+    (void)call, (void)reply;
+    verification_told(&solod->verification, request);
     return STATUS_OK;
 }
 

@@ -135,6 +135,51 @@ Test(verify, an_orphan_is_ended_only_when_asked_for, .init = set_up, .fini = tea
     cr_assert_eq(command_wait(orphan, 20000), 128 + SIGKILL);
 }
 
+static json_t *status_verification(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "status", "-o", "json", NULL);
+    json_t *document = result_json(&result);
+    json_t *verification = json_incref(json_object_get(document, "verification"));
+    json_decref(document);
+    return verification;
+}
+
+/* The number of services that the last verification compared; -1 while there was none. */
+static long last_checked(void)
+{
+    json_t *verification = status_verification();
+    long checked = json_is_object(verification) ? (long)number_in(verification, "checked") : -1;
+    json_decref(verification);
+    return checked;
+}
+
+Test(verify, solod_verifies_by_itself_and_status_shows_it, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result result = { 0 };
+    cr_assert_eq(last_checked(), -1);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_VERIFY_INTERVAL_MS", "300");
+    testbed_start(&bed);
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "api");
+    for (int waited = 0; last_checked() != 1; waited += 50) {
+        cr_assert_lt(waited, 30000);
+        sleep_ms(50);
+    }
+    uint64_t last = log_settled_id(&bed);
+    pid_t orphan = start_marked("gone", generation + 1000);
+    do {
+        testbed_soloctl(&bed, &result, "status", "--check", NULL);
+        cr_assert_lt(result.took_ms, 30000);
+        sleep_ms(50);
+    } while (result.exit_code != 3);
+    expect_contains(result_out(&result), "1 inconsistencies");
+    expect_contains(result_out(&result), "recoveryd verify");
+    cr_assert_eq(log_settled_id(&bed), last, "a check has written");
+    process_signal(orphan, SIGKILL);
+    cr_assert_eq(command_wait(orphan, 20000), 128 + SIGKILL);
+}
+
 /* --- the log --- */
 
 static void flip_live_row(const char *key)
