@@ -56,6 +56,7 @@ static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_l
     opening_open(&vaultd->opening, vault, loop);
     rotation_open(&vaultd->rotation, vault, loop);
     verification_open(&vaultd->verification, vault, loop);
+    delivery_open(&vaultd->delivery, vault, loop);
     opening_begin(&vaultd->opening);
 }
 

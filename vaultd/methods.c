@@ -45,6 +45,26 @@ static enum status handle_secret_read(struct vaultd *vaultd, struct rpc_call *ca
     return status;
 }
 
+static enum status handle_secret_deliver(struct vaultd *vaultd, struct rpc_call *call,
+                                         const struct secret_deliver_request *request,
+                                         struct secret_deliver_reply *reply)
+{
+    char name[NAME_BYTES_MAX + 1] = "";
+    TRY(refuse_damaged(vaultd, call));
+    enum status status = delivery_make(&vaultd->delivery, call, request, name, &reply->count);
+    if (status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION)
+        denials_note(&vaultd->denials, call, request->tenant, name, status);
+    return status;
+}
+
+static enum status handle_secret_await(struct vaultd *vaultd, struct rpc_call *call,
+                                       const struct secret_await_request *request,
+                                       struct secret_await_reply *reply)
+{
+    TRY(refuse_damaged(vaultd, call));
+    return delivery_await(&vaultd->delivery, call, request->change, &reply->change);
+}
+
 static enum status handle_secret_delete(struct vaultd *vaultd, struct rpc_call *call,
                                         const struct secret_delete_request *request,
                                         struct secret_delete_reply *reply)
@@ -275,6 +295,7 @@ struct rpc_limits vaultd_limits(void)
 
 void vaultd_stop(struct vaultd *vaultd)
 {
+    delivery_close(&vaultd->delivery);
     verification_close(&vaultd->verification);
     rotation_close(&vaultd->rotation);
     opening_close(&vaultd->opening);

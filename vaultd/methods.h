@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_METHODS_H
 #define SOLO_VAULTD_METHODS_H
 
+#include "vaultd/delivery.h"
 #include "vaultd/denials.h"
 #include "vaultd/opening.h"
 #include "vaultd/rotation.h"
@@ -13,6 +14,7 @@ struct vaultd {
     struct rotation rotation;
     struct verification verification;
     struct denials denials;
+    struct delivery delivery;
     struct buffer items, list; /* of the answer that is being made */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
 };

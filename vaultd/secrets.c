@@ -198,34 +198,43 @@ static enum status find_version(struct rpc_call *call, struct secret_row *row, u
                              "was deleted");
 }
 
+enum status secrets_find(struct vault *vault, struct rpc_call *call, const char *tenant,
+                         const char *name, uint64_t wanted, struct secret_version *version)
+{
+    struct secret_row row;
+    struct secret_version *found;
+    TRY(find_secret(vault, call, tenant, name, NULL, &row));
+    TRY(find_version(call, &row, wanted, &found));
+    *version = *found;
+    return STATUS_OK;
+}
+
 enum status secrets_read(struct vault *vault, struct rpc_call *call,
                          const struct secret_read_request *request, struct secret_read_reply *reply)
 {
-    struct secret_row row;
-    struct secret_version *version;
+    struct secret_version version;
     TRY(vault_ready(vault, &vault->store.txn, &call->problem));
-    TRY(find_secret(vault, call, request->tenant, request->name, NULL, &row));
-    TRY(find_version(call, &row, request->version, &version));
+    TRY(secrets_find(vault, call, request->tenant, request->name, request->version, &version));
     TRY(vault_check_room(vault, &call->problem));
-    const struct version_place place = { request->tenant, request->name, version->version };
-    uint8_t *value = arena_alloc(call->arena, (size_t)version->bytes + 1);
+    const struct version_place place = { request->tenant, request->name, version.version };
+    uint8_t *value = arena_alloc(call->arena, (size_t)version.bytes + 1);
     if (value == NULL)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
                            "too many values are under way; ask again");
-    enum status status = secret_value(vault, &vault->store.txn, &place, version, value);
+    enum status status = secret_value(vault, &vault->store.txn, &place, &version, value);
     if (status == STATUS_DATA_LOSS)
         return secret_refuse_damaged(&call->problem, "name", request->name);
     TRY(status);
     status = secret_event(&vault->store, EVENT_secret_accessed, request->tenant, request->name,
-                          version->version, 0, &call->caller);
+                          version.version, 0, &call->caller);
     if (status != STATUS_OK) {
         vault_store_spoil(&vault->store, status);
         return status;
     }
     vault->accessed++;
-    reply->value = span_of(value, version->bytes);
-    reply->version = version->version;
-    reply->stored_ns = version->stored_ns;
+    reply->value = span_of(value, version.bytes);
+    reply->version = version.version;
+    reply->stored_ns = version.stored_ns;
     return STATUS_OK;
 }
 

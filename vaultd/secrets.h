@@ -13,6 +13,10 @@ enum status secrets_put(struct vault *vault, struct rpc_call *call,
 enum status secrets_read(struct vault *vault, struct rpc_call *call,
                          const struct secret_read_request *request,
                          struct secret_read_reply *reply);
+/* The version that a reader is given: `wanted`, or the latest for 0; of a secret that was deleted
+ * or destroyed: not_found. */
+enum status secrets_find(struct vault *vault, struct rpc_call *call, const char *tenant,
+                         const char *name, uint64_t wanted, struct secret_version *version);
 enum status secrets_delete(struct vault *vault, struct rpc_call *call,
                            const struct secret_delete_request *request,
                            struct secret_delete_reply *reply);

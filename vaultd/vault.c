@@ -182,6 +182,7 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
     }
     TRY(status);
     vault->reason[0] = '\0';
+    vault->openings++;
     log_info("the vault is open", "dir", vault->store.db.dir);
     return STATUS_OK;
 }
@@ -232,10 +233,15 @@ enum status vault_ready(struct vault *vault, struct db_txn *txn, struct problem 
 
 enum status vault_check_room(struct vault *vault, struct problem *problem)
 {
+    return vault_check_room_for(vault, 1, problem);
+}
+
+enum status vault_check_room_for(struct vault *vault, uint64_t events, struct problem *problem)
+{
     const char *full = NULL;
     if (vault->store.db.is_short_of_space)
         full = "the disk of the vault is full: free space";
-    else if (!outbox_has_room(&vault->store.outbox, 1))
+    else if (!outbox_has_room(&vault->store.outbox, events))
         full = "too many events of the vault wait for eventd: see `soloctl daemon list`";
     if (full == NULL)
         return STATUS_OK;

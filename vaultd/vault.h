@@ -22,7 +22,7 @@ struct vault {
     struct buffer row;             /* the version row that is being made: a ciphertext */
     char reason[REASON_BYTES_MAX]; /* why it is sealed; "" while it is open */
 
-    uint64_t stored, accessed, denied, rotated; /* since the start */
+    uint64_t stored, accessed, denied, rotated, openings; /* since the start */
 };
 
 /* Opens store and memory; the vault is sealed afterwards. data_loss, io: see vault_store_open. */
@@ -50,5 +50,7 @@ enum status vault_ready(struct vault *vault, struct db_txn *txn, struct problem 
 
 /* Whether one more event may be put, and there is space; otherwise resource_exhausted. */
 enum status vault_check_room(struct vault *vault, struct problem *problem);
+/* The same for `events`. */
+enum status vault_check_room_for(struct vault *vault, uint64_t events, struct problem *problem);
 
 #endif

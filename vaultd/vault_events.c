@@ -59,6 +59,20 @@ enum status secret_event(struct vault_store *store, enum event_type type, const 
     return put(store, type, tenant, secret_subject(subject, tenant, name), &payload);
 }
 
+enum status secret_event_delivered(struct vault_store *store, const char *tenant, const char *name,
+                                   uint64_t version, const char *service, uint64_t generation)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
+    char subject[EVENT_SUBJECT_BYTES_MAX + 1];
+    write_map(&payload, 4);
+    write_text_pair(&payload, "name", name);
+    write_number_pair(&payload, "version", version);
+    write_text_pair(&payload, "service", service);
+    write_number_pair(&payload, "generation", generation);
+    return put(store, EVENT_secret_accessed, tenant, secret_subject(subject, tenant, name),
+               &payload);
+}
+
 enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
                                 const char *method, const char *by, const char *reason,
                                 uint64_t count)

@@ -14,6 +14,9 @@ enum status secret_event(struct vault_store *store, enum event_type type, const 
                          const char *name, uint64_t version, uint64_t destroyed,
                          const struct caller *by);
 /* `name` may be "". `by` is an accessor, a daemon's name or a uid in words. */
+/* secret_accessed for a start of a service. */
+enum status secret_event_delivered(struct vault_store *store, const char *tenant, const char *name,
+                                   uint64_t version, const char *service, uint64_t generation);
 enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
                                 const char *method, const char *by, const char *reason,
                                 uint64_t count);

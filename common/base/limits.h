@@ -53,6 +53,7 @@ enum {
     SECRET_AFTER_BYTES_MAX = 128,
     VAULT_PASSPHRASE_BYTES_MAX = 1024,
     VAULT_DAMAGED_TOLD_MAX = 256,         /* names of damaged secrets in one answer */
+    VAULT_AWAITS_MAX = 16,                /* callers of secret.await */
     VAULT_DENIALS_MAX = 64,               /* different ones between two events about them */
     VAULT_LOCKED_BYTES = 4 * 1024 * 1024, /* for values that pass through */
     VAULT_UNREAD_BYTES_MAX = 512 * 1024,  /* of one connection to vaultd */
@@ -62,6 +63,7 @@ enum {
     SPEC_CODE_BYTES_MAX = 512 * 1024,
     SPEC_BYTES_MAX = 704 * 1024,
     SPEC_LIST_MAX = 256, /* elements of argv, env, secrets, interpreter, build */
+    SPEC_SECRETS_MAX = 64,
     SPEC_TEXT_BYTES_MAX = 16 * 1024,
     PATH_TEXT_BYTES_MAX = 4096,
 
@@ -80,6 +82,7 @@ enum {
     SUPERVISOR_REPORT_BYTES_MAX = 16 * 1024,
     SUPERVISORS_SPAWNING_MAX = 64, /* being started at once */
     RECONCILE_PARALLEL = 64,       /* what deployd begins by itself, at once */
+    DELIVERIES_RUNNING_MAX = 64,   /* secrets on their way to supervisors */
     RECOVERY_ACTING_MAX = 1024,    /* recovery.act calls at once */
     DRAIN_CALLS_MAX = 16,          /* callers that wait for the shutdown */
     WAITS_MAX = 4096,              /* callers of service.wait */
