@@ -12,6 +12,17 @@
 
 enum { SPEC_ARENA_BYTES = 16 * 1024 * 1024 };
 
+/* A service can show to whoever deployed it what it was given. */
+static enum status check_secrets(const struct caller *caller, const struct spec *spec,
+                                 struct problem *problem)
+{
+    if (spec->secret_count == 0 || caller->kind != CALLER_TOKEN ||
+        access_token_allows(caller, PERMISSION_SECRETS_READ))
+        return STATUS_OK;
+    return problem_set(problem, STATUS_PERMISSION_DENIED, "secrets",
+                       "to name secrets a token needs the permission secrets:read, too");
+}
+
 enum status admission_decode(const struct caller *caller, struct span map,
                              struct admitted *admitted, struct problem *problem)
 {
@@ -19,6 +30,7 @@ enum status admission_decode(const struct caller *caller, struct span map,
     struct spec spec;
     TRY(spec_decode(map, &arena, &spec, problem));
     TRY(access_check_tenant(caller, spec.tenant, problem));
+    TRY(check_secrets(caller, &spec, problem));
     struct buffer canonical = { .limit = SPEC_BYTES_MAX };
     enum status status = spec_encode(&spec, &canonical);
     if (status != STATUS_OK) {

@@ -231,6 +231,7 @@ static enum status row_take(struct service *service, const struct service_row *r
     service->generation = row->generation;
     service->since = row->since;
     service->pid = row->pid;
+    service->secret_request = row->secret_request;
     return STATUS_OK;
 }
 
@@ -287,7 +288,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     service->is_held = service->is_assumed = service->is_ready = service->has_started = false;
     service->is_trial_over = service->is_usage_high = service->has_breached = false;
     service->state = state;
-    service->generation = service->since = service->pid = 0;
+    service->generation = service->since = service->pid = service->secret_request = 0;
     catalog_changed(catalog, service);
 }
 
@@ -360,7 +361,7 @@ bool service_has_spec(const struct service *service, const struct hash *spec_has
 void catalog_release(struct catalog *catalog, struct service *service)
 {
     if (service_exists(service) || service->queue != NULL || service->waits != NULL ||
-        service->is_changed || service->is_marked)
+        service->is_changed || service->is_marked || service->delivery != DELIVERY_NONE)
         return;
     catalog_due(catalog, service, DUE_NOTHING, 0);
     struct tenant *tenant = service->tenant;

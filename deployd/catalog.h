@@ -19,6 +19,15 @@ struct wait;
 /* What reconciling found to be due. */
 enum due { DUE_NOTHING, DUE_START, DUE_STOP };
 
+/* Where its secrets are (deliveries.h). */
+enum delivery_state {
+    DELIVERY_NONE,
+    DELIVERY_QUEUED,
+    DELIVERY_ASKED,  /* vaultd */
+    DELIVERY_HANDED, /* to its supervisor */
+    DELIVERY_WITHHELD
+};
+
 /* What a service may use of its tenant's share. */
 struct quota_use {
     uint64_t services, processes, memory_bytes, log_bytes, code_bytes;
@@ -52,6 +61,7 @@ struct service {
     struct service *previous_due, *next_due;
     enum service_state state;
     uint64_t generation, since, pid;
+    uint64_t secret_request; /* 0: it waits for no secrets */
     bool is_assumed; /* not held: its supervisor does not answer, the row is what was last known */
     /* Nothing wants or holds it: its first deploy failed, and the row says why. In catalog.failed.
      */
@@ -59,6 +69,12 @@ struct service {
     struct service *previous_failed, *next_failed;
     struct span row; /* the complete service_row, packed; owned; while one of the three says so */
     char *reason;    /* why nothing holds it; owned, NULL for none */
+
+    /* For deliveries.c. */
+    enum delivery_state delivery;
+    uint64_t delivery_request; /* that was dealt with last, or is; 0: none */
+    unsigned delivery_change;  /* of the vault, when that was begun */
+    struct service *previous_delivery, *next_delivery;
 
     struct operation *queue; /* first is the oldest */
     unsigned queued;

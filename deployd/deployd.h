@@ -69,6 +69,16 @@ struct reconcile {
     unsigned running; /* operations begun by it and not yet done */
 };
 
+/* Secrets on their way (deliveries.c). */
+struct deliveries {
+    struct service *queued, *withheld; /* linked by next_delivery */
+    unsigned running;
+    uint64_t change;  /* of the vault, as vaultd counts */
+    unsigned changes; /* seen so far */
+    bool is_awaiting; /* the next one */
+    struct ev_timer again;
+};
+
 struct deployd {
     struct settings settings;
     struct lifecycle lifecycle;
@@ -79,7 +89,7 @@ struct deployd {
     bool has_run_key;
     int listener;
     struct rpc_server *server;
-    struct rpc_client *eventd;
+    struct rpc_client *eventd, *vaultd;
     struct event_map map;
     struct registry registry;
     struct catalog catalog;
@@ -89,6 +99,7 @@ struct deployd {
     struct recovery recovery;
     struct drain drain;
     struct reconcile reconcile;
+    struct deliveries deliveries;
     struct ev_prepare before_sleep;
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;

@@ -14,6 +14,7 @@
 #include "common/base/run_folder.h"
 #include "common/daemon/parent.h"
 #include "deployd/boot.h"
+#include "deployd/deliveries.h"
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
 #include "deployd/methods.h"
@@ -69,6 +70,12 @@ static enum status eventd_open(struct deployd *deployd)
     return rpc_client_open(&deployd->eventd, deployd->loop, &options);
 }
 
+static void on_service_change(void *context, struct service *service)
+{
+    waits_look(context, service);
+    deliveries_look(context, service);
+}
+
 /* Only keeps the loop from sleeping. */
 static void on_go_on(struct ev_loop *loop, struct ev_idle *idle, int events)
 {
@@ -85,6 +92,7 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int e
         ev_idle_start(deployd->loop, &deployd->go_on);
     else
         ev_idle_stop(deployd->loop, &deployd->go_on);
+    deliveries_step(deployd);
     reports_acknowledge(deployd);
     /* Until the supervisors have told, what an earlier deployd wrote is the last that is known. */
     if (deployd->boot.state >= BOOT_RECONCILING)
@@ -152,6 +160,7 @@ static void deployd_close(struct deployd **closed)
         ev_prepare_stop(deployd->loop, &deployd->before_sleep);
         ev_idle_stop(deployd->loop, &deployd->go_on);
         reconcile_close(deployd);
+        deliveries_close(deployd);
         ev_timer_stop(deployd->loop, &deployd->stop_timer);
         ev_timer_stop(deployd->loop, &deployd->token_timer);
     }
@@ -191,7 +200,9 @@ static enum status run(int argc, char **argv)
     TRY(run_open(&deployd));
     TRY(registry_open(&deployd.registry, deployd.settings.run_dir));
     TRY(eventd_open(&deployd));
-    deployd.catalog.on_change = waits_look;
+    TRY(deliveries_open(&deployd));
+    deployd.catalog.on_change = on_service_change;
+    deployd.catalog.context = &deployd;
     deployd.supervisor_events = &supervision;
     reconcile_init(&deployd);
     ev_prepare_init(&deployd.before_sleep, before_sleep);

@@ -31,7 +31,13 @@ static const char *start_cause(const struct operation *operation, bool is_on_tri
 
 static void start_done(struct operation *operation)
 {
-    operation_said(operation, "recovered", "", "");
+    char reason[REASON_BYTES_MAX + 1];
+    const struct service *service = operation->service;
+    if (service->is_held && service->state == SERVICE_waiting_for_secret)
+        operation_said(operation, "skipped", plan_code_name(PLAN_CODE_secret_sealed),
+                       service_reason(service, reason));
+    else
+        operation_said(operation, "recovered", "", "");
     operation_end(operation, STATUS_OK);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "deployd/boot.h"
+#include "deployd/deliveries.h"
 #include "deployd/drain.h"
 #include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
@@ -79,12 +80,15 @@ static void on_ready(struct deployd *deployd, struct supervisor *supervisor)
     deployd->is_acknowledging = true;
     drain_supervisor_ready(supervisor);
     catalog_mark_queues(&deployd->catalog, supervisor->tenant);
+    for (struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        deliveries_look(deployd, service);
     reconcile_tenant(deployd, supervisor->tenant);
 }
 
 static void on_cut(struct deployd *deployd, struct supervisor *supervisor)
 {
-    (void)deployd;
+    deliveries_cut(deployd, supervisor->tenant);
     operations_supervisor_lost(supervisor->tenant);
 }
 

@@ -296,6 +296,21 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
     return rpc_client_call(supervisor->client, method, request, &options, NULL);
 }
 
+enum status supervisor_pass(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, int file,
+                            rpc_on_reply on_reply, void *context)
+{
+    ensure(supervisor->state == SUPERVISOR_READY);
+    const struct rpc_call_options options = {
+        .timeout_ms = timeout_ms,
+        .on_reply = on_reply,
+        .context = context,
+        .file = file,
+        .has_file = true,
+    };
+    return rpc_client_call(supervisor->client, method, request, &options, NULL);
+}
+
 void supervisor_resync(struct supervisor *supervisor, const char *reason)
 {
     if (supervisor->state != SUPERVISOR_READY || supervisor_is_resyncing(supervisor))

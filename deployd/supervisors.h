@@ -20,6 +20,11 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
                             const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
                             void *context);
 
+/* The same with a descriptor, which is the call's from now on. */
+enum status supervisor_pass(struct supervisor *supervisor, const struct method *method,
+                            const void *request, uint64_t timeout_ms, int file,
+                            rpc_on_reply on_reply, void *context);
+
 /* Has all unacknowledged reports sent again, after a pause that grows while eventd does not take
  * them. Nothing else of the connection is touched. */
 void supervisor_resync(struct supervisor *supervisor, const char *reason);

@@ -147,6 +147,9 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
     if (status == STATUS_OK && spec_is_built(&spec) && !is_kept(settings, &spec))
         status = problem_set(&problem, STATUS_UNKNOWN, "build",
                              "it has to be built, and only that shows whether it builds");
+    if (status == STATUS_OK && spec.secret_count > 0)
+        status = problem_set(&problem, STATUS_UNKNOWN, "secrets",
+                             "only the attempt shows whether its secrets can be read");
     if (status == STATUS_OK)
         return STATUS_OK;
     return note_obstacle(picture, wanted,

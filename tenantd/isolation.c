@@ -24,6 +24,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/spec/program.h"
+#include "tenantd/credentials.h"
 #include "tenantd/process.h"
 
 #define SEEN_DATA PROGRAM_SEEN_DATA
@@ -157,7 +158,7 @@ static enum status set_up(struct site *site, enum isolation isolation)
     if ((uint64_t)process_number_in(site->host_pids_fd, getpid()) != site->own_host_pid)
         fd_close(&site->host_pids_fd);
     site->isolation = isolation;
-    return STATUS_OK;
+    return credentials_open(site);
 }
 
 static long clone_process(enum isolation isolation)

@@ -12,12 +12,14 @@
 #include "common/base/fault.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "tenantd/credentials.h"
 #include "tenantd/notify.h"
 
 enum {
     TEXTS_BYTES_MAX = 4 * 1024 * 1024,
     ARGUMENTS_MAX = 2 * SPEC_LIST_MAX + 1,
-    ENVIRONMENT_OWN = 6, /* PATH, HOME, NOTIFY_SOCKET and the three SOLO_* */
+    /* PATH, HOME, NOTIFY_SOCKET, CREDENTIALS_DIRECTORY and the three SOLO_* */
+    ENVIRONMENT_OWN = 7,
     VARIABLE_BYTES = PATH_MAX + 64,
     MARK_BYTES = 200,
 };
@@ -55,6 +57,27 @@ static uint32_t put_environment(struct buffer *texts, const struct spec *spec)
     return count;
 }
 
+enum { SECRET_PLAIN = '0', SECRET_IS_ENV = 1, SECRET_IS_OPTIONAL = 2 };
+
+static void put_secrets(struct buffer *texts, const struct spec *spec)
+{
+    for (size_t i = 0; i < spec->secret_count; i++) {
+        const struct spec_secret *secret = &spec->secrets[i];
+        const char kind = (char)(SECRET_PLAIN + (secret->is_env ? SECRET_IS_ENV : 0) +
+                                 (secret->is_optional ? SECRET_IS_OPTIONAL : 0));
+        buffer_append(texts, &kind, 1);
+        put_text(texts, secret->name);
+    }
+}
+
+const char *launch_secret_next(const char *at, struct launch_secret *secret)
+{
+    int kind = *at - SECRET_PLAIN;
+    *secret = (struct launch_secret){ at + 1, (kind & SECRET_IS_ENV) != 0,
+                                      (kind & SECRET_IS_OPTIONAL) != 0 };
+    return at + strlen(at) + 1;
+}
+
 enum status launch_make(const struct spec *spec, const struct spec_files *files,
                         struct arena *arena, struct launch **launch)
 {
@@ -71,6 +94,8 @@ enum status launch_make(const struct spec *spec, const struct spec_files *files,
     put_text(&texts, spec->working_dir == NULL ? "" : spec->working_dir);
     size_t probe_at = texts.size;
     put_list(&texts, probe);
+    size_t secrets_at = texts.size;
+    put_secrets(&texts, spec);
     struct launch *made = texts.is_exhausted ? NULL : malloc(sizeof *made + texts.size);
     if (made == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep spec", "service", spec->name);
@@ -95,6 +120,8 @@ enum status launch_make(const struct spec *spec, const struct spec_files *files,
     made->path = made->texts + path_at;
     made->working_dir = made->texts + working_dir_at;
     made->probe = made->texts + probe_at;
+    made->secrets = made->texts + secrets_at;
+    made->secrets_end = made->texts + texts.size;
     made->probe_count = (uint32_t)probe.count;
     *launch = made;
     return STATUS_OK;
@@ -146,13 +173,14 @@ static bool is_overridden(const char *text, size_t count, const char *key)
 /* Room for what a start needs in text form; too big for a stack frame's liking, one at a time. */
 struct start {
     char *arguments[ARGUMENTS_MAX + 1];
-    char *environment[SPEC_LIST_MAX + ENVIRONMENT_OWN + 1];
+    char *environment[SPEC_LIST_MAX + ENVIRONMENT_OWN + SPEC_SECRETS_MAX + 1];
     char path[VARIABLE_BYTES], home[VARIABLE_BYTES], tenant[VARIABLE_BYTES];
     char service[VARIABLE_BYTES], mark[MARK_BYTES + 16], notify[VARIABLE_BYTES];
+    char credentials[VARIABLE_BYTES];
 };
 
 static void fill(struct start *start, const struct launch *launch, const struct site *site,
-                 const struct launch_identity *identity)
+                 const struct launch_identity *identity, const struct credentials *credentials)
 {
     char *text = (char *)launch->texts, mark[MARK_BYTES];
     for (size_t i = 0; i < launch->argument_count; i++, text = next_text(text))
@@ -178,8 +206,18 @@ static void fill(struct start *start, const struct launch *launch, const struct 
         snprintf(start->notify, VARIABLE_BYTES, "NOTIFY_SOCKET=%s", notify_path(site, path));
         *next++ = start->notify;
     }
+    if (launch_needs_secrets(launch)) {
+        snprintf(start->credentials, VARIABLE_BYTES, SPEC_SECRETS_VARIABLE "=%s/%s",
+                 site->credentials_seen, identity->service);
+        *next++ = start->credentials;
+    }
     for (size_t i = 0; i < launch->environment_count; i++, text = next_text(text))
         *next++ = text;
+    if (credentials != NULL) {
+        text = (char *)credentials->environment.data;
+        for (size_t i = 0; i < credentials->environment_count; i++, text = next_text(text))
+            *next++ = text;
+    }
     *next = NULL;
 }
 
@@ -232,11 +270,12 @@ static enum status run(struct start *start, const struct launch *launch, const s
 }
 
 enum status launch_run(const struct launch *launch, const struct site *site,
-                       const struct launch_identity *identity, int output, int error, int cgroup,
+                       const struct launch_identity *identity,
+                       const struct credentials *credentials, int output, int error, int cgroup,
                        pid_t *pid, int *pidfd, struct problem *problem)
 {
     static struct start start;
-    fill(&start, launch, site, identity);
+    fill(&start, launch, site, identity, credentials);
     return run(&start, launch, site, output, error, cgroup, pid, pidfd, problem);
 }
 
@@ -245,7 +284,7 @@ enum status launch_probe(const struct launch *launch, const struct site *site,
                          struct problem *problem)
 {
     static struct start start;
-    fill(&start, launch, site, identity);
+    fill(&start, launch, site, identity, NULL);
     char *text = (char *)launch->probe;
     for (size_t i = 0; i < launch->probe_count; i++, text = next_text(text))
         start.arguments[i] = text;

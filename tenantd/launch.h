@@ -23,11 +23,26 @@ struct launch {
     bool has_code;
     int artefact_fd; /* of a build: keeps its artefact in the cache; -1 for none */
     uint32_t argument_count, environment_count, probe_count;
-    const char *probe;       /* the arguments of the readiness probe */
-    const char *path;        /* a PATH value */
-    const char *working_dir; /* "" for the service's own folder */
-    char texts[];            /* arguments, then environment ("K=V"), then those above */
+    const char *probe;                 /* the arguments of the readiness probe */
+    const char *path;                  /* a PATH value */
+    const char *working_dir;           /* "" for the service's own folder */
+    const char *secrets, *secrets_end; /* see launch_secret_next; the same without any */
+    char texts[];                      /* arguments, then environment ("K=V"), then those above */
 };
+
+struct credentials;
+
+/* A secret that a start needs. */
+struct launch_secret {
+    const char *name;
+    bool is_env, is_optional;
+};
+/* The one at `at`, from launch->secrets on, and where the next one stands. */
+const char *launch_secret_next(const char *at, struct launch_secret *secret);
+static inline bool launch_needs_secrets(const struct launch *launch)
+{
+    return launch->secrets != launch->secrets_end;
+}
 
 /* The arguments are those of spec_command. `files` says where code and artefact are as the service
  * sees them; `arena` is for what is needed meanwhile. launch_free gives `*launch` back. */
@@ -51,13 +66,16 @@ char *launch_mark(char mark[200], const struct site *site, const struct launch_i
 bool launch_mark_parse(const char *mark, const struct site *site, uint64_t *generation,
                        uint64_t *nonce);
 
-/* Starts it with `output` and `error` as descriptors 1 and 2, in `cgroup` (or -1). Statuses of
- * spawn, and of program_find; a refusal fills `problem`. */
+/* Starts it with `output` and `error` as descriptors 1 and 2, in `cgroup` (or -1). `credentials`
+ * are there when it needs secrets. Statuses of spawn, and of program_find; a refusal fills
+ * `problem`. */
 enum status launch_run(const struct launch *launch, const struct site *site,
-                       const struct launch_identity *identity, int output, int error, int cgroup,
+                       const struct launch_identity *identity,
+                       const struct credentials *credentials, int output, int error, int cgroup,
                        pid_t *pid, int *pidfd, struct problem *problem);
 
-/* Starts its readiness probe: the same in everything but its arguments, and without output. */
+/* Starts its readiness probe: the same in everything but its arguments, without output, and without
+ * the secrets that its process has in the environment. */
 enum status launch_probe(const struct launch *launch, const struct site *site,
                          const struct launch_identity *identity, int cgroup, pid_t *pid,
                          struct problem *problem);

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/wire/writer.h"
 #include "tenantd/service_row.h"
+#include "tenantd/service_secrets.h"
 
 enum {
     LIST_BYTES_MAX = FRAME_BYTES_MAX / 2,
@@ -132,6 +133,8 @@ static enum answer compare(const struct service *service, uint64_t generation, u
         return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
     if (service->state == SERVICE_stopping)
         return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
+    if (service->state == SERVICE_waiting_for_secret)
+        return service->is_withheld ? ANSWER_ROW : ANSWER_JOIN;
     if (service->state == SERVICE_starting)
         return until_ready || service->pid == 0 ? ANSWER_JOIN : ANSWER_ROW;
     if (is_idle(service->state) && (since > service->since || cause == START_RECOVER ||
@@ -196,8 +199,7 @@ static enum status handle_supervisor_build(struct supervisor *supervisor, struct
     if (supervisor->is_shutting_down)
         return problem_set(&call->problem, STATUS_UNAVAILABLE, "",
                            "the supervisor of %s is shutting down", supervisor->site->tenant);
-    reply->was_built = false;
-    reply->took_ms = 0;
+    (void)reply; /* zeroed */
     return builds_order(&supervisor->builds, call, request->name, request->spec, &spec, &is_cached);
 }
 
@@ -260,6 +262,11 @@ static enum status check_room(struct supervisor *supervisor, bool is_new, struct
     return STATUS_OK;
 }
 
+static uint64_t newest_since(const struct service *service)
+{
+    return service->order != NULL ? service->order->since : service->since;
+}
+
 static enum status handle_supervisor_start(struct supervisor *supervisor, struct rpc_call *call,
                                            const struct supervisor_start_request *request,
                                            struct supervisor_start_reply *reply)
@@ -282,9 +289,7 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     struct start_order *order = NULL;
     switch (answer) {
     case ANSWER_REFUSED:
-        return refuse_old(call, request->name,
-                          service->order != NULL ? service->order->since : service->since,
-                          request->since);
+        return refuse_old(call, request->name, newest_since(service), request->since);
     case ANSWER_ROW:
         service->since = request->since;
         service_touch(service);
@@ -327,11 +332,6 @@ static enum status parse_stop_cause(const char *text, enum stop_cause *cause)
             return STATUS_OK;
         }
     return STATUS_INVALID_ARGUMENT;
-}
-
-static uint64_t newest_since(const struct service *service)
-{
-    return service->order != NULL ? service->order->since : service->since;
 }
 
 static uint64_t newest_generation(const struct service *service)
@@ -396,7 +396,8 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
                            "%s is held in generation %" PRIu64 ", not %" PRIu64, request->name,
                            newest_generation(service), request->generation);
     /* What waits to be started, or is just being started, is fresh enough. */
-    if (service->order != NULL || (service->state == SERVICE_starting && service->pid == 0)) {
+    if (service->order != NULL || (service->state == SERVICE_starting && service->pid == 0) ||
+        (service->state == SERVICE_waiting_for_secret && !service->is_withheld)) {
         rpc_call_defer(call);
         service_join(service, call, false);
         service_lead(service, request->cause_id);
@@ -491,6 +492,7 @@ void methods_setup(struct rpc_service *service, struct supervisor *supervisor,
     daemon_health_set("ready", "%s", "");
     *service = (struct rpc_service){
         .routes = routes,
+        .takes_files = true,
         .context = supervisor,
         .authorise = access_authorise,
         .access = access,

@@ -1,6 +1,7 @@
 /* The life of a service. Callbacks record what happened and call service_step, which holds the
  * whole flow; service_move (service_state.c) is the only writer of the state.
  *
+ *     starting ◄─► waiting_for_secret                    (each start that needs secrets)
  *     starting ──► running ──► backoff ──► starting     (crash)
  *        │            │  └───► parked, completed, failed
  *        │            ▼
@@ -29,6 +30,7 @@
 #include "tenantd/service_process.h"
 #include "tenantd/service_readiness.h"
 #include "tenantd/service_row.h"
+#include "tenantd/service_secrets.h"
 #include "tenantd/service_state.h"
 #include "tenantd/supervisor.h"
 
@@ -83,6 +85,7 @@ static void on_tree_ended(struct ending *ending)
 {
     struct service *service = OWNER_OF(ending, struct service, ending);
     capture_close(&service->capture);
+    service_secrets_drop(service);
     service_touch(service);
     service_step(service);
 }
@@ -122,6 +125,7 @@ void service_free(struct service *service)
     start_order_free(service->order);
     supervisor_remove(service->supervisor, service);
     capture_free(&service->capture);
+    service_secrets_drop(service);
     for (size_t i = 0; i < EXITS_KEPT; i++)
         free(service->exits[i]);
     launch_free(service->launch);
@@ -167,6 +171,7 @@ static void begin_process(struct service *service)
     struct problem problem = { 0 };
     char text[WHAT_BYTES];
     enum status status = service_process_begin(service, service_step, &problem);
+    service_secrets_used(service);
     if (status == STATUS_OK)
         return;
     if (problem.message[0] == '\0')
@@ -331,8 +336,14 @@ static void service_step(struct service *service)
                 decide_unready(service);
             else if (service->readiness != NULL)
                 service_readiness_step(service);
-            else if (!service->ending.is_active)
+            else if (!service->ending.is_active && !service_secrets_ask(service))
                 begin_process(service);
+            break;
+        case SERVICE_waiting_for_secret:
+            if (service->is_stop_wanted)
+                begin_stop(service);
+            else if (service->has_secrets)
+                service_move(service, SERVICE_starting, "is being started");
             break;
         case SERVICE_running:
             if (service->pid == 0)
@@ -461,6 +472,11 @@ void service_stop(struct service *service, const struct stop_request *request,
         else if (grace_ms < service_timer_left_ms(service))
             service_timer_start(service, grace_ms);
     }
+    service_step(service);
+}
+
+void service_go_on(struct service *service)
+{
     service_step(service);
 }
 

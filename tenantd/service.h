@@ -9,6 +9,7 @@
 #include "common/base/name.h"
 #include "common/rpc/server.h"
 #include "tenantd/capture.h"
+#include "tenantd/credentials.h"
 #include "tenantd/endings.h"
 #include "tenantd/launch.h"
 #include "tenantd/restart.h"
@@ -77,6 +78,12 @@ struct service {
     uint64_t host_pid, start_ticks, started_wall_ns, started_boot_ns;
     struct capture capture;
 
+    /* its secrets: service_secrets.h */
+    uint64_t secret_request; /* what a delivery must name; 0: it waits for none */
+    bool has_secrets;        /* they came, for the next process */
+    bool is_withheld;        /* and were refused; it still waits */
+    struct credentials credentials;
+
     /* what follows its end */
     struct ending ending; /* of the rest of its tree */
     int exit_status;      /* of waitpid */
@@ -138,6 +145,9 @@ struct stop_request {
 /* Ends and forgets it; drops a waiting order. `call` (may be NULL) is answered when it is gone. */
 void service_stop(struct service *service, const struct stop_request *request,
                   struct rpc_call *call);
+
+/* Something that it waited for has come. May free it. */
+void service_go_on(struct service *service);
 
 /* Its process has ended. */
 void service_exited(struct service *service, int exit_status);

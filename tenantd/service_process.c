@@ -21,19 +21,22 @@ static void report_start(struct service *service)
     switch (service->start_cause) {
     case START_DEPLOY:
     case START_FALLBACK:
-        service->start_report = service_report(service, "service_started", cause, REPORT_PLAIN);
+        service->start_report =
+            service_report(service, "service_started", cause, REPORT_WITH_SECRETS);
         break;
     case START_RECOVER:
-        service->start_report = service_report(service, "service_recovered", cause, REPORT_PLAIN);
+        service->start_report =
+            service_report(service, "service_recovered", cause, REPORT_WITH_SECRETS);
         break;
     case START_RESTART:
     case START_RECONCILE:
-        service->start_report = service_report(service, "service_restarted", cause, REPORT_PLAIN);
+        service->start_report =
+            service_report(service, "service_restarted", cause, REPORT_WITH_SECRETS);
         break;
     case START_AFTER_CRASH:
         if (service->owes_restarted)
-            service->start_report =
-                service_report(service, "service_restarted", service->generation, REPORT_PLAIN);
+            service->start_report = service_report(service, "service_restarted",
+                                                   service->generation, REPORT_WITH_SECRETS);
         service->owes_restarted = false;
         break;
     }
@@ -152,8 +155,9 @@ enum status service_process_begin(struct service *service,
     const struct launch_identity identity = { service->name, service->generation, service->nonce };
     pid_t pid = 0;
     uint64_t asked_ns = clock_boottime_ns();
-    enum status status = launch_run(service->launch, site, &identity, ends[0], ends[1], cgroup,
-                                    &pid, needs_pidfd(site) ? &pidfd : NULL, problem);
+    enum status status =
+        launch_run(service->launch, site, &identity, &service->credentials, ends[0], ends[1],
+                   cgroup, &pid, needs_pidfd(site) ? &pidfd : NULL, problem);
     close(ends[0]);
     close(ends[1]);
     if (status == STATUS_OK)

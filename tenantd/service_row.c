@@ -19,9 +19,11 @@
 enum {
     EXIT_ROW_BYTES_MAX = REASON_BYTES_MAX + EXIT_OUTPUT_BYTES_MAX + 128,
     EXITS_BYTES_MAX = EXITS_KEPT * EXIT_ROW_BYTES_MAX,
-    PAYLOAD_BYTES_MAX = 4096,
+    PAYLOAD_BYTES_MAX = 4096 + SPEC_SECRETS_MAX * (NAME_BYTES_MAX + 16),
 };
 static const uint64_t NS_PER_MS = 1000000;
+_Static_assert((int)PAYLOAD_BYTES_MAX <= (int)SUPERVISOR_REPORT_BYTES_MAX - 1024,
+               "deployd takes such a report");
 _Static_assert((int)SERVICE_ROW_BYTES_MAX > (int)EXITS_BYTES_MAX + 2048, "a row holds its exits");
 
 static void exits_write(const struct service *service, struct buffer *buffer)
@@ -76,6 +78,7 @@ void service_row_write(const struct service *service, struct buffer *buffer)
         .breaches = service->breaches,
         .breach = service->last_breach,
         .exits = exits.is_exhausted ? span_of(NULL, 0) : buffer_span(&exits),
+        .secret_request = service->secret_request,
         .boot_id = supervisor->boot_id,
     };
     fields_encode(&record_service_row, &row, buffer);
@@ -160,8 +163,9 @@ uint64_t service_report(struct service *service, const char *type, uint64_t caus
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     bool has_exit = (parts & REPORT_WITH_EXIT) != 0, has_stop = (parts & REPORT_WITH_STOP) != 0;
     unsigned exit_fields = service->breach.limit != NULL ? 4 : 3;
+    bool has_secrets = (parts & REPORT_WITH_SECRETS) != 0 && service->credentials.versions.size > 0;
     write_map(&payload, 3u + (service->host_pid != 0 ? 1 : 0) + (has_exit ? exit_fields : 0) +
-                            (has_stop ? 2 : 0));
+                            (has_stop ? 2 : 0) + (has_secrets ? 1 : 0));
     write_str(&payload, "generation");
     write_u64(&payload, service->generation);
     write_str(&payload, "restarts");
@@ -171,6 +175,10 @@ uint64_t service_report(struct service *service, const char *type, uint64_t caus
     if (service->host_pid != 0) {
         write_str(&payload, "pid");
         write_u64(&payload, service->host_pid);
+    }
+    if (has_secrets) {
+        write_str(&payload, "secrets");
+        write_object(&payload, buffer_span(&service->credentials.versions));
     }
     if (has_exit)
         exit_write(service, &payload);

@@ -14,8 +14,9 @@ char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service);
 /* Remembers the exit that service->exit_status and ran_ns describe, with the last output. */
 void service_exit_keep(struct service *service);
 
-/* Queues a report; with_exit adds the exit's fields, `stop` its cause. */
-enum { REPORT_PLAIN = 0, REPORT_WITH_EXIT = 1, REPORT_WITH_STOP = 2 };
+/* Queues a report, with the exit's fields, the cause of a stop, the versions of the secrets that it
+ * was given. */
+enum { REPORT_PLAIN = 0, REPORT_WITH_EXIT = 1, REPORT_WITH_STOP = 2, REPORT_WITH_SECRETS = 4 };
 /* Its number, 0 when it was not taken. */
 uint64_t service_report(struct service *service, const char *type, uint64_t causation_id,
                         unsigned parts);

@@ -14,8 +14,9 @@ static const uint64_t NS_PER_MS = 1000000;
 
 #define TO(state) (1u << SERVICE_##state)
 static const unsigned next_states[SERVICE_STATES] = {
-    [SERVICE_starting] =
-        TO(running) | TO(backoff) | TO(parked) | TO(completed) | TO(failed) | TO(stopping),
+    [SERVICE_starting] = TO(running) | TO(backoff) | TO(parked) | TO(completed) | TO(failed) |
+                         TO(stopping) | TO(waiting_for_secret),
+    [SERVICE_waiting_for_secret] = TO(waiting_for_secret) | TO(starting) | TO(stopping),
     [SERVICE_running] = TO(backoff) | TO(parked) | TO(completed) | TO(failed) | TO(stopping),
     [SERVICE_backoff] = TO(starting) | TO(stopping),
     [SERVICE_parked] = TO(stopping),

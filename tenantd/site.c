@@ -125,9 +125,9 @@ void site_close(struct site *site)
     cgroup_close(&site->cgroup);
     if (site->proc_fd != site->host_proc_fd)
         fd_close(&site->proc_fd);
-    int *const descriptors[] = { &site->socket_fd,    &site->code_fd,     &site->home_fd,
-                                 &site->log_fd,       &site->builds_fd,   &site->null_fd,
-                                 &site->host_proc_fd, &site->host_pids_fd };
+    int *const descriptors[] = { &site->socket_fd,    &site->code_fd,      &site->home_fd,
+                                 &site->log_fd,       &site->builds_fd,    &site->null_fd,
+                                 &site->host_proc_fd, &site->host_pids_fd, &site->credentials_fd };
     for (size_t i = 0; i < COUNT_OF(descriptors); i++)
         fd_close(descriptors[i]);
     file_lock_release(&site->claim);

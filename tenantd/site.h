@@ -45,6 +45,9 @@ struct site {
     uint64_t own_host_pid;
     char home_seen[PATH_MAX]; /* home_fd and code_fd as a service sees them */
     char code_seen[PATH_MAX];
+    int credentials_fd; /* a folder of secrets per running service */
+    char credentials_seen[PATH_MAX];
+    bool keeps_credentials_in_memory; /* that folder lies on a tmpfs */
 };
 #define SITE_NONE                                                                                  \
     ((struct site){ .lock = FILE_LOCK_NONE,                                                        \
@@ -58,6 +61,7 @@ struct site {
                     .host_proc_fd = -1,                                                            \
                     .host_pids_fd = -1,                                                            \
                     .proc_fd = -1,                                                                 \
+                    .credentials_fd = -1,                                                          \
                     .cgroup = CGROUP_NONE })
 
 /* Makes the directories and takes the tenant's lock: STATUS_LOCKED when another supervisor has it.

@@ -44,6 +44,7 @@ struct supervisor {
     struct ev_prepare before_sleep;
     struct ev_timer linger;
 
+    uint64_t secret_requests; /* made so far */
     bool is_shutting_down, has_shut_down;
     uint64_t linger_until_ns;
     struct rpc_call *shutdown_calls; /* linked by `user` */

@@ -114,6 +114,8 @@ static void plan_held(struct plan_entry *entry, const struct plan_wanted *wanted
         decide_start(entry, wanted, actual, PLAN_CODE_was_failed);
     } else if (actual->state == SERVICE_running) {
         decide(entry, PLAN_CODE_running);
+    } else if (actual->state == SERVICE_waiting_for_secret) {
+        decide(entry, PLAN_CODE_secret_sealed);
     } else {
         decide(entry, PLAN_CODE_held);
         snprintf(entry->reason, sizeof entry->reason, "its supervisor holds it: %s",

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/spec/spec_fields.h"
 #include "common/wire/writer.h"
@@ -77,6 +78,44 @@ static enum status check_program(struct spec_values *values, const struct spec *
     return STATUS_OK;
 }
 
+/* What a secret sets must be set by nothing else. */
+static enum status check_variable(struct spec_values *values, const struct spec *spec,
+                                  const char *variable, const struct spec_secret *own)
+{
+    char other[NAME_BYTES_MAX + 1];
+    for (size_t i = 0; i < spec->env_count; i++)
+        if (strcmp(spec->env[i].key, variable) == 0)
+            return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "env",
+                               "must not set %s, which comes from secrets", variable);
+    for (const struct spec_secret *secret = spec->secrets; secret < own; secret++)
+        if (secret->is_env && strcmp(spec_secret_variable(other, secret->name), variable) == 0)
+            return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "secrets",
+                               "%s and %s would both be %s", secret->name, own->name, variable);
+    return STATUS_OK;
+}
+
+static enum status check_secrets(struct spec_values *values, const struct spec *spec)
+{
+    static const char *const own[] = { "PATH", "HOME", "NOTIFY_SOCKET", SPEC_SECRETS_VARIABLE };
+    char variable[NAME_BYTES_MAX + 1];
+    if (spec->secret_count == 0)
+        return STATUS_OK;
+    TRY(check_variable(values, spec, SPEC_SECRETS_VARIABLE, spec->secrets));
+    for (const struct spec_secret *secret = spec->secrets;
+         secret < spec->secrets + spec->secret_count; secret++) {
+        if (!secret->is_env)
+            continue;
+        spec_secret_variable(variable, secret->name);
+        for (size_t i = 0; i < COUNT_OF(own); i++)
+            if (strcmp(variable, own[i]) == 0)
+                return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "secrets",
+                                   "%s as env would be %s, which Solo sets itself", secret->name,
+                                   variable);
+        TRY(check_variable(values, spec, variable, secret));
+    }
+    return STATUS_OK;
+}
+
 /* Rules that concern several fields. */
 static enum status check_whole(struct spec_values *values, struct spec *spec)
 {
@@ -86,6 +125,7 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
         return refuse(values, "name", "is required");
     TRY(check_program(values, spec));
     TRY(check_ready(values, spec));
+    TRY(check_secrets(values, spec));
     if (spec->restart.max_ms == 0) { /* not given */
         spec->restart.max_ms = 60 * SECOND_MS;
         if (spec->restart.max_ms < spec->restart.initial_ms)
@@ -97,7 +137,7 @@ static enum status check_whole(struct spec_values *values, struct spec *spec)
                            spec->restart.initial_ms, spec->restart.max_ms);
 
     size_t texts = spec->argv.count + spec->interpreter.count + spec->build.count +
-                   spec->ready.argv.count + 2 * spec->env_count + 4;
+                   spec->ready.argv.count + 2 * spec->env_count + 12 * spec->secret_count + 4;
     size_t bytes = values->text_bytes + texts * TEXT_OVERHEAD_BYTES;
     if (bytes > SPEC_BYTES_MAX - SPEC_FIXED_BYTES)
         return problem_set(values->problem, STATUS_INVALID_ARGUMENT, "",
@@ -162,7 +202,7 @@ static void write_ready(struct buffer *buffer, const struct spec *spec)
 enum status spec_encode(const struct spec *spec, struct buffer *buffer)
 {
     bool has_limits = spec_limits_are_given(&spec->limits);
-    write_map(buffer, 11 + spec_is_built(spec) + has_limits);
+    write_map(buffer, 11 + spec_is_built(spec) + has_limits + (spec->secret_count > 0));
     write_str(buffer, "argv");
     write_list(buffer, spec->argv);
     /* What was stored before there were builds keeps its hash. */
@@ -200,6 +240,10 @@ enum status spec_encode(const struct spec *spec, struct buffer *buffer)
     write_str(buffer, "policy");
     write_str(buffer, restart_policy_name(spec->restart.policy));
     write_number(buffer, "window", spec->restart.window_ms);
+    if (spec->secret_count > 0) {
+        write_str(buffer, "secrets");
+        spec_secrets_write(spec->secrets, spec->secret_count, buffer);
+    }
     write_str(buffer, "stop");
     write_map(buffer, 2);
     write_str(buffer, "signal");

@@ -10,6 +10,7 @@
 #include "common/spec/program.h"
 #include "common/spec/signal_name.h"
 #include "common/spec/spec_limits.h"
+#include "common/spec/spec_secrets.h"
 
 /* What a tenant wants to run. Comes as JSON from people and agents (spec_json.h), travels and is
  * stored as msgpack; one set of rules for both. Every refusal names the place ("env.PATH",
@@ -34,6 +35,8 @@ struct spec {
     struct str_list build;       /* with code: the compiler that makes a program of it */
     const struct spec_pair *env; /* sorted by key */
     size_t env_count;
+    const struct spec_secret *secrets; /* sorted by name */
+    size_t secret_count;
     const char *working_dir; /* "" for the service's own folder */
     struct {
         enum restart_policy policy;
@@ -56,18 +59,15 @@ struct spec {
 };
 
 /* Reads a map as it is on the wire: unknown and duplicate keys, wrong types, bad names and what is
- * out of bounds are invalid_argument; fields of parts that are not built yet (secrets) are
- * failed_precondition. Durations are texts ("5s") or milliseconds, sizes texts ("10MiB") or bytes;
- * secrets and build may be absent or empty, build is a list or one line that is split at blanks.
- * Defaults
- * are filled in. Memory comes from the arena; `code` points into `map`. */
+ * out of bounds are invalid_argument. Durations are texts ("5s") or milliseconds, sizes texts
+ * ("10MiB") or bytes; build is a list or one line that is split at blanks. Defaults are filled in.
+ * Memory comes from the arena; `code` points into `map`. */
 enum status spec_decode(struct span map, struct arena *arena, struct spec *spec,
                         struct problem *problem);
 
-/* Canonical msgpack: every field (build and limits only when there are any), defaults filled in,
- * keys sorted,
- * shortest encodings, durations in ms. What is stored, and what spec_decode reads back to the same
- * bytes. */
+/* Canonical msgpack: every field (build, limits and secrets only when there are any), defaults
+ * filled in, keys sorted, shortest encodings, durations in ms. What is stored, and what spec_decode
+ * reads back to the same bytes. */
 enum status spec_encode(const struct spec *spec, struct buffer *buffer);
 
 /* BLAKE2b-256 of the canonical form. */

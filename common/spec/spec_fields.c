@@ -55,25 +55,6 @@ static enum status refuse_value(struct spec_values *values, const char *place, c
                        text_printable(shown, sizeof shown, span_of_text(value)));
 }
 
-/* A field of a part that is not there yet may be absent or empty, nothing else. */
-static enum status refuse_unless_empty(struct spec_values *values, struct reader *reader,
-                                       const char *place, const char *what)
-{
-    struct span object;
-    struct reader inside = *reader;
-    uint32_t count = 1;
-    struct span text = { .size = 1 };
-    if (reader_any(reader, &object) != STATUS_OK)
-        return value_refuse_type(values, reader, place, "readable");
-    bool is_empty = (reader_array(&inside, &count) == STATUS_OK && count == 0) ||
-                    (reader_map(&inside, &count) == STATUS_OK && count == 0) ||
-                    (reader_str(&inside, &text) == STATUS_OK && text.size == 0);
-    if (is_empty)
-        return STATUS_OK;
-    return problem_set(values->problem, STATUS_FAILED_PRECONDITION, place,
-                       "%s not available in this version", what);
-}
-
 static enum status read_name(struct spec_values *values, struct reader *reader, const char *place,
                              const char **name)
 {
@@ -197,8 +178,8 @@ static enum status read_working_dir(struct spec_values *values, struct reader *r
 static enum status read_secrets(struct spec_values *values, struct reader *reader,
                                 const char *place, void *out)
 {
-    (void)out;
-    return refuse_unless_empty(values, reader, place, "secrets are");
+    struct spec *spec = out;
+    return spec_secrets_read(values, reader, place, &spec->secrets, &spec->secret_count);
 }
 
 /* "cc -O2 -o {out} {code}": no quotes, no shell. */

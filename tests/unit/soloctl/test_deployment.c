@@ -50,15 +50,19 @@ Test(deployment, flags_become_the_spec_that_they_say)
     cr_assert_eq(spec.restart.max_restarts, 5, "what was not said keeps its default");
 }
 
-Test(deployment, what_is_not_there_yet_is_sent_and_refused_there)
+Test(deployment, secrets_are_named_one_by_one)
 {
     AUTO(buffer_close) struct buffer packed = { .limit = SPEC_BYTES_MAX };
     AUTO(arena_close) struct arena arena = { .limit = 1 << 20 };
     struct problem problem = { 0 };
     struct spec spec;
-    cr_assert_eq(pack(WORDS("--secret", "db", "--", "x"), "", &packed, &problem), STATUS_OK);
-    cr_assert_eq(spec_decode(buffer_span(&packed), &arena, &spec, &problem),
-                 STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(
+        pack(WORDS("--secret", "db", "--secret", "cert", "--", "x"), "", &packed, &problem),
+        STATUS_OK);
+    cr_assert_eq(spec_decode(buffer_span(&packed), &arena, &spec, &problem), STATUS_OK);
+    cr_assert_eq(spec.secret_count, 2);
+    cr_assert_str_eq(spec.secrets[0].name, "cert", "sorted");
+    cr_assert_eq(spec.secrets[1].version, 0);
 }
 
 Test(deployment, a_build_is_one_line_that_is_split_at_blanks)

@@ -48,7 +48,9 @@ static enum plan_code expected_code(const struct plan_wanted *wanted,
     bool is_same = actual != NULL && actual->generation == wanted->row.generation;
     bool is_idle = is_same && (actual->state == SERVICE_parked || actual->state == SERVICE_failed);
     if (is_there && actual->is_held && is_same && !(is_idle && is_new_run))
-        return actual->state == SERVICE_running ? PLAN_CODE_running : PLAN_CODE_held;
+        return actual->state == SERVICE_running              ? PLAN_CODE_running
+               : actual->state == SERVICE_waiting_for_secret ? PLAN_CODE_secret_sealed
+                                                             : PLAN_CODE_held;
     if (wanted->obstacle != PLAN_CODE_none)
         return wanted->obstacle;
     if (is_idle && is_new_run)

@@ -61,6 +61,15 @@ static struct spec draw_spec(struct arena *arena)
         spec.limits.files = 16 + draw((1 << 20) - 15);
     if (draw(2) == 0)
         spec.limits.cpu_milli = 10 + draw(1024 * 1000 - 9);
+    struct spec_secret *secrets = arena_alloc(arena, SPEC_SECRETS_MAX * sizeof *secrets);
+    spec.secrets = secrets;
+    spec.secret_count = draw(3) == 0 ? draw(20) : 0;
+    for (size_t i = 0; i < spec.secret_count; i++) {
+        char *name = (char *)draw_text(arena, "abc.-09", 3, NAME_BYTES_MAX);
+        name[0] = (char)('a' + (int)i); /* sorted, all different, */
+        name[1] = 'q';                  /* and no variable of env */
+        secrets[i] = (struct spec_secret){ name, draw(3) * draw(1000), draw(2) == 0, draw(2) == 0 };
+    }
     bool has_code = draw(2) == 0;
     if (has_code) {
         const char *code = draw_text(arena, any_letters, 1, draw(10) == 0 ? 70000 : 300);
@@ -105,6 +114,13 @@ static void assert_round_trip(const struct spec *spec, struct arena *arena, uint
     cr_assert_eq(read.limits.files, spec->limits.files);
     cr_assert_eq(read.limits.cpu_milli, spec->limits.cpu_milli);
     cr_assert_eq(read.argv.count, spec->argv.count);
+    cr_assert_eq(read.secret_count, spec->secret_count);
+    for (size_t i = 0; i < read.secret_count; i++) {
+        cr_assert_str_eq(read.secrets[i].name, spec->secrets[i].name);
+        cr_assert_eq(read.secrets[i].version, spec->secrets[i].version);
+        cr_assert_eq(read.secrets[i].is_env, spec->secrets[i].is_env);
+        cr_assert_eq(read.secrets[i].is_optional, spec->secrets[i].is_optional);
+    }
     cr_assert(span_equal(read.code, spec->code));
 }
 

@@ -1,0 +1,25 @@
+#ifndef SOLO_DEPLOYD_DELIVERIES_H
+#define SOLO_DEPLOYD_DELIVERIES_H
+
+#include "deployd/deployd.h"
+
+/* Secrets on their way from vaultd to supervisors, unread: the row of a service says that it waits
+ * for some (secret_request), the log says for which, vaultd puts them into a descriptor, and that
+ * is passed on. Refusals become the reason of the service's state; they are tried again whenever
+ * vaultd says that something has changed.
+ *
+ *   none ──► queued ──► asked ──► handed ──► none
+ *              ▲          │          └────► withheld
+ *              └──────────┴─────────────────────┘
+ */
+enum status deliveries_open(struct deployd *deployd);
+void deliveries_close(struct deployd *deployd);
+
+/* A service's row has changed: begins nothing yet. */
+void deliveries_look(struct deployd *deployd, struct service *service);
+/* The connection to the tenant's supervisor was given up: what was asked of it is not answered. */
+void deliveries_cut(struct deployd *deployd, struct tenant *tenant);
+/* Once per turn. */
+void deliveries_step(struct deployd *deployd);
+
+#endif

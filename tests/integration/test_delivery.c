@@ -1,0 +1,267 @@
+/* Secrets of services: each start is given them, nobody else ever sees them, and a service whose
+ * secrets cannot be had waits, and starts by itself when they can. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/buffer.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(delivery, .timeout = 300);
+
+enum { WAIT_MS = 60 * 1000 };
+
+static void put(const struct testbed *bed, const char *name, const char *value)
+{
+    char hex[4 + 512] = "hex:";
+    hex_text(hex + 4, value, strlen(value));
+    json_decref(
+        testbed_ask(bed, "vaultd", "secret.put",
+                    json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", name, "value", hex)));
+}
+
+/* Writes what it was given to its folder, and sleeps. */
+static const char tells[] =
+    "{ for f in db cert; do [ -e \"$CREDENTIALS_DIRECTORY/$f\" ] && stat -L -c \"$f %a %u\" "
+    "\"$CREDENTIALS_DIRECTORY/$f\" && cat \"$CREDENTIALS_DIRECTORY/$f\" && echo; done; "
+    "stat -c 'folder %a %u' \"$CREDENTIALS_DIRECTORY\"; echo \"key ${API_KEY-unset}\"; } > "
+    "told.new; "
+    "mv told.new told; exec sleep 1000000";
+
+static json_t *spec_of(const char *name, const char *script, json_t *secrets)
+{
+    return json_pack("{s:s, s:s, s:[s, s, s], s:o}", "tenant", "acme", "name", name, "argv",
+                     "/bin/sh", "-c", script, "secrets", secrets);
+}
+
+static json_t *three_secrets(void)
+{
+    return json_pack("[s, s, {s:s, s:s}]", "db", "cert", "name", "api-key", "as", "env");
+}
+
+/* What the service wrote last, which is removed; waits for it. */
+static void await_told(const struct testbed *bed, const char *name, struct buffer *told)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/tenants/acme/%s/told", bed->data, name);
+    *told = (struct buffer){ .limit = 4096 };
+    for (int left_ms = WAIT_MS; access(path, F_OK) < 0; left_ms -= 20) {
+        cr_assert_gt(left_ms, 0, "%s tells nothing", name);
+        sleep_ms(20);
+    }
+    cr_assert_eq(file_read(path, told), STATUS_OK);
+    buffer_append(told, "", 1);
+    unlink(path);
+}
+
+static void expect_told(const struct testbed *bed, const char *name, const char *db,
+                        const char *cert, const char *key)
+{
+    AUTO(buffer_close) struct buffer told = { 0 };
+    char wanted[1024];
+    await_told(bed, name, &told);
+    const char *text = (const char *)told.data;
+    const char *uid = strstr(text, "folder 500 ");
+    cr_assert_not_null(uid, "%s", text);
+    long number = strtol(uid + strlen("folder 500 "), NULL, 10);
+    snprintf(wanted, sizeof wanted, "db 400 %ld\n%s\ncert 400 %ld\n%s\nfolder 500 %ld\nkey %s\n",
+             number, db, number, cert, number, key);
+    cr_assert_str_eq(text, wanted);
+}
+
+static void expect_reason(const struct testbed *bed, const char *name, const char *part)
+{
+    json_t *row = service_row_of(bed, "acme", name);
+    expect_text(row, "state", "waiting_for_secret");
+    expect_contains(text_in(row, "reason"), part);
+    json_decref(row);
+}
+
+/* Not at once: the row is there before the vault was asked. */
+static void await_reason(const struct testbed *bed, const char *name, const char *part)
+{
+    for (int left_ms = WAIT_MS; left_ms > 0; left_ms -= 20) {
+        json_t *row = service_row_of(bed, "acme", name);
+        const char *reason = row == NULL ? NULL : text_in(row, "reason");
+        bool is_there = reason != NULL && strstr(reason, part) != NULL &&
+                        strcmp(text_in(row, "state"), "waiting_for_secret") == 0;
+        json_decref(row);
+        if (is_there)
+            return;
+        sleep_ms(20);
+    }
+    expect_reason(bed, name, part);
+}
+
+static size_t folders_left(const struct testbed *bed, const char *name)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/tenants/acme/+credentials/%s", bed->run, name);
+    return access(path, F_OK) == 0;
+}
+
+static void every_start_is_given_them(unsigned flags)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, flags);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    put(&bed, "cert", "two");
+    put(&bed, "api-key", "three");
+    uint64_t generation = service_deploy(&bed, spec_of("api", tells, three_secrets()));
+    expect_told(&bed, "api", "one", "two", "three");
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+
+    /* a crash: `latest` is the newest at each start */
+    put(&bed, "db", "one more");
+    pid_t pid = service_pid(&bed, "acme", "api");
+    process_signal(pid, SIGKILL);
+    expect_told(&bed, "api", "one more", "two", "three");
+    pid = service_await_new_pid(&bed, "acme", "api", pid, WAIT_MS);
+
+    /* a restart that was asked for */
+    json_decref(testbed_ask(&bed, "deployd", "service.restart",
+                            json_pack("{s:s, s:s}", "tenant", "acme", "name", "api")));
+    expect_told(&bed, "api", "one more", "two", "three");
+
+    /* deployd and vaultd begin again meanwhile */
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
+    pid = service_pid(&bed, "acme", "api");
+    process_signal(pid, SIGKILL);
+    expect_told(&bed, "api", "one more", "two", "three");
+
+    /* a reboot */
+    testbed_kill_everything(&bed);
+    cr_assert_eq(directory_empty(bed.run), STATUS_OK);
+    testbed_start(&bed);
+    expect_told(&bed, "api", "one more", "two", "three");
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+    uint64_t last = log_settled_id(&bed);
+    cr_assert_gt(last, generation);
+
+    /* the outcome tells which versions; who was given what stands in the log */
+    json_t *events = events_after(&bed, 0);
+    json_t *recovered = event_last(events, "service_recovered", "acme", "api");
+    cr_assert_not_null(recovered);
+    json_t *versions = json_object_get(json_object_get(recovered, "payload"), "secrets");
+    expect_number(versions, "db", 2);
+    expect_number(versions, "cert", 1);
+    expect_number(versions, "api-key", 1);
+    cr_assert_geq(events_count(events, "secret_accessed", NULL, NULL), 15);
+    json_decref(events);
+
+    service_kill(&bed, "acme", "api");
+    cr_assert_eq(folders_left(&bed, "api"), 0);
+}
+
+Test(delivery, every_start_is_given_them)
+{
+    every_start_is_given_them(0);
+}
+
+Test(delivery, every_start_is_given_them_as_an_ordinary_user)
+{
+    every_start_is_given_them(TESTBED_AS_USER);
+}
+
+Test(delivery, what_cannot_be_had_is_waited_for)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    put(&bed, "cert", "two");
+
+    /* missing: the deploy is answered, and it starts when the last one was put */
+    json_t *reply = testbed_ask(
+        &bed, "deployd", "service.deploy",
+        json_pack("{s:o, s:b}", "spec", spec_of("api", tells, three_secrets()), "wait", 1));
+    expect_text(reply, "state", "waiting_for_secret");
+    json_decref(reply);
+    expect_reason(&bed, "api", "secret api-key: there is no such secret");
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "a secret it names cannot be read yet");
+    json_decref(testbed_ask(&bed, "deployd", "service.restart",
+                            json_pack("{s:s, s:s}", "tenant", "acme", "name", "api")));
+    expect_reason(&bed, "api", "secret api-key: there is no such secret");
+    put(&bed, "api-key", "three");
+    expect_told(&bed, "api", "one", "two", "three");
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+
+    /* sealed: what runs goes on, what crashes waits, what needs none runs */
+    json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
+    cr_assert_eq(service_pid(&bed, "acme", "api") > 0, true);
+    process_signal(service_pid(&bed, "acme", "api"), SIGKILL);
+    await_reason(&bed, "api", "vault");
+    service_deploy_sleeper(&bed, "acme", "other");
+    json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
+    expect_told(&bed, "api", "one", "two", "three");
+
+    /* a version that is not there yet, an optional one, a kill while it waits */
+    service_deploy(&bed, spec_of("pinned", tells,
+                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "cert", "version", 2,
+                                           "name", "never", "required", 0)));
+    await_reason(&bed, "pinned", "secret cert version 2");
+    service_kill(&bed, "acme", "pinned");
+    service_deploy(&bed, spec_of("pinned", tells,
+                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "cert", "version", 2,
+                                           "name", "never", "required", 0)));
+    await_reason(&bed, "pinned", "secret cert version 2");
+    put(&bed, "cert", "second");
+    put(&bed, "cert", "third");
+    AUTO(buffer_close) struct buffer told = { 0 };
+    await_told(&bed, "pinned", &told);
+    expect_contains((const char *)told.data, "second");
+    expect_contains((const char *)told.data, "key unset");
+    expect_lacks((const char *)told.data, "third");
+
+    /* a value that cannot be in an environment */
+    json_decref(testbed_ask(
+        &bed, "vaultd", "secret.put",
+        json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "api-key", "value", "hex:610062")));
+    process_signal(service_pid(&bed, "acme", "api"), SIGKILL);
+    await_reason(&bed, "api", "NUL inside");
+    put(&bed, "api-key", "fine");
+    expect_told(&bed, "api", "one", "third", "fine");
+}
+
+Test(delivery, naming_secrets_takes_the_right_to_read_them)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    struct problem problem = { 0 };
+    static const char *const permissions[] = { "deploy,read", "deploy,read,secrets:read" };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    for (size_t i = 0; i < COUNT_OF(permissions); i++) {
+        char token[256];
+        testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission",
+                        permissions[i], NULL);
+        expect_exit(&result, 0);
+        snprintf(token, sizeof token, "%s", result_out(&result));
+        token[strcspn(token, "\n")] = '\0';
+        enum status status =
+            testbed_call(&bed, "deployd", "service.deploy",
+                         json_pack("{s:o, s:s}", "spec",
+                                   spec_of("api", tells, json_pack("[s]", "db")), "token", token),
+                         NULL, &problem);
+        if (i == 0)
+            expect_refused(status, STATUS_PERMISSION_DENIED, &problem, "secrets");
+        else
+            cr_assert_eq(status, STATUS_OK, "%s: %s", problem.field, problem.message);
+        result_close(&result);
+    }
+}
