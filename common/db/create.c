@@ -62,6 +62,23 @@ static enum status create_in(const struct db_schema *schema, const char *dir)
     return environment_set_modes(schema, dir);
 }
 
+/* Whoever prepared an empty directory chose its group: who may read the map. */
+static enum status give_to_group_of(const struct db_schema *schema, const char *store,
+                                    const char *prepared)
+{
+    static const char *const files[] = { "data.mdb", "lock.mdb" };
+    char path[4096];
+    struct stat before;
+    if (stat(prepared, &before) < 0 || chown(store, (uid_t)-1, before.st_gid) < 0)
+        return STATUS_OK; /* nobody prepared one, or the group is none of ours */
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        TRY(path_join(path, store, files[i]));
+        if (chown(path, (uid_t)-1, before.st_gid) < 0)
+            return failure("set group", path);
+    }
+    return environment_set_modes(schema, store); /* a change of group may clear bits */
+}
+
 enum status store_create_if_absent(const struct db_schema *schema, const char *dir)
 {
     bool is_there;
@@ -79,11 +96,7 @@ enum status store_create_if_absent(const struct db_schema *schema, const char *d
     TRY(directory_make(beside, schema->is_private ? 0700 : 0750));
     TRY(create_in(schema, beside));
 
-    /* Whoever prepared an empty directory chose its group: who may read the map. */
-    struct stat stat_before;
-    if (stat(dir, &stat_before) == 0 && chown(beside, (uid_t)-1, stat_before.st_gid) == 0 &&
-        chmod(beside, schema->is_private ? 0700 : 02750) < 0)
-        return failure("set mode", beside);
+    TRY(give_to_group_of(schema, beside, dir));
     if (schema->is_durable)
         TRY(environment_sync_directory(beside));
 #ifdef SOLO_FAULTS

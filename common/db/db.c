@@ -49,6 +49,10 @@ static enum status take_lease(struct db *db, const struct db_schema *schema, con
     if (status == STATUS_LOCKED)
         return log_failure(status, "take the lease of a store", "dir", dir, "reason",
                            "another process holds it", "owner", schema->owner);
+    /* Who may map the store may ask whether somebody holds it. */
+    if (status == STATUS_OK && !schema->is_private && fchmod(db->lease.fd, 0640) < 0)
+        return log_failure(status_from_errno(errno), "set the mode of a lease", "path", path,
+                           "reason", strerror(errno));
     return status;
 }
 

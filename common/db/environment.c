@@ -139,13 +139,21 @@ enum status environment_write_identity(struct db *db, struct db_txn *txn)
     return STATUS_OK;
 }
 
+static int set_folder_mode(const struct db_schema *schema, const char *dir)
+{
+    if (schema->is_private)
+        return chmod(dir, 0700);
+    /* A sandbox may forbid the bit (RestrictSUIDSGID=): then our own group has to be the one. */
+    return chmod(dir, 02750) == 0 ? 0 : chmod(dir, 0750);
+}
+
 enum status environment_set_modes(const struct db_schema *schema, const char *dir)
 {
     char data[4096], lock[4096];
     TRY(path_join(data, dir, "data.mdb"));
     TRY(path_join(lock, dir, "lock.mdb"));
     bool is_private = schema->is_private;
-    if (chmod(dir, is_private ? 0700 : 02750) < 0 || chmod(data, is_private ? 0600 : 0640) < 0 ||
+    if (set_folder_mode(schema, dir) < 0 || chmod(data, is_private ? 0600 : 0640) < 0 ||
         chmod(lock, is_private ? 0600 : 0660) < 0) {
         int error = errno;
         return log_failure(status_from_errno(error), "set modes of store", "dir", dir, "reason",

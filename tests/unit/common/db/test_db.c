@@ -169,6 +169,7 @@ Test(db, modes_are_what_readers_need)
 {
     umask(077);
     cr_assert_eq(open_writer(), STATUS_OK);
+    cr_expect_eq(mode_of(scratch_path("store.lock")), 0640);
     cr_expect_eq(mode_of(dir), 02750);
     cr_expect_eq(mode_of(data), 0640);
     cr_expect_eq(mode_of(scratch_path("store/lock.mdb")), 0660);
