@@ -20,7 +20,7 @@ void progress_open(struct progress *progress, enum progress_kind kind, uint64_t 
         .total = total,
         .told_ns = clock_boottime_ns(),
     };
-    parent_say("recovering: 0 of %" PRIu64, total);
+    parent_progress("recovering: 0/%" PRIu64 " services", total);
 }
 
 char *progress_bar(char *text, size_t size, uint64_t done, uint64_t total)
@@ -43,7 +43,7 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t failed)
     bool is_quick = !progress->is_bar && now - progress->told_ns < pause;
     progress->told_ns = now;
     progress->told_done = done;
-    parent_say("recovering: %" PRIu64 " of %" PRIu64, done, progress->total);
+    parent_progress("recovering: %" PRIu64 "/%" PRIu64 " services", done, progress->total);
     /* A recovery of less than a second needs no line: the report follows. */
     if (progress->kind == PROGRESS_NONE || is_quick)
         return;

@@ -43,7 +43,7 @@ static void on_other_told(void *context, pid_t pid, const char *status)
     if (pid != solod->recovery.child.pid || pid == 0)
         return;
     snprintf(solod->recovery.status, sizeof solod->recovery.status, "%s", status);
-    parent_say("recovering: %s", status);
+    parent_say("%s", status);
 }
 
 static void on_shut_down(void *context, bool is_clean)

@@ -19,10 +19,9 @@ struct token_verifier {
 };
 
 /* Who is calling, and may they? The operator is root, Solo's own uid and the members of group
- * `solo` (not with `operator = token`); a daemon is who presented the run's key in daemon.hello (or
- * has a daemon's own uid, where the package's users exist). Everybody else needs a token. A token
- * that is sent decides alone, also for root and for daemons; with the permission `admin` it makes
- * an operator. */
+ * `solo` (not with `operator = token`); a daemon is who presented the run's key in daemon.hello.
+ * Everybody else needs a token. A token that is sent decides alone, also for root and for daemons;
+ * with the permission `admin` it makes an operator. */
 struct access {
     bool is_operator_by_uid; /* settings: operator = uid */
     uid_t own_uid;

@@ -66,24 +66,43 @@ void lifecycle_close(struct lifecycle *lifecycle)
     lifecycle->loop = NULL;
 }
 
-enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
+/* What the parent passed as a descriptor (solod) or as a credential (systemd); -1 for nothing. */
+static enum status run_key_open(int *fd)
 {
-    const char *text = getenv("SOLO_KEY_FD");
-    if (text == NULL || text[0] == '\0') {
-        *has_key = false;
+    const char *text = getenv("SOLO_KEY_FD"), *credentials = getenv("CREDENTIALS_DIRECTORY");
+    *fd = -1;
+    if (text != NULL && text[0] != '\0') {
+        char *end;
+        long number = strtol(text, &end, 10);
+        if (*end != '\0' || number <= STDERR_FILENO || number > 65535)
+            return log_failure(STATUS_INVALID_ARGUMENT, "SOLO_KEY_FD is no descriptor", "value",
+                               text);
+        *fd = (int)number;
+        unsetenv("SOLO_KEY_FD");
         return STATUS_OK;
     }
-    char *end;
-    long number = strtol(text, &end, 10);
-    if (*end != '\0' || number <= STDERR_FILENO || number > 65535)
-        return log_failure(STATUS_INVALID_ARGUMENT, "SOLO_KEY_FD is no descriptor", "value", text);
-    AUTO(fd_close) int fd = (int)number;
+    if (credentials == NULL || credentials[0] != '/')
+        return STATUS_OK;
+    char path[4096];
+    TRY(path_join(path, credentials, RUN_KEY_CREDENTIAL));
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *fd >= 0 || errno == ENOENT ? STATUS_OK
+                                       : log_failure(status_from_errno(errno), "open the run key",
+                                                     "path", path, "reason", strerror(errno));
+}
+
+enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key)
+{
+    AUTO(fd_close) int fd = -1;
+    *has_key = false;
+    TRY(run_key_open(&fd));
+    if (fd < 0)
+        return STATUS_OK;
     uint8_t content[RUN_KEY_BYTES + 1];
     /* From its beginning: siblings share the file offset. */
     ssize_t size = pread(fd, content, sizeof content, 0);
-    unsetenv("SOLO_KEY_FD");
     if (size != RUN_KEY_BYTES)
-        return log_failure(STATUS_INVALID_ARGUMENT, "SOLO_KEY_FD does not hold a run key", "reason",
+        return log_failure(STATUS_INVALID_ARGUMENT, "what was passed is no run key", "reason",
                            size < 0 ? strerror(errno) : "wrong size");
     memcpy(key, content, RUN_KEY_BYTES);
     explicit_bzero(content, sizeof content);

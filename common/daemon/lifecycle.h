@@ -28,8 +28,10 @@ struct lifecycle {
 enum status lifecycle_open(struct lifecycle *lifecycle);
 void lifecycle_close(struct lifecycle *lifecycle);
 
-/* The run's 32-byte key, read once from the descriptor that the parent passed (environment
- * SOLO_KEY_FD) and closed; `has_key` false when there is none. */
+/* The run's 32-byte key, read from what the parent passed: a descriptor (SOLO_KEY_FD in the
+ * environment, once, closed then) or the credential of systemd; `has_key` false when there is none.
+ */
+#define RUN_KEY_CREDENTIAL "solo.run.key"
 enum { RUN_KEY_BYTES = 32 };
 enum status lifecycle_run_key(uint8_t key[RUN_KEY_BYTES], bool *has_key);
 

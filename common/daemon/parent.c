@@ -18,6 +18,8 @@
 
 enum { LISTENERS_MAX = 64, STATUS_BYTES_MAX = 512 };
 
+static const unsigned long long progress_us_max = 60ull * 1000 * 1000;
+
 static void on_watchdog(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)watcher, (void)events;
@@ -50,17 +52,32 @@ void parent_ready(void)
     sd_notify(0, "READY=1");
 }
 
+static void status_text_fill(char text[STATUS_BYTES_MAX], const char *format, va_list arguments)
+{
+    vsnprintf(text, STATUS_BYTES_MAX, format, arguments);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\n')
+            *c = ' '; /* a line of its own would be another assignment to the parent */
+}
+
 void parent_say(const char *format, ...)
 {
     char text[STATUS_BYTES_MAX];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    status_text_fill(text, format, arguments);
     va_end(arguments);
-    for (char *c = text; *c != '\0'; c++)
-        if (*c == '\n')
-            *c = ' '; /* a line of its own would be another assignment to the parent */
     sd_notifyf(0, "STATUS=%s", text);
+}
+
+void parent_progress(const char *format, ...)
+{
+    char text[STATUS_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    status_text_fill(text, format, arguments);
+    va_end(arguments);
+    sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, progress_us_max);
 }
 
 static void names_free(char ***names)

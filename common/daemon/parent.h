@@ -15,6 +15,9 @@ void parent_ready(void); /* READY=1 */
 /* STATUS=..., on one line. */
 void parent_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same, from work that goes on: a start or stop that takes long may take another minute. */
+void parent_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no
  * parent, a new one at RUN/NAME.sock (mode 0666). Close-on-exec, does not block. */
 enum status parent_listener(const char *run_dir, const char *name, int *fd);

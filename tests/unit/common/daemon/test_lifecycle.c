@@ -258,6 +258,29 @@ Test(lifecycle, the_run_key_is_read_once_and_its_descriptor_closed)
     cr_assert_not(has_key);
 }
 
+Test(lifecycle, the_run_key_may_be_a_credential)
+{
+    char folder[] = "/tmp/solo-credentials-XXXXXX", path[64];
+    uint8_t key[RUN_KEY_BYTES], read_back[RUN_KEY_BYTES] = { 0 };
+    bool has_key = true;
+    memset(key, 0xa5, sizeof key);
+    cr_assert_not_null(mkdtemp(folder));
+    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    cr_assert_eq(lifecycle_run_key(read_back, &has_key), STATUS_OK);
+    cr_assert_not(has_key, "a folder without it passes none");
+    snprintf(path, sizeof path, "%s/" RUN_KEY_CREDENTIAL, folder);
+    int fd = open(path, O_WRONLY | O_CREAT, 0400);
+    cr_assert_eq(write(fd, key, sizeof key), (ssize_t)sizeof key);
+    cr_assert_eq(lifecycle_run_key(read_back, &has_key), STATUS_OK);
+    cr_assert(has_key);
+    cr_assert_arr_eq(key, read_back, sizeof key);
+    cr_assert_eq(ftruncate(fd, 7), 0);
+    cr_assert_eq(lifecycle_run_key(read_back, &has_key), STATUS_INVALID_ARGUMENT);
+    cr_assert_not(has_key);
+    unlink(path);
+    rmdir(folder);
+}
+
 Test(lifecycle, a_run_key_of_another_size_is_refused)
 {
     uint8_t key[RUN_KEY_BYTES + 1] = { 0 };
