@@ -50,6 +50,7 @@ struct recovery {
 /* The orderly shutdown (drain.c). */
 struct drain {
     bool is_begun, is_recorded, is_killing, is_done;
+    bool is_last; /* the daemons are stopped next */
     struct rpc_call *calls[DRAIN_CALLS_MAX];
     size_t call_count;
     struct ev_timer timer;

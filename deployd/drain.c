@@ -1,5 +1,6 @@
-/* record -> shut down all supervisors -> all gone -> answer. The timer is the caller's limit, then
- * the moment after SIGKILL in which the kernel ends what is left. */
+/* record -> shut down all supervisors -> all gone -> (is_last) the log is closed -> answer. The
+ * timer is the caller's limit, then the moment after SIGKILL in which the kernel ends what is left.
+ */
 #include "deployd/drain.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/base/run_folder.h"
 #include "common/daemon/parent.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
@@ -21,6 +23,7 @@ enum {
     RECORD_MS_MAX = 1000, /* for system_shutdown_started: a shutdown does not hang on a full disk */
     MARGIN_MS = 200,      /* for supervisors to say that they have killed */
     KILL_MS_MAX = 1000,
+    CLOSE_LOG_MS_MAX = 2000,
     NAMES_BYTES_MAX = FRAME_BYTES_SMALL - MESSAGE_OVERHEAD_BYTES,
 };
 
@@ -70,6 +73,43 @@ static void answer(const struct drain *drain, struct rpc_call *call)
     rpc_call_reply(call, &reply);
 }
 
+static void answer_all(struct drain *drain)
+{
+    for (size_t i = 0; i < drain->call_count; i++)
+        answer(drain, drain->calls[i]);
+    drain->call_count = 0;
+}
+
+static void on_log_closed(void *context, enum status status, const struct problem *problem,
+                          const void *reply)
+{
+    struct deployd *deployd = context;
+    (void)reply;
+    if (status != STATUS_OK)
+        log_warning("the log was not closed", "reason",
+                    problem == NULL ? status_text(status) : problem->message);
+    answer_all(&deployd->drain);
+}
+
+/* This run is over: whatever starts next on this RUN is another one. */
+static void run_end(struct deployd *deployd)
+{
+    const struct drain *drain = &deployd->drain;
+    const struct event_close_log_request request = { .is_forced = drain->killed > 0 ||
+                                                                  drain->supervisors > 0 };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = CLOSE_LOG_MS_MAX,
+        .on_reply = on_log_closed,
+        .context = deployd,
+    };
+    (void)run_id_forget(deployd->settings.run_dir); /* what failed was logged there */
+    enum status status =
+        rpc_client_call(deployd->eventd, &method_event_close_log, &request, &options, NULL);
+    if (status != STATUS_OK)
+        on_log_closed(deployd, status, NULL, NULL);
+}
+
 static void finish(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
@@ -78,9 +118,11 @@ static void finish(struct deployd *deployd)
     drain->is_done = true;
     ev_timer_stop(deployd->loop, &drain->timer);
     log_info("drained", "stopped", NUMBER(drain->stopped), "killed", NUMBER(drain->killed));
-    for (size_t i = 0; i < drain->call_count; i++)
-        answer(drain, drain->calls[i]);
-    drain->call_count = 0;
+    parent_say("drained");
+    if (drain->is_last)
+        run_end(deployd);
+    else
+        answer_all(drain);
 }
 
 void drain_supervisor_gone(struct deployd *deployd)
@@ -230,8 +272,12 @@ enum status drain_begin(struct deployd *deployd, struct rpc_call *call,
                            "the event store is damaged: what runs cannot be told from it");
     rpc_call_defer(call);
     drain->calls[drain->call_count++] = call;
+    drain->is_last = drain->is_last || request->is_last;
     if (drain->is_done) {
-        answer(drain, drain->calls[--drain->call_count]);
+        if (request->is_last)
+            run_end(deployd);
+        else
+            answer_all(drain);
         return STATUS_OK;
     }
     if (drain->is_begun)

@@ -178,9 +178,10 @@ static enum status handle_event_close_log(struct eventd *eventd, struct rpc_call
 {
     (void)reply;
     TRY(refuse_damaged(eventd, call));
-    if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0)
+    if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0 &&
+        strcmp(call->caller.daemon, "deployd") != 0)
         return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "",
-                           "solod closes the log, not %s", call->caller.daemon);
+                           "solod and deployd close the log, not %s", call->caller.daemon);
     eventd->close_until_ns = clock_boottime_ns() + close_ns;
     eventd->is_forced = request->is_forced;
     return STATUS_OK;

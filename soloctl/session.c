@@ -25,11 +25,20 @@ const char *peer_name(enum peer peer)
     return peers[peer];
 }
 
+/* In the root folder ./run is the system's own. */
+static bool is_run_dir_here(void)
+{
+    struct stat here, system;
+    return stat(RUN_DIR_HERE, &here) == 0 &&
+           (stat("/run", &system) < 0 || here.st_dev != system.st_dev ||
+            here.st_ino != system.st_ino);
+}
+
 void session_guess_run_dir(struct session *session)
 {
     if (session->is_run_dir_guessed)
         snprintf(session->run_dir, sizeof session->run_dir, "%s",
-                 access(RUN_DIR_HERE, F_OK) == 0 ? RUN_DIR_HERE : RUN_DIR_INSTALLED);
+                 is_run_dir_here() ? RUN_DIR_HERE : RUN_DIR_INSTALLED);
 }
 
 static void choose_run_dir(struct session *session, const char *wanted)

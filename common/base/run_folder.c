@@ -148,7 +148,17 @@ enum status run_id_write(const char *run_dir, const struct uuid *id)
 {
     char path[4096], text[UUID_TEXT_BYTES];
     TRY(run_internal_path(path, run_dir, "run_id"));
-    return file_write(path, span_of_text(uuid_text(text, id)), 0600);
+    return file_write(path, span_of_text(uuid_text(text, id)), 0644);
+}
+
+enum status run_id_forget(const char *run_dir)
+{
+    char path[4096];
+    TRY(run_internal_path(path, run_dir, "run_id"));
+    return unlink(path) == 0 || errno == ENOENT
+               ? STATUS_OK
+               : log_failure(status_from_errno(errno), "remove the run's id", "path", path,
+                             "reason", strerror(errno));
 }
 
 /* --- programs --- */

@@ -10,7 +10,8 @@
  *
  *     RUN/boot_id                        of the boot that it belongs to
  *     RUN/DAEMON.sock                    for clients
- *     RUN/internal/run_id                of the run, made anew at each start of solod
+ *     RUN/internal/run_id                of the run: made anew at each start of solod, else by
+ *                                        deployd when absent; a drain removes it
  *     RUN/internal/tenants/TENANT.lock   held for life by the tenant's supervisor
  *     RUN/internal/tenants/TENANT.sock   where it listens
  */
@@ -38,6 +39,7 @@ enum status run_boot_write(const char *run_dir);
 /* not_found when there is none, or none that is a UUID: nobody can name that run. */
 enum status run_id_read(const char *run_dir, char text[UUID_TEXT_BYTES]);
 enum status run_id_write(const char *run_dir, const struct uuid *id);
+enum status run_id_forget(const char *run_dir); /* the next daemon that asks makes a new one */
 
 /* The program of Solo that lies beside the one that runs. Logs failures; does not look whether it
  * is there. */

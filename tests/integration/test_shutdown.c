@@ -157,3 +157,27 @@ Test(shutdown, requests_in_flight_are_answered_or_repeatable)
     printf("%zu of %d acknowledged, %zu stored\n", acknowledged, COUNT, stored);
     json_decref(events);
 }
+
+Test(shutdown, a_last_drain_ends_the_run_and_has_the_log_closed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    char run_id[512];
+    snprintf(run_id, sizeof run_id, "%s/internal/run_id", bed.run);
+    cr_assert_eq(access(run_id, F_OK), 0);
+    AUTO(result_close) struct result drained = { 0 };
+    testbed_soloctl(&bed, &drained, "drain", "--last", NULL);
+    expect_exit(&drained, 0);
+    cr_assert_neq(access(run_id, F_OK), 0, "the next deployd would take itself for this run");
+    /* Whoever stops eventd now finds the log closed behind it. */
+    AUTO(result_close) struct result restarted = { 0 };
+    testbed_soloctl(&bed, &restarted, "daemon", "restart", "eventd", NULL);
+    expect_exit(&restarted, 0);
+    testbed_kill_everything(&bed);
+    json_t *events = events_on_disk(&bed);
+    cr_assert_eq(events_count(events, "system_shutdown_started", NULL, NULL), 1);
+    cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 1);
+    json_decref(events);
+}

@@ -34,13 +34,16 @@ Test(methods, a_shutdown_that_does_not_follow_is_forgotten)
     cr_expect_not(eventd_is_closing(&eventd, now_ns + 61 * 1000000000ull));
 }
 
-Test(methods, only_solod_closes_the_log)
+Test(methods, only_who_ends_a_run_closes_the_log)
 {
     struct eventd eventd = { 0 };
-    struct rpc_call call = call_of_daemon("deployd");
+    struct rpc_call call = call_of_daemon("tokend");
     const struct event_close_log_request request = { .is_forced = false };
     struct event_close_log_reply reply;
     cr_expect_eq(call_route(&eventd, &method_event_close_log, &call, &request, &reply),
                  STATUS_PERMISSION_DENIED);
     cr_expect_not(eventd_is_closing(&eventd, clock_boottime_ns()));
+    call = call_of_daemon("deployd");
+    cr_expect_eq(call_route(&eventd, &method_event_close_log, &call, &request, &reply), STATUS_OK);
+    cr_expect(eventd_is_closing(&eventd, clock_boottime_ns()));
 }
