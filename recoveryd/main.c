@@ -16,6 +16,10 @@ static int run(const struct settings *settings, const struct options *options)
 {
     switch (options->command) {
     case COMMAND_RECOVER:
+        if (options->is_at_start && !settings->recovery_enabled) {
+            log_info("recovery is switched off; nothing is started");
+            return 0;
+        }
         return recover_command(settings, options);
     case COMMAND_VERIFY:
         return verify_command(settings, options);

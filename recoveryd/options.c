@@ -21,6 +21,7 @@ const char options_usage[] =
     "\n"
     "  -o text|json               for log: text|jsonl\n"
     "  --background               verify: at the lowest priority, silent when nothing is found\n"
+    "  --at-start                 do nothing when recovery_enabled is false\n"
     "  --all                      list also the services that are as they should be\n"
     "  --if-event N               only if N is still the log's last event (exit 6)\n"
     "  --detailed-exitcode        2: changes are due, 3: a person is needed\n"
@@ -40,6 +41,7 @@ static const struct {
     bool has_value;
 } flags[] = {
     { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG, true },
+    { "--at-start", FITS_RECOVER, false },
     { "--all", FITS_RECOVER, false },
     { "--dry-run", FITS_RECOVER, false },
     { "--if-event", FITS_RECOVER | FITS_VERIFY, true },
@@ -57,6 +59,7 @@ static const struct {
 };
 enum flag {
     FLAG_output,
+    FLAG_at_start,
     FLAG_all,
     FLAG_dry_run,
     FLAG_if_event,
@@ -134,6 +137,9 @@ static void take_flag(struct options *options, enum flag flag, const char *value
     switch (flag) {
     case FLAG_output:
         take_output(options, value);
+        break;
+    case FLAG_at_start:
+        options->is_at_start = true;
         break;
     case FLAG_all:
         options->shows_all = true;

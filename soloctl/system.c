@@ -13,6 +13,7 @@
 #include "soloctl/programs.h"
 #include "soloctl/table.h"
 #include "soloctl/text.h"
+#include "soloctl/units.h"
 
 static const struct column program_columns[] = {
     { "NAME", COLUMN_TEXT, false },       { "TENANT", COLUMN_TEXT, false },
@@ -79,13 +80,19 @@ int command_daemon_restart(struct session *session, const struct arguments *argu
         status = problem_set(&problem, STATUS_FAILED_PRECONDITION, "",
                              "a supervisor ends together with its services: restart those with "
                              "`soloctl restart TENANT/NAME`");
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && units_are_used(session)) {
+        struct unit unit;
+        status = unit_restart(request.daemon, &unit, &problem);
+        reply.pid = status == STATUS_OK ? unit.pid : 0;
+    } else if (status == STATUS_OK) {
         status = session_call(session, PEER_SOLOD, &method_daemon_restart, &request, timeout_ms,
                               &reply, &problem);
+    }
     if (status != STATUS_OK)
         return session_fail(session, request.daemon, status, &problem);
     if (!session_is_for_programs(session)) {
-        printf("%s restarted: pid %" PRIu64 "\n", request.daemon, reply.pid);
+        printf(reply.pid == 0 ? "%s has run again\n" : "%s restarted: pid %" PRIu64 "\n",
+               request.daemon, reply.pid);
         return 0;
     }
     AUTO(item_close) struct item item = ITEM_EMPTY;
@@ -120,6 +127,7 @@ int command_drain(struct session *session, const struct arguments *arguments)
     struct problem problem = { 0 };
     enum status status =
         arguments_duration(arguments, FLAG_timeout, 0, &request.timeout_ms, &problem);
+    request.is_last = arguments_has(arguments, FLAG_last);
     if (status == STATUS_OK)
         status = session_call(session, PEER_DEPLOYD, &method_system_drain, &request,
                               request.timeout_ms + CHANGE_TIMEOUT_MS, &reply, &problem);

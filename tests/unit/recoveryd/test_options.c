@@ -28,9 +28,9 @@ static struct options take_well(const char *const *arguments)
 
 Test(recoveryd_options, a_recovery_takes_its_flags)
 {
-    struct options options =
-        take_well(ARGUMENTS("--dry-run", "-o", "json", "--all", "--if-event", "18442",
-                            "--detailed-exitcode", "--timeout=5s", "--progress", "none"));
+    struct options options = take_well(ARGUMENTS("--dry-run", "-o", "json", "--all", "--if-event",
+                                                 "18442", "--detailed-exitcode", "--at-start",
+                                                 "--timeout=5s", "--progress", "none"));
     cr_assert_eq(options.command, COMMAND_RECOVER);
     cr_assert(options.is_dry_run);
     cr_assert(options.shows_all);
@@ -39,6 +39,7 @@ Test(recoveryd_options, a_recovery_takes_its_flags)
     cr_assert_eq(options.if_event, 18442);
     cr_assert(options.has_detailed_exitcode);
     cr_assert(options.has_timeout);
+    cr_assert(options.is_at_start);
     cr_assert_eq(options.timeout_ms, 5000);
     cr_assert_eq(options.progress, PROGRESS_NONE);
 }
