@@ -6,6 +6,7 @@
 
 #include "common/api/api.h"
 #include "common/wire/reader.h"
+#include "soloctl/units.h"
 
 static struct program *add(struct programs *programs)
 {
@@ -16,12 +17,12 @@ static struct program *add(struct programs *programs)
     return program;
 }
 
-static bool is_listed(const struct programs *programs, const char *name)
+static struct program *find(struct programs *programs, const char *name)
 {
     for (size_t i = 0; i < programs->count; i++)
         if (strcmp(programs->items[i].name, name) == 0)
-            return true;
-    return false;
+            return &programs->items[i];
+    return NULL;
 }
 
 static void ask_solod(struct programs *programs, struct session *session, uint64_t timeout_ms)
@@ -57,6 +58,31 @@ static void ask_solod(struct programs *programs, struct session *session, uint64
     }
 }
 
+/* recoveryd is no daemon: it is listed while it runs. */
+static void ask_systemd(struct programs *programs, const struct session *session)
+{
+    struct units units;
+    programs->has_units = units_are_used(session);
+    if (!programs->has_units)
+        return;
+    units_load(&units);
+    for (size_t i = 0; i < units.count; i++) {
+        const struct unit *unit = &units.items[i];
+        bool is_recovery = strcmp(unit->name, "recoveryd") == 0;
+        bool runs = strcmp(unit->state, "starting") == 0;
+        if (is_recovery && !runs)
+            programs->recovery_exit_code = unit->exit_code;
+        struct program *program = is_recovery && !runs ? NULL : add(programs);
+        if (program == NULL)
+            continue;
+        snprintf(program->name, sizeof program->name, "%s", unit->name);
+        snprintf(program->state, sizeof program->state, "%s", unit->state);
+        program->pid = unit->pid;
+        program->restarts = unit->restarts;
+        program->ready_ns = unit->ready_ns;
+    }
+}
+
 static void ask_itself(struct programs *programs, struct session *session, enum peer peer,
                        uint64_t timeout_ms)
 {
@@ -68,7 +94,9 @@ static void ask_itself(struct programs *programs, struct session *session, enum 
     if (session_call(session, peer, &method_daemon_describe, &describe_request, timeout_ms,
                      &description, &problem) != STATUS_OK)
         return;
-    struct program *program = add(programs);
+    struct program *program = find(programs, peer_name(peer));
+    if (program == NULL)
+        program = add(programs);
     if (program == NULL)
         return;
     snprintf(program->name, sizeof program->name, "%s", peer_name(peer));
@@ -115,10 +143,16 @@ void programs_load(struct programs *programs, struct session *session, bool with
     programs->verification_bytes = 0;
     programs->recovery_exit_code = -1;
     ask_solod(programs, session, timeout_ms);
-    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_VAULTD, PEER_DEPLOYD };
-    for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++)
-        if (!is_listed(programs, peer_name(peers[i])))
+    programs->has_units = false;
+    if (!programs->has_solod)
+        ask_systemd(programs, session);
+    static const enum peer peers[] = { PEER_EVENTD, PEER_TOKEND, PEER_VAULTD, PEER_DEPLOYD };
+    for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++) {
+        const struct program *program = find(programs, peer_name(peers[i]));
+        /* Its unit is ready when it answers, also when it has nothing but bad news. */
+        if (program == NULL || (!programs->has_solod && strcmp(program->state, "ready") == 0))
             ask_itself(programs, session, peers[i], timeout_ms);
+    }
     if (with_supervisors)
         ask_for_supervisors(programs, session, timeout_ms);
 }

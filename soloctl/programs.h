@@ -5,8 +5,8 @@
 #include "soloctl/session.h"
 
 /* The programs of this Solo that run, asked of whoever answers: solod names itself and what it
- * started, deployd the supervisors. Without solod (under systemd) the daemons speak for themselves.
- */
+ * started, deployd the supervisors. Without solod systemd is asked (units.h), and the daemons
+ * speak for themselves. */
 enum { PROGRAMS_MAX = 16 + TENANTS_MAX };
 
 struct program {
@@ -20,6 +20,7 @@ struct programs {
     struct program items[PROGRAMS_MAX];
     size_t count;
     bool has_solod;              /* solod answered */
+    bool has_units;              /* systemd is the parent instead, and was asked */
     char state[33], reason[257]; /* solod's own, "" without it */
     int64_t recovery_exit_code;  /* -1: none ended */
     uint8_t verification[256];   /* the last one, a packed map; empty without one */

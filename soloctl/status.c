@@ -355,8 +355,8 @@ static void print_programs(const struct picture *picture)
             printf(" (pid %" PRIu64 ")", program->pid);
     }
     printf(programs->count == 0 ? "none answers\n" : "\n");
-    if (!programs->has_solod)
-        printf("%-11sdoes not answer (under systemd there is none)\n", "solod");
+    if (!programs->has_solod && !programs->has_units)
+        printf("%-11sdoes not answer\n", "solod");
 }
 
 static void print_page(const struct picture *picture)
