@@ -312,3 +312,41 @@ Test(settings, exported_settings_are_loaded_back_the_same)
     cr_assert_eq(load(&again, NULL), STATUS_OK);
     cr_assert_arr_eq((char *)&settings, (char *)&again, sizeof settings);
 }
+
+/* systemd/solo.conf is this, so that it names every key with its default and meaning. */
+Test(settings, the_installed_file_is_that_of_the_table)
+{
+    static const char *const rows[][3] = {
+#define SETTING(kind, key, environment, otherwise, meaning) { #key, otherwise, meaning },
+#include "common/daemon/settings.def"
+#undef SETTING
+    };
+    AUTO(buffer_close) struct buffer wanted = { .limit = 65536 }, file = { .limit = 65536 };
+    static const char head[] = "# Settings of Solo. A key that is commented out has the value that "
+                               "stands here. An unknown key is an error.\n";
+    buffer_append(&wanted, head, strlen(head));
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[1024];
+        const char *installed = strcmp(rows[i][0], "data_dir") == 0  ? "/var/lib/solo"
+                                : strcmp(rows[i][0], "run_dir") == 0 ? "/run/solo"
+                                                                     : NULL;
+        snprintf(text, sizeof text, "\n# %s\n%s%s = %s\n", rows[i][2], installed == NULL ? "#" : "",
+                 rows[i][0], installed == NULL ? rows[i][1] : installed);
+        buffer_append(&wanted, text, strlen(text));
+    }
+    cr_assert_eq(file_read(SOLO_CONF, &file), STATUS_OK);
+    buffer_append(&wanted, "", 1);
+    buffer_append(&file, "", 1);
+    cr_assert_str_eq((const char *)file.data, (const char *)wanted.data);
+
+    /* With every comment sign taken away it is still a good file. */
+    AUTO(buffer_close) struct buffer all = { .limit = 65536 };
+    for (size_t i = 0; i + 1 < file.size; i++)
+        if (file.data[i] != '#' || file.data[i + 1] == ' ')
+            buffer_append(&all, &file.data[i], 1);
+    struct settings settings;
+    char *arguments[] = { "eventd", "--config", "all.conf", NULL };
+    cr_assert_eq(file_write("all.conf", buffer_span(&all), 0600), STATUS_OK);
+    cr_assert_eq(settings_load(&settings, "eventd", NULL, 3, arguments), STATUS_OK);
+    cr_assert_str_eq(settings.run_dir, "/run/solo");
+}

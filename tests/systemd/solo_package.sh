@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# solo_package.sh BUILD: the Debian package under a systemd of its own (machine.sh): install, deploy, upgrade in place, remove,
+# install again, purge. An upgrade restarts every daemon and touches no service and no socket.
+set -euo pipefail
+build="$1"
+services=100
+. "$(dirname "$(readlink -f "$0")")/machine.sh"
+if ! why="$(machine_possible)"; then
+    echo "skipped: a machine with systemd cannot be made here: $why"
+    exit 77
+fi
+command -v dpkg-shlibdeps >/dev/null || { echo "skipped: dpkg-shlibdeps is not there (package dpkg-dev)"; exit 77; }
+[ -f "$build/CPackConfig.cmake" ] || { echo "skipped: there is no release in $build (scripts/up --build-only)"; exit 77; }
+machine_make || { echo "skipped: no overlay over / can be mounted here"; exit 77; }
+trap machine_end EXIT
+
+fail() {
+    echo "solo_package: $1" >&2
+    machine journalctl --no-pager -n 40 >&2 || true
+    exit 1
+}
+daemons() {
+    local unit
+    for unit in eventd tokend vaultd deployd; do
+        machine systemctl show -P MainPID "$unit.service"
+    done
+}
+# TENANT/NAME, state and pid.
+rows() {
+    machine soloctl get services -o jsonl | python3 -c '
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    print(row["tenant"] + "/" + row["name"], row["state"], row["pid"])' | sort
+}
+
+# Two versions: the second differs in its number.
+packages="$MACHINE_ROOT/var/tmp/packages"
+mkdir -p "$packages/work"
+(cd "$packages" && cpack --config "$build/CPackConfig.cmake" -B "$packages/work") >"$machine_scratch/cpack.log" 2>&1 ||
+    { cat "$machine_scratch/cpack.log"; fail "cpack makes no package"; }
+mv "$packages"/work/solo_*.deb "$packages/old.deb"
+dpkg-deb -R "$packages/old.deb" "$packages/tree"
+sed -i 's/^Version: .*/&+next/' "$packages/tree/DEBIAN/control"
+dpkg-deb --root-owner-group -b "$packages/tree" "$packages/new.deb" >/dev/null
+rm -rf "$packages/work" "$packages/tree"
+
+machine_boot || fail "the machine does not boot"
+machine dpkg -i /var/tmp/packages/old.deb >/dev/null 2>"$machine_scratch/dpkg.log" || { cat "$machine_scratch/dpkg.log"; fail "it does not install"; }
+machine soloctl status --check >/dev/null || fail "it does not run after the installation"
+[ "$(machine systemctl is-enabled solo.target)" = enabled ] || fail "it does not start at the next boot"
+
+python3 -c '
+import json
+for n in range('"$services"'):
+    print(json.dumps({"tenant": "t%d" % (n % 4), "name": "s%d" % n, "argv": ["/bin/sleep", "100000"]}))' >"$packages/specs"
+machine soloctl apply -f /var/tmp/packages/specs >/dev/null || fail "services are not deployed"
+before="$(rows)"
+[ "$(grep -c ' running ' <<<"$before")" = "$services" ] || fail "not every service runs"
+old="$(daemons)"
+sockets="$(machine sh -c 'stat -c "%n %i" /run/solo/*.sock')"
+
+# Somebody asks all the time.
+: >"$packages/asks"
+machine sh -c 'while [ -e /var/tmp/packages/asks ]; do soloctl get services >/dev/null || echo failed; sleep 0.1; done' >"$machine_scratch/failed" 2>&1 &
+asker=$!
+machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not upgrade"
+rm "$packages/asks"
+wait "$asker" || true
+[ ! -s "$machine_scratch/failed" ] || { cat "$machine_scratch/failed"; fail "requests failed during the upgrade"; }
+[ "$(rows)" = "$before" ] || fail "the upgrade changed services"
+[ "$(machine sh -c 'stat -c "%n %i" /run/solo/*.sock')" = "$sockets" ] || fail "the upgrade changed sockets"
+[ -z "$(comm -12 <(sort <<<"$old") <(daemons | sort))" ] || fail "a daemon was not restarted by the upgrade"
+
+# Removed and installed again: what was wanted is still wanted.
+machine dpkg -r solo >/dev/null || fail "it cannot be removed"
+[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^/bin/sleep 100000' || true)" ] || fail "something runs after the removal"
+machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not install again"
+machine soloctl wait t0/s0 --for ready --timeout 30s >/dev/null || fail "nothing comes back"
+[ "$(rows | grep -c ' running ')" = "$services" ] || fail "services are lost by a removal"
+
+machine dpkg -P solo >/dev/null 2>&1 || fail "it cannot be purged"
+[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^/bin/sleep 100000' || true)" ] || fail "something runs after the purge"
+left="$(machine sh -c 'ls -d /var/lib/solo /run/solo /etc/solo /usr/sbin/solod /usr/lib/systemd/system/solo.target /etc/systemd/system/*.wants/solo.target 2>/dev/null; getent passwd solo-eventd; getent group solo-store' || true)"
+[ -z "$left" ] || fail "the purge leaves $left"
+echo "the package installs, upgrades under $services services, is removed and purged"
