@@ -36,14 +36,14 @@ for line in sys.stdin:
 
 # Two versions: the second differs in its number.
 packages="$MACHINE_ROOT/var/tmp/packages"
-mkdir -p "$packages/work"
-(cd "$packages" && cpack --config "$build/CPackConfig.cmake" -B "$packages/work") >"$machine_scratch/cpack.log" 2>&1 ||
+mkdir -p "$packages/made"
+(cd "$packages" && cpack --config "$build/CPackConfig.cmake" -B "$packages/made") >"$machine_scratch/cpack.log" 2>&1 ||
     { cat "$machine_scratch/cpack.log"; fail "cpack makes no package"; }
-mv "$packages"/work/solo_*.deb "$packages/old.deb"
+mv "$packages"/made/solo_*.deb "$packages/old.deb"
 dpkg-deb -R "$packages/old.deb" "$packages/tree"
 sed -i 's/^Version: .*/&+next/' "$packages/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$packages/tree" "$packages/new.deb" >/dev/null
-rm -rf "$packages/work" "$packages/tree"
+rm -rf "$packages/made" "$packages/tree"
 
 machine_boot || fail "the machine does not boot"
 machine dpkg -i /var/tmp/packages/old.deb >/dev/null 2>"$machine_scratch/dpkg.log" || { cat "$machine_scratch/dpkg.log"; fail "it does not install"; }
