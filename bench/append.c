@@ -1,5 +1,6 @@
-/* Durable appends: eventd against the machine's own rate of synced overwrites and against Redis
- * XADD with appendfsync always, taken in turn so that a noisy minute hits all alike. Prints rates,
+/* Durable appends: eventd against the machine's own rate of synced overwrites, against LMDB by
+ * itself and against Redis XADD with appendfsync always, taken in turn so that a noisy minute hits
+ * all alike. Prints rates,
  * ratios and bytes on disk per event.
  *
  *     bench_append [SECONDS [ROUNDS]]        2 seconds a measurement, 3 rounds by default */
@@ -16,6 +17,9 @@
 #include "bench/protocols.h"
 #include "bench/server.h"
 #include "tests/support/services.h"
+
+/* What an event of this bench takes in its table. */
+enum { ROW_BYTES = 480 };
 
 static const struct {
     unsigned connections, outstanding;
@@ -48,6 +52,15 @@ static double disk_bytes(const struct testbed *bed)
     return stat(path, &info) == 0 ? (double)info.st_blocks * 512 : 0;
 }
 
+/* One client has a commit and a round trip of its own for each append. */
+static void print_alone(const char *what, double rate, double per_pair, double per_commit,
+                        double per_trip)
+{
+    figure_print(what, rate, "/s", "two syncs", 1 / per_pair, cases[0].goal_of_syncs, 0);
+    figure_print(what, rate, "/s", "LMDB alone", 1 / per_commit, 0, 0);
+    figure_print(what, rate, "/s", "LMDB and a round trip", 1 / (per_commit + per_trip), 0, 0);
+}
+
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? atof(argv[1]) : 2;
@@ -60,13 +73,14 @@ int main(int argc, char **argv)
     start_eventd(&bed, eventd_path);
     pid_t redis = server_start_redis(bed.dir, testbed_environment(&bed), redis_path);
 
-    struct figures syncs = { 0 }, trips = { 0 }, solo[COUNT_OF(cases)] = { 0 },
+    struct figures syncs = { 0 }, trips = { 0 }, commits = { 0 }, solo[COUNT_OF(cases)] = { 0 },
                    other[COUNT_OF(cases)] = { 0 };
     uint64_t answers, events = 0;
     double bytes_before = disk_bytes(&bed);
     for (int round = 0; round < rounds; round++) {
         figures_add(&syncs, machine_synced_pairs(bed.dir, seconds));
         figures_add(&trips, machine_round_trips(seconds / 4));
+        figures_add(&commits, machine_lmdb_commits(bed.dir, ROW_BYTES, seconds));
         for (size_t i = 0; i < COUNT_OF(cases); i++) {
             struct load load = { &protocol_event_append, eventd_path, cases[i].connections,
                                  cases[i].outstanding, seconds };
@@ -78,17 +92,19 @@ int main(int argc, char **argv)
                 figures_add(&other[i], load_run(&load, &answers));
         }
     }
-    double per_pair = 1 / figures_median(&syncs), per_trip = 1 / figures_median(&trips);
+    double per_pair = 1 / figures_median(&syncs), per_trip = 1 / figures_median(&trips),
+           per_commit = 1 / figures_median(&commits);
     figure_print_plain("two synced overwrites", 1 / per_pair, "/s", 0, 0);
     figure_print_plain("round trips over a Unix socket", 1 / per_trip, "/s", 0, 0);
     figure_print_plain("both, one after the other", 1 / (per_pair + per_trip), "/s", 0, 0);
+    figure_print("LMDB alone, one table, one row a commit", 1 / per_commit, "/s", "two syncs",
+                 1 / per_pair, 0, 0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char what[64];
         snprintf(what, sizeof what, "append, %u clients x %u outstanding", cases[i].connections,
                  cases[i].outstanding);
         if (cases[i].connections == 1)
-            figure_print(what, figures_median(&solo[i]), "/s", "two syncs", figures_median(&syncs),
-                         cases[i].goal_of_syncs, 0);
+            print_alone(what, figures_median(&solo[i]), per_pair, per_commit, per_trip);
         if (redis != 0)
             figure_print(what, figures_median(&solo[i]), "/s", "Redis", figures_median(&other[i]),
                          cases[i].goal_of_redis, 0);

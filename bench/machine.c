@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -17,7 +18,14 @@
 #include "common/base/file.h"
 #include "tests/support/command.h"
 
-enum { PAGE_BYTES = 4096, FILE_PAGES = 1024, META_BYTES = 120 };
+enum {
+    PAGE_BYTES = 4096,
+    FILE_PAGES = 1024,
+    META_BYTES = 120,
+    LMDB_AHEAD_BYTES = 16 * 1024 * 1024,
+    LMDB_MAP_BYTES = 1024 * 1024 * 1024,
+    LMDB_ROW_BYTES_MAX = 1024,
+};
 
 double machine_now(void)
 {
@@ -52,6 +60,67 @@ double machine_synced_pairs(const char *dir, double seconds)
     unlink(path);
     return (double)pairs / (end - begin);
 }
+
+/* --- LMDB --- */
+
+static void lmdb_check(int rc, const char *what)
+{
+    if (rc != 0)
+        test_fail("LMDB: %s: %s", what, mdb_strerror(rc));
+}
+
+static MDB_env *lmdb_create(const char *path)
+{
+    static const char zeros[64 * 1024];
+    MDB_env *env;
+    mdb_filehandle_t fd;
+    lmdb_check(mdb_env_create(&env), "create");
+    lmdb_check(mdb_env_set_mapsize(env, LMDB_MAP_BYTES), "size of the map");
+    lmdb_check(mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600), path);
+    lmdb_check(mdb_env_get_fd(env, &fd), "descriptor");
+    off_t end = lseek(fd, 0, SEEK_END);
+    for (; end >= 0 && end < LMDB_AHEAD_BYTES; end += (off_t)sizeof zeros)
+        if (pwrite(fd, zeros, sizeof zeros, end) != sizeof zeros)
+            test_fail("cannot write %s: %s", path, strerror(errno));
+    fsync(fd);
+    return env;
+}
+
+/* One commit of one row, as an event log makes it. */
+static void lmdb_append(MDB_env *env, uint64_t number, size_t row_bytes)
+{
+    static const char row[LMDB_ROW_BYTES_MAX] = "row";
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(number >> (56 - 8 * i));
+    MDB_val key = { sizeof bytes, bytes }, value = { row_bytes, (void *)(uintptr_t)row };
+    MDB_txn *txn;
+    MDB_dbi table;
+    lmdb_check(mdb_txn_begin(env, NULL, 0, &txn), "begin");
+    lmdb_check(mdb_dbi_open(txn, NULL, 0, &table), "table");
+    lmdb_check(mdb_put(txn, table, &key, &value, MDB_APPEND), "put");
+    lmdb_check(mdb_txn_commit(txn), "commit");
+}
+
+double machine_lmdb_commits(const char *dir, size_t row_bytes, double seconds)
+{
+    if (row_bytes > LMDB_ROW_BYTES_MAX)
+        test_fail("a row has at most %d bytes", LMDB_ROW_BYTES_MAX);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/lmdb", dir);
+    MDB_env *env = lmdb_create(path);
+    double begin = machine_now(), end;
+    uint64_t commits = 0;
+    do {
+        lmdb_append(env, ++commits, row_bytes);
+        end = machine_now();
+    } while (end - begin < seconds);
+    mdb_env_close(env);
+    unlink(path);
+    return (double)commits / (end - begin);
+}
+
+/* --- processes --- */
 
 static void echo_until_closed(int fd)
 {

@@ -10,6 +10,10 @@
  * `seconds`. */
 double machine_synced_pairs(const char *dir, double seconds);
 
+/* LMDB by itself, in a new store of one table in `dir`: commits per second of one row of
+ * `row_bytes` each, appended, with room written ahead so that the file does not grow. */
+double machine_lmdb_commits(const char *dir, size_t row_bytes, double seconds);
+
 /* A byte to another process over a Unix socket and back, per second: two wake-ups, as one client
  * and one server have for each request. */
 double machine_round_trips(double seconds);
