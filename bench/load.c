@@ -19,6 +19,7 @@ enum { EVENTS_PER_TURN = 512, LOAD_BYTES_MAX = 16 * 1024 * 1024 };
 
 struct connection {
     int fd;
+    bool is_full; /* the socket took less than there was: EPOLLOUT tells when it goes on */
     struct buffer in, out;
 };
 
@@ -29,16 +30,32 @@ struct run {
     uint64_t sent, answered;
 };
 
-static void connection_flush(struct connection *connection)
+/* Each read of a server wakes whoever waits for room, so nobody does that without need. */
+static void connection_watch(struct run *run, struct connection *connection, int operation)
 {
-    while (connection->out.size > 0) {
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = connection };
+    if (connection->is_full)
+        event.events |= EPOLLOUT;
+    if (epoll_ctl(run->epoll, operation, connection->fd, &event) != 0)
+        test_fail("epoll_ctl: %s", strerror(errno));
+}
+
+static void connection_flush(struct run *run, struct connection *connection)
+{
+    bool is_full = false;
+    while (connection->out.size > 0 && !is_full) {
         ssize_t size =
             send(connection->fd, connection->out.data, connection->out.size, MSG_NOSIGNAL);
-        if (size < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (size < 0)
+        if (size < 0 && errno != EAGAIN && errno != EINTR)
             test_fail("send: %s", strerror(errno));
-        buffer_consume(&connection->out, (size_t)size);
+        if (size < 0)
+            is_full = errno == EAGAIN;
+        else
+            buffer_consume(&connection->out, (size_t)size);
+    }
+    if (is_full != connection->is_full) {
+        connection->is_full = is_full;
+        connection_watch(run, connection, EPOLL_CTL_MOD);
     }
 }
 
@@ -46,7 +63,7 @@ static void connection_fill(struct run *run, struct connection *connection, unsi
 {
     for (unsigned i = 0; i < count; i++)
         run->load->protocol->pack(&connection->out, ++run->sent);
-    connection_flush(connection);
+    connection_flush(run, connection);
 }
 
 static void connection_read(struct run *run, struct connection *connection, bool goes_on)
@@ -81,7 +98,7 @@ static void turn(struct run *run, bool goes_on)
     for (int i = 0; i < count; i++) {
         struct connection *connection = events[i].data.ptr;
         if (events[i].events & EPOLLOUT)
-            connection_flush(connection);
+            connection_flush(run, connection);
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
             connection_read(run, connection, goes_on);
     }
@@ -99,10 +116,7 @@ static void run_open(struct run *run)
         connection->in.limit = connection->out.limit = LOAD_BYTES_MAX;
         if (unix_socket_connect(run->load->path, &connection->fd) != STATUS_OK)
             test_fail("cannot connect to %s", run->load->path);
-        struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET,
-                                     .data.ptr = connection };
-        if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
-            test_fail("epoll_ctl: %s", strerror(errno));
+        connection_watch(run, connection, EPOLL_CTL_ADD);
     }
 }
 

@@ -15,22 +15,33 @@
 /* The payload is a map of one text: {"data": "..."} is this much longer than its text. */
 enum { PAYLOAD_FRAME_BYTES = 8, REQUEST_BYTES_MAX = 2048, NIL = 0xc0 };
 
-static void put_digits(char *at, unsigned count, unsigned base, uint64_t value)
+/* Ids are made while the load runs, which shares the processors with what it measures: without
+ * divisions and calls of the kernel. */
+static void put_hex(char *at, unsigned count, uint64_t value)
 {
-    for (unsigned i = count; i-- > 0; value /= base)
-        at[i] = "0123456789abcdef"[value % base];
+    for (unsigned i = count; i-- > 0; value >>= 4)
+        at[i] = "0123456789abcdef"[value & 0xf];
+}
+
+static void put_decimal(char *at, unsigned count, uint64_t value)
+{
+    for (unsigned i = count; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
 }
 
 char *protocol_request_id(char text[37], uint64_t number)
 {
-    uint64_t ms = clock_wall_ns() / 1000000, pid = (uint64_t)getpid();
+    static uint64_t pid;
+    if (pid == 0)
+        pid = (uint64_t)getpid();
+    uint64_t ms = clock_wall_ns() / 1000000;
     memcpy(text, "00000000-0000-7000-8000-000000000000", 37);
-    put_digits(text, 8, 16, ms >> 16);
-    put_digits(text + 9, 4, 16, ms);
-    put_digits(text + 15, 3, 16, number >> 32);
-    put_digits(text + 20, 3, 16, pid);
-    put_digits(text + 24, 4, 16, pid >> 12);
-    put_digits(text + 28, 8, 16, number);
+    put_hex(text, 8, ms >> 16);
+    put_hex(text + 9, 4, ms);
+    put_hex(text + 15, 3, number >> 32);
+    put_hex(text + 20, 3, pid);
+    put_hex(text + 24, 4, pid >> 12);
+    put_hex(text + 28, 8, number);
     return text;
 }
 
@@ -78,7 +89,7 @@ static void append_pack(struct buffer *out, uint64_t number)
     char *bytes = (char *)template.bytes.data;
     for (int i = 0; i < 4; i++)
         bytes[template.msgid + (size_t)i] = (char)(number >> (24 - 8 * i));
-    put_digits(bytes + template.subject_number, 3, 10, number);
+    put_decimal(bytes + template.subject_number, 3, number);
     memcpy(bytes + template.request_id, protocol_request_id(request_id, number), 36);
     buffer_append(out, bytes, template.bytes.size);
 }
