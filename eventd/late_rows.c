@@ -1,6 +1,8 @@
 /* The normal path of a turn: begin, some events and requests, end. */
 #include "eventd/late_rows.h"
 
+#include <string.h>
+
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -47,6 +49,13 @@ static enum status advance_heads(struct late_rows *late, struct db_txn *txn, str
                          late->committed_id, &event->previous_of_type);
 }
 
+/* An id gets a row in the table. */
+static void note_row(struct late_rows *late, const struct uuid *id)
+{
+    if (memcmp(id->bytes, late->newest.bytes, UUID_BYTES) > 0)
+        late->newest = *id;
+}
+
 static enum status remember(struct late_rows *late, struct db_txn *txn, const struct uuid *id,
                             const struct request_outcome *outcome)
 {
@@ -59,13 +68,26 @@ static enum status remember(struct late_rows *late, struct db_txn *txn, const st
     late->rows_put++;
     if (recent_requests_add(&late->requests, &request) == STATUS_OK)
         return STATUS_OK;
+    note_row(late, id);
     return requests_put(txn, EVENTS_REQUESTS, id, outcome);
+}
+
+/* A broken row at the end of `requests` is no reason to refuse every request: then each is looked
+ * for. */
+static enum status load_newest(struct late_rows *late, struct db_txn *txn)
+{
+    enum status status = requests_newest(txn, EVENTS_REQUESTS, &late->newest);
+    if (status != STATUS_DATA_LOSS)
+        return status;
+    memset(&late->newest, 0xff, sizeof late->newest);
+    return STATUS_OK;
 }
 
 static enum status load(struct late_rows *late, struct db_txn *txn, uint64_t last_id)
 {
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_log_written(txn, &late->written));
+    TRY(load_newest(late, txn));
     for (uint64_t id = late->written + 1; id <= last_id; id++) {
         struct event event;
         arena_reset(&arena);
@@ -88,6 +110,7 @@ enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t
 {
     late->must_write = false;
     late->committed_id = last_id;
+    late->now_ms = clock_wall_ns() / 1000000;
     TRY(requests_forgotten(txn, &late->forgotten));
     if (late->is_loaded)
         return STATUS_OK;
@@ -120,9 +143,13 @@ enum status late_rows_find_request(const struct late_rows *late, struct db_txn *
                                    struct request_outcome *outcome, struct problem *problem)
 {
     const struct recent_request *recent = recent_requests_find(&late->requests, id);
+    if (recent == NULL && memcmp(id->bytes, late->newest.bytes, UUID_BYTES) > 0) {
+        TRY(requests_check_age(id, late->now_ms, &late->forgotten, problem));
+        return STATUS_NOT_FOUND;
+    }
     if (recent == NULL)
-        return requests_find(txn, EVENTS_REQUESTS, id, body_hash, clock_wall_ns() / 1000000,
-                             &late->forgotten, outcome, problem);
+        return requests_find(txn, EVENTS_REQUESTS, id, body_hash, late->now_ms, &late->forgotten,
+                             outcome, problem);
     if (!hash_equal(&recent->body_hash, body_hash))
         return problem_set(problem, STATUS_ABORTED, "request_id",
                            "was used before with another request (event %llu): draw a new one",
@@ -142,11 +169,15 @@ enum status late_rows_add_request(struct late_rows *late, struct db_txn *txn, co
     if (is_recorded)
         return remember(late, txn, id, outcome);
     late->rows_put++;
+    note_row(late, id);
     return requests_put(txn, EVENTS_REQUESTS, id, outcome);
 }
 
-static enum status write_requests(struct late_rows *late, struct db_txn *txn)
+static enum status write_recent(struct late_rows *late, struct db_txn *txn)
 {
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, EVENTS_REQUESTS, &cursor));
+    recent_requests_sort(&late->requests);
     for (size_t i = 0; i < late->requests.count; i++) {
         const struct recent_request *request = &late->requests.items[i];
         const struct request_outcome outcome = {
@@ -155,12 +186,18 @@ static enum status write_requests(struct late_rows *late, struct db_txn *txn)
             .first_id = request->first_id,
             .count = request->count,
         };
-        TRY(requests_put(txn, EVENTS_REQUESTS, &request->id, &outcome));
+        TRY(requests_put_at(&cursor, &late->newest, &request->id, &outcome));
     }
     recent_requests_clear(&late->requests);
+    return STATUS_OK;
+}
+
+static enum status write_requests(struct late_rows *late, struct db_txn *txn)
+{
+    TRY(write_recent(late, txn));
     unsigned pruned;
-    TRY(requests_prune(txn, EVENTS_REQUESTS, clock_wall_ns() / 1000000, REQUESTS_KEPT_MAX,
-                       2 * late->rows_put, &pruned));
+    TRY(requests_prune(txn, EVENTS_REQUESTS, late->now_ms, REQUESTS_KEPT_MAX, 2 * late->rows_put,
+                       &pruned));
     late->rows_put = 0;
     return STATUS_OK;
 }

@@ -24,6 +24,8 @@ struct late_rows {
     bool must_write;       /* with this turn's commit */
     unsigned rows_put;     /* into `requests` since old ones were last forgotten */
     struct uuid forgotten; /* see requests_forgotten */
+    struct uuid newest;    /* no later id has a row: nearly every request is later */
+    uint64_t now_ms;       /* when the turn began */
 };
 
 enum status late_rows_init(struct late_rows *late);

@@ -61,6 +61,17 @@ enum status recent_requests_add(struct recent_requests *recent,
     return STATUS_OK;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    const struct recent_request *left = a, *right = b;
+    return memcmp(left->id.bytes, right->id.bytes, UUID_BYTES);
+}
+
+void recent_requests_sort(struct recent_requests *recent)
+{
+    qsort(recent->items, recent->count, sizeof *recent->items, compare_ids);
+}
+
 void recent_requests_clear(struct recent_requests *recent)
 {
     recent->count = 0;

@@ -33,6 +33,8 @@ const struct recent_request *recent_requests_find(const struct recent_requests *
 /* Of an id that is not here. resource_exhausted (not logged): there is no room for more. */
 enum status recent_requests_add(struct recent_requests *recent,
                                 const struct recent_request *request);
+/* By their ids, for who writes all of them: then recent_requests_clear comes next. */
+void recent_requests_sort(struct recent_requests *recent);
 void recent_requests_clear(struct recent_requests *recent);
 
 #endif

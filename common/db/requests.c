@@ -8,7 +8,6 @@
 #include "common/base/ensure.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
-#include "common/db/table.h"
 
 enum { AT_FIRST = HASH_BYTES, AT_COUNT = AT_FIRST + 8, AT_INTENT = AT_COUNT + 4 };
 
@@ -27,7 +26,8 @@ static enum status refuse_old(struct problem *problem, const char *than)
                        than);
 }
 
-static enum status check_age(const struct uuid *id, uint64_t now_ms, struct problem *problem)
+enum status requests_check_age(const struct uuid *id, uint64_t now_ms, const struct uuid *forgotten,
+                               struct problem *problem)
 {
     uint64_t drawn_ms = uuid_milliseconds(id);
     if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
@@ -35,6 +35,8 @@ static enum status check_age(const struct uuid *id, uint64_t now_ms, struct prob
     if (drawn_ms > now_ms + REQUESTS_AHEAD_MS_MAX)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
                            "was drawn more than an hour in the future: set the caller's clock");
+    if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
+        return refuse_old(problem, "the newest request that had to be forgotten");
     return STATUS_OK;
 }
 
@@ -50,6 +52,23 @@ enum status requests_forgotten(struct db_txn *txn, struct uuid *newest)
         return log_failure(STATUS_DATA_LOSS, "read the newest forgotten request", "reason",
                            "not the size of an id");
     memcpy(newest->bytes, value.data, UUID_BYTES);
+    return STATUS_OK;
+}
+
+enum status requests_newest(struct db_txn *txn, unsigned table, struct uuid *newest)
+{
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    TRY(table_cursor_open(txn, table, &cursor));
+    struct span key, value;
+    enum status status = table_cursor_last(&cursor, &key, &value);
+    if (status == STATUS_NOT_FOUND) {
+        *newest = (struct uuid){ 0 };
+        return STATUS_OK;
+    }
+    TRY(status);
+    if (key.size != UUID_BYTES)
+        return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its key");
+    memcpy(newest->bytes, key.data, UUID_BYTES);
     return STATUS_OK;
 }
 
@@ -80,9 +99,7 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
                           const struct uuid *forgotten, struct request_outcome *outcome,
                           struct problem *problem)
 {
-    TRY(check_age(id, now_ms, problem));
-    if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
-        return refuse_old(problem, "the newest request that had to be forgotten");
+    TRY(requests_check_age(id, now_ms, forgotten, problem));
     struct span row;
     TRY(table_get(txn, table, id_key(id), &row));
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
@@ -98,19 +115,42 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
     return STATUS_OK;
 }
 
-enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
-                         const struct request_outcome *outcome)
+struct row {
+    uint8_t bytes[AT_INTENT + INTENT_BYTES_MAX];
+    size_t size;
+};
+
+static void row_pack(struct row *row, const struct request_outcome *outcome)
 {
-    uint8_t row[AT_INTENT + INTENT_BYTES_MAX];
     size_t intent_size = strlen(outcome->intent);
     ensure(intent_size <= INTENT_BYTES_MAX);
     struct table_number first = table_number(outcome->first_id);
-    memcpy(row, outcome->body_hash.bytes, HASH_BYTES);
-    memcpy(row + AT_FIRST, first.bytes, sizeof first.bytes);
+    memcpy(row->bytes, outcome->body_hash.bytes, HASH_BYTES);
+    memcpy(row->bytes + AT_FIRST, first.bytes, sizeof first.bytes);
     for (int i = 0; i < 4; i++)
-        row[AT_COUNT + i] = (uint8_t)(outcome->count >> (24 - 8 * i));
-    memcpy(row + AT_INTENT, outcome->intent, intent_size);
-    return table_put(txn, table, id_key(id), span_of(row, AT_INTENT + intent_size));
+        row->bytes[AT_COUNT + i] = (uint8_t)(outcome->count >> (24 - 8 * i));
+    memcpy(row->bytes + AT_INTENT, outcome->intent, intent_size);
+    row->size = AT_INTENT + intent_size;
+}
+
+enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
+                         const struct request_outcome *outcome)
+{
+    struct row row;
+    row_pack(&row, outcome);
+    return table_put(txn, table, id_key(id), span_of(row.bytes, row.size));
+}
+
+enum status requests_put_at(struct table_cursor *cursor, struct uuid *newest, const struct uuid *id,
+                            const struct request_outcome *outcome)
+{
+    struct row row;
+    row_pack(&row, outcome);
+    struct span value = span_of(row.bytes, row.size);
+    if (memcmp(id->bytes, newest->bytes, UUID_BYTES) <= 0)
+        return table_cursor_put(cursor, id_key(id), value);
+    *newest = *id;
+    return table_cursor_append(cursor, id_key(id), value);
 }
 
 /* The first row's id, and whether it is to go. */

@@ -4,7 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/problem.h"
 #include "common/base/uuid.h"
-#include "common/db/db.h"
+#include "common/db/table.h"
 
 /* What came of requests that carried a request_id, so that a repeated one gets its first outcome.
  * Keys begin with the time at which the caller drew the id: the oldest rows stand first. Kept for
@@ -27,9 +27,16 @@ struct request_outcome {
 /* The newest id whose row was deleted; all zero when none was. */
 enum status requests_forgotten(struct db_txn *txn, struct uuid *newest);
 
+/* The newest id that has a row; all zero when none has. */
+enum status requests_newest(struct db_txn *txn, unsigned table, struct uuid *newest);
+
+/* invalid_argument with `problem` filled: older than what is kept, or from the future. `forgotten`
+ * is what requests_forgotten says of this transaction. */
+enum status requests_check_age(const struct uuid *id, uint64_t now_ms, const struct uuid *forgotten,
+                               struct problem *problem);
+
 /* not_found: new. OK: repeated, `outcome` is filled. aborted: the id was used with another body.
- * invalid_argument: older than what is kept, or from the future. The last two fill `problem`.
- * `forgotten` is what requests_forgotten says of this transaction. */
+ * invalid_argument: as requests_check_age. The last two fill `problem`. */
 enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid *id,
                           const struct hash *body_hash, uint64_t now_ms,
                           const struct uuid *forgotten, struct request_outcome *outcome,
@@ -37,6 +44,10 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
 
 enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
                          const struct request_outcome *outcome);
+/* The same with a cursor of the table, for many at once. No id greater than `newest` has a row: one
+ * that is greater goes behind all others, and becomes the newest. */
+enum status requests_put_at(struct table_cursor *cursor, struct uuid *newest, const struct uuid *id,
+                            const struct request_outcome *outcome);
 
 /* Deletes rows that need not be kept, at most `count_max`. */
 enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, uint64_t kept_max,

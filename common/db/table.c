@@ -2,6 +2,8 @@
  * transaction, whose commit then refuses. */
 #include "common/db/table.h"
 
+#include <endian.h>
+
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
@@ -101,8 +103,9 @@ static enum status forget_row(struct db_txn *txn, unsigned table, struct span ke
     return status;
 }
 
+/* `cursor`: where to look first; NULL is a look from the root. */
 static enum status put_row(struct db_txn *txn, unsigned table, struct span key, struct span value,
-                           unsigned flags)
+                           unsigned flags, MDB_cursor *cursor)
 {
     ensure(txn->is_write);
     const struct table_schema *schema = schema_of(txn, table);
@@ -122,7 +125,8 @@ static enum status put_row(struct db_txn *txn, unsigned table, struct span key, 
     }
     MDB_val k = { key.size, (void *)(uintptr_t)key.data };
     MDB_val v = { value.size + (is_sealed ? HASH_BYTES : 0), NULL };
-    int rc = mdb_put(txn->txn, txn->db->tables[table], &k, &v, MDB_RESERVE | flags);
+    int rc = cursor == NULL ? mdb_put(txn->txn, txn->db->tables[table], &k, &v, MDB_RESERVE | flags)
+                            : mdb_cursor_put(cursor, &k, &v, MDB_RESERVE | flags);
     if (rc != 0)
         return failure(txn, table, "write row", rc);
     if (value.size > 0)
@@ -134,12 +138,12 @@ static enum status put_row(struct db_txn *txn, unsigned table, struct span key, 
 
 enum status table_put(struct db_txn *txn, unsigned table, struct span key, struct span value)
 {
-    return put_row(txn, table, key, value, 0);
+    return put_row(txn, table, key, value, 0, NULL);
 }
 
 enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value)
 {
-    return put_row(txn, table, key, value, MDB_APPEND);
+    return put_row(txn, table, key, value, MDB_APPEND, NULL);
 }
 
 enum status table_delete(struct db_txn *txn, unsigned table, struct span key)
@@ -243,6 +247,16 @@ enum status table_cursor_next(struct table_cursor *cursor, struct span *key, str
     return move(cursor, MDB_NEXT, &k, key, value, &seal);
 }
 
+enum status table_cursor_put(struct table_cursor *cursor, struct span key, struct span value)
+{
+    return put_row(cursor->txn, cursor->table, key, value, 0, cursor->cursor);
+}
+
+enum status table_cursor_append(struct table_cursor *cursor, struct span key, struct span value)
+{
+    return put_row(cursor->txn, cursor->table, key, value, MDB_APPEND, cursor->cursor);
+}
+
 enum status table_cursor_seals(struct table_cursor *cursor, struct hash *stored,
                                struct hash *expected)
 {
@@ -303,15 +317,16 @@ enum status table_verify(struct db_txn *txn, unsigned table)
 struct table_number table_number(uint64_t value)
 {
     struct table_number number;
-    for (int i = 0; i < 8; i++)
-        number.bytes[i] = (uint8_t)(value >> (56 - 8 * i));
+    value = htobe64(value);
+    memcpy(number.bytes, &value, sizeof number.bytes);
     return number;
 }
 
 uint64_t table_number_value(struct span key)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < 8 && key.size == 8; i++)
-        value = value << 8 | key.data[i];
-    return value;
+    uint64_t value;
+    if (key.size != sizeof value)
+        return 0;
+    memcpy(&value, key.data, sizeof value);
+    return be64toh(value);
 }

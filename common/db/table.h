@@ -62,6 +62,9 @@ enum status table_cursor_last(struct table_cursor *cursor, struct span *key, str
 enum status table_cursor_seals(struct table_cursor *cursor, struct hash *stored,
                                struct hash *expected);
 enum status table_cursor_next(struct table_cursor *cursor, struct span *key, struct span *value);
+/* As table_put, and the cursor stands there: the next one is found quickly when it is near. */
+enum status table_cursor_put(struct table_cursor *cursor, struct span key, struct span value);
+enum status table_cursor_append(struct table_cursor *cursor, struct span key, struct span value);
 
 /* A number as a key that sorts: 8 bytes, big-endian. */
 struct table_number {

@@ -171,6 +171,50 @@ Test(late_rows, no_more_than_the_bound_are_late)
     cr_expect_eq(rows(EVENTS_REQUESTS), LATE_EVENTS_MAX);
 }
 
+/* The newest id in the table spares a look for every later one: it must spare none of another. */
+Test(late_rows, ids_that_come_in_any_order_are_known)
+{
+    enum { COUNT = LATE_EVENTS_MAX };
+    for (unsigned i = 0; i < COUNT; i++)
+        append_numbered(2 * (COUNT - i), "body", STATUS_OK);
+    cr_expect_eq(written(), COUNT);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        for (unsigned i = 0; i < COUNT; i += 31) {
+            struct append_outcome outcome = append_numbered(2 * (COUNT - i), "body", STATUS_OK);
+            cr_assert(outcome.is_repeat);
+            cr_assert_eq(outcome.first_id, i + 1);
+            append_numbered(2 * (COUNT - i), "another body", STATUS_ABORTED);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            unsigned unused = 80 * i + 2 * (unsigned)restarts + 1;
+            cr_assert_not(append_numbered(unused, "body", STATUS_OK).is_repeat);
+        }
+        fixture_reopen();
+    }
+}
+
+/* Nobody knows any more which id that row had. */
+Test(late_rows, a_broken_row_behind_all_requests_hides_none_of_them)
+{
+    append_some(0, 10);
+    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    struct uuid id = id_number(20);
+    MDB_val key = { UUID_BYTES, id.bytes }, value = { 3, (void *)(uintptr_t) "bad" };
+    MDB_txn *txn;
+    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_put(txn, store.db.tables[EVENTS_REQUESTS], &key, &value, 0), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    fixture_reopen();
+    expect_all_known();
+    append_numbered(20, "body", STATUS_DATA_LOSS);
+    cr_expect_not(append_numbered(21, "body", STATUS_OK).is_repeat);
+    cr_expect(append_numbered(21, "body", STATUS_OK).is_repeat);
+    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
+    cr_expect_eq(written(), 11);
+    cr_expect(append_numbered(21, "body", STATUS_OK).is_repeat);
+}
+
 /* A reader who looks through them must not meet gigabytes. */
 Test(late_rows, no_more_bytes_than_the_bound_are_late)
 {

@@ -313,6 +313,41 @@ Test(table, cursors_walk_both_ways_and_check_rows)
     db_end(&txn);
 }
 
+Test(table, a_cursor_puts_rows_wherever_they_belong)
+{
+    enum { COUNT = 500 };
+    struct db_txn txn;
+    struct table_cursor cursor;
+    struct span key, value;
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(table_cursor_open(&txn, TEST_COUNTED, &cursor), STATUS_OK);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t greatest = 2 * i, other = 2 * (7 * i % COUNT) + 1;
+        struct table_number last = table_number(greatest), between = table_number(other);
+        cr_assert_eq(table_cursor_append(&cursor, table_number_key(&last), text("even")),
+                     STATUS_OK);
+        if (other < greatest)
+            cr_assert_eq(table_cursor_put(&cursor, table_number_key(&between), text("odd")),
+                         STATUS_OK);
+    }
+    uint64_t count, met = 0;
+    cr_assert_eq(table_count(&txn, TEST_COUNTED, &count), STATUS_OK);
+    cr_expect_gt(count, COUNT);
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (uint64_t before = 0; status == STATUS_OK; met++) {
+        uint64_t number = table_number_value(key);
+        cr_assert(met == 0 || number > before);
+        cr_assert(span_equal(value, text(number % 2 == 0 ? "even" : "odd")));
+        before = number;
+        status = table_cursor_next(&cursor, &key, &value);
+    }
+    cr_expect_eq(met, count);
+    struct table_number one = table_number(1);
+    cr_expect_neq(table_cursor_append(&cursor, table_number_key(&one), text("1")), STATUS_OK);
+    table_cursor_close(&cursor);
+    cr_expect_neq(db_commit(&txn), STATUS_OK, "a failed write spoils its transaction");
+}
+
 Test(table, appending_needs_a_greater_key)
 {
     struct db_txn txn;
