@@ -17,14 +17,18 @@ enum status heads_init(struct heads *heads)
     memset(heads, 0, sizeof *heads);
     random_fill(heads->hash_key, sizeof heads->hash_key);
     heads->slots = calloc(HEAD_SLOTS, sizeof *heads->slots);
-    return heads->slots == NULL ? log_failure(STATUS_RESOURCE_EXHAUSTED, "allocate heads")
-                                : STATUS_OK;
+    heads->hashes = calloc(HEAD_SLOTS, sizeof *heads->hashes);
+    return heads->slots == NULL || heads->hashes == NULL
+               ? log_failure(STATUS_RESOURCE_EXHAUSTED, "allocate heads")
+               : STATUS_OK;
 }
 
 void heads_reset(struct heads *heads)
 {
     free(heads->slots);
+    free(heads->hashes);
     heads->slots = NULL;
+    heads->hashes = NULL;
 }
 
 static enum status write_slot(struct db_txn *txn, struct head_slot *slot)
@@ -55,18 +59,31 @@ static bool goes_before(const struct head_slot *a, const struct head_slot *b)
     return a->id < b->id;
 }
 
-/* The key's slot, or the one that it takes over. */
+static size_t first_choice(uint64_t hash)
+{
+    return hash % (HEAD_SLOTS / HEAD_CHOICES) * HEAD_CHOICES;
+}
+
+/* The key's slot, NULL when it has none. */
 static struct head_slot *find_slot(const struct heads *heads, uint64_t hash, struct span key)
 {
-    struct head_slot *slots = &heads->slots[hash % (HEAD_SLOTS / HEAD_CHOICES) * HEAD_CHOICES];
-    struct head_slot *first = &slots[0];
-    for (size_t i = 0; i < HEAD_CHOICES; i++) {
-        if (slots[i].hash == hash && span_equal(span_of(slots[i].key, slots[i].key_size), key))
-            return &slots[i];
-        if (goes_before(&slots[i], first))
-            first = &slots[i];
+    size_t first = first_choice(hash);
+    for (size_t i = first; i < first + HEAD_CHOICES; i++) {
+        struct head_slot *slot = &heads->slots[i];
+        if (heads->hashes[i] == hash && span_equal(span_of(slot->key, slot->key_size), key))
+            return slot;
     }
-    return first;
+    return NULL;
+}
+
+/* The slot that a key without one takes over. */
+static struct head_slot *choose_slot(const struct heads *heads, uint64_t hash)
+{
+    struct head_slot *slots = &heads->slots[first_choice(hash)], *chosen = slots;
+    for (size_t i = 1; i < HEAD_CHOICES; i++)
+        if (goes_before(&slots[i], chosen))
+            chosen = &slots[i];
+    return chosen;
 }
 
 static enum status take_over(struct heads *heads, struct head_slot *slot, struct db_txn *txn,
@@ -81,7 +98,7 @@ static enum status take_over(struct heads *heads, struct head_slot *slot, struct
     }
     memcpy(slot->key, key.data, key.size);
     slot->key_size = (uint8_t)key.size;
-    slot->hash = hash;
+    heads->hashes[slot - heads->slots] = hash;
     slot->id = found;
     slot->is_dirty = is_listed;
     return STATUS_OK;
@@ -94,8 +111,10 @@ enum status heads_advance(struct heads *heads, struct db_txn *txn, enum head_kin
     struct span key = event_log_head_key(bytes, kind, text);
     uint64_t hash = hash_key(heads, key);
     struct head_slot *slot = find_slot(heads, hash, key);
-    if (!span_equal(span_of(slot->key, slot->key_size), key))
+    if (slot == NULL) {
+        slot = choose_slot(heads, hash);
         TRY(take_over(heads, slot, txn, hash, key));
+    }
     *previous = slot->id;
     if (slot->id <= committed_id)
         slot->committed = slot->id;
@@ -115,7 +134,7 @@ enum status heads_find(const struct heads *heads, struct db_txn *txn, enum head_
     ensure(!heads->is_ahead);
     struct span key = event_log_head_key(bytes, kind, text);
     const struct head_slot *slot = find_slot(heads, hash_key(heads, key), key);
-    if (!span_equal(span_of(slot->key, slot->key_size), key))
+    if (slot == NULL)
         return event_log_head_row(txn, key, id);
     *id = slot->id <= committed_id ? slot->id : slot->committed;
     return STATUS_OK;
@@ -132,6 +151,7 @@ enum status heads_write(struct heads *heads, struct db_txn *txn)
 void heads_forget(struct heads *heads)
 {
     memset(heads->slots, 0, HEAD_SLOTS * sizeof *heads->slots);
+    memset(heads->hashes, 0, HEAD_SLOTS * sizeof *heads->hashes);
     heads->dirty_count = 0;
     heads->is_ahead = false;
 }

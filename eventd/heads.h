@@ -10,17 +10,17 @@
 enum { HEAD_SLOTS = 4096, HEAD_CHOICES = 8 };
 
 struct head_slot {
-    uint8_t key[HEAD_KEY_BYTES];
-    uint8_t key_size; /* 0: free */
-    bool is_dirty;
-    uint64_t hash;      /* of the key */
     uint64_t id;        /* the newest, that of a turn under way included */
     uint64_t committed; /* the newest that readers see */
+    uint8_t key_size;   /* 0: free */
+    bool is_dirty;
+    uint8_t key[HEAD_KEY_BYTES];
 };
 
 /* A bounded cache; what falls out of it is in the table. */
 struct heads {
     struct head_slot *slots;
+    uint64_t *hashes; /* of each slot's key: those that a key may choose from stand together */
     uint16_t dirty[HEAD_SLOTS];
     size_t dirty_count;
     bool is_ahead; /* a slot was written and given up in the turn under way: readers find neither */

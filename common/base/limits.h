@@ -20,7 +20,7 @@ enum {
     EVENT_RECORD_BYTES_MAX = 800 * 1024,
     EVENT_TEXTS_BYTES_MAX = 16 * 1024, /* arena for one event's texts; its payload is not copied */
     EVENT_BATCH_MAX = 1024,
-    LATE_EVENTS_MAX = 1024, /* newest ones of which `heads` and `requests` need not speak yet */
+    LATE_EVENTS_MAX = 2048, /* newest ones of which `heads` and `requests` need not speak yet */
     LATE_BYTES_MAX = 4 * 1024 * 1024, /* of those; the last one may go beyond */
     QUERY_LIMIT_MAX = 1000,
     QUERY_SCAN_MAX = 20000, /* records looked at by one request */
