@@ -16,19 +16,12 @@
 #include <utlist.h>
 
 #include "common/base/auto.h"
-#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/rpc/call.h"
 #include "common/rpc/request.h"
 
 enum { LOGGED_PER_SECOND_MAX = 10, RETRY_AFTER_BIG_FRAMES_MS = 500 };
-
-/* Not the loop's clock, which is the wall's: a step of that must not end every connection. */
-static double now_s(void)
-{
-    return (double)clock_boottime_ns() / 1e9;
-}
 
 void connection_doom(struct rpc_connection *connection, const char *why)
 {
@@ -40,8 +33,8 @@ void connection_doom(struct rpc_connection *connection, const char *why)
     if (why == NULL)
         return;
     server->stats.cut_off++;
-    if (now_s() - server->log_second >= 1) {
-        server->log_second = now_s();
+    if (server->now_s - server->log_second >= 1) {
+        server->log_second = server->now_s;
         server->logged = 0;
     }
     if (server->logged++ < LOGGED_PER_SECOND_MAX)
@@ -54,7 +47,7 @@ void connection_refuse(struct rpc_connection *connection, uint64_t msgid,
 {
     message_write_error(&connection->output.buffer, msgid, problem);
     connection->is_closing = true;
-    connection->closing_at = now_s();
+    connection->closing_at = connection->server->now_s;
     connection->server->stats.cut_off++;
     log_debug("connection refused", "field", problem->field, "rule", problem->message, "pid",
               NUMBER(connection->pid));
@@ -188,7 +181,7 @@ static void after_run(struct rpc_connection *connection)
     if (!is_waiting)
         connection->frame_since = 0;
     else if (connection->frame_since == 0)
-        connection->frame_since = now_s();
+        connection->frame_since = connection->server->now_s;
     buffer_shrink(&connection->input, 0);
     connection_watch(connection);
 }
@@ -202,7 +195,7 @@ void connection_process(struct rpc_connection *connection)
 
 static void on_received(struct rpc_connection *connection, struct span data)
 {
-    connection->active_at = now_s();
+    connection->active_at = connection->server->now_s;
     size_t done = 0;
     if (connection->input.size == 0)
         done = run_frames(connection, data);
@@ -283,7 +276,7 @@ void connection_flush(struct rpc_connection *connection)
     if (output_send(output, connection->fd) != STATUS_OK)
         connection_doom(connection, NULL);
     if (output->sent_total != sent_before || connection->unsent_before == 0)
-        connection->progress_at = now_s();
+        connection->progress_at = server->now_s;
     if (output_unsent(output) > server->limits.unread_bytes_max)
         connection_doom(connection, "its unread answers are too many");
     if (output_unsent(output) == 0) {
@@ -305,7 +298,7 @@ static double due_at(const struct rpc_connection *connection, const char **why)
 {
     const struct rpc_limits *limits = &connection->server->limits;
     double complete_s = (double)limits->frame_complete_ms / 1000;
-    double due = now_s() + (double)limits->idle_ms / 1000;
+    double due = connection->server->now_s + (double)limits->idle_ms / 1000;
     *why = NULL;
     if (connection->call_count == 0) {
         due = connection->active_at + (double)limits->idle_ms / 1000;
@@ -335,7 +328,7 @@ static void rearm(struct rpc_connection *connection)
     if (ev_is_active(&connection->timer) && connection->timer_due <= due)
         return;
     ev_timer_stop(connection->server->loop, &connection->timer);
-    ev_timer_set(&connection->timer, due - now_s(), 0);
+    ev_timer_set(&connection->timer, due - connection->server->now_s, 0);
     ev_timer_start(connection->server->loop, &connection->timer);
     connection->timer_due = due;
 }
@@ -347,7 +340,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *watcher, int events)
     struct rpc_connection *connection = watcher->data;
     const char *why;
     double due = due_at(connection, &why);
-    if (due > now_s() + 0.0005 || why == NULL || connection->server->is_stopped) {
+    if (due > connection->server->now_s + 0.0005 || why == NULL || connection->server->is_stopped) {
         rearm(connection);
         return;
     }
@@ -399,7 +392,7 @@ enum status connection_open(struct rpc_server *server, int fd, struct rpc_connec
     opened->input.limit = FRAME_BYTES_MAX + RECEIVE_BYTES;
     opened->output.buffer.limit = server->limits.unread_bytes_max + 4 * (size_t)FRAME_BYTES_MAX;
     opened->input.memory = opened->output.buffer.memory = server->service->memory;
-    opened->active_at = now_s();
+    opened->active_at = server->now_s;
     ev_io_init(&opened->watcher, on_io, fd, 0);
     opened->watcher.data = opened;
     ev_timer_init(&opened->timer, on_timer, 0, 0);

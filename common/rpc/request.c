@@ -146,14 +146,11 @@ static enum status hash_body(struct rpc_call *call, const void *request)
 {
     struct buffer *canonical = &call->connection->server->canonical;
     buffer_clear(canonical);
+    buffer_append(canonical, call->method->name, strlen(call->method->name) + 1);
     fields_encode(call->method->request, request, canonical);
     if (canonical->is_exhausted)
         return STATUS_RESOURCE_EXHAUSTED;
-    struct hash_state state;
-    hash_begin(&state);
-    hash_add(&state, span_of(call->method->name, strlen(call->method->name) + 1));
-    hash_add(&state, buffer_span(canonical));
-    call->body_hash = hash_end(&state);
+    call->body_hash = hash_of(buffer_span(canonical));
     return STATUS_OK;
 }
 

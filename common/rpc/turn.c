@@ -215,6 +215,19 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int e
         ev_idle_stop(loop, &server->wake);
 }
 
+/* Not the loop's clock, which is the wall's: a step of that must not end every connection. */
+static void look_at_clock(struct rpc_server *server)
+{
+    server->now_s = (double)clock_boottime_ns() / 1e9;
+}
+
+static void after_sleep(struct ev_loop *loop, struct ev_check *watcher, int events)
+{
+    (void)loop;
+    (void)events;
+    look_at_clock(watcher->data);
+}
+
 static void on_wake(struct ev_loop *loop, struct ev_idle *watcher, int events)
 {
     (void)loop;
@@ -238,6 +251,11 @@ void turn_open(struct rpc_server *server)
     server->batch.number = 2;
     server->batch.bytes.limit = 2 * (size_t)BATCH_ANSWER_BYTES_MAX;
     server->batch.bytes.memory = server->service->memory;
+    look_at_clock(server);
+    ev_check_init(&server->after_sleep, after_sleep);
+    ev_set_priority(&server->after_sleep, EV_MAXPRI);
+    server->after_sleep.data = server;
+    ev_check_start(server->loop, &server->after_sleep);
     /* After every other prepare watcher, so that what those queue is still sent in this turn. */
     ev_prepare_init(&server->before_sleep, before_sleep);
     ev_set_priority(&server->before_sleep, EV_MINPRI);
@@ -252,6 +270,7 @@ void turn_close(struct rpc_server *server)
 {
     if (server->batch.is_open && server->service->abort != NULL)
         server->service->abort(server->service->context);
+    ev_check_stop(server->loop, &server->after_sleep);
     ev_prepare_stop(server->loop, &server->before_sleep);
     ev_idle_stop(server->loop, &server->wake);
     buffer_close(&server->batch.bytes);

@@ -43,6 +43,8 @@ struct rpc_server {
     struct ev_timer accept_pause;
     bool is_stopped;
 
+    double now_s; /* when the loop woke up: for times of connections, which need no better */
+    struct ev_check after_sleep;
     struct ev_prepare before_sleep;
     struct ev_idle wake; /* runs while something is left to do: then the loop must not sleep */
     struct rpc_connection *connections;
