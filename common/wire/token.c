@@ -1,4 +1,4 @@
-/* The type bytes of the msgpack specification: fixed ranges first, then 0xc0 to 0xdf by table. */
+/* The type bytes of the msgpack specification from 0xc0 to 0xdf, by table. */
 #include "common/wire/token.h"
 
 /* What stands after a type byte from 0xc0 to 0xdf: the bytes of a number or of a length. */
@@ -27,19 +27,7 @@ static uint64_t sign_extend(uint64_t bits, unsigned bytes)
     return (uint64_t)((int64_t)(bits << shift) >> shift);
 }
 
-static void token_set_length(struct token *token, uint64_t length)
-{
-    if (token->type == WIRE_STR || token->type == WIRE_BIN)
-        token->body_bytes = length;
-    else if (token->type == WIRE_ARRAY)
-        token->elements = length;
-    else if (token->type == WIRE_MAP)
-        token->elements = 2 * length;
-    else
-        token->bits = length;
-}
-
-static enum token_result token_parse_long(struct span data, struct token *token)
+enum token_result token_parse_long(struct span data, struct token *token)
 {
     uint8_t first = data.data[0];
     if (first == 0xc1)
@@ -59,27 +47,5 @@ static enum token_result token_parse_long(struct span data, struct token *token)
         token->is_negative = (int64_t)number < 0;
     }
     token_set_length(token, number);
-    return TOKEN_WHOLE;
-}
-
-enum token_result token_parse(struct span data, struct token *token)
-{
-    *token = (struct token){ .type = WIRE_NONE, .head_bytes = 1 };
-    if (data.size == 0)
-        return TOKEN_SHORT;
-    uint8_t first = data.data[0];
-    if (first >= 0xc0 && first <= 0xdf)
-        return token_parse_long(data, token);
-    if (first <= 0x7f) {
-        token->type = WIRE_INTEGER;
-        token->bits = first;
-    } else if (first >= 0xe0) {
-        token->type = WIRE_INTEGER;
-        token->bits = sign_extend(first, 1);
-        token->is_negative = true;
-    } else {
-        token->type = first <= 0x8f ? WIRE_MAP : first <= 0x9f ? WIRE_ARRAY : WIRE_STR;
-        token_set_length(token, token->type == WIRE_STR ? first & 0x1f : first & 0x0f);
-    }
     return TOKEN_WHOLE;
 }

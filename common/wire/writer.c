@@ -3,6 +3,8 @@
 
 #include <msgpack/pack.h>
 
+enum { FIXSTR = 0xa0, FIXSTR_BYTES_MAX = 31 };
+
 static int append(void *data, const char *bytes, size_t size)
 {
     return buffer_append(data, bytes, size) == STATUS_OK ? 0 : -1;
@@ -53,6 +55,17 @@ void write_str(struct buffer *buffer, const char *text)
 
 void write_text(struct buffer *buffer, struct span text)
 {
+    /* Nearly every key and name is short: its length stands in the type byte. */
+    if (text.size <= FIXSTR_BYTES_MAX) {
+        uint8_t *room = buffer_reserve(buffer, 1 + text.size);
+        if (room == NULL)
+            return;
+        room[0] = (uint8_t)(FIXSTR | text.size);
+        if (text.size > 0)
+            memcpy(room + 1, text.data, text.size);
+        buffer->size += 1 + text.size;
+        return;
+    }
     msgpack_packer packer = packer_of(buffer);
     if (msgpack_pack_str(&packer, text.size) == 0 && text.size > 0)
         msgpack_pack_str_body(&packer, text.data, text.size);
