@@ -132,8 +132,10 @@ enum status access_check_tenant(const struct caller *caller, const char *tenant,
 
 enum status access_narrow(void *access, struct rpc_call *call, void *request)
 {
+    if (call->caller.kind != CALLER_TOKEN)
+        return STATUS_OK;
     const char **tenant = fields_text(call->method->request, request, "tenant");
-    if (call->caller.kind != CALLER_TOKEN || tenant == NULL)
+    if (tenant == NULL)
         return STATUS_OK;
     if (**tenant == '\0')
         *tenant = call->caller.tenant;

@@ -2,6 +2,7 @@
  * event_encode makes is data_loss, and the hash at the end covers every byte before it. */
 #include "common/api/records/event_record.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,30 +26,28 @@ enum {
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    value = htole32(value);
+    memcpy(at, &value, sizeof value);
 }
 
 static void put_u64(uint8_t *at, uint64_t value)
 {
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    value = htole64(value);
+    memcpy(at, &value, sizeof value);
 }
 
 static uint32_t get_u32(const uint8_t *at)
 {
-    uint32_t value = 0;
-    for (int i = 3; i >= 0; i--)
-        value = value << 8 | at[i];
-    return value;
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return le32toh(value);
 }
 
 static uint64_t get_u64(const uint8_t *at)
 {
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | at[i];
-    return value;
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return le64toh(value);
 }
 
 /* --- packing --- */
