@@ -19,6 +19,7 @@
 #include "recoveryd/identity.h"
 #include "recoveryd/report_json.h"
 #include "recoveryd/report_text.h"
+#include "recoveryd/vault_check.h"
 
 enum { REPORT_BYTES_MAX = 64 * 1024 * 1024, TELL_MS_MAX = 1000 };
 
@@ -36,6 +37,13 @@ static enum status print_report(const struct report *report, const struct option
     return status == STATUS_OK ? STATUS_OK
                                : log_failure(STATUS_CANCELLED, "print the report", "reason",
                                              "standard output does not take it");
+}
+
+/* Only shown here: whatever it is, it keeps no service down. What is damaged is told by verify. */
+static void vault_look(const struct settings *settings, char state[VAULT_STATE_BYTES])
+{
+    AUTO(findings_close) struct findings findings = { 0 };
+    (void)vault_check(settings, false, &findings, state);
 }
 
 static int dry_run_code(const struct picture *picture, const struct options *options)
@@ -119,7 +127,9 @@ static enum status recover(const struct settings *settings, const struct options
 {
     AUTO(close_run) struct carry_out *run = NULL;
     AUTO(findings_close) struct findings findings = { 0 };
-    struct report report = { .picture = picture };
+    char vault[VAULT_STATE_BYTES];
+    struct report report = { .picture = picture, .vault = vault };
+    vault_look(settings, vault);
     TRY(carry_out_open(&run, settings, options, picture));
     TRY(carry_out_run(run, &report));
     if (settings->verify_recovery)
@@ -146,8 +156,10 @@ static enum status plan_and_recover(const struct settings *settings, const struc
                            NUMBER(picture.log.last_event));
     if (!options->is_dry_run)
         return recover(settings, options, &picture, code);
+    char vault[VAULT_STATE_BYTES];
+    vault_look(settings, vault);
     *code = dry_run_code(&picture, options);
-    return print_report(&(struct report){ .picture = &picture }, options);
+    return print_report(&(struct report){ .picture = &picture, .vault = vault }, options);
 }
 
 int recover_command(const struct settings *settings, const struct options *options)

@@ -27,6 +27,7 @@ struct outcome {
 /* A plan, or what came of it: one shape. */
 struct report {
     const struct picture *picture;
+    const char *vault;              /* its state, as vaultd says it; NULL: nobody asked */
     const struct outcome *outcomes; /* one per entry of the plan; NULL for a dry run */
     uint64_t of[RESULTS];
     bool is_cut; /* time ran out */

@@ -108,12 +108,14 @@ void report_write_json(const struct report *report, struct buffer *text)
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
     const struct plan *plan = &report->picture->plan;
     bool is_done = report->outcomes != NULL;
-    write_map(&map, is_done ? 18 : 9);
+    write_map(&map, (is_done ? 18u : 9u) + (report->vault != NULL ? 1 : 0));
     put_text(&map, "kind", is_done ? "recovery_report" : "recovery_plan");
     put_number(&map, "schema", SCHEMA);
     put_bool(&map, "dry_run", !is_done);
     put_log(&map, report->picture, false);
     token_census_write_map(&report->picture->tokens, &map);
+    if (report->vault != NULL)
+        put_text(&map, "vault", report->vault);
     write_str(&map, "actions");
     write_array(&map, plan->count);
     for (size_t i = 0; i < plan->count; i++)

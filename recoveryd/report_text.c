@@ -192,6 +192,8 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
 {
     write_log_line(report->picture, text);
     token_census_write_text(&report->picture->tokens, text);
+    if (report->vault != NULL)
+        buffer_append_format(text, "Vault    %s\n", report->vault);
     buffer_append_text(text, "\n");
     write_entries(report, shows_all, text);
     if (report->outcomes == NULL) {

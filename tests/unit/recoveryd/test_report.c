@@ -83,9 +83,10 @@ static void assert_text(const struct report *report, bool shows_all, const char 
 Test(report, a_plan_reads_as_documented)
 {
     assert_text(
-        &(struct report){ .picture = &picture }, false,
+        &(struct report){ .picture = &picture, .vault = "sealed" }, false,
         "Log      18442 events, chain intact from 17443, live projection matches; map 12% full\n"
         "Tokens   212 valid, 9 expired\n"
+        "Vault    sealed\n"
         "\n"
         "  ! gamma/etl     cannot recover   interpreter python3.12 not found        (event 17110)\n"
         "  - beta/old-bot  stop             pid 5210 still runs, was killed         (event 18377)\n"
