@@ -265,3 +265,94 @@ Test(delivery, naming_secrets_takes_the_right_to_read_them)
         result_close(&result);
     }
 }
+
+/* Where it must never be: what the programs wrote, and what the kernel shows of their processes. */
+static void expect_nowhere(const struct testbed *bed, const char *value, const char *except)
+{
+    AUTO(result_close) struct result result = { 0 };
+    pid_t pids[256];
+    char control[400];
+    bool finds_control = false;
+    snprintf(control, sizeof control, "%s/control", bed->dir);
+    cr_assert_eq(file_write(control, span_of_text(value), 0600), STATUS_OK);
+    const char *const argv[] = { "/bin/grep", "-r", "-l", "-a", "-F", "-e", value, bed->dir, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                &result);
+    cr_assert(result.exit_code == 0 || result.exit_code == 1, "%s", result_err(&result));
+    for (char *line = strtok((char *)result_out(&result), "\n"); line != NULL;
+         line = strtok(NULL, "\n")) {
+        bool is_control = strcmp(line, control) == 0;
+        finds_control = finds_control || is_control;
+        if (!is_control)
+            expect_contains(line, except);
+    }
+    cr_assert(finds_control, "this search finds nothing");
+    size_t count = testbed_processes(bed, pids, COUNT_OF(pids));
+    cr_assert_gt(count, 5);
+    for (size_t i = 0; i < count; i++) {
+        static const char *const files[] = { "cmdline", "environ" };
+        for (size_t file = 0; file < COUNT_OF(files); file++) {
+            char path[64];
+            AUTO(buffer_close) struct buffer content = { .limit = 1 << 20 };
+            snprintf(path, sizeof path, "/proc/%d/%s", pids[i], files[file]);
+            if (file_read(path, &content) == STATUS_OK)
+                cr_assert_null(memmem(content.data, content.size, value, strlen(value)), "%s",
+                               path);
+        }
+    }
+}
+
+Test(delivery, a_value_is_nowhere_but_in_its_file)
+{
+    static const char value[] = "quagga-8862-canary-value";
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", value);
+    service_deploy(&bed,
+                   spec_of("api", "test -s \"$CREDENTIALS_DIRECTORY/db\" && exec sleep 1000000",
+                           json_pack("[s]", "db")));
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "Vault    open");
+    expect_nowhere(&bed, value, "/+credentials/api/db");
+}
+
+Test(delivery, who_was_not_given_a_secret_is_in_the_log)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    struct problem problem = { 0 };
+    char token[256];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&result, 0);
+    snprintf(token, sizeof token, "%s", result_out(&result));
+    token[strcspn(token, "\n")] = '\0';
+    enum status status =
+        testbed_call(&bed, "vaultd", "secret.read",
+                     json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "db", "token", token),
+                     NULL, &problem);
+    expect_refused(status, STATUS_PERMISSION_DENIED, &problem, NULL);
+    json_t *denied = NULL;
+    for (int left_ms = WAIT_MS; denied == NULL && left_ms > 0; left_ms -= 50) {
+        sleep_ms(50);
+        json_t *events = events_after(&bed, 0);
+        json_t *event;
+        size_t i;
+        json_array_foreach(events, i,
+                           event) if (strcmp(text_in(event, "type"), "secret_access_denied") == 0)
+            denied = json_incref(event);
+        json_decref(events);
+    }
+    cr_assert_not_null(denied, "no secret_access_denied");
+    json_t *payload = json_object_get(denied, "payload");
+    expect_text(payload, "method", "secret.read");
+    expect_text(payload, "reason", "permission_denied");
+    expect_text(denied, "tenant", "acme");
+    json_decref(denied);
+}
