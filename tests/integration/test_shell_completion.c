@@ -64,6 +64,62 @@ Test(shell_completion, bash_offers_live_names)
     testbed_close(&bed);
 }
 
+/* What fish offers after these words, one per line. */
+static void fish_expect(const struct testbed *bed, const char *words, const char *expected)
+{
+    char path[64], script[16384];
+    const char *fish = shell_find("fish", path);
+    AUTO(result_close) struct result result = { 0 };
+    if (fish == NULL)
+        return;
+    snprintf(script, sizeof script,
+             "set -x HOME '%s'; set PATH '%s' $PATH; source (soloctl completion fish | psub); "
+             "complete -C 'soloctl --run %s %s'",
+             bed->dir, bed->bin, bed->run, words);
+    shell_run(bed, fish, script, &result);
+    cr_assert_eq(result.exit_code, 0, "%s: %s", words, result_err(&result));
+    cr_assert_str_eq(result_out(&result), expected, "%s: %s", words, result_out(&result));
+}
+
+/* What an interactive zsh on a terminal of its own makes of these words and the tab key: `expected`
+ * appears. It is waited for; the bound is for one that never does. */
+static void zsh_expect(const struct testbed *bed, const char *words, const char *expected)
+{
+    char path[64], script[16384];
+    const char *zsh = shell_find("zsh", path);
+    AUTO(result_close) struct result result = { 0 };
+    if (zsh == NULL)
+        return;
+    snprintf(script, sizeof script,
+             "timeout 60 %s -f -c 'zmodload zsh/zpty; zpty terminal %s -f -i\n"
+             "zpty -w terminal \"PS1=; PATH=%s:\\$PATH; autoload -Uz compinit; compinit -u -D; "
+             "source <(soloctl completion zsh); print READY\"\n"
+             "zpty -r terminal out \"*READY*READY*\"\n"
+             "zpty -w -n terminal \"soloctl --run %s %s$(printf \"\\\\t\")\"\n"
+             "zpty -r -m terminal out \"*%s*\" && print found; zpty -d terminal'",
+             zsh, zsh, bed->bin, bed->run, words, expected);
+    shell_run(bed, "/bin/sh", script, &result);
+    cr_assert_not_null(strstr(result_out(&result), "found"), "%s: no %s in %s%s", words, expected,
+                       result_out(&result), result_err(&result));
+}
+
+Test(shell_completion, zsh_and_fish_offer_live_names)
+{
+    struct testbed bed;
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy_sleeper(&bed, "acme", "etl");
+    service_deploy_sleeper(&bed, "beta", "bot");
+    fish_expect(&bed, "kill ", "acme/api\nacme/etl\nbeta/bot\n");
+    fish_expect(&bed, "describe acme/e", "acme/etl\n");
+    fish_expect(&bed, "-t acme restart a", "api\n");
+    zsh_expect(&bed, "kill acme/e", "acme/etl");
+    zsh_expect(&bed, "-t acme restart a", "restart api");
+    zsh_expect(&bed, "describe b", "beta/bot");
+    testbed_close(&bed);
+}
+
 /* Whoever presses the tab key while Solo is down gets the words that need none, and no complaint.
  */
 Test(shell_completion, without_a_solo_it_stays_quiet)
