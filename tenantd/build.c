@@ -202,8 +202,9 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *timer, int events
 {
     (void)loop, (void)events;
     struct build *build = OWNER_OF(timer, struct build, deadline);
-    char why[WHY_BYTES];
-    snprintf(why, sizeof why, "did not end within %d s and was stopped", BUILD_MS_MAX / 1000);
+    char why[WHY_BYTES], allowed[DURATION_TEXT_BYTES];
+    snprintf(why, sizeof why, "did not end within %s and was stopped",
+             duration_text(allowed, build->supervisor->builds.timeout_ms));
     verdict(build, STATUS_FAILED_PRECONDITION, why);
     build_step(build);
 }
@@ -243,7 +244,7 @@ struct build *build_new(struct supervisor *supervisor, uint64_t number, const st
     build->helper.on_exit = on_exit_of;
     ending_init(&build->ending, &supervisor->endings, build->name, on_tree_ended);
     ev_io_init(&build->on_output, on_output, -1, EV_READ);
-    ev_timer_init(&build->deadline, on_deadline, BUILD_MS_MAX / 1e3, 0);
+    ev_timer_init(&build->deadline, on_deadline, (double)supervisor->builds.timeout_ms / 1e3, 0);
     ev_timer_init(&build->measure, on_measure, MEASURE_MS / 1e3, MEASURE_MS / 1e3);
     return build;
 }

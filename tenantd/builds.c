@@ -337,9 +337,11 @@ struct build *builds_find_nonce(const struct builds *builds, uint64_t nonce)
 
 /* ---- life ---- */
 
-void builds_open(struct builds *builds, struct supervisor *supervisor, uint64_t cache_bytes_max)
+void builds_open(struct builds *builds, struct supervisor *supervisor, uint64_t cache_bytes_max,
+                 uint64_t timeout_ms)
 {
     builds->supervisor = supervisor;
+    builds->timeout_ms = timeout_ms;
     build_cache_open(&builds->cache, supervisor->site->builds_fd, supervisor->site->tenant,
                      cache_bytes_max);
 }

@@ -10,6 +10,7 @@
 struct builds {
     struct supervisor *supervisor;
     struct build_cache cache;
+    uint64_t timeout_ms;            /* of each */
     struct build *queued, *running; /* lists; running ones are running or ending */
     struct build_wait *waits;       /* calls that are owed an answer */
     unsigned queued_count, running_count;
@@ -18,7 +19,8 @@ struct builds {
     uint64_t built, cached, failed;
 };
 
-void builds_open(struct builds *builds, struct supervisor *supervisor, uint64_t cache_bytes_max);
+void builds_open(struct builds *builds, struct supervisor *supervisor, uint64_t cache_bytes_max,
+                 uint64_t timeout_ms);
 /* Answers what waits with unavailable. */
 void builds_close(struct builds *builds);
 

@@ -67,7 +67,8 @@ static enum status serve(struct site *site, const struct settings *settings, int
     limits_bound_tenant(&site->limits, site->cgroup.fd);
     supervisor->hub.rate =
         (struct log_rate_settings){ settings->log_rate_bytes, settings->log_burst_bytes };
-    builds_open(&supervisor->builds, supervisor, settings->build_cache_max);
+    builds_open(&supervisor->builds, supervisor, settings->build_cache_max,
+                settings->build_timeout_ms);
     lifecycle.on_stop = on_stop;
     lifecycle.context = supervisor;
     methods_setup(&service, supervisor, &access);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/limits.h"
 #include "common/base/uuid.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
@@ -164,6 +165,110 @@ static void misbehave(struct testbed *bed)
 Test(builds, a_compiler_that_misbehaves_is_ended_with_its_tree)
 {
     as_everybody(misbehave);
+}
+
+Test(builds, one_that_takes_too_long_is_ended_with_its_tree)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    struct problem problem = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_BUILD_TIMEOUT_MS", "1500");
+    testbed_start(&bed);
+    deploy_good(&bed, "quick");
+    enum status status = service_try_deploy(
+        &bed, scripted("slow", "setsid sleep 1000 & sleep 1000"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
+    expect_contains(problem.message, "sh did not end within 1500ms and was stopped");
+    expect_nothing_left(&bed);
+    cr_assert_null(service_row_of(&bed, "acme", "slow"));
+}
+
+/* How many were at it at once, by the marks that they left. */
+static int most_at_once(const char *file)
+{
+    FILE *marks = fopen(file, "r");
+    int running = 0, most = 0, ended = 0, mark;
+    cr_assert_not_null(marks);
+    while ((mark = fgetc(marks)) != EOF) {
+        running += mark == 'b' ? 1 : mark == 'e' ? -1 : 0;
+        ended += mark == 'e';
+        most = running > most ? running : most;
+    }
+    fclose(marks);
+    cr_assert_eq(ended, 5);
+    return most;
+}
+
+Test(builds, some_run_at_once_and_the_others_wait_for_their_turn)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char marks[64], command[16384];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    snprintf(marks, sizeof marks, "/tmp/solo-builds-%d", (int)getpid());
+    snprintf(command, sizeof command,
+             "cd %s; : > %s; chmod 666 %s; for i in 1 2 3 4 5; do echo \"echo b >> %s; sleep 0.5; "
+             "echo e >> "
+             "%s; cp /bin/sleep out # $i\" > c$i; %s/soloctl --run %s deploy --build 'sh {code}' "
+             "--code c$i acme/s$i -- '{out}' 1000 & pids=\"$pids $!\"; done; for p in $pids; do "
+             "wait $p || exit 1; done",
+             bed.dir, marks, marks, marks, marks, bed.bin, bed.run);
+    shell(&bed, &result, command);
+    expect_exit(&result, 0);
+    cr_assert_eq(most_at_once(marks), BUILDS_RUNNING_MAX);
+    unlink(marks);
+    for (int i = 1; i <= 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%d", i);
+        service_await(&bed, "acme", name, "running", 10000);
+    }
+}
+
+static size_t cached(const struct testbed *bed, size_t *bytes)
+{
+    char command[4096];
+    AUTO(result_close) struct result result = { 0 };
+    size_t count = 0;
+    snprintf(command, sizeof command, "find %s/builds -type f -size +1k -printf '%%s\\n'",
+             bed->data);
+    shell(bed, &result, command);
+    *bytes = 0;
+    for (const char *line = result_out(&result); *line != '\0';
+         line = strchr(line, '\n') + 1, count++)
+        *bytes += strtoul(line, NULL, 10);
+    return count;
+}
+
+/* Room for three: what nobody uses goes first, what somebody uses stays. */
+Test(builds, the_cache_keeps_to_its_bound)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    struct problem problem = { 0 };
+    size_t bytes, rest;
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_BUILD_CACHE_MAX", "350000");
+    testbed_start(&bed);
+    for (int i = 0; i < 8; i++) {
+        char name[16], script[128];
+        snprintf(name, sizeof name, "s%d", i);
+        snprintf(script, sizeof script, "cp /bin/sleep out && truncate -s 100000 out # %d", i);
+        json_t *spec = scripted(name, script);
+        json_object_set_new(spec, "argv", json_pack("[s, s]", "{out}", "1000"));
+        service_deploy(&bed, spec);
+        rest = cached(&bed, &bytes);
+        cr_assert_leq(bytes, 350000, "%zu bytes in %zu files", bytes, rest);
+        if (i != 0)
+            service_kill(&bed, "acme", name);
+    }
+    cr_assert_eq(cached(&bed, &bytes), 3);
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "s0", "running", 10000);
+    cr_assert_eq(testbed_log_count(&bed, "is built again"), 0);
+    enum status status = service_try_deploy(
+        &bed, scripted("big", "truncate -s 400000 out; echo x >> out"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
 }
 
 Test(builds, are_made_again_when_the_cache_is_gone)
