@@ -222,6 +222,7 @@ static enum status row_take(struct service *service, const struct service_row *r
     }
     free((void *)service->row.data);
     service->row = span_of(copy, packed.size);
+    service->is_row_stale = true;
     free(service->reason);
     service->reason = NULL;
     service->is_trial_over = row->is_trial_over;
@@ -282,6 +283,7 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     failure_unlist(catalog, service);
     free((void *)service->row.data);
     service->row = (struct span){ 0 };
+    service->is_row_stale = true;
     free(service->reason);
     service->reason = strndup(reason, REASON_BYTES_MAX);
     text_cut(service->reason);
@@ -340,6 +342,8 @@ void catalog_fail_deploy(struct catalog *catalog, struct service *service, uint6
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row)
 {
     service->wanted = *row;
+    if (!service_has_row(service))
+        service->is_row_stale = true; /* what is shown then is made of it */
     if (row->generation != 0)
         catalog_forget_failure(catalog, service);
     catalog_changed(catalog, service);

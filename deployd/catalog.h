@@ -82,7 +82,8 @@ struct service {
     struct service *previous_marked, *next_marked;
     struct wait *waits;
 
-    bool is_changed; /* stands in catalog.changed: to be written to the registry */
+    bool is_changed;   /* stands in catalog.changed: looked at when the turn ends */
+    bool is_row_stale; /* the registry has not been given its row since that changed */
     struct service *next_changed;
     unsigned tenant_bytes;
     char key[]; /* TENANT/NAME */

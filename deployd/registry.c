@@ -63,24 +63,29 @@ static enum status service_write(struct db_txn *txn, const struct service *servi
     return table_put(txn, REGISTRY_SERVICES, key, buffer_span(row));
 }
 
+/* Most of what changes in a turn (an operation came, what is wanted is read again) leaves the row
+ * as it is: no transaction is begun for that, which a deploy would wait for. */
 void registry_flush(struct registry *registry, struct catalog *catalog)
 {
-    if (catalog->changed == NULL)
-        return;
     AUTO(db_end) struct db_txn txn = { 0 };
     AUTO(buffer_close) struct buffer row = { .limit = FRAME_BYTES_SMALL };
-    enum status status =
-        registry->is_open ? db_begin_write(&registry->db, &txn) : STATUS_FAILED_PRECONDITION;
-    bool can_write = status == STATUS_OK;
+    enum status status = STATUS_OK;
+    bool has_begun = false;
     for (struct service *service; (service = catalog_next_changed(catalog)) != NULL;) {
-        if (can_write && status == STATUS_OK)
+        if (service->is_row_stale && registry->is_open && !has_begun) {
+            status = db_begin_write(&registry->db, &txn);
+            has_begun = true;
+        }
+        if (service->is_row_stale && has_begun && status == STATUS_OK)
             status = service_write(&txn, service, &row);
+        service->is_row_stale = service->is_row_stale && status != STATUS_OK;
         catalog_release(catalog, service);
     }
-    if (can_write && status == STATUS_OK)
+    if (!has_begun)
+        return;
+    if (status == STATUS_OK)
         status = db_commit(&txn);
-    if (registry->is_open)
-        written(registry, status);
+    written(registry, status);
 }
 
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,

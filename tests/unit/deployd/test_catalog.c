@@ -268,3 +268,23 @@ Test(catalog, cuts_text_between_characters)
     cr_assert_str_eq(text, "gr\xc3\xbc");
     text_cut(NULL);
 }
+
+/* A transaction of the registry for each look at a service would be what a deploy waits for. */
+Test(catalog, only_what_changes_a_row_has_it_written)
+{
+    struct service *service = make("acme", "api");
+    const struct live_row wanted = { .generation = 7, .since = 8 }, unwanted = { 0 };
+    catalog_touch(&catalog, service);
+    cr_assert_not(service->is_row_stale);
+    catalog_hold(&catalog, service, &running);
+    cr_assert(service->is_row_stale);
+    service->is_row_stale = false;
+    catalog_want(&catalog, service, &wanted);
+    catalog_changed(&catalog, service);
+    cr_assert_not(service->is_row_stale, "the supervisor's row is as it was");
+    catalog_unhold(&catalog, service, SERVICE_failed, "program not found");
+    cr_assert(service->is_row_stale);
+    service->is_row_stale = false;
+    catalog_want(&catalog, service, &unwanted);
+    cr_assert(service->is_row_stale, "it has to be removed");
+}
