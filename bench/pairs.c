@@ -16,10 +16,12 @@ struct weight {
     long descriptors;
 };
 
+/* What it has written, swapped out or not: whether a page of its program is private depends on who
+ * else runs that program. */
 static struct weight weigh(pid_t pid)
 {
-    return (struct weight){ (double)(process_number(pid, "smaps_rollup", "Private_Clean") +
-                                     process_number(pid, "smaps_rollup", "Private_Dirty")),
+    return (struct weight){ (double)(process_number(pid, "smaps_rollup", "Private_Dirty") +
+                                     process_number(pid, "smaps_rollup", "Swap")),
                             process_descriptors(pid) };
 }
 
