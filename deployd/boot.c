@@ -51,6 +51,17 @@ static void boot_damaged(struct deployd *deployd, const char *reason)
     serve(deployd);
 }
 
+/* Recovery will ask for them at once: meanwhile recoveryd makes its plan, on one processor. */
+static void start_supervisors(struct deployd *deployd)
+{
+    if (!recovery_is_due(deployd))
+        return;
+    for (struct service *service = deployd->catalog.services; service != NULL;
+         service = service->hh.next)
+        if (service->wanted.generation != 0)
+            supervisor_need(&service->tenant->supervisor);
+}
+
 static void boot_ready(struct deployd *deployd)
 {
     deployd->boot.state = BOOT_READY;
@@ -67,6 +78,7 @@ static void boot_ready(struct deployd *deployd)
              NUMBER(deployd->catalog.tenant_count), "run",
              deployd->run.is_new ? "new" : "the same");
     serve(deployd);
+    start_supervisors(deployd);
 }
 
 void boot_reconciled(struct deployd *deployd)

@@ -281,6 +281,12 @@ void recovery_restore(struct deployd *deployd, const struct run_record *record)
         deployd->recovery.phase = RECOVERY_CUT; /* unless it turns out to go on */
 }
 
+bool recovery_is_due(const struct deployd *deployd)
+{
+    return deployd->run.is_new && deployd->settings.recovery_enabled &&
+           deployd->recovery.phase == RECOVERY_NONE;
+}
+
 void recovery_write_status(const struct deployd *deployd, struct buffer *buffer)
 {
     const struct recovery *recovery = &deployd->recovery;

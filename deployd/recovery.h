@@ -18,4 +18,7 @@ void recovery_restore(struct deployd *deployd, const struct run_record *record);
 
 void recovery_write_status(const struct deployd *deployd, struct buffer *buffer);
 
+/* Whether everything that is wanted waits for the recovery of this run. */
+bool recovery_is_due(const struct deployd *deployd);
+
 #endif

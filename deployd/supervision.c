@@ -7,6 +7,7 @@
 #include "deployd/drain.h"
 #include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
+#include "deployd/recovery.h"
 #include "deployd/reports.h"
 
 static bool is_missed(struct deployd *deployd, const struct tenant *tenant)
@@ -15,7 +16,8 @@ static bool is_missed(struct deployd *deployd, const struct tenant *tenant)
         return false;
     for (const struct service *service = tenant->services; service != NULL; service = service->next)
         if (service->queue != NULL ||
-            (service->wanted.generation != 0 && reconcile_may_start(deployd, service)))
+            (service->wanted.generation != 0 &&
+             (reconcile_may_start(deployd, service) || recovery_is_due(deployd))))
             return true;
     return false;
 }

@@ -80,7 +80,7 @@ enum {
     REPORTS_UNACKNOWLEDGED_MAX = 16384,
     REPORTS_SENT_MAX = 256, /* unacknowledged ones that a supervisor has sent */
     SUPERVISOR_REPORT_BYTES_MAX = 16 * 1024,
-    SUPERVISORS_SPAWNING_MAX = 64, /* being started at once */
+    SUPERVISORS_SPAWNING_MAX = 16, /* being started at once */
     RECONCILE_PARALLEL = 64,       /* what deployd begins by itself, at once */
     DELIVERIES_RUNNING_MAX = 64,   /* secrets on their way to supervisors */
     RECOVERY_ACTING_MAX = 1024,    /* recovery.act calls at once */
