@@ -21,6 +21,7 @@ enum {
     STORE_DIGITS = 16, /* of the store id: enough to tell instances on one machine apart */
     LEFTOVER_WAIT_MS = 5000,
     LEFTOVER_STEP_MS = 5,
+    SPENT_MODE = 0711, /* no other directory of ours has it: our umask is 077 */
 };
 
 static void file_close(FILE **file)
@@ -95,9 +96,20 @@ static bool find_directory(char path[PATH_MAX])
 
 static int directory_at(int parent, const char *name)
 {
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
     if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
         return -1;
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* There are kernels (6.18) that kill whatever is born in a directory whose cgroup.kill was ever
+ * used. So it says so by its mode before it is, and is not used again. */
+static bool is_spent(int fd)
+{
+    struct stat stat;
+    return fstat(fd, &stat) < 0 || (stat.st_mode & 0777) == SPENT_MODE;
 }
 
 /* PATH/solo-<store id>/t-<tenant>, made where it is not there; -1 when it cannot be. `is_bounding`:
@@ -171,6 +183,7 @@ void cgroup_close(struct cgroup *cgroup)
     char name[PATH_MAX], link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", cgroup->fd);
     ssize_t size = readlink(link, name, sizeof name - 1);
+    cgroup_remove_leftovers(cgroup);
     if (size > 0) {
         name[size] = '\0';
         /* EBUSY and ENOTEMPTY are fine: the next supervisor sees to it. */
@@ -202,7 +215,7 @@ static bool write_kill(int directory, const char *file)
     return false;
 }
 
-static void remove_children(const struct cgroup *cgroup)
+void cgroup_remove_leftovers(const struct cgroup *cgroup)
 {
     int fd = openat(cgroup->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
@@ -216,7 +229,7 @@ static void remove_children(const struct cgroup *cgroup)
     closedir(directory);
 }
 
-enum status cgroup_end_leftovers(const struct cgroup *cgroup)
+enum status cgroup_end_leftovers(struct cgroup *cgroup, bool is_out_of_reach)
 {
     if (cgroup->fd < 0)
         return STATUS_OK;
@@ -224,11 +237,17 @@ enum status cgroup_end_leftovers(const struct cgroup *cgroup)
         if (waited_ms >= LEFTOVER_WAIT_MS)
             return log_failure(STATUS_DEADLINE_EXCEEDED, "end leftovers", "reason",
                                "processes in the tenant's cgroup do not die");
+        fchmod(cgroup->fd, SPENT_MODE);
         write_kill(cgroup->fd, "cgroup.kill");
         /* At start only, before there is a loop. */
         nanosleep(&(struct timespec){ .tv_nsec = LEFTOVER_STEP_MS * 1000000 }, NULL);
     }
-    remove_children(cgroup);
+    bool was_killed = is_spent(cgroup->fd);
+    cgroup->has_leftovers = is_out_of_reach && !was_killed && !cgroup_hands_down(cgroup->fd);
+    if (!cgroup->has_leftovers)
+        cgroup_remove_leftovers(cgroup);
+    if (was_killed)
+        fchmod(cgroup->fd, 0700); /* what is made in it from now on is new */
     return STATUS_OK;
 }
 
@@ -237,6 +256,10 @@ enum status cgroup_service_open(const struct cgroup *cgroup, const char *service
     char name[NAME_BYTES_MAX + 8];
     snprintf(name, sizeof name, "s-%s", service);
     *fd = directory_at(cgroup->fd, name);
+    if (*fd >= 0 && is_spent(*fd) && unlinkat(cgroup->fd, name, AT_REMOVEDIR) == 0) {
+        close(*fd);
+        *fd = directory_at(cgroup->fd, name);
+    }
     if (*fd < 0)
         return log_failure(status_from_errno(errno), "make cgroup", "name", name, "reason",
                            strerror(errno));
@@ -285,9 +308,11 @@ size_t cgroup_service_pids(const struct cgroup *cgroup, const char *service, pid
 
 void cgroup_service_kill(const struct cgroup *cgroup, const char *service)
 {
-    char name[NAME_BYTES_MAX + 32];
-    snprintf(name, sizeof name, "s-%s/cgroup.kill", service);
-    write_kill(cgroup->fd, name);
+    char name[NAME_BYTES_MAX + 8], file[NAME_BYTES_MAX + 32];
+    snprintf(name, sizeof name, "s-%s", service);
+    snprintf(file, sizeof file, "%s/cgroup.kill", name);
+    fchmodat(cgroup->fd, name, SPENT_MODE, 0);
+    write_kill(cgroup->fd, file);
 }
 
 bool cgroup_service_remove(const struct cgroup *cgroup, const char *service)

@@ -12,7 +12,8 @@
  * Needs no controllers. Where there is no writable v2 tree, or none with cgroup.kill, `fd` is -1.
  */
 struct cgroup {
-    int fd; /* the tenant's directory */
+    int fd;             /* the tenant's directory */
+    bool has_leftovers; /* an earlier supervisor's empty directories may be below it */
 };
 #define CGROUP_NONE ((struct cgroup){ .fd = -1 })
 
@@ -22,9 +23,14 @@ void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant
 /* Removes the tenant's directory if it is empty. */
 void cgroup_close(struct cgroup *cgroup);
 
-/* Kills what an earlier supervisor left in the tenant's directories and removes them; waits up to
- * five seconds. */
-enum status cgroup_end_leftovers(const struct cgroup *cgroup);
+/* Kills what an earlier supervisor left in the tenant's directories; waits up to five seconds. The
+ * directories are removed, unless nothing had to be killed and they are as good as new ones: without
+ * controllers they count and bound nothing, and `is_out_of_reach` of what ran in them nothing of
+ * theirs was changed. Then they stay, because most are needed again at once and making one costs as
+ * much as the start itself. */
+enum status cgroup_end_leftovers(struct cgroup *cgroup, bool is_out_of_reach);
+/* Removes the directories in which no process is. */
+void cgroup_remove_leftovers(const struct cgroup *cgroup);
 
 /* A directory for a service; the caller closes `fd`. */
 enum status cgroup_service_open(const struct cgroup *cgroup, const char *service, int *fd);

@@ -66,6 +66,12 @@ bool cgroup_hand_down(int fd)
     return has_word(down, "memory") && has_word(down, "pids");
 }
 
+bool cgroup_hands_down(int fd)
+{
+    char down[FILE_BYTES];
+    return !read_text(fd, "cgroup.subtree_control", down) || down[strspn(down, " \n")] != '\0';
+}
+
 bool cgroup_bound_memory(int fd, uint64_t bytes)
 {
     if (!write_number(fd, "memory.max", bytes))

@@ -11,6 +11,8 @@
 /* Hands the controllers memory, pids and cpu down to the directory's children, as far as the kernel
  * lets us. True when children can have a bound of memory and of tasks. */
 bool cgroup_hand_down(int fd);
+/* Whether its children have any controller; true when that cannot be told. */
+bool cgroup_hands_down(int fd);
 
 /* Each true when the bound holds from now on. */
 bool cgroup_bound_memory(int fd,

@@ -108,7 +108,7 @@ enum status site_open(struct site *site, const struct options *options, const ch
     TRY(claim_take(&site->claim, site->log_fd, site->host_proc_fd));
     if (!options->without_cgroup)
         cgroup_open(&site->cgroup, site->store_id, site->tenant);
-    TRY(cgroup_end_leftovers(&site->cgroup));
+    TRY(cgroup_end_leftovers(&site->cgroup, site->has_ids && site->uid != 0));
     /* The cgroup is empty: a look at every process of the machine has nothing to find then. */
     if (!claim_is_within(&site->claim, site->cgroup.fd))
         TRY(tree_end_leftovers(site->host_proc_fd, site->mark_prefix, site->uid));

@@ -19,6 +19,7 @@
 
 enum { NAMES_BYTES_MAX = FRAME_BYTES_SMALL - 16 * 1024 };
 static const double LINGER_STEP_S = 0.01;
+static const double LEFTOVERS_S = 60; /* by then what was wanted has been started again */
 
 /* ---- tables ---- */
 
@@ -260,6 +261,14 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int e
     end_if_done(supervisor);
 }
 
+/* What nobody needed again. */
+static void on_leftovers(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct supervisor *supervisor = OWNER_OF(timer, struct supervisor, leftovers);
+    cgroup_remove_leftovers(&supervisor->site->cgroup);
+}
+
 enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lifecycle,
                             struct site *site)
 {
@@ -275,6 +284,9 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
     supervisor->notify.context = supervisor;
     usage_open(supervisor);
     ev_timer_init(&supervisor->linger, on_linger, 0, 0);
+    ev_timer_init(&supervisor->leftovers, on_leftovers, LEFTOVERS_S, 0);
+    if (site->cgroup.has_leftovers)
+        ev_timer_start(supervisor->loop, &supervisor->leftovers);
     ev_signal_init(&supervisor->on_child, on_child, SIGCHLD);
     ev_signal_start(supervisor->loop, &supervisor->on_child);
     ev_prepare_init(&supervisor->before_sleep, before_sleep);
@@ -295,6 +307,7 @@ void supervisor_close(struct supervisor *supervisor)
     calls_fail(&supervisor->shutdown_calls, STATUS_UNAVAILABLE, &gone);
     usage_close(supervisor);
     ev_timer_stop(supervisor->loop, &supervisor->linger);
+    ev_timer_stop(supervisor->loop, &supervisor->leftovers);
     ev_signal_stop(supervisor->loop, &supervisor->on_child);
     ev_prepare_stop(supervisor->loop, &supervisor->before_sleep);
     notify_close(&supervisor->notify, supervisor->loop);

@@ -42,7 +42,7 @@ struct supervisor {
 
     struct ev_signal on_child;
     struct ev_prepare before_sleep;
-    struct ev_timer linger;
+    struct ev_timer linger, leftovers;
 
     uint64_t secret_requests; /* made so far */
     bool is_shutting_down, has_shut_down;

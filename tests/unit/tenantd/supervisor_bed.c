@@ -84,7 +84,7 @@ static void remove_cgroup(const struct bed *bed)
 {
     struct cgroup cgroup = CGROUP_NONE;
     cgroup_open(&cgroup, store_id(bed), "acme");
-    cr_assert_eq(cgroup_end_leftovers(&cgroup), STATUS_OK);
+    cr_assert_eq(cgroup_end_leftovers(&cgroup, false), STATUS_OK);
     cgroup_close(&cgroup);
 }
 

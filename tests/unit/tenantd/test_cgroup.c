@@ -2,9 +2,12 @@
 #include "tenantd/cgroup.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -89,15 +92,89 @@ Test(cgroup, an_earlier_supervisors_leftovers_are_ended)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     start(&cgroup, "api");
     start(&cgroup, "web");
-    cr_assert_eq(cgroup_end_leftovers(&cgroup), STATUS_OK);
+    cr_assert_eq(cgroup_end_leftovers(&cgroup, false), STATUS_OK);
     cr_assert_eq(faccessat(cgroup.fd, "s-api", F_OK, 0), -1);
     cr_assert_eq(faccessat(cgroup.fd, "s-web", F_OK, 0), -1);
+    cgroup_close(&cgroup);
+}
+
+/* Ends without cgroup.kill, as the end of a pid namespace does. */
+static void kill_each(const struct cgroup *cgroup, const char *file)
+{
+    char text[4096];
+    ssize_t size;
+    do {
+        AUTO(fd_close) int fd = openat(cgroup->fd, file, O_RDONLY | O_CLOEXEC);
+        size = read(fd, text, sizeof text - 1);
+        text[size < 0 ? 0 : size] = '\0';
+        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+            if (atoi(line) > 1)
+                kill(atoi(line), SIGKILL);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+        usleep(1000);
+    } while (size > 0);
+}
+
+static ino_t inode_of(const struct cgroup *cgroup, const char *name)
+{
+    struct stat stat;
+    cr_assert_eq(fstatat(cgroup->fd, name, &stat, 0), 0);
+    return stat.st_ino;
+}
+
+Test(cgroup, directories_that_are_as_good_as_new_ones_are_used_again)
+{
+    struct cgroup cgroup = CGROUP_NONE;
+    open_own(&cgroup);
+    if (cgroup_hands_down(cgroup.fd))
+        cr_skip("directories have controllers here, and are never used again");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    start(&cgroup, "api");
+    start(&cgroup, "web");
+    ino_t before = inode_of(&cgroup, "s-api");
+    kill_each(&cgroup, "s-api/cgroup.procs");
+    kill_each(&cgroup, "s-web/cgroup.procs");
+    cr_assert_eq(cgroup_end_leftovers(&cgroup, true), STATUS_OK);
+    cr_assert(cgroup.has_leftovers);
+    cr_assert_eq(faccessat(cgroup.fd, "s-web", F_OK, 0), 0);
+    start(&cgroup, "api");
+    cr_assert_eq(inode_of(&cgroup, "s-api"), before);
+    cgroup_remove_leftovers(&cgroup);
+    cr_assert_eq(faccessat(cgroup.fd, "s-web", F_OK, 0), -1);
+    cr_assert_not(cgroup_service_remove(&cgroup, "api"), "what runs in it was left alone");
+    cgroup_service_kill(&cgroup, "api");
+    cr_assert(is_removed(&cgroup, "api"));
+    cgroup_close(&cgroup);
+}
+
+Test(cgroup, what_is_born_after_a_kill_lives)
+{
+    struct cgroup cgroup = CGROUP_NONE;
+    open_own(&cgroup);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    start(&cgroup, "api");
+    start(&cgroup, "web");
+    cgroup_service_kill(&cgroup, "api");
+    kill_each(&cgroup, "s-api/cgroup.procs");
+    /* Killed before it could remove the directory, a supervisor leaves it so. */
+    start(&cgroup, "api");
+    cr_assert_eq(cgroup_end_leftovers(&cgroup, true), STATUS_OK);
+    cr_assert_not(cgroup.has_leftovers, "all of them were killed");
+    start(&cgroup, "api");
+    start(&cgroup, "web");
+    cr_assert_not(cgroup_service_remove(&cgroup, "api"));
+    cr_assert_not(cgroup_service_remove(&cgroup, "web"));
+    cgroup_service_kill(&cgroup, "api");
+    cgroup_service_kill(&cgroup, "web");
+    cr_assert(is_removed(&cgroup, "api"));
+    cr_assert(is_removed(&cgroup, "web"));
     cgroup_close(&cgroup);
 }
 
 Test(cgroup, without_one_everything_is_left_to_marks)
 {
     struct cgroup none = CGROUP_NONE;
-    cr_assert_eq(cgroup_end_leftovers(&none), STATUS_OK);
+    cr_assert_eq(cgroup_end_leftovers(&none, false), STATUS_OK);
     cgroup_close(&none);
 }

@@ -85,6 +85,15 @@ Test(cgroup_limits, a_kernel_without_swap_bounds_memory_all_the_same)
     cr_assert_str_eq(get("memory.max"), "1048576");
 }
 
+Test(cgroup_limits, a_directory_hands_down_what_its_file_says)
+{
+    cr_assert(cgroup_hands_down(fd), "a file that cannot be read says nothing");
+    put("cgroup.subtree_control", "\n");
+    cr_assert_not(cgroup_hands_down(fd));
+    put("cgroup.subtree_control", "cpu\n");
+    cr_assert(cgroup_hands_down(fd));
+}
+
 Test(cgroup_limits, what_is_handed_down_already_is_not_asked_for_again)
 {
     put("cgroup.controllers", "cpuset cpu io memory pids\n");
