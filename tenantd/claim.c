@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -14,7 +15,7 @@
 #include "common/base/log.h"
 #include "tenantd/process.h"
 
-enum { CLAIM_WAIT_MS = 5000, CLAIM_TEXT_BYTES = 160 };
+enum { CLAIM_WAIT_MS = 5000, CLAIM_STEP_MS = 5, CLAIM_TEXT_BYTES = 160 };
 
 static enum status failure(const char *what)
 {
@@ -63,19 +64,68 @@ static struct stat directory_of(int cgroup)
     return stat;
 }
 
-bool claim_is_within(const struct file_lock *claim, int cgroup)
+/* What the last one that signed says of itself; false when that cannot be read. */
+struct signature {
+    struct process self;
+    bool is_of_this_boot, is_enclosed;
+    uint64_t device, inode;
+};
+
+static bool signature_read(const struct file_lock *claim, struct signature *signature)
 {
     char text[CLAIM_TEXT_BYTES] = "", boot_id[BOOT_ID_BYTES], now[BOOT_ID_BYTES];
-    uint64_t device, inode;
-    const struct stat directory = directory_of(cgroup);
-    if (directory.st_ino == 0 || pread(claim->fd, text, sizeof text - 1, 0) <= 0 ||
-        sscanf(text, "%*u %*u %36s %" SCNu64 " %" SCNu64 "\n", boot_id, &device, &inode) != 3 ||
-        clock_boot_id(now) != STATUS_OK)
+    uint64_t pid;
+    int is_enclosed = 0;
+    *signature = (struct signature){ 0 };
+    if (pread(claim->fd, text, sizeof text - 1, 0) <= 0 || clock_boot_id(now) != STATUS_OK ||
+        sscanf(text, "%" SCNu64 " %" SCNu64 " %36s %" SCNu64 " %" SCNu64 " %d\n", &pid,
+               &signature->self.start_ticks, boot_id, &signature->device, &signature->inode,
+               &is_enclosed) < 5)
         return false;
-    return strcmp(boot_id, now) != 0 || (directory.st_dev == device && directory.st_ino == inode);
+    signature->self.pid = (pid_t)pid;
+    signature->is_of_this_boot = strcmp(boot_id, now) == 0;
+    signature->is_enclosed = is_enclosed == 1;
+    return true;
 }
 
-enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup)
+bool claim_is_within(const struct file_lock *claim, int cgroup)
+{
+    struct signature signature;
+    const struct stat directory = directory_of(cgroup);
+    if (directory.st_ino == 0 || !signature_read(claim, &signature))
+        return false;
+    return !signature.is_of_this_boot ||
+           (directory.st_dev == signature.device && directory.st_ino == signature.inode);
+}
+
+/* An init is a zombie only when nothing is left in its namespace. */
+static bool has_ended(int proc_fd, const struct process *process)
+{
+    struct process now;
+    return !process_read(proc_fd, process->pid, &now) || now.start_ticks != process->start_ticks ||
+           now.state == 'Z' || now.state == 'X';
+}
+
+bool claim_is_over(const struct file_lock *claim, int proc_fd)
+{
+    struct signature signature;
+    if (!signature_read(claim, &signature))
+        return false;
+    if (!signature.is_of_this_boot)
+        return true;
+    if (!signature.is_enclosed)
+        return false;
+    for (int waited_ms = 0; !has_ended(proc_fd, &signature.self); waited_ms += CLAIM_STEP_MS) {
+        if (waited_ms >= CLAIM_WAIT_MS)
+            return false;
+        /* At start only, before there is a loop. */
+        nanosleep(&(struct timespec){ .tv_nsec = CLAIM_STEP_MS * 1000000 }, NULL);
+    }
+    return true;
+}
+
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup,
+                       bool is_enclosed)
 {
     struct process self;
     char text[CLAIM_TEXT_BYTES], boot_id[BOOT_ID_BYTES];
@@ -83,9 +133,10 @@ enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int pro
     TRY(clock_boot_id(boot_id));
     if (!process_read(proc_fd, (pid_t)host_pid, &self))
         return log_failure(STATUS_INTERNAL, "read our own process", "pid", NUMBER(host_pid));
-    int size = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 "\n",
-                        host_pid, self.start_ticks, boot_id, (uint64_t)directory.st_dev,
-                        (uint64_t)directory.st_ino);
+    int size =
+        snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %d\n",
+                 host_pid, self.start_ticks, boot_id, (uint64_t)directory.st_dev,
+                 (uint64_t)directory.st_ino, is_enclosed ? 1 : 0);
     if (ftruncate(claim->fd, 0) < 0 || pwrite(claim->fd, text, (size_t)size, 0) != size)
         return failure("sign the claim");
     return STATUS_OK;

@@ -17,11 +17,16 @@
 enum status claim_take(struct file_lock *claim, int log_fd, int proc_fd);
 
 /* Says who holds it: our host pid. `cgroup` is the directory that holds everything we shall start
- * and that nothing of it can leave, or -1. */
-enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup);
+ * and that nothing of it can leave, or -1. `is_enclosed`: nothing of it can leave our pid namespace
+ * either, whose init we are. */
+enum status claim_sign(const struct file_lock *claim, uint64_t host_pid, int proc_fd, int cgroup,
+                       bool is_enclosed);
 
-/* Whether the supervisor that signed last can have left processes nowhere but in `cgroup`: it held
- * everything there, or was of an earlier boot. To be asked before we sign. */
+/* Both are to be asked before we sign, of the supervisor that signed last. Whether it can have left
+ * processes nowhere but in `cgroup`: it held everything there, or was of an earlier boot. */
 bool claim_is_within(const struct file_lock *claim, int cgroup);
+/* Whether it can have left none at all: everything was enclosed and it has ended, which is waited
+ * for, or it was of an earlier boot. */
+bool claim_is_over(const struct file_lock *claim, int proc_fd);
 
 #endif

@@ -81,11 +81,14 @@ static enum status serve(struct site *site, const struct settings *settings, int
     return lifecycle_run(&lifecycle);
 }
 
-/* With another uid than ours, and no capability, nothing gets out of its cgroup. */
+/* With another uid than root's, and no capability, nothing gets out of its cgroup or its pid
+ * namespace; with our own, if that is an ordinary one, out of its cgroup only. */
 static enum status sign(const struct site *site)
 {
+    bool is_foreign = site->has_ids && site->uid != 0;
     return claim_sign(&site->claim, site->own_host_pid, site->host_proc_fd,
-                      site->has_ids && site->uid != 0 ? site->cgroup.fd : -1);
+                      is_foreign ? site->cgroup.fd : -1,
+                      site->isolation != ISOLATION_NONE && (is_foreign || geteuid() != 0));
 }
 
 /* In this order: who has the lock has ended what an earlier supervisor left, and who listens is

@@ -109,8 +109,9 @@ enum status site_open(struct site *site, const struct options *options, const ch
     if (!options->without_cgroup)
         cgroup_open(&site->cgroup, site->store_id, site->tenant);
     TRY(cgroup_end_leftovers(&site->cgroup, site->has_ids && site->uid != 0));
-    /* The cgroup is empty: a look at every process of the machine has nothing to find then. */
-    if (!claim_is_within(&site->claim, site->cgroup.fd))
+    /* Elsewhere a look at every process of the machine has nothing to find. */
+    if (!claim_is_within(&site->claim, site->cgroup.fd) &&
+        !claim_is_over(&site->claim, site->host_proc_fd))
         TRY(tree_end_leftovers(site->host_proc_fd, site->mark_prefix, site->uid));
     char name[PATH_MAX], path[PATH_MAX];
     TRY(path_join(name, "tenants", site->tenant));

@@ -1,8 +1,10 @@
 #include "tenantd/claim.h"
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -47,7 +49,7 @@ Test(claim, says_in_which_cgroup_everything_was)
     AUTO(place_close) struct place place;
     place_open(&place);
     cr_assert_not(claim_is_within(&place.claim, place.first), "nobody has signed");
-    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, place.first),
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, place.first, false),
                  STATUS_OK);
     cr_assert(claim_is_within(&place.claim, place.first));
     cr_assert_not(claim_is_within(&place.claim, place.second));
@@ -58,9 +60,9 @@ Test(claim, without_a_cgroup_it_says_nothing)
 {
     AUTO(place_close) struct place place;
     place_open(&place);
-    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, place.first),
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, place.first, false),
                  STATUS_OK);
-    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, -1), STATUS_OK);
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, -1, false), STATUS_OK);
     cr_assert_not(claim_is_within(&place.claim, place.first));
     cr_assert_not(claim_is_within(&place.claim, -1));
 }
@@ -72,6 +74,48 @@ Test(claim, of_an_earlier_boot_nothing_is_left)
     text_set(&place, "77 1234 00000000-0000-0000-0000-000000000000 0 0\n");
     cr_assert(claim_is_within(&place.claim, place.first));
     cr_assert_not(claim_is_within(&place.claim, -1));
+    cr_assert(claim_is_over(&place.claim, place.proc_fd));
+}
+
+/* Of which nothing is left but its number: it waits to be collected. */
+static pid_t start_ended(void)
+{
+    char *const argv[] = { "/bin/true", NULL };
+    char *const nothing[] = { NULL };
+    siginfo_t info;
+    pid_t pid;
+    cr_assert_eq(posix_spawn(&pid, argv[0], NULL, NULL, argv, nothing), 0);
+    cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    return pid;
+}
+
+Test(claim, an_ended_init_has_left_nothing)
+{
+    AUTO(place_close) struct place place;
+    place_open(&place);
+    cr_assert_not(claim_is_over(&place.claim, place.proc_fd), "nobody has signed");
+    pid_t ended = start_ended();
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)ended, place.proc_fd, -1, false), STATUS_OK);
+    cr_assert_not(claim_is_over(&place.claim, place.proc_fd), "what it started was not enclosed");
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)ended, place.proc_fd, -1, true), STATUS_OK);
+    cr_assert(claim_is_over(&place.claim, place.proc_fd));
+    waitpid(ended, NULL, 0);
+    cr_assert(claim_is_over(&place.claim, place.proc_fd));
+}
+
+Test(claim, an_init_that_lives_is_waited_for)
+{
+    AUTO(place_close) struct place place;
+    char *const argv[] = { "/bin/sleep", "0.3", NULL };
+    char *const nothing[] = { NULL };
+    pid_t pid;
+    place_open(&place);
+    cr_assert_eq(posix_spawn(&pid, argv[0], NULL, NULL, argv, nothing), 0);
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)pid, place.proc_fd, -1, true), STATUS_OK);
+    cr_assert(claim_is_over(&place.claim, place.proc_fd));
+    cr_assert_eq(waitpid(pid, NULL, WNOHANG), pid, "it has ended by now");
+    cr_assert_eq(claim_sign(&place.claim, (uint64_t)getpid(), place.proc_fd, -1, true), STATUS_OK);
+    cr_assert_not(claim_is_over(&place.claim, place.proc_fd), "this one goes on living");
 }
 
 Test(claim, that_cannot_be_read_says_nothing)
@@ -89,5 +133,6 @@ Test(claim, that_cannot_be_read_says_nothing)
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         text_set(&place, texts[i]);
         cr_assert_not(claim_is_within(&place.claim, place.first), "%s", texts[i]);
+        cr_assert_not(claim_is_over(&place.claim, place.proc_fd), "%s", texts[i]);
     }
 }
