@@ -135,17 +135,25 @@ void site_close(struct site *site)
     file_lock_release(&site->lock);
 }
 
+static bool is_home(const struct site *site, const struct stat *stat)
+{
+    return S_ISDIR(stat->st_mode) &&
+           (!site->has_ids || (stat->st_uid == site->uid && stat->st_gid == site->gid));
+}
+
 enum status site_home_make(const struct site *site, const char *service)
 {
     struct stat stat;
+    /* After the first start it is there: one look, and no lock on its parent. */
+    if (fstatat(site->home_fd, service, &stat, AT_SYMLINK_NOFOLLOW) == 0 && is_home(site, &stat))
+        return STATUS_OK;
     if (mkdirat(site->home_fd, service, 0700) < 0 && errno != EEXIST)
         return failure("make working directory", service);
     AUTO(fd_close)
     int fd = openat(site->home_fd, service, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &stat) < 0)
         return failure("open working directory", service);
-    if (site->has_ids && (stat.st_uid != site->uid || stat.st_gid != site->gid) &&
-        fchown(fd, site->uid, site->gid) < 0)
+    if (!is_home(site, &stat) && fchown(fd, site->uid, site->gid) < 0)
         return failure("set owner", service);
     return STATUS_OK;
 }
