@@ -157,12 +157,17 @@ static void run_step(struct deployd *deployd)
     }
     if (record.started != 0 && strcmp(record.run_id, deployd->run.id) == 0) {
         deployd->run.started = record.started;
+        snprintf(deployd->run.last_end, sizeof deployd->run.last_end, "%s", record.last_end);
         recovery_restore(deployd, &record);
         adopt_step(deployd);
         return;
     }
     deployd->run.is_new = true;
-    write_map(&payload, 3);
+    snprintf(deployd->run.last_end, sizeof deployd->run.last_end, "%s",
+             run_record_end(&record, deployd->run.boot_id, deployd->settings.log_shutdown_events));
+    write_map(&payload, 4);
+    write_str(&payload, "last_end");
+    write_str(&payload, deployd->run.last_end);
     write_str(&payload, "run_id");
     write_str(&payload, deployd->run.id);
     write_str(&payload, "boot_id");

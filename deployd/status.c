@@ -210,7 +210,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     uint64_t tenants = 0, silent = 0;
     const char *silent_tenant = "";
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
-    write_map(map, is_complete ? 16 : 3);
+    write_map(map, is_complete ? 17 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
@@ -230,6 +230,8 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     }
     write_str(map, "run_id");
     write_str(map, deployd->run.id);
+    write_str(map, "last_end");
+    write_str(map, deployd->run.last_end);
     write_str(map, "stop_method");
     write_str(map, supervisor == NULL ? "unknown" : supervisor->stop_method);
     write_str(map, "tenants");

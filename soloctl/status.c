@@ -186,6 +186,23 @@ static const char *needs_person(const struct picture *picture)
     return "";
 }
 
+static void print_last_end(struct span map)
+{
+    static const char *const ends[][2] = {
+        { "clean", "ended in order" },
+        { "forced", "ended in order, but something had to be killed" },
+        { "cut", "was cut off while it shut down" },
+        { "crash", "crashed" },
+        { "power", "ended with the machine: switched off, or its power was cut" },
+    };
+    char end[16] = "";
+    if (map.size > 0)
+        map_text(map, "last_end", end, sizeof end);
+    for (size_t i = 0; i < COUNT_OF(ends); i++)
+        if (strcmp(end, ends[i][0]) == 0)
+            printf("%-11s%s\n", "Last run", ends[i][1]);
+}
+
 static void print_text_line(const char *name, struct span map, const char *key)
 {
     char text[STATUS_TEXT_BYTES] = "";
@@ -370,6 +387,7 @@ static void print_page(const struct picture *picture)
     printf("\n");
     print_text_line("Version", picture->system, "version");
     print_text_line("Run", picture->system, "run_id");
+    print_last_end(picture->system);
     print_text_line("Isolation", picture->system, "isolation");
     print_text_line("Stop", picture->system, "stop_method");
     if (picture->system.size > 0)

@@ -101,10 +101,13 @@ machine_boot || fail "the machine does not boot again"
 settled
 [ "$(names)" = "$wanted" ] || fail "the reboot lost services"
 machine soloctl events -n 40 | grep -q 'system_shutdown_complete.*forced=false' || fail "the reboot was no shutdown in order"
+machine soloctl status | grep -q '^Last run *ended in order$' || fail "the status does not say how the last run ended"
 machine soloctl kill acme/s5 >/dev/null
 wanted="$(grep -v acme/s5 <<<"$wanted")"
 machine_cut
 machine_boot || fail "the machine does not boot after a power cut"
 settled
 [ "$(names)" = "$wanted" ] || fail "the power cut changed what runs"
+# Its kernel is this machine's and goes on: to the log only the programs died.
+machine soloctl status | grep -q '^Last run *crashed$' || fail "the status does not say that the last run was cut off"
 echo "the unit set works: 5 services after restarts of every unit, a stop, a reboot and a power cut"

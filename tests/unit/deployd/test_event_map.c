@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/wire/writer.h"
 #include "deployd/event_map.h"
 #include "tests/support/criterion.h"
@@ -266,6 +267,51 @@ Test(event_map, finds_the_newest_run_and_its_recoveries)
     cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
     cr_assert_eq(run.recovery_started, newest);
     cr_assert_eq(run.recovery_completed, 0, "that one has not ended");
+}
+
+static const char *end_in(const char *boot_id, bool logs_shutdown_events)
+{
+    struct run_record run;
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    const char *end = run_record_end(&run, boot_id, logs_shutdown_events);
+    event_map_close(&map);
+    fixture_reopen();
+    return end;
+}
+
+static void close_log(bool is_forced)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    write_map(&payload, 1);
+    write_str(&payload, "forced");
+    write_bool(&payload, is_forced);
+    cr_assert_eq(
+        event_store_append_alone(&store, EVENT_system_shutdown_complete, buffer_span(&payload)),
+        STATUS_OK);
+}
+
+Test(event_map, tells_how_a_run_ended)
+{
+    static struct buffer payload = { .limit = 256 };
+    write_map(&payload, 2);
+    write_str(&payload, "run_id");
+    write_str(&payload, "first");
+    write_str(&payload, "boot_id");
+    write_str(&payload, "this boot");
+    cr_assert_str_eq(end_in("this boot", true), "first");
+    append("system_started", "system", buffer_span(&payload));
+    cr_assert_str_eq(end_in("this boot", true), "crash");
+    cr_assert_str_eq(end_in("the next boot", true), "power");
+    cr_assert_str_eq(end_in("the next boot", false), "unknown");
+    append("system_shutdown_started", "system", payload_text("x"));
+    cr_assert_str_eq(end_in("this boot", true), "cut");
+    close_log(true);
+    cr_assert_str_eq(end_in("this boot", true), "forced");
+    append("system_started", "system", buffer_span(&payload));
+    cr_assert_str_eq(end_in("this boot", true), "crash", "the end before it was another run's");
+    close_log(false);
+    cr_assert_str_eq(end_in("this boot", true), "clean");
 }
 
 Test(event_map, an_empty_log_knows_no_run)
