@@ -81,6 +81,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &eventd;
     if (!eventd.is_damaged) {
+        store_backup_open(&eventd.backup, lifecycle.loop, &eventd.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

@@ -207,6 +207,23 @@ static enum status handle_event_fold(struct eventd *eventd, struct rpc_call *cal
     return STATUS_OK;
 }
 
+/* --- backup --- */
+
+static void answer_backup(struct rpc_call *call, uint64_t bytes)
+{
+    const struct event_backup_reply reply = { .bytes = bytes };
+    rpc_call_reply(call, &reply);
+}
+
+static enum status handle_event_backup(struct eventd *eventd, struct rpc_call *call,
+                                       const struct event_backup_request *request,
+                                       struct event_backup_reply *reply)
+{
+    (void)reply;
+    TRY(refuse_damaged(eventd, call));
+    return store_backup_begin(&eventd->backup, call, request->dir, answer_backup);
+}
+
 #define ROUTES_DEF     "common/api/eventd.def"
 #define ROUTES_CONTEXT struct eventd
 #include "common/api/routes.h"

@@ -35,6 +35,7 @@ static void begun(void *context)
     struct stopping *stopping = context;
     stopping->is_orderly = eventd_is_closing(stopping->eventd, clock_boottime_ns());
     watch_list_close(&stopping->eventd->watches);
+    store_backup_close(&stopping->eventd->backup);
 }
 
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,

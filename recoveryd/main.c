@@ -10,6 +10,7 @@
 #include "recoveryd/log_reader.h"
 #include "recoveryd/options.h"
 #include "recoveryd/recover_command.h"
+#include "recoveryd/restore_command.h"
 #include "recoveryd/verify_command.h"
 
 static int run(const struct settings *settings, const struct options *options)
@@ -23,6 +24,8 @@ static int run(const struct settings *settings, const struct options *options)
         return recover_command(settings, options);
     case COMMAND_VERIFY:
         return verify_command(settings, options);
+    case COMMAND_RESTORE:
+        return restore_command(settings, options);
     case COMMAND_LOG:
         break; /* has a process of its own */
     }

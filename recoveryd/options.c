@@ -17,6 +17,7 @@ const char options_usage[] =
     "record\n"
     "                             and row, --fix repairs, --fix-orphans ends unknown processes, "
     "too\n"
+    "  recoveryd restore DIR      put a backup into an empty data directory\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
@@ -33,6 +34,7 @@ enum {
     FITS_RECOVER = 1 << COMMAND_RECOVER,
     FITS_VERIFY = 1 << COMMAND_VERIFY,
     FITS_LOG = 1 << COMMAND_LOG,
+    FITS_RESTORE = 1 << COMMAND_RESTORE,
 };
 
 static const struct {
@@ -40,7 +42,7 @@ static const struct {
     unsigned commands;
     bool has_value;
 } flags[] = {
-    { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG, true },
+    { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG | FITS_RESTORE, true },
     { "--at-start", FITS_RECOVER, false },
     { "--all", FITS_RECOVER, false },
     { "--dry-run", FITS_RECOVER, false },
@@ -82,6 +84,7 @@ static const char *const command_names[] = {
     [COMMAND_RECOVER] = "recoveryd",
     [COMMAND_VERIFY] = "verify",
     [COMMAND_LOG] = "log",
+    [COMMAND_RESTORE] = "restore",
 };
 
 static bool refuse(struct options *options, const char *flag, const char *rule)
@@ -194,9 +197,13 @@ static void take_flag(struct options *options, enum flag flag, const char *value
 
 static int take_command(struct options *options, const char *argument)
 {
+    if (options->command == COMMAND_RESTORE && options->backup_dir == NULL) {
+        options->backup_dir = argument;
+        return 1;
+    }
     if (options->has_command)
         return 0;
-    for (int command = COMMAND_VERIFY; command <= COMMAND_LOG; command++)
+    for (int command = COMMAND_VERIFY; command <= COMMAND_RESTORE; command++)
         if (strcmp(argument, command_names[command]) == 0) {
             options->command = (enum command)command;
             options->has_command = true;
@@ -244,6 +251,10 @@ enum status options_check(const struct options *options)
                                                         : command_names[options->command]);
             return STATUS_USAGE;
         }
+    if (options->command == COMMAND_RESTORE && options->backup_dir == NULL) {
+        fputs("recoveryd: restore needs the directory of a backup\n", stderr);
+        return STATUS_USAGE;
+    }
     bool is_log = options->command == COMMAND_LOG;
     if (options->output == (is_log ? OUTPUT_JSON : OUTPUT_JSONL)) {
         fprintf(stderr, "recoveryd: -o takes text or %s here\n", is_log ? "jsonl" : "json");

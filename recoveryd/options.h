@@ -7,7 +7,7 @@
 #include "common/base/status.h"
 
 /* What the command line asks for, beside the settings that every program has. */
-enum command { COMMAND_RECOVER, COMMAND_VERIFY, COMMAND_LOG };
+enum command { COMMAND_RECOVER, COMMAND_VERIFY, COMMAND_LOG, COMMAND_RESTORE };
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 enum progress_kind { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
 
@@ -31,9 +31,10 @@ struct options {
     uint64_t after;
     bool has_count;
     uint64_t count;
-    const char *type;   /* NULL: any */
-    const char *tenant; /* NULL: any */
-    unsigned given;     /* flags that were given, by their place in the table */
+    const char *backup_dir; /* of restore */
+    const char *type;       /* NULL: any */
+    const char *tenant;     /* NULL: any */
+    unsigned given;         /* flags that were given, by their place in the table */
     bool has_command;
     bool is_refused; /* told on stderr already */
 };

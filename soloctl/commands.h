@@ -48,6 +48,8 @@ int command_vault_verify(struct session *session, const struct arguments *argume
 int command_status(struct session *session, const struct arguments *arguments);
 int command_daemon_list(struct session *session, const struct arguments *arguments);
 int command_daemon_restart(struct session *session, const struct arguments *arguments);
+int command_backup(struct session *session, const struct arguments *arguments);
+int command_restore(struct session *session, const struct arguments *arguments);
 int command_drain(struct session *session, const struct arguments *arguments);
 int command_version(struct session *session, const struct arguments *arguments);
 int command_explain(struct session *session, const struct arguments *arguments);

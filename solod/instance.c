@@ -108,6 +108,17 @@ static enum status boot_compare(struct instance *instance, const char *run_dir, 
     return run_boot_write(run_dir);
 }
 
+static enum status refuse_unfinished_restore(const char *data_dir)
+{
+    char path[4096];
+    TRY(path_join(path, data_dir, RESTORE_MARKER));
+    return access(path, F_OK) != 0
+               ? STATUS_OK
+               : log_failure(STATUS_FAILED_PRECONDITION, "start", "data", data_dir, "reason",
+                             "a restore into it was not finished", "next",
+                             "run `soloctl restore DIR` again");
+}
+
 static enum status key_draw(struct instance *instance)
 {
     random_fill(instance->key, sizeof instance->key);
@@ -131,6 +142,7 @@ enum status instance_open(struct instance *instance, const struct settings *sett
     TRY(lock_take(&instance->run_lock, run_lock));
     TRY(data_prepare(settings->data_dir));
     TRY(lock_take(&instance->data_lock, data_lock));
+    TRY(refuse_unfinished_restore(settings->data_dir));
     TRY(boot_compare(instance, settings->run_dir, run_lock));
     struct uuid run_id = uuid_draw();
     TRY(run_id_write(settings->run_dir, &run_id));

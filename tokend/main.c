@@ -88,6 +88,7 @@ static void on_drain(void *context)
 {
     struct tokend *tokend = context;
     sweep_close(&tokend->sweep);
+    store_backup_close(&tokend->backup);
 }
 
 static bool is_done(void *context)
@@ -160,6 +161,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &tokend;
     if (!tokend.is_damaged) {
+        store_backup_open(&tokend.backup, lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

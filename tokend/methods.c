@@ -208,6 +208,25 @@ static enum status handle_token_report_use(struct tokend *tokend, struct rpc_cal
     return STATUS_OK;
 }
 
+/* --- backup --- */
+
+static void answer_backup(struct rpc_call *call, uint64_t bytes)
+{
+    const struct token_backup_reply reply = { .bytes = bytes };
+    rpc_call_reply(call, &reply);
+}
+
+static enum status handle_token_backup(struct tokend *tokend, struct rpc_call *call,
+                                       const struct token_backup_request *request,
+                                       struct token_backup_reply *reply)
+{
+    TRY(refuse_damaged(tokend, call));
+    reply->bytes = 0;
+    if (!tokend->is_persistent) /* they are of this boot only */
+        return STATUS_OK;
+    return store_backup_begin(&tokend->backup, call, request->dir, answer_backup);
+}
+
 #define ROUTES_DEF     "common/api/tokend.def"
 #define ROUTES_CONTEXT struct tokend
 #include "common/api/routes.h"

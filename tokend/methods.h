@@ -1,6 +1,7 @@
 #ifndef SOLO_TOKEND_METHODS_H
 #define SOLO_TOKEND_METHODS_H
 
+#include "common/access/store_backup.h"
 #include "common/rpc/server.h"
 #include "tokend/sweep.h"
 #include "tokend/token_store.h"
@@ -10,6 +11,7 @@ struct tokend {
     struct token_store store;
     struct sweep sweep;
     struct buffer items, list; /* of the answer that is being made */
+    struct store_backup backup;
     bool is_damaged;    /* the store was not opened, or is not whole: everything is data_loss */
     bool is_persistent; /* token_persistence_enabled */
 };

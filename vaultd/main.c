@@ -64,7 +64,9 @@ static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_l
 
 static void on_drain(void *context)
 {
-    vaultd_stop(context);
+    struct vaultd *vaultd = context;
+    vaultd_stop(vaultd);
+    store_backup_close(&vaultd->backup);
 }
 
 static bool is_done(void *context)
@@ -148,6 +150,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = vaultd;
     if (!vaultd->is_damaged) {
+        store_backup_open(&vaultd->backup, lifecycle.loop, &vaultd->vault.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

@@ -243,6 +243,23 @@ static enum status handle_vault_verify(struct vaultd *vaultd, struct rpc_call *c
     return verification_begin(&vaultd->verification, call);
 }
 
+/* --- backup --- */
+
+static void answer_backup(struct rpc_call *call, uint64_t bytes)
+{
+    const struct vault_backup_reply reply = { .bytes = bytes };
+    rpc_call_reply(call, &reply);
+}
+
+static enum status handle_vault_backup(struct vaultd *vaultd, struct rpc_call *call,
+                                       const struct vault_backup_request *request,
+                                       struct vault_backup_reply *reply)
+{
+    (void)reply;
+    TRY(refuse_damaged(vaultd, call));
+    return store_backup_begin(&vaultd->backup, call, request->dir, answer_backup);
+}
+
 #define ROUTES_DEF     "common/api/vaultd.def"
 #define ROUTES_CONTEXT struct vaultd
 #include "common/api/routes.h"

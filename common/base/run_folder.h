@@ -18,6 +18,10 @@
 #define RUN_INTERNAL "internal"
 #define RUN_TENANTS  "internal/tenants"
 
+/* In a backup: it is complete. In DATA: a restore into it is not. */
+#define BACKUP_MANIFEST "backup.json"
+#define RESTORE_MARKER  "restore.unfinished"
+
 /* resource_exhausted when a path gets too long. */
 enum status run_socket_path(char path[4096], const char *run_dir, const char *daemon);
 enum status run_internal_path(char path[4096], const char *run_dir, const char *file);

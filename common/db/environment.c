@@ -121,9 +121,8 @@ enum status environment_open_for_reading(struct db *db)
                                  mdb_strerror(rc));
 }
 
-enum status environment_write_identity(struct db *db, struct db_txn *txn)
+static enum status put_identity(struct db *db, struct db_txn *txn)
 {
-    random_fill(&db->identity, sizeof db->identity);
     uint8_t row[IDENTITY_NAME + 64];
     size_t name_size = strlen(db->schema->name);
     ensure(name_size <= 64);
@@ -132,11 +131,23 @@ enum status environment_write_identity(struct db *db, struct db_txn *txn)
     memcpy(row + IDENTITY_ID, db->identity.id, sizeof db->identity.id);
     memcpy(row + IDENTITY_INCARNATION, db->identity.incarnation, sizeof db->identity.incarnation);
     memcpy(row + IDENTITY_NAME, db->schema->name, name_size);
-    TRY(db_meta_put(txn, identity_key, span_of(row, IDENTITY_NAME + name_size)));
+    return db_meta_put(txn, identity_key, span_of(row, IDENTITY_NAME + name_size));
+}
+
+enum status environment_write_identity(struct db *db, struct db_txn *txn)
+{
+    random_fill(&db->identity, sizeof db->identity);
+    TRY(put_identity(db, txn));
     for (unsigned i = 0; i < db->schema->table_count; i++)
         if (db->schema->tables[i].flags & TABLE_DIGEST)
             digest_reset(txn, i);
     return STATUS_OK;
+}
+
+enum status environment_renew_incarnation(struct db *db, struct db_txn *txn)
+{
+    random_fill(db->identity.incarnation, sizeof db->identity.incarnation);
+    return put_identity(db, txn);
 }
 
 static int set_folder_mode(const struct db_schema *schema, const char *dir)

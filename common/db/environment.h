@@ -20,6 +20,8 @@ enum status environment_read_identity(struct db *db, struct db_txn *txn);
 
 /* Opens the tables of an environment that is only read, and reads who the store is. */
 enum status environment_open_for_reading(struct db *db);
+/* Another incarnation for the store whose identity was read. */
+enum status environment_renew_incarnation(struct db *db, struct db_txn *txn);
 
 /* Modes that do not depend on the umask: directory 2750 (0750 where that bit is forbidden), data
  * 0640, lock 0660; 0700 and 0600 of a private store. */

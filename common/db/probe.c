@@ -59,8 +59,8 @@ static enum status check_length(struct db *db, struct db_txn *txn, const struct 
                        NUMBER(pages->pages_used));
 }
 
-static enum status check_store(const struct db_schema *schema, const char *dir,
-                               enum status (*check_rows)(struct db *db))
+enum status db_probe_here(const struct db_schema *schema, const char *dir,
+                          enum status (*check_rows)(struct db *db))
 {
     struct meta_pages pages;
     TRY(meta_pages_read(dir, &pages));
@@ -94,7 +94,7 @@ int db_probe_main(const struct db_schema *schema, const char *dir,
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     setrlimit(RLIMIT_CPU, &(struct rlimit){ PROBE_CPU_SECONDS_MAX, PROBE_CPU_SECONDS_MAX });
-    return status_exit_code(check_store(schema, dir, check_rows));
+    return status_exit_code(db_probe_here(schema, dir, check_rows));
 }
 
 static enum status judge_exit(const char *dir, int code)
@@ -128,6 +128,12 @@ static enum status judge_signal(const char *dir, int signal_number)
     }
 }
 
+enum status db_probe_judge(const char *dir, int result)
+{
+    return WIFEXITED(result) ? judge_exit(dir, WEXITSTATUS(result))
+                             : judge_signal(dir, WTERMSIG(result));
+}
+
 enum status db_probe(const struct db_schema *schema, const char *dir)
 {
     char *argv[] = { (char *)(uintptr_t) "store-probe", (char *)(uintptr_t) "--probe-store",
@@ -153,6 +159,5 @@ enum status db_probe(const struct db_schema *schema, const char *dir)
             return log_failure(STATUS_INTERNAL, "wait for store probe", "dir", dir, "reason",
                                strerror(error));
     }
-    return WIFEXITED(result) ? judge_exit(dir, WEXITSTATUS(result))
-                             : judge_signal(dir, WTERMSIG(result));
+    return db_probe_judge(dir, result);
 }

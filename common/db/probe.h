@@ -15,6 +15,12 @@ int db_probe_main(const struct db_schema *schema, const char *dir,
 
 /* Runs that child and waits for it: OK, or data_loss (also when the child died of the file: abort,
  * SIGBUS, SIGFPE, endless walk), io, or unavailable when somebody killed it. */
+/* The child's part, in a process that may die of it. */
+enum status db_probe_here(const struct db_schema *schema, const char *dir,
+                          enum status (*check_rows)(struct db *db));
+/* What the end of such a child says about the store; `result` is waitpid's. */
+enum status db_probe_judge(const char *dir, int result);
+
 enum status db_probe(const struct db_schema *schema, const char *dir);
 
 #endif

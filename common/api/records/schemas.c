@@ -6,6 +6,7 @@
 
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
+#include "common/db/copy.h"
 
 /* What the quick probe reads of a log: enough to see that its end is whole. */
 enum { PROBED_RECORDS = 1000 };
@@ -89,22 +90,36 @@ static enum status check_events(struct db *db)
                             PROBED_RECORDS, &checked);
 }
 
+static enum status check_all_events(struct db *db)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t checked;
+    TRY(db_begin_read(db, &txn));
+    return event_log_verify(&txn, 1, UINT64_MAX, &checked);
+}
+
 static const struct {
     const struct db_schema *schema;
     enum status (*check_rows)(struct db *db);
+    enum status (*check_all_rows)(struct db *db);
 } stores[] = {
-    { &events_schema, check_events },
-    { &tokens_schema, NULL },
-    { &vault_schema, NULL },
-    { &registry_schema, NULL },
+    { &events_schema, check_events, check_all_events },
+    { &tokens_schema, NULL, NULL },
+    { &vault_schema, NULL, NULL },
+    { &registry_schema, NULL, NULL },
 };
 
 void schema_probe_if_asked(int argc, char **argv)
 {
-    if (argc != 4 || strcmp(argv[1], "--probe-store") != 0)
+    bool is_probe = argc == 4 && strcmp(argv[1], "--probe-store") == 0;
+    bool is_copy = argc == 5 && strcmp(argv[1], "--copy-store") == 0;
+    if (!is_probe && !is_copy)
         return;
-    for (size_t i = 0; i < COUNT_OF(stores); i++)
-        if (strcmp(stores[i].schema->name, argv[2]) == 0)
-            exit(db_probe_main(stores[i].schema, argv[3], stores[i].check_rows));
+    for (size_t i = 0; i < COUNT_OF(stores); i++) {
+        if (strcmp(stores[i].schema->name, argv[2]) != 0)
+            continue;
+        exit(is_probe ? db_probe_main(stores[i].schema, argv[3], stores[i].check_rows)
+                      : db_copy_main(stores[i].schema, argv[3], argv[4], stores[i].check_all_rows));
+    }
     exit(status_exit_code(STATUS_USAGE));
 }

@@ -50,7 +50,8 @@ enum registry_table {
 extern const struct db_schema registry_schema;
 
 /* What every program that opens a store calls first in main: when argv asks for --probe-store NAME
- * DIR it runs the probe (for events: with the last 1,000 records and their chain) and exits. */
+ * DIR it runs the probe (for events: with the last 1,000 records and their chain) and exits; for
+ * --copy-store NAME FROM TO it copies (for events: and reads the whole chain of the copy). */
 void schema_probe_if_asked(int argc, char **argv);
 
 #endif

@@ -1,0 +1,148 @@
+/* backup and restore. A backup is made store by store, each by its own daemon: tokens and secrets
+ * first, the log last, so that the log has every event that the others were told it has. It counts
+ * when its manifest is there, which is written at the end. Putting one back is recoveryd's. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/run_folder.h"
+#include "common/spec/spec_json.h"
+#include "soloctl/commands.h"
+#include "soloctl/output.h"
+#include "soloctl/text.h"
+
+enum { BACKUP_MS_MAX = 60 * 60 * 1000, MANIFEST_SCHEMA = 1 };
+
+struct copied {
+    const char *store;
+    uint64_t bytes;
+};
+
+static void directory_close(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
+}
+
+/* Made when it is not there; `dir` is its absolute path. */
+static enum status prepare(const char *name, char dir[PATH_MAX], struct problem *problem)
+{
+    if (mkdir(name, 0700) < 0 && errno != EEXIST)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be made: %s", name,
+                           strerror(errno));
+    AUTO(directory_close) DIR *directory = opendir(name);
+    if (directory == NULL || realpath(name, dir) == NULL)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
+                           strerror(errno));
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            return problem_set(problem, STATUS_ALREADY_EXISTS, "",
+                               "%s is not empty: a backup goes into a directory of its own", name);
+    return STATUS_OK;
+}
+
+static enum status copy_stores(struct session *session, const char *dir, uint64_t timeout_ms,
+                               struct copied copied[3], struct problem *problem)
+{
+    const struct token_backup_request tokens = { .dir = dir };
+    const struct vault_backup_request vault = { .dir = dir };
+    const struct event_backup_request events = { .dir = dir };
+    struct token_backup_reply from_tokend = { 0 };
+    struct vault_backup_reply from_vaultd = { 0 };
+    struct event_backup_reply from_eventd = { 0 };
+    TRY(session_call(session, PEER_TOKEND, &method_token_backup, &tokens, timeout_ms, &from_tokend,
+                     problem));
+    TRY(session_call(session, PEER_VAULTD, &method_vault_backup, &vault, timeout_ms, &from_vaultd,
+                     problem));
+    TRY(session_call(session, PEER_EVENTD, &method_event_backup, &events, timeout_ms, &from_eventd,
+                     problem));
+    copied[0] = (struct copied){ "tokens", from_tokend.bytes };
+    copied[1] = (struct copied){ "vault", from_vaultd.bytes };
+    copied[2] = (struct copied){ "events", from_eventd.bytes };
+    return STATUS_OK;
+}
+
+static void fill_manifest(const struct copied copied[3], struct item *item)
+{
+    item_text(item, "kind", "solo_backup");
+    item_number(item, "schema", MANIFEST_SCHEMA);
+    item_time(item, "made_at", clock_wall_ns());
+    for (int i = 0; i < 3; i++)
+        if (copied[i].bytes > 0)
+            item_number(item, copied[i].store, copied[i].bytes);
+}
+
+static enum status write_manifest(const char *dir, const struct item *item, struct problem *problem)
+{
+    char path[4096];
+    AUTO(buffer_close) struct buffer packed = { .limit = 4096 };
+    AUTO(buffer_close) struct buffer text = { .limit = 4096 };
+    item_pack(item, &packed);
+    TRY(json_from_wire(buffer_span(&packed), &text));
+    buffer_append_text(&text, "\n");
+    TRY(path_join(path, dir, BACKUP_MANIFEST));
+    enum status status = file_write_durably(path, buffer_span(&text), 0600);
+    return status == STATUS_OK ? STATUS_OK
+                               : problem_set(problem, status, "", "%s was not written", path);
+}
+
+int command_backup(struct session *session, const struct arguments *arguments)
+{
+    char dir[PATH_MAX] = "";
+    struct copied copied[3] = { { NULL, 0 } };
+    struct problem problem = { 0 };
+    uint64_t timeout_ms;
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    enum status status =
+        arguments_duration(arguments, FLAG_timeout, BACKUP_MS_MAX, &timeout_ms, &problem);
+    if (status == STATUS_OK)
+        status = prepare(arguments->operands[0], dir, &problem);
+    if (status == STATUS_OK)
+        status = copy_stores(session, dir, timeout_ms, copied, &problem);
+    if (status == STATUS_OK) {
+        fill_manifest(copied, &item);
+        status = write_manifest(dir, &item, &problem);
+    }
+    if (status != STATUS_OK)
+        return session_fail(session, arguments->operands[0], status, &problem);
+    if (session_is_for_programs(session)) {
+        document_print(session->format, &item, arguments->operands[0]);
+        return 0;
+    }
+    uint64_t bytes = copied[0].bytes + copied[1].bytes + copied[2].bytes;
+    text_print(stdout, dir);
+    printf(": %" PRIu64 " bytes, every row read. The vault's key is not in it: keep a copy of "
+           "DATA/vault.key elsewhere.\n",
+           bytes);
+    return 0;
+}
+
+int command_restore(struct session *session, const struct arguments *arguments)
+{
+    char program[4096];
+    const char *data = arguments->value[FLAG_data];
+    struct problem problem = { 0 };
+    if (data == NULL)
+        data = getenv("SOLO_DATA_DIR");
+    if (data == NULL || data[0] == '\0')
+        data = "./data";
+    enum status status = program_beside(program, "recoveryd");
+    if (status == STATUS_OK) {
+        fflush(stdout);
+        execl(program, "recoveryd", "restore", arguments->operands[0], "--data", data, "-o",
+              session_is_for_programs(session) ? "json" : "text", (char *)NULL);
+        status = problem_set(&problem, STATUS_INTERNAL, "", "%s cannot be run: %s", program,
+                             strerror(errno));
+    }
+    return session_fail(session, arguments->operands[0], status, &problem);
+}

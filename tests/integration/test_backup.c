@@ -1,0 +1,190 @@
+/* A backup while Solo works, and the drill of putting it back. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(backup, .timeout = 180);
+
+static struct testbed bed;
+static char backup[400], token_file[400];
+
+static void set_up(void)
+{
+    testbed_open(&bed, 0);
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    snprintf(token_file, sizeof token_file, "%s/agent.token", bed.dir);
+    testbed_start(&bed);
+}
+
+static void tear_down(void)
+{
+    testbed_close(&bed);
+}
+
+static void run(const char *input, int exit_code, const char *first, const char *second,
+                const char *third, const char *fourth)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl_input(&bed, &result, input, first, second, third, fourth, NULL);
+    expect_exit(&result, exit_code);
+}
+
+static void make_backup(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "backup", backup, NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "vault.key");
+}
+
+static void restore(int exit_code, const char *words)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "restore", backup, "--data", bed.data, NULL);
+    expect_exit(&result, exit_code);
+    expect_contains(exit_code == 0 ? result_out(&result) : result_err(&result), words);
+}
+
+/* The disk is lost: only the backup and the vault's key are left. */
+static void lose_data(void)
+{
+    char from[400], kept[400];
+    AUTO(buffer_close) struct buffer key = { .limit = 4096 };
+    snprintf(from, sizeof from, "%s/vault.key", bed.data);
+    snprintf(kept, sizeof kept, "%s/vault.key", bed.dir);
+    cr_assert_eq(rename(from, kept), 0);
+    cr_assert_eq(directory_empty(bed.data), STATUS_OK);
+    cr_assert_eq(rename(kept, from), 0);
+}
+
+static void expect_value(const char *secret, const char *value)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "secret", "read", secret, "--reveal", NULL);
+    expect_exit(&result, 0);
+    cr_assert_str_eq(result_out(&result), value);
+}
+
+Test(backup, what_was_backed_up_is_there_after_the_disk_was_lost, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result granted = { 0 }, verified = { 0 }, used = { 0 };
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "api");
+    run("very secret", 0, "secret", "set", "acme/db-password", NULL);
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read",
+                    "--out", token_file, NULL);
+    expect_exit(&granted, 0);
+    pid_t pid = service_pid(&bed, "acme", "api");
+    make_backup();
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    run("", 6, "backup", backup, NULL, NULL); /* it is there already */
+    service_deploy_sleeper(&bed, "acme", "later");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    restore(6, "there is a store");
+    lose_data();
+    restore(0, "is in its place");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 30000);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", generation);
+    json_decref(row);
+    row = service_row_of(&bed, "acme", "later");
+    cr_assert_null(row, "it was deployed after the backup");
+    expect_value("acme/db-password", "very secret");
+    testbed_soloctl(&bed, &used, "--token-file", token_file, "get", "services", NULL);
+    expect_exit(&used, 0);
+    testbed_recoveryd(&bed, &verified, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&verified, 0);
+    /* New events of tokend and vaultd reach the log under their new incarnations. */
+    uint64_t before = log_settled_id(&bed);
+    run("another", 0, "secret", "set", "acme/db-password", NULL);
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&granted, 0);
+    for (int waited = 0;; waited += 50) {
+        json_t *events = events_after(&bed, before);
+        bool are_there = events_count(events, "secret_stored", NULL, NULL) == 1 &&
+                         events_count(events, "capability_granted", NULL, NULL) == 1;
+        json_decref(events);
+        if (are_there)
+            break;
+        cr_assert_lt(waited, 30000);
+        sleep_ms(50);
+    }
+}
+
+Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init = set_up,
+     .fini = tear_down)
+{
+    char manifest[500], kept[500], log[500];
+    service_deploy_sleeper(&bed, "acme", "api");
+    make_backup();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    lose_data();
+    snprintf(manifest, sizeof manifest, "%s/backup.json", backup);
+    snprintf(kept, sizeof kept, "%s/backup.json.kept", backup);
+    cr_assert_eq(rename(manifest, kept), 0);
+    restore(65, "not finished");
+    cr_assert_eq(rename(kept, manifest), 0);
+
+    snprintf(log, sizeof log, "%s/events/data.mdb", backup);
+    struct stat whole;
+    cr_assert_eq(stat(log, &whole), 0);
+    AUTO(buffer_close) struct buffer bytes = { .limit = 64 << 20 };
+    cr_assert_eq(file_read(log, &bytes), STATUS_OK);
+    cr_assert_eq(truncate(log, whole.st_size / 2), 0);
+    restore(86, "data_loss");
+    /* What is half there starts nothing, and is made whole by the same command. */
+    testbed_launch(&bed, NULL);
+    cr_assert_eq(command_wait(bed.solod, 30000), 6);
+    bed.solod = 0;
+    cr_assert_eq(file_write_durably(log, buffer_span(&bytes), 0600), STATUS_OK);
+    restore(0, "is in its place");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 30000);
+}
+
+Test(backup, a_backup_is_made_while_services_are_deployed_and_reads_back, .init = set_up,
+     .fini = tear_down)
+{
+    AUTO(result_close) struct result verified = { 0 };
+    char run_dir[400], data_dir[400];
+    const char *soloctl[] = { NULL, "--run", bed.run, "backup", backup, NULL };
+    char program[4200], log[400];
+    snprintf(program, sizeof program, "%s/soloctl", bed.bin);
+    snprintf(log, sizeof log, "%s/soloctl.log", bed.dir);
+    soloctl[0] = program;
+    pid_t pid = command_start(
+        &(struct command){ .argv = soloctl, .environment = testbed_environment(&bed) }, log);
+    char name[16];
+    int deployed = 0;
+    int exit_code = -1;
+    do {
+        snprintf(name, sizeof name, "s%d", deployed++);
+        service_deploy_sleeper(&bed, "acme", name);
+        exit_code = command_wait(pid, 1);
+    } while (exit_code == -1 && deployed < 500);
+    cr_assert_eq(exit_code, 0);
+    cr_assert_gt(deployed, 0);
+    /* Read as it lies there, daemons away: the log is whole, whatever was being written. */
+    snprintf(run_dir, sizeof run_dir, "%s/empty-run", bed.dir);
+    snprintf(data_dir, sizeof data_dir, "%s/copy", bed.dir);
+    snprintf(program, sizeof program, "%s/recoveryd", bed.bin);
+    const char *put_back[] = { program, "restore", backup, "--data", data_dir, NULL };
+    command_run(&(struct command){ .argv = put_back, .environment = testbed_environment(&bed) },
+                &verified);
+    expect_exit(&verified, 0);
+    const char *verify[] = {
+        program, "verify", "--full", "--data", data_dir, "--run", run_dir, NULL
+    };
+    command_run(&(struct command){ .argv = verify, .environment = testbed_environment(&bed) },
+                &verified);
+    expect_exit(&verified, 0);
+    expect_contains(result_out(&verified), "chain intact");
+}
