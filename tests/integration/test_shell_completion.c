@@ -127,7 +127,7 @@ Test(shell_completion, without_a_solo_it_stays_quiet)
     struct testbed bed;
     testbed_open(&bed, 0);
     bash_expect(&bed, "kill ''", "\n");
-    bash_expect(&bed, "rest", "restart\n");
+    bash_expect(&bed, "restor", "restore\n");
     testbed_close(&bed);
 }
 
