@@ -232,6 +232,7 @@ Test(token_check, a_damaged_row_needs_a_person, .init = set_up, .fini = tear_dow
     testbed_recoveryd(&bed, &verified, "verify", "--detailed-exitcode", NULL);
     expect_exit(&verified, 3);
     cr_assert(strstr(result_out(&verified), "1 damaged"), "%s", result_out(&verified));
+    expect_contains(result_out(&verified), "tokens_damaged");
     testbed_start(&bed);
     for (int waited = 0; !status_says_damaged(); waited += 100) {
         cr_assert_lt(waited, 20000);

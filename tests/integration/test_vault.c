@@ -392,6 +392,11 @@ Test(vault, swapped_missing_and_old_rows_are_data_loss_and_harm_nobody_else)
     expect_number(reply, "damaged", 4);
     expect_number(reply, "readable", 6);
     json_decref(reply);
+    AUTO(result_close) struct result verified = { 0 };
+    testbed_recoveryd(&bed, &verified, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&verified, 3);
+    expect_contains(result_out(&verified), "secret_damaged");
+    expect_contains(result_out(&verified), "4 inconsistencies");
 
     /* what is damaged can be destroyed and put again */
     json_decref(testbed_ask(&bed, "vaultd", "secret.destroy",
