@@ -14,8 +14,6 @@
 #include "common/wire/reader.h"
 
 enum {
-    /* The caller's clock and eventd's are the same one, which may have been set back meanwhile. */
-    REQUEST_CLOCK_SLACK_MS = 10 * 60 * 1000,
     FAILURE_LATER_MAX = 64, /* after the failure of a first deploy little can happen to it */
 };
 
@@ -113,42 +111,24 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
     return STATUS_OK;
 }
 
-struct request_search {
-    const struct uuid *request;
-    struct request_record *record;
-};
-
-static void record_read(struct request_record *record, const struct event *event)
+enum status event_map_request(struct event_map *map, const char *tenant, const struct uuid *id,
+                              const struct hash *body, struct request_record *record,
+                              struct problem *problem)
 {
-    struct reader value;
-    struct span hash;
-    record->event_id = event->id;
-    record->type = event_type_parse(event->type);
-    record->generation = map_u64(event->payload, "generation", event->id);
-    if (map_find(event->payload, "spec_hash", &value) == STATUS_OK &&
-        reader_bin(&value, &hash) == STATUS_OK && hash.size == HASH_BYTES)
-        memcpy(record->spec_hash.bytes, hash.data, HASH_BYTES);
-}
-
-static bool request_look(void *context, const struct event *event)
-{
-    struct request_search *search = context;
-    if (event->has_request_id &&
-        memcmp(event->request_id.bytes, search->request->bytes, UUID_BYTES) == 0)
-        record_read(search->record, event);
-    /* No event is older than the request that it was appended for. */
-    bool is_older =
-        event->wall_ns / 1000000 + REQUEST_CLOCK_SLACK_MS < uuid_milliseconds(search->request);
-    return search->record->event_id != 0 || is_older;
-}
-
-enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, struct request_record *record)
-{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    struct request_outcome outcome;
+    struct event event;
     *record = (struct request_record){ 0 };
-    struct request_search search = { request, record };
-    bool is_cut;
-    return subject_walk(map, subject, LOG_SEARCH_MAX, request_look, &search, &is_cut);
+    TRY(event_map_begin(map, &txn));
+    enum status status = event_log_request(&txn, tenant, id, body, &outcome, problem);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    TRY(event_log_read(&txn, outcome.first_id, &arena, &event));
+    record->event_id = event.id;
+    record->generation = map_u64(event.payload, "generation", event.id);
+    return STATUS_OK;
 }
 
 struct outcome_search {

@@ -33,16 +33,15 @@ enum status event_map_tenant(struct event_map *map, const char *tenant, struct t
 /* The newest event about a subject, 0 for none. */
 enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id);
 
-/* The event about `subject` that was appended for this request. What is not found may still be
- * there, behind the bounds of a search: eventd compares all of them. */
+/* The event that was appended for this very request of a tenant: same id, same body. aborted (the
+ * problem is filled) when the id was used with another body; not found is no failure. */
 struct request_record {
-    uint64_t event_id; /* 0: not found */
-    enum event_type type;
-    uint64_t generation;   /* deployed, killed or to be restarted */
-    struct hash spec_hash; /* service_deployed */
+    uint64_t event_id;   /* 0: not found */
+    uint64_t generation; /* deployed, killed or to be restarted */
 };
-enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, struct request_record *record);
+enum status event_map_request(struct event_map *map, const char *tenant, const struct uuid *id,
+                              const struct hash *body, struct request_record *record,
+                              struct problem *problem);
 
 /* What became of a generation that is not the current one. */
 enum generation_fate { FATE_UNKNOWN, FATE_FAILED, FATE_REPLACED, FATE_KILLED, FATE_COMPLETED };

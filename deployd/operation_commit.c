@@ -192,37 +192,17 @@ static void on_committed(void *context, enum status status, const struct problem
     committed(operation);
 }
 
-static bool is_repeat_of(const struct operation *operation, const struct request_record *found)
-{
-    switch (operation->kind) {
-    case OPERATION_DEPLOY:
-        return found->type == EVENT_service_deployed &&
-               hash_equal(&found->spec_hash, &operation->spec_hash);
-    case OPERATION_KILL:
-        return found->type == EVENT_service_killed;
-    case OPERATION_RESTART:
-        return found->type == EVENT_service_restart_requested;
-    default:
-        return false;
-    }
-}
-
 /* Whether this very request stands in the log already. */
 static enum status find_repeat(struct operation *operation)
 {
     struct request_record found;
-    char subject[SUBJECT_BYTES];
-    const struct service *service = operation->service;
     if (!operation->has_request_id)
         return STATUS_OK;
-    subject_of_service(subject, service->tenant->name, service_name(service));
-    TRY(event_map_request(&operation->owner->map, subject, &operation->request_id, &found));
+    TRY(event_map_request(&operation->owner->map, operation->service->tenant->name,
+                          &operation->request_id, &operation->body_hash, &found,
+                          &operation->problem));
     if (found.event_id == 0)
         return STATUS_OK;
-    if (!is_repeat_of(operation, &found))
-        return problem_set(&operation->problem, STATUS_ABORTED, "request_id",
-                           "was used for another request (event %llu)",
-                           (unsigned long long)found.event_id);
     operation->is_repeat = true;
     operation->event_id = found.event_id;
     operation->generation = found.generation;

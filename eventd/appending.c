@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/api/records/schemas.h"
+#include "common/api/records/event_log.h"
 #include "common/base/log.h"
 #include "eventd/admission.h"
 #include "eventd/sources.h"
@@ -111,17 +111,12 @@ static enum status check_all(struct event_store *store, struct rpc_call *call,
 }
 
 /* The body a repetition is compared with: the caller's, or the one that a daemon passes on for its
- * own caller; bound to the tenant, so that nobody is answered with another tenant's outcome. */
+ * own caller. */
 static struct hash request_body(const struct rpc_call *call,
                                 const struct event_append_request *first, const char *tenant)
 {
-    const struct hash *body =
-        hash_is_zero(&first->body_hash) ? &call->body_hash : &first->body_hash;
-    struct hash_state state;
-    hash_begin(&state);
-    hash_text(&state, tenant);
-    hash_add(&state, span_of(body->bytes, HASH_BYTES));
-    return hash_end(&state);
+    return event_log_request_body(tenant, hash_is_zero(&first->body_hash) ? &call->body_hash
+                                                                          : &first->body_hash);
 }
 
 static enum status find_request(struct event_store *store, struct rpc_call *call,

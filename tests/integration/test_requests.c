@@ -34,6 +34,13 @@ Test(requests, a_repeated_deploy_gives_the_recorded_generation)
                                       deploy_params(&bed, id, "other"), NULL, &problem);
     expect_refused(status, STATUS_ABORTED, &problem, NULL);
     cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    /* Another body is another request, also where it asks for the same spec. */
+    json_t *waiting = deploy_params(&bed, id, NULL);
+    json_object_set_new(waiting, "wait", json_true());
+    problem = (struct problem){ 0 };
+    status = testbed_call(&bed, "deployd", "service.deploy", waiting, NULL, &problem);
+    expect_refused(status, STATUS_ABORTED, &problem, "request_id");
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
 
     /* and after a crash of everything */
     testbed_kill_everything(&bed);
@@ -97,6 +104,13 @@ Test(requests, a_repeated_kill_does_not_kill_what_was_deployed_since)
     expect_number(again, "event_id", number_in(first, "event_id"));
     cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
     cr_assert(process_is_alive(pid), "an old kill reached a newer generation");
+    struct problem problem = { 0 };
+    enum status status = testbed_call(&bed, "deployd", "service.kill",
+                                      json_pack("{s:s, s:s, s:b, s:s}", "tenant", "acme", "name",
+                                                "api", "force", 1, "request_id", id),
+                                      NULL, &problem);
+    expect_refused(status, STATUS_ABORTED, &problem, "request_id");
+    cr_assert(process_is_alive(pid));
     json_decref(first);
     json_decref(again);
 }

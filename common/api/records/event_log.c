@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/fields.h"
@@ -270,4 +271,24 @@ enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *
         }
     }
     return event_log_head_row(txn, event_log_head_key(key, kind, text), id);
+}
+
+struct hash event_log_request_body(const char *tenant, const struct hash *body)
+{
+    struct hash_state state;
+    hash_begin(&state);
+    hash_add(&state, span_of(tenant, strlen(tenant) + 1));
+    hash_add(&state, span_of(body->bytes, HASH_BYTES));
+    return hash_end(&state);
+}
+
+enum status event_log_request(struct db_txn *txn, const char *tenant, const struct uuid *id,
+                              const struct hash *body, struct request_outcome *outcome,
+                              struct problem *problem)
+{
+    const struct hash bound = event_log_request_body(tenant, body);
+    struct uuid forgotten;
+    TRY(requests_forgotten(txn, &forgotten));
+    return requests_find(txn, EVENTS_REQUESTS, id, &bound, clock_wall_ns() / 1000000, &forgotten,
+                         outcome, problem);
 }

@@ -4,6 +4,8 @@
 #include "common/api/event_types.h"
 #include "common/api/records/event_record.h"
 #include "common/api/records/schemas.h"
+#include "common/base/problem.h"
+#include "common/db/requests.h"
 #include "common/db/table.h"
 
 /* Reading the event store through its map: for deployd, recoveryd, and eventd's own queries. Each
@@ -51,6 +53,16 @@ enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *
 /* Its row in the table: what it was when the table was written. */
 struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text);
 enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id);
+
+/* What came of a request whose event is one of Solo's own: those have their row with their commit.
+ * `tenant` is whose event it is, `body` the hash of the caller's params. As requests_find; besides,
+ * for whom it has no row it may be one of app.* whose row is late: eventd compares all of them. */
+enum status event_log_request(struct db_txn *txn, const char *tenant, const struct uuid *id,
+                              const struct hash *body, struct request_outcome *outcome,
+                              struct problem *problem);
+/* The body that eventd compares, and keeps, for a request of this tenant: nobody is answered with
+ * another tenant's outcome. */
+struct hash event_log_request_body(const char *tenant, const struct hash *body);
 
 /* The newest event of which `heads` and `requests` speak; it stands in `meta`. */
 enum status event_log_written(struct db_txn *txn, uint64_t *id);

@@ -116,10 +116,13 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
     return STATUS_OK;
 }
 
-enum status event_map_request(struct event_map *map, const char *subject,
-                              const struct uuid *request, struct request_record *record)
+enum status event_map_request(struct event_map *map, const char *tenant, const struct uuid *id,
+                              const struct hash *body, struct request_record *record,
+                              struct problem *problem)
 {
-    (void)map, (void)subject, (void)request;
+    (void)map, (void)tenant, (void)id;
+    if (!hash_is_zero(&world.repeat_body) && !hash_equal(&world.repeat_body, body))
+        return problem_set(problem, STATUS_ABORTED, "request_id", "was used before");
     *record = world.repeat;
     return STATUS_OK;
 }

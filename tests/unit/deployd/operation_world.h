@@ -43,7 +43,8 @@ extern struct world {
     uint64_t last_event;
     struct live_row live;
     bool log_is_unreadable;
-    struct request_record repeat; /* what the next request_id stands for */
+    struct request_record repeat; /* what the next request_id stands for, */
+    struct hash repeat_body;      /* and with which body; all zero: that of the request */
     struct generation_outcome outcome;
     uint64_t report;      /* that the next start is answered with */
     bool has_run;         /* the generation that is asked about */

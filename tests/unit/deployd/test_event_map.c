@@ -71,6 +71,13 @@ Test(event_map, reads_what_is_wanted)
     cr_assert_eq(newest, 0);
 }
 
+static enum status find_request(const char *tenant, const struct uuid *id, const char *body,
+                                struct request_record *found, struct problem *problem)
+{
+    const struct hash hash = hash_of(span_of_text(body));
+    return event_map_request(&map, tenant, id, &hash, found, problem);
+}
+
 Test(event_map, finds_the_event_of_a_request)
 {
     struct uuid id = uuid_draw(), other = uuid_draw();
@@ -80,16 +87,36 @@ Test(event_map, finds_the_event_of_a_request)
     call_identify(&call, &id, "body");
     uint64_t event = must_append(&call, &request);
     struct request_record found;
+    struct problem problem = { 0 };
     append("service_deployed", API, payload_deploy("b"));
     map_it();
-    cr_assert_eq(event_map_request(&map, API, &id, &found), STATUS_OK);
+    cr_assert_eq(find_request("acme", &id, "body", &found, &problem), STATUS_OK);
     cr_assert_eq(found.event_id, event);
-    cr_assert_eq(found.type, EVENT_service_deployed);
     cr_assert_eq(found.generation, event);
-    cr_assert_eq(event_map_request(&map, API, &other, &found), STATUS_OK);
+    cr_assert_eq(find_request("acme", &other, "body", &found, &problem), STATUS_OK);
     cr_assert_eq(found.event_id, 0);
-    cr_assert_eq(event_map_request(&map, "service/acme/b", &id, &found), STATUS_OK);
+}
+
+/* Whatever differs, and whose request it is. */
+Test(event_map, another_body_with_the_id_of_a_request_is_refused)
+{
+    struct uuid id = uuid_draw();
+    struct rpc_call call = call_of_daemon("deployd");
+    append("service_deployed", API, payload_deploy("a"));
+    const struct event_append_request request =
+        request_of("service_killed", "acme", API, payload_generation(7));
+    call_identify(&call, &id, "body");
+    uint64_t event = must_append(&call, &request);
+    struct request_record found;
+    struct problem problem = { 0 };
+    map_it();
+    cr_assert_eq(find_request("acme", &id, "body", &found, &problem), STATUS_OK);
+    cr_assert_eq(found.event_id, event);
+    cr_assert_eq(found.generation, 7);
+    cr_assert_eq(find_request("acme", &id, "another body", &found, &problem), STATUS_ABORTED);
     cr_assert_eq(found.event_id, 0);
+    cr_assert_str_eq(problem.field, "request_id");
+    cr_assert_eq(find_request("beta", &id, "body", &found, &problem), STATUS_ABORTED);
 }
 
 static struct span payload_failed(uint64_t generation, const char *reason)
@@ -206,28 +233,17 @@ static void append_stops(unsigned count, uint64_t generation)
 
 Test(event_map, a_search_ends_at_its_bound, .timeout = 300)
 {
-    struct uuid ids[2] = { uuid_draw(), uuid_draw() };
     uint64_t generations[2];
-    for (size_t i = 0; i < 2; i++) {
-        struct rpc_call call = call_of_daemon("deployd");
-        const struct event_append_request request =
-            request_of("service_deployed", "acme", API, payload_deploy("a"));
-        call_identify(&call, &ids[i], "body");
-        generations[i] = must_append(&call, &request);
-    }
+    for (size_t i = 0; i < 2; i++)
+        generations[i] = append("service_deployed", API, payload_deploy("a"));
     append_stops(LOG_SEARCH_MAX - 1, generations[1]);
-    struct request_record found;
     bool has_run = true, was_started = true;
     map_it();
-    cr_assert_eq(event_map_request(&map, API, &ids[1], &found), STATUS_OK);
-    cr_assert_eq(found.event_id, generations[1], "the last one within the bound");
     cr_assert_eq(event_map_has_run(&map, API, generations[1], &has_run), STATUS_OK);
     cr_assert_not(has_run);
     cr_assert_eq(event_map_was_started_for(&map, API, generations[1], &was_started), STATUS_OK);
     cr_assert_not(was_started);
     /* What lies behind the bound is not said to be missing. */
-    cr_assert_eq(event_map_request(&map, API, &ids[0], &found), STATUS_OK);
-    cr_assert_eq(found.event_id, 0, "eventd knows all of them");
     cr_assert_eq(event_map_has_run(&map, API, generations[0], &has_run), STATUS_OK);
     cr_assert(has_run);
     cr_assert_eq(event_map_was_started_for(&map, API, generations[0], &was_started), STATUS_OK);

@@ -182,7 +182,7 @@ Test(operation, a_kill_waits_for_a_supervisor_that_is_not_there)
 Test(operation, a_repeated_kill_leaves_a_later_deploy_alone)
 {
     world_runs(12, "");
-    world.repeat = (struct request_record){ 11, EVENT_service_killed, .generation = 7 };
+    world.repeat = (struct request_record){ .event_id = 11, .generation = 7 };
     size_t kill = world_ask(OPERATION_KILL);
     world_nothing_asked();
     cr_assert_eq(world.answers[kill].status, STATUS_OK);
@@ -193,22 +193,16 @@ Test(operation, a_repeated_kill_leaves_a_later_deploy_alone)
 /* A deploy that comes again; it is not appended again. */
 static size_t repeat_deploy(uint64_t generation)
 {
-    struct operation *operation;
-    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
-    world.repeat = (struct request_record){ generation, EVENT_service_deployed, generation,
-                                            operation->spec_hash };
-    world_begin(operation);
-    return deploy;
+    world.repeat = (struct request_record){ .event_id = generation, .generation = generation };
+    return world_ask(OPERATION_DEPLOY);
 }
 
 Test(operation, a_request_id_of_something_else_is_refused)
 {
-    struct operation *operation;
     world_runs(7, "");
-    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
-    world.repeat = (struct request_record){ 6, EVENT_service_deployed, 6,
-                                            hash_of(span_of_text("another spec")) };
-    world_begin(operation);
+    world.repeat = (struct request_record){ .event_id = 6, .generation = 6 };
+    world.repeat_body = hash_of(span_of_text("another body"));
+    size_t deploy = world_ask(OPERATION_DEPLOY);
     size_t kill = world_ask(OPERATION_KILL), restart = world_ask(OPERATION_RESTART);
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
@@ -315,9 +309,7 @@ Test(operation, a_restart_is_answered_when_its_report_is_in_the_log)
 
 static size_t repeat_restart(uint64_t event, uint64_t generation)
 {
-    world.repeat = (struct request_record){ .event_id = event,
-                                            .type = EVENT_service_restart_requested,
-                                            .generation = generation };
+    world.repeat = (struct request_record){ .event_id = event, .generation = generation };
     return world_ask(OPERATION_RESTART);
 }
 
