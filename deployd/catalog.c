@@ -190,22 +190,28 @@ void catalog_changed(struct catalog *catalog, struct service *service)
         catalog->on_change(catalog->context, service);
 }
 
-bool service_is_overlooked(const struct service *service)
+enum due service_overlooked(const struct service *service)
 {
     const struct supervisor *supervisor = &service->tenant->supervisor;
-    if (service->wanted.generation == 0 || service->queue != NULL || service->due != DUE_NOTHING)
-        return false;
+    bool is_due;
+    if (service->queue != NULL || service->due != DUE_NOTHING)
+        return DUE_NOTHING;
+    if (service->wanted.generation == 0)
+        return service->is_held && !service_state_is_over(service->state) ? DUE_STOP : DUE_NOTHING;
     if (service->is_held)
-        return service->is_trial_over && service->generation == service->wanted.generation &&
-               service->since == service->wanted.since;
-    return service->state == SERVICE_wanted && !supervisor->is_silent &&
-           (supervisor->state == SUPERVISOR_READY || supervisor->state == SUPERVISOR_ABSENT);
+        is_due = service->is_trial_over && service->generation == service->wanted.generation &&
+                 service->since == service->wanted.since;
+    else
+        is_due = service->state == SERVICE_wanted && !supervisor->is_silent &&
+                 (supervisor->state == SUPERVISOR_READY || supervisor->state == SUPERVISOR_ABSENT);
+    return is_due ? DUE_START : DUE_NOTHING;
 }
 
 void catalog_look(struct catalog *catalog, struct service *service)
 {
-    if (service_is_overlooked(service))
-        catalog_due(catalog, service, DUE_START, 0);
+    enum due due = service_overlooked(service);
+    if (due != DUE_NOTHING)
+        catalog_due(catalog, service, due, service->generation);
 }
 
 /* Keeps the row and what is asked of it often. */

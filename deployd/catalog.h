@@ -172,11 +172,12 @@ struct service *catalog_next_marked(struct catalog *catalog);
 /* Notes what reconciling found, in place of what it found before. */
 void catalog_due(struct catalog *catalog, struct service *service, enum due due,
                  uint64_t generation);
-/* Nobody is at it, although the log wants something else than what is: a deploy that was answered
- * and has failed since, or nothing that holds it and nothing that was said about it. Nothing while
- * its supervisor is on its way: all that it holds is compared then. */
-bool service_is_overlooked(const struct service *service);
-/* Notes a start of such a one: it starts, or finds out why not. */
+/* Nobody is at it, although the log wants something else than what is. To be started: a deploy that
+ * was answered and has failed since, or nothing holds it and nothing was said about it; not while
+ * its supervisor is on its way: all that it holds is compared then. To be stopped: it is held, can
+ * run, and is not wanted. */
+enum due service_overlooked(const struct service *service);
+/* Notes that: it is begun if it is ours to do, and finds out why not. */
 void catalog_look(struct catalog *catalog, struct service *service);
 /* Frees the service when nothing refers to it any more: not wanted, not held, no operation, no
  * wait. Called by before_sleep only, so that a service stays where it is during a turn of the loop.

@@ -38,6 +38,31 @@ static bool may_stop(const struct deployd *deployd, const struct service *servic
     return !deployd->run.is_new || service->was_killed || deployd->recovery.phase == RECOVERY_DONE;
 }
 
+/* What the log never heard of is left alone: only a person may have it stopped. */
+static bool has_record(struct deployd *deployd, uint64_t generation)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span spec;
+    return event_map_begin(&deployd->map, &txn) == STATUS_OK &&
+           event_log_spec(&txn, generation, &spec) == STATUS_OK;
+}
+
+/* Whether what is due of it is ours to do: a stop is that of `generation`. */
+static bool may_begin(struct deployd *deployd, const struct service *service, enum due due,
+                      uint64_t generation)
+{
+    switch (due) {
+    case DUE_NOTHING:
+        return false;
+    case DUE_START:
+        return reconcile_may_start(deployd, service);
+    case DUE_STOP:
+        return may_stop(deployd, service) && !service->tenant->supervisor.is_silent &&
+               has_record(deployd, generation);
+    }
+    return false;
+}
+
 static enum status wanted_take(void *context, const char *tenant_name, const char *name,
                                const struct live_row *row)
 {
@@ -110,10 +135,9 @@ void reconcile_pump(struct deployd *deployd)
         enum due due = service->due;
         uint64_t generation = service->due_generation;
         catalog_due(catalog, service, DUE_NOTHING, 0);
-        /* What was noted outside of a pass is not always ours to start. */
-        if (due == DUE_START && !reconcile_may_start(deployd, service))
-            continue;
-        if (service->queue == NULL) /* otherwise whoever is at it leaves it as the log wants it */
+        /* What was noted outside of a pass is not always ours to do; and whoever is at it leaves it
+         * as the log wants it. */
+        if (service->queue == NULL && may_begin(deployd, service, due, generation))
             begin(deployd, service, due == DUE_START ? OPERATION_START : OPERATION_STOP,
                   generation);
     }
@@ -122,15 +146,6 @@ void reconcile_pump(struct deployd *deployd)
 bool reconcile_is_done(const struct deployd *deployd)
 {
     return deployd->catalog.due == NULL && deployd->reconcile.running == 0;
-}
-
-/* What the log never heard of is left alone: only a person may have it stopped. */
-static bool has_record(struct deployd *deployd, uint64_t generation)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    struct span spec;
-    return event_map_begin(&deployd->map, &txn) == STATUS_OK &&
-           event_log_spec(&txn, generation, &spec) == STATUS_OK;
 }
 
 static enum due due_of(struct deployd *deployd, const struct service *service,
@@ -143,7 +158,7 @@ static enum due due_of(struct deployd *deployd, const struct service *service,
     switch (entry->action) {
     case PLAN_START:
     case PLAN_REPLACE:
-        return reconcile_may_start(deployd, service) ? DUE_START : DUE_NOTHING;
+        return may_begin(deployd, service, DUE_START, 0) ? DUE_START : DUE_NOTHING;
     case PLAN_KEEP: {
         /* A deploy that nobody finished: it falls back. */
         bool is_unfinished = service->state == SERVICE_failed &&
@@ -152,8 +167,7 @@ static enum due due_of(struct deployd *deployd, const struct service *service,
         return is_unfinished ? DUE_START : DUE_NOTHING;
     }
     case PLAN_STOP:
-        return may_stop(deployd, service) && has_record(deployd, entry->generation) ? DUE_STOP
-                                                                                    : DUE_NOTHING;
+        return may_begin(deployd, service, DUE_STOP, entry->generation) ? DUE_STOP : DUE_NOTHING;
     default:
         return DUE_NOTHING;
     }
@@ -250,10 +264,13 @@ void reconcile_look(struct deployd *deployd)
         return;
     for (struct service *service = deployd->catalog.services; service != NULL;
          service = service->hh.next) {
-        if (!service_is_overlooked(service) || !reconcile_may_start(deployd, service))
+        enum due due = service_overlooked(service);
+        if (!may_begin(deployd, service, due, service->generation))
             continue;
-        log_info("due", "action", "start", "service", service->key, "reason",
-                 "it is wanted and nobody is at it");
+        log_info("due", "action", due == DUE_START ? "start" : "stop", "service", service->key,
+                 "reason",
+                 due == DUE_START ? "it is wanted and nobody is at it"
+                                  : "it is not wanted and nobody is at it");
         catalog_look(&deployd->catalog, service);
     }
 }

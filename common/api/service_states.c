@@ -26,6 +26,11 @@ enum service_state service_state_parse(const char *name)
     return (enum service_state)state;
 }
 
+bool service_state_is_over(enum service_state state)
+{
+    return state == SERVICE_completed || state == SERVICE_failed || state == SERVICE_wanted;
+}
+
 bool service_state_has_process(enum service_state state)
 {
     return states[state].has_process;

@@ -160,14 +160,8 @@ static void plan_wanted_one(struct plan_entry *entry, const struct plan_wanted *
 /* Nothing to stop: what is left of a service that ended, shown so that a person can see why. */
 static bool is_over(const struct plan_actual *actual)
 {
-    switch (actual->state) {
-    case SERVICE_completed:
-    case SERVICE_failed:
-    case SERVICE_wanted:
-        return true;
-    default:
-        return !actual->is_held && !service_state_has_process(actual->state);
-    }
+    return service_state_is_over(actual->state) ||
+           (!actual->is_held && !service_state_has_process(actual->state));
 }
 
 static void plan_unwanted_one(struct plan_entry *entry, const struct plan_actual *actual)

@@ -147,6 +147,41 @@ Test(reconcile, a_deploy_that_is_refused_in_the_queue_leaves_what_ran_before_run
     cr_assert_eq(world.answers[queued].status, STATUS_ABORTED);
 }
 
+/* It was killed, and its supervisor brought it back while a deploy of it was on its way. */
+Test(reconcile, a_deploy_that_is_refused_leaves_nothing_running_that_was_killed)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world_runs(7, "");
+    world.live = (struct live_row){ 0 };
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    struct asked append = world_take("service_deployed");
+    reconcile_tenant(&world.deployd, world.tenant);
+    world_nothing_asked(); /* the deploy is at it */
+    append.on_reply(append.context, STATUS_RESOURCE_EXHAUSTED, NULL, NULL);
+    cr_assert_eq(world.answers[deploy].status, STATUS_RESOURCE_EXHAUSTED);
+    world_turn();
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_stops(STATUS_OK);
+    world_nothing_asked();
+}
+
+/* Whose stop is not ours stays: in a new run until the recovery is done. */
+Test(reconcile, what_a_recovery_has_not_looked_at_is_not_stopped)
+{
+    world.deployd.boot.state = BOOT_READY;
+    world.deployd.run.is_new = true;
+    world_runs(7, "");
+    world.live = (struct live_row){ 0 };
+    world_ask(OPERATION_DEPLOY);
+    world_append_fails("service_deployed", STATUS_RESOURCE_EXHAUSTED);
+    world_nothing_asked();
+    reconcile_look(&world.deployd);
+    world_nothing_asked();
+    world.deployd.recovery.phase = RECOVERY_DONE;
+    reconcile_look(&world.deployd);
+    world_stops(STATUS_OK);
+}
+
 Test(reconcile, a_start_that_is_refused_does_not_begin_itself_again)
 {
     world.deployd.boot.state = BOOT_READY;
