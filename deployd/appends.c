@@ -21,6 +21,22 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     return rpc_client_call(deployd->eventd, &method_event_append, request, &options, NULL);
 }
 
+enum status append_send_batch(struct deployd *deployd, struct span events,
+                              const struct uuid *request_id, uint64_t timeout_ms,
+                              rpc_on_reply on_reply, void *context)
+{
+    const struct uuid drawn = uuid_draw();
+    const struct event_append_batch_request request = { .events = events };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = timeout_ms,
+        .request_id = request_id == NULL ? &drawn : request_id,
+        .on_reply = on_reply,
+        .context = context,
+    };
+    return rpc_client_call(deployd->eventd, &method_event_append_batch, &request, &options, NULL);
+}
+
 struct event_append_request append_about_service(enum event_type type,
                                                  const struct service *service,
                                                  char subject[SUBJECT_BYTES],

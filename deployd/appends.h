@@ -17,6 +17,12 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
                         const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
                         void *context);
 
+/* The same for several, all or none: `events` is a packed array of maps with the fields of
+ * event.append, and the callback gets a struct event_append_batch_reply. */
+enum status append_send_batch(struct deployd *deployd, struct span events,
+                              const struct uuid *request_id, uint64_t timeout_ms,
+                              rpc_on_reply on_reply, void *context);
+
 /* The fields of an event about one service. `subject` is filled and must live until append_send. */
 struct event_append_request append_about_service(enum event_type type,
                                                  const struct service *service,

@@ -41,11 +41,9 @@ struct boot {
 enum recovery_phase { RECOVERY_NONE, RECOVERY_RUNNING, RECOVERY_DONE, RECOVERY_CUT };
 struct recovery {
     enum recovery_phase phase;
-    uint64_t event_id; /* of the newest recovery_started */
-    uint64_t done, total, failed;
-    uint64_t began_ns, took_ms;
-    char exit_hint[64];
-    unsigned acting; /* recovery.act calls in progress */
+    uint64_t event_id;               /* of the newest recovery_started */
+    struct recovery_outcome outcome; /* so far, while it runs */
+    unsigned acting;                 /* recovery.act calls in progress */
 };
 
 /* The orderly shutdown (drain.c). */

@@ -326,9 +326,21 @@ enum status event_map_was_started_for(struct event_map *map, const char *subject
     return STATUS_OK;
 }
 
+void recovery_outcome_read(struct span report, struct recovery_outcome *outcome)
+{
+    char state[8];
+    outcome->is_cut = strcmp(map_text(report, "state", state, sizeof state), "cut") == 0;
+    outcome->done = map_u64(report, "done", outcome->done);
+    outcome->total = map_u64(report, "total", outcome->total);
+    outcome->failed = map_u64(report, "failed", outcome->failed);
+    outcome->took_ms = map_u64(report, "took_ms", outcome->took_ms);
+    map_text(report, "exit_hint", outcome->exit_hint, sizeof outcome->exit_hint);
+}
+
 static bool run_look(void *context, const struct event *event)
 {
     struct run_record *run = context;
+    struct reader report;
     switch (event_type_parse(event->type)) {
     case EVENT_system_started:
         run->started = event->id;
@@ -344,8 +356,11 @@ static bool run_look(void *context, const struct event *event)
         run->has_begun_end = true;
         return false;
     case EVENT_recovery_completed:
-        if (run->recovery_started == 0 && run->recovery_completed == 0)
-            run->recovery_completed = event->id;
+        if (run->recovery_started != 0 || run->recovery_completed != 0)
+            return false;
+        run->recovery_completed = event->id;
+        if (map_find(event->payload, "report", &report) == STATUS_OK)
+            recovery_outcome_read(report.rest, &run->outcome);
         return false;
     case EVENT_recovery_started:
         if (run->recovery_started == 0)

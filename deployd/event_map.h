@@ -77,17 +77,27 @@ enum status event_map_has_run(struct event_map *map, const char *subject, uint64
 enum status event_map_was_started_for(struct event_map *map, const char *subject, uint64_t event_id,
                                       bool *was_started);
 
+/* How far a recovery came, as the report of its end says. */
+struct recovery_outcome {
+    bool is_cut; /* its time ran out */
+    uint64_t done, total, failed, took_ms;
+    char exit_hint[64];
+};
+/* Numbers that the report does not name stay what they are. */
+void recovery_outcome_read(struct span report, struct recovery_outcome *outcome);
+
 /* The newest run that the log knows of, and its recoveries. */
 struct run_record {
     uint64_t started; /* system_started, 0 for none */
     char run_id[UUID_TEXT_BYTES];
-    uint64_t recovery_started;   /* newest of this run, 0 for none */
-    uint64_t recovery_completed; /* that belongs to it, 0 for none */
-    char boot_id[BOOT_ID_BYTES]; /* of the boot that it began in */
-    char last_end[16];           /* how the run before it ended, as was recorded at its start */
-    bool has_begun_end;          /* system_shutdown_started */
-    bool has_ended, was_forced;  /* system_shutdown_complete, and what it says */
-    bool is_unknown;             /* the walk found none within its bound */
+    uint64_t recovery_started;       /* newest of this run, 0 for none */
+    uint64_t recovery_completed;     /* that belongs to it, 0 for none */
+    char boot_id[BOOT_ID_BYTES];     /* of the boot that it began in */
+    char last_end[16];               /* how the run before it ended, as was recorded at its start */
+    bool has_begun_end;              /* system_shutdown_started */
+    bool has_ended, was_forced;      /* system_shutdown_complete, and what it says */
+    bool is_unknown;                 /* the walk found none within its bound */
+    struct recovery_outcome outcome; /* then */
 };
 enum status event_map_run(struct event_map *map, struct run_record *run);
 

@@ -47,12 +47,11 @@ static void on_begun(void *context, enum status status, const struct problem *sa
     deployd->recovery = (struct recovery){
         .phase = RECOVERY_RUNNING,
         .event_id = appended->event_id,
-        .began_ns = clock_boottime_ns(),
-        .total = deployd->recovery.total,
+        .outcome.total = deployd->recovery.outcome.total,
         .acting = deployd->recovery.acting,
     };
     log_info("recovery begins", "event", NUMBER(appended->event_id), "actions",
-             NUMBER(deployd->recovery.total));
+             NUMBER(deployd->recovery.outcome.total));
     const struct recovery_begin_reply answer = { .event_id = appended->event_id };
     rpc_call_reply(call, &answer);
 }
@@ -77,7 +76,7 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
         append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS, on_begun, call);
     if (status != STATUS_OK)
         return append_problem(status, NULL, "the recovery was not recorded", &call->problem);
-    deployd->recovery.total = plan_total(request->plan);
+    deployd->recovery.outcome.total = plan_total(request->plan);
     call->user = deployd;
     rpc_call_defer(call);
     return STATUS_OK;
@@ -108,7 +107,7 @@ static void on_act_ended(const struct operation *operation, enum status status)
     ensure(recovery->acting > 0);
     recovery->acting--;
     if (status != STATUS_OK || strcmp(operation->result, "failed") == 0)
-        recovery->failed++;
+        recovery->outcome.failed++;
 }
 
 enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
@@ -151,122 +150,84 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
 void recovery_progress(struct deployd *deployd, const struct recovery_progress_request *request)
 {
     goes_on(deployd);
-    deployd->recovery.done = request->done;
-    deployd->recovery.total = request->total;
+    deployd->recovery.outcome.done = request->done;
+    deployd->recovery.outcome.total = request->total;
 }
 
-/* The call of recovery.end waits for one or two events. */
+static void take_outcome(struct recovery *recovery, const struct recovery_outcome *outcome)
+{
+    recovery->phase = outcome->is_cut ? RECOVERY_CUT : RECOVERY_DONE;
+    recovery->outcome = *outcome;
+}
+
+/* The call of recovery.end waits for its events. */
 struct ending {
     struct deployd *owner;
     struct rpc_call *call;
-    unsigned waiting;
-    uint64_t event_id;
-    enum status status;
-    struct problem problem;
-    bool is_cut;
-    uint64_t done, total, failed;
-    char exit_hint[64];
+    struct recovery_outcome outcome;
 };
-
-static void ending_answer(struct ending *ending)
-{
-    struct deployd *deployd = ending->owner;
-    if (--ending->waiting > 0)
-        return;
-    if (ending->status == STATUS_OK) {
-        struct recovery *recovery = &deployd->recovery;
-        recovery->phase = ending->is_cut ? RECOVERY_CUT : RECOVERY_DONE;
-        recovery->done = ending->done;
-        recovery->total = ending->total;
-        recovery->failed = ending->failed;
-        memcpy(recovery->exit_hint, ending->exit_hint, sizeof recovery->exit_hint);
-        recovery->took_ms =
-            recovery->began_ns == 0 ? 0 : (clock_boottime_ns() - recovery->began_ns) / 1000000;
-        log_info("recovery ended", "as", phase_names[recovery->phase], "took_ms",
-                 NUMBER(recovery->took_ms));
-        const struct recovery_end_reply reply = { .event_id = ending->event_id };
-        rpc_call_reply(ending->call, &reply);
-    } else {
-        rpc_call_fail(ending->call, ending->status, &ending->problem);
-    }
-    free(ending);
-}
 
 static void on_ended(void *context, enum status status, const struct problem *said,
                      const void *reply)
 {
     struct ending *ending = context;
-    const struct event_append_reply *appended = reply;
-    if (status == STATUS_OK)
-        ending->event_id = appended->event_id;
-    else
-        ending->status = append_problem(status, said, "the end of the recovery was not recorded",
-                                        &ending->problem);
-    ending_answer(ending);
+    struct recovery *recovery = &ending->owner->recovery;
+    const struct event_append_batch_reply *appended = reply;
+    if (status == STATUS_OK) {
+        const struct recovery_end_reply answer = { .event_id = appended->first_id };
+        take_outcome(recovery, &ending->outcome);
+        log_info("recovery ended", "as", phase_names[recovery->phase], "took_ms",
+                 NUMBER(recovery->outcome.took_ms));
+        rpc_call_reply(ending->call, &answer);
+    } else {
+        struct problem problem = { 0 };
+        status = append_problem(status, said, "the end of the recovery was not recorded", &problem);
+        rpc_call_fail(ending->call, status, &problem);
+    }
+    free(ending);
 }
 
-static void on_verified(void *context, enum status status, const struct problem *said,
-                        const void *reply)
-{
-    struct ending *ending = context;
-    (void)reply;
-    if (status != STATUS_OK && ending->status == STATUS_OK)
-        ending->status =
-            append_problem(status, said, "the verification was not recorded", &ending->problem);
-    ending_answer(ending);
-}
-
-static enum status end_append(struct ending *ending, enum event_type type, const char *key,
-                              struct span map, uint64_t cause, rpc_on_reply on_reply)
+static enum status end_write(struct buffer *events, struct rpc_call *call, enum event_type type,
+                             const char *key, struct span map, uint64_t cause)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = SUMMARY_BYTES_MAX };
-    struct rpc_call *call = ending->call;
     TRY(summary_write(&payload, key, map, &call->problem));
     struct event_append_request append = append_about_system(type, &payload);
     append.intent = "recovery.end";
     append.causation_id = cause;
-    bool is_end = type == EVENT_recovery_completed;
-    if (is_end && call->has_request_id)
+    if (call->has_request_id)
         append.body_hash = call->body_hash;
-    enum status status = append_send(ending->owner, &append, is_end ? &call->request_id : NULL,
-                                     APPEND_TIMEOUT_MS, on_reply, ending);
-    if (status != STATUS_OK)
-        return append_problem(status, NULL, "the end of the recovery was not recorded",
-                              &call->problem);
-    ending->waiting++;
+    fields_encode(method_event_append.request, &append, events);
     return STATUS_OK;
 }
 
+/* Both events or none, under the caller's request_id, so that a repeat has one outcome. */
 enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
                          const struct recovery_end_request *request)
 {
-    struct ending *ending = calloc(1, sizeof *ending);
+    AUTO(buffer_close) struct buffer events = { .limit = FRAME_BYTES_MAX };
+    bool is_verified = request->verification.size > 0;
+    uint64_t cause = request->recovery_id;
+    write_array(&events, is_verified ? 2 : 1);
+    TRY(end_write(&events, call, EVENT_recovery_completed, "report", request->report, cause));
+    if (is_verified)
+        TRY(end_write(&events, call, EVENT_verification_completed, "verification",
+                      request->verification, cause));
+    struct ending *ending = events.is_exhausted ? NULL : calloc(1, sizeof *ending);
     if (ending == NULL)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
     ending->owner = deployd;
     ending->call = call;
-    char state[8];
-    ending->is_cut = strcmp(map_text(request->report, "state", state, sizeof state), "cut") == 0;
-    ending->done = map_u64(request->report, "done", deployd->recovery.done);
-    ending->total = map_u64(request->report, "total", deployd->recovery.total);
-    ending->failed = map_u64(request->report, "failed", deployd->recovery.failed);
-    map_text(request->report, "exit_hint", ending->exit_hint, sizeof ending->exit_hint);
-    uint64_t cause = request->recovery_id;
-    enum status status =
-        end_append(ending, EVENT_recovery_completed, "report", request->report, cause, on_ended);
+    ending->outcome = deployd->recovery.outcome;
+    recovery_outcome_read(request->report, &ending->outcome);
+    enum status status = append_send_batch(deployd, buffer_span(&events), &call->request_id,
+                                           APPEND_TIMEOUT_MS, on_ended, ending);
     if (status != STATUS_OK) {
         free(ending);
-        return status;
+        return append_problem(status, NULL, "the end of the recovery was not recorded",
+                              &call->problem);
     }
     rpc_call_defer(call);
-    if (request->verification.size > 0) {
-        status = end_append(ending, EVENT_verification_completed, "verification",
-                            request->verification, cause, on_verified);
-        if (status != STATUS_OK) {
-            ending->status = status;
-            ending->problem = call->problem;
-        }
-    }
     return STATUS_OK;
 }
 
@@ -276,7 +237,7 @@ void recovery_restore(struct deployd *deployd, const struct run_record *record)
     if (record->recovery_started == 0)
         deployd->recovery.phase = RECOVERY_NONE;
     else if (record->recovery_completed > record->recovery_started)
-        deployd->recovery.phase = RECOVERY_DONE;
+        take_outcome(&deployd->recovery, &record->outcome);
     else
         deployd->recovery.phase = RECOVERY_CUT; /* unless it turns out to go on */
 }
@@ -296,15 +257,15 @@ void recovery_write_status(const struct deployd *deployd, struct buffer *buffer)
     write_str(buffer, "state");
     write_str(buffer, phase_names[recovery->phase]);
     write_str(buffer, "done");
-    write_u64(buffer, recovery->done);
+    write_u64(buffer, recovery->outcome.done);
     write_str(buffer, "total");
-    write_u64(buffer, recovery->total);
+    write_u64(buffer, recovery->outcome.total);
     write_str(buffer, "failed");
-    write_u64(buffer, recovery->failed);
+    write_u64(buffer, recovery->outcome.failed);
     write_str(buffer, "exit_hint");
-    write_str(buffer, recovery->exit_hint);
+    write_str(buffer, recovery->outcome.exit_hint);
     write_str(buffer, "event_id");
     write_u64(buffer, recovery->event_id);
     write_str(buffer, "took_ms");
-    write_u64(buffer, recovery->took_ms);
+    write_u64(buffer, recovery->outcome.took_ms);
 }

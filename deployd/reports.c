@@ -268,15 +268,9 @@ static void crashes_send(struct deployd *deployd, struct buffer *events, size_t 
         return;
     write_array(&list, count);
     buffer_append(&list, events->data, events->size);
-    const struct event_append_batch_request request = { .events = buffer_span(&list) };
-    const struct uuid request_id = uuid_draw();
-    const struct rpc_call_options options = {
-        .flags = RPC_RETRY,
-        .request_id = &request_id, /* and no time limit: nobody else knows of them */
-        .on_reply = on_crashes_recorded,
-    };
-    enum status status =
-        rpc_client_call(deployd->eventd, &method_event_append_batch, &request, &options, NULL);
+    enum status status = append_send_batch(deployd, buffer_span(&list), NULL,
+                                           0, /* no time limit: nobody else knows of them */
+                                           on_crashes_recorded, NULL);
     if (status != STATUS_OK)
         on_crashes_recorded(NULL, status, NULL, NULL);
 }

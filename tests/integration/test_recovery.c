@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/uuid.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -312,4 +313,55 @@ Test(recovery, deploys_and_kills_during_recovery_are_safe)
     expect_number(row, "generation", generation);
     json_decref(row);
     cr_assert_eq(running_sleepers(&bed), MANY - 1, "%zu run", running_sleepers(&bed));
+}
+
+static json_t *recovery_status(const struct testbed *bed)
+{
+    json_t *reply = testbed_ask(bed, "deployd", "system.status", json_object());
+    json_t *recovery = json_incref(json_object_get(json_object_get(reply, "status"), "recovery"));
+    json_decref(reply);
+    return recovery;
+}
+
+/* What a recoveryd whose time ran out says at its end; lost answers are asked for again. */
+static json_t *end_of_recovery(uint64_t recovery_id, const char *request_id)
+{
+    return json_pack("{s:{s:s, s:i, s:i, s:s}, s:{s:i, s:i}, s:I, s:s}", "report", "state", "cut",
+                     "done", 3, "total", 8, "exit_hint", "run it again", "verification", "checked",
+                     8, "found", 0, "recovery_id", (json_int_t)recovery_id, "request_id",
+                     request_id);
+}
+
+Test(recovery, its_end_is_recorded_once_and_stays_true_over_a_restart_of_deployd)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    json_t *begun = testbed_ask(&bed, "deployd", "recovery.begin", json_pack("{s:{}}", "plan"));
+    uint64_t begin = number_in(begun, "event_id");
+    json_t *first = testbed_ask(&bed, "deployd", "recovery.end", end_of_recovery(begin, id));
+    json_t *again = testbed_ask(&bed, "deployd", "recovery.end", end_of_recovery(begin, id));
+    expect_number(again, "event_id", number_in(first, "event_id"));
+    json_t *events = events_after(&bed, begin);
+    cr_assert_eq(events_count(events, "recovery_completed", NULL, NULL), 1);
+    cr_assert_eq(events_count(events, "verification_completed", NULL, NULL), 1);
+    json_decref(events);
+    json_decref(first);
+    json_decref(again);
+    json_decref(begun);
+
+    for (int life = 0; life < 2; life++) {
+        json_t *recovery = recovery_status(&bed);
+        expect_text(recovery, "state", "cut");
+        expect_number(recovery, "done", 3);
+        expect_number(recovery, "total", 8);
+        expect_text(recovery, "exit_hint", "run it again");
+        expect_number(recovery, "event_id", begin);
+        json_decref(recovery);
+        if (life == 0)
+            process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
+    }
 }

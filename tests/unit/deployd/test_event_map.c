@@ -330,6 +330,44 @@ Test(event_map, tells_how_a_run_ended)
     cr_assert_str_eq(end_in("this boot", true), "clean");
 }
 
+static struct span payload_report(const char *state)
+{
+    static struct buffer payload = { .limit = 256 };
+    buffer_clear(&payload);
+    write_map(&payload, 1);
+    write_str(&payload, "report");
+    write_map(&payload, 3);
+    write_str(&payload, "state");
+    write_str(&payload, state);
+    write_str(&payload, "done");
+    write_u64(&payload, 3);
+    write_str(&payload, "total");
+    write_u64(&payload, 8);
+    return buffer_span(&payload);
+}
+
+Test(event_map, tells_a_recovery_that_was_cut_from_one_that_is_done)
+{
+    struct run_record run;
+    append("system_started", "system", payload_run("first"));
+    append("recovery_started", "system", payload_text("x"));
+    append("recovery_completed", "system", payload_report("cut"));
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_gt(run.recovery_completed, run.recovery_started);
+    cr_assert(run.outcome.is_cut);
+    cr_assert_eq(run.outcome.done, 3);
+    cr_assert_eq(run.outcome.total, 8);
+    event_map_close(&map);
+
+    fixture_reopen();
+    append("recovery_started", "system", payload_text("x"));
+    append("recovery_completed", "system", payload_report("done"));
+    map_it();
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_not(run.outcome.is_cut, "the newer one is done");
+}
+
 Test(event_map, an_empty_log_knows_no_run)
 {
     struct run_record run;
