@@ -19,13 +19,13 @@ struct admitted {
 enum status admission_decode(const struct caller *caller, struct span spec,
                              struct admitted *admitted, struct problem *problem);
 
-/* Whether the program that a canonical spec starts with is there, in the PATH that the service will
- * see: failed_precondition with the field `interpreter` or `argv[0]` otherwise. */
+/* Whether what a canonical spec starts with and in is there, as the service will see it:
+ * failed_precondition with the field otherwise (spec_program_check). */
 enum status admission_program(struct deployd *deployd, struct span canonical,
                               struct problem *problem);
 
-/* The same for a generation of the log. On failure `code` gets interpreter_missing, program_missing
- * or spec_invalid. */
+/* The same for a generation of the log. On failure `code` gets that of plan_code_of_program, or
+ * spec_invalid. */
 enum { ADMISSION_CODE_BYTES = 40 };
 enum status admission_program_of(struct deployd *deployd, uint64_t generation,
                                  char code[ADMISSION_CODE_BYTES], struct problem *problem);

@@ -28,7 +28,7 @@
 #include "tenantd/process.h"
 
 #define SEEN_DATA PROGRAM_SEEN_DATA
-#define SEEN_RUN  "/run/solo"
+#define SEEN_RUN  PROGRAM_SEEN_RUN
 
 /* What the new process says. */
 enum { SAYS_READY = 'R', SAYS_IMPOSSIBLE = 'I' };

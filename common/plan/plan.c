@@ -45,6 +45,8 @@ enum plan_code plan_code_of_program(const char *field)
 {
     if (strncmp(field, "build", strlen("build")) == 0)
         return PLAN_CODE_build_failed;
+    if (strcmp(field, "working_dir") == 0)
+        return PLAN_CODE_working_dir_missing;
     return strcmp(field, "interpreter") == 0 ? PLAN_CODE_interpreter_missing
                                              : PLAN_CODE_program_missing;
 }
@@ -64,6 +66,8 @@ static void tell_obstacle(struct plan_entry *entry, const char *detail,
         snprintf(entry->reason, sizeof entry->reason, "interpreter %s", detail);
     else if (entry->code == PLAN_CODE_program_missing)
         snprintf(entry->reason, sizeof entry->reason, "program %s", detail);
+    else if (entry->code == PLAN_CODE_working_dir_missing)
+        snprintf(entry->reason, sizeof entry->reason, "working_dir %s", detail);
     else
         snprintf(entry->reason, sizeof entry->reason, "%s: %s", codes[entry->code].words, detail);
     size_t used = strlen(entry->reason);

@@ -28,8 +28,8 @@ enum plan_code {
 };
 const char *plan_code_name(enum plan_code code); /* "not_running" */
 
-/* build_failed, interpreter_missing or program_missing: the code for what spec_program_check
- * refuses, by the field that it names. */
+/* build_failed, interpreter_missing, program_missing or working_dir_missing: the code for what
+ * spec_program_check refuses, by the field that it names. */
 enum plan_code plan_code_of_program(const char *field);
 
 /* What the log wants of one service, and whether its program is there (found out before planning).
@@ -37,8 +37,7 @@ enum plan_code plan_code_of_program(const char *field);
 struct plan_wanted {
     const char *tenant, *name;
     struct live_row row;
-    enum plan_code
-        obstacle; /* PLAN_CODE_none, interpreter_missing, program_missing, spec_invalid */
+    enum plan_code obstacle; /* PLAN_CODE_none, spec_invalid, or one of plan_code_of_program */
     /* "node not found in PATH /usr/bin", say. With PLAN_CODE_none: why only the attempt can show
      * whether it starts; NULL or "" when nothing speaks against it. */
     const char *obstacle_detail;

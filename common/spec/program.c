@@ -19,13 +19,14 @@ struct view {
     char seen[PATH_MAX], actual[PATH_MAX];
 };
 
-/* OK, not_found, or permission_denied. */
-static enum status try_path(const char *path)
+/* What has to lie at a path: S_IFREG a program, S_IFDIR a directory to work in. OK, not_found, or
+ * permission_denied when it is something else or may not be used as that. */
+static enum status try_path(const char *path, mode_t type)
 {
     struct stat file;
     if (stat(path, &file) != 0)
         return errno == EACCES ? STATUS_PERMISSION_DENIED : STATUS_NOT_FOUND;
-    if (!S_ISREG(file.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
+    if ((file.st_mode & S_IFMT) != type || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
         return STATUS_PERMISSION_DENIED;
     return STATUS_OK;
 }
@@ -54,21 +55,23 @@ static bool has_link(const char *path, size_t from)
 }
 
 /* As try_path, and `unknown` when the service sees something else than we do. */
-static enum status try_seen(const struct view *view, const char *path)
+static enum status try_seen(const struct view *view, const char *path, mode_t type)
 {
     char actual[PATH_MAX];
     const char *rest = below(path, view->actual);
     if (rest == NULL)
         rest = below(path, view->seen);
     if (rest == NULL)
-        return below(path, PROGRAM_SEEN_DATA) != NULL ? STATUS_UNKNOWN : try_path(path);
+        return below(path, PROGRAM_SEEN_DATA) != NULL || below(path, PROGRAM_SEEN_RUN) != NULL
+                   ? STATUS_UNKNOWN
+                   : try_path(path, type);
     if ((size_t)snprintf(actual, sizeof actual, "%s%s", view->actual, rest) >= sizeof actual)
         return STATUS_NOT_FOUND;
-    enum status status = try_path(actual);
+    enum status status = try_path(actual, type);
     if (status == STATUS_OK)
         return STATUS_OK;
     /* Without a mount namespace the name means what it means on the host. */
-    bool is_on_host = strcmp(path, actual) != 0 && try_path(path) == STATUS_OK;
+    bool is_on_host = strcmp(path, actual) != 0 && try_path(path, type) == STATUS_OK;
     return is_on_host || has_link(actual, strlen(view->actual)) ? STATUS_UNKNOWN : status;
 }
 
@@ -81,7 +84,7 @@ static enum status try_file(const struct view *view, const char *directory, size
                  directory_size > 0 && directory[directory_size - 1] != '/' ? "/" : "", program);
     if (length >= (int)sizeof path || path[0] != '/')
         return STATUS_NOT_FOUND;
-    enum status status = view == NULL ? try_path(path) : try_seen(view, path);
+    enum status status = view == NULL ? try_path(path, S_IFREG) : try_seen(view, path, S_IFREG);
     if (status == STATUS_OK)
         memcpy(found, path, (size_t)length + 1);
     return status;
@@ -164,6 +167,56 @@ static enum status tell(enum status status, const struct spec *spec, const char 
     }
 }
 
+/* The tenant's folder, and the service's own one in it. */
+static enum status view_make(const struct spec *spec, const char *data_dir, struct view *view,
+                             char home[PATH_MAX])
+{
+    snprintf(view->seen, sizeof view->seen, PROGRAM_SEEN_DATA "/tenants/%s", spec->tenant);
+    int size = snprintf(view->actual, sizeof view->actual, "%s/tenants/%s", data_dir, spec->tenant);
+    if ((size_t)size + 1 + strlen(spec->name) >= PATH_MAX)
+        return STATUS_NOT_FOUND;
+    strcpy(home, view->actual);
+    snprintf(home + size, PATH_MAX - (size_t)size, "/%s", spec->name);
+    return STATUS_OK;
+}
+
+/* The service's own folder is made before its first start. */
+static bool is_own_folder(const struct view *view, const char *path, const char *name)
+{
+    const char *rest = below(path, view->actual);
+    if (rest == NULL)
+        rest = below(path, view->seen);
+    return rest != NULL && rest[0] == '/' && strcmp(rest + 1, name) == 0;
+}
+
+static enum status check_directory(const struct spec *spec, const char *data_dir,
+                                   struct problem *problem)
+{
+    struct view view;
+    char home[PATH_MAX];
+    if (spec->working_dir[0] == '\0')
+        return STATUS_OK;
+    enum status status = view_make(spec, data_dir, &view, home);
+    if (status == STATUS_OK && is_own_folder(&view, spec->working_dir, spec->name))
+        return STATUS_OK;
+    if (status == STATUS_OK)
+        status = try_seen(&view, spec->working_dir, S_IFDIR);
+    switch (status) {
+    case STATUS_OK:
+        return STATUS_OK;
+    case STATUS_UNKNOWN:
+        return problem_set(problem, status, "working_dir", "%s is seen by the service only",
+                           spec->working_dir);
+    case STATUS_PERMISSION_DENIED:
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "working_dir",
+                           "%s is no directory that can be entered", spec->working_dir);
+    default:
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "working_dir",
+                           "%s not found: the directory must be there when the service starts",
+                           spec->working_dir);
+    }
+}
+
 static enum status check_one(const struct spec *spec, const char *program, const char *field,
                              const char *data_dir, struct program_memory *memory,
                              struct problem *problem)
@@ -174,15 +227,10 @@ static enum status check_one(const struct spec *spec, const char *program, const
     if (spec->code.size > 0 &&
         (strstr(program, SPEC_CODE_PLACE) != NULL || strstr(program, SPEC_OUT_PLACE) != NULL))
         return tell(STATUS_UNKNOWN, spec, program, field, problem);
-    snprintf(view.seen, sizeof view.seen, PROGRAM_SEEN_DATA "/tenants/%s", spec->tenant);
-    int size = snprintf(view.actual, sizeof view.actual, "%s/tenants/%s", data_dir, spec->tenant);
-    if ((size_t)size + 1 + strlen(spec->name) >= sizeof home)
-        return tell(STATUS_NOT_FOUND, spec, program, field, problem);
-    /* A service's own folder may not be there yet. */
-    strcpy(home, view.actual);
-    snprintf(home + size, sizeof home - (size_t)size, "/%s", spec->name);
-    const char *working_dir = spec->working_dir[0] == '\0' ? home : spec->working_dir;
-    enum status status = find_once(memory, &view, program, spec_path(spec), working_dir);
+    enum status status = view_make(spec, data_dir, &view, home);
+    if (status == STATUS_OK)
+        status = find_once(memory, &view, program, spec_path(spec),
+                           spec->working_dir[0] == '\0' ? home : spec->working_dir);
     return tell(status, spec, program, field, problem);
 }
 
@@ -190,12 +238,16 @@ enum status spec_program_check(const struct spec *spec, const char *data_dir,
                                struct program_memory *memory, struct problem *problem)
 {
     const char *program = spec_program(spec);
-    if (!spec_is_built(spec))
-        return check_one(spec, program, spec->code.size > 0 ? "interpreter" : "argv[0]", data_dir,
-                         memory, problem);
-    enum status status = check_one(spec, program, "build[0]", data_dir, memory, problem);
+    const char *field = spec_is_built(spec)   ? "build[0]"
+                        : spec->code.size > 0 ? "interpreter"
+                                              : "argv[0]";
+    enum status directory = check_directory(spec, data_dir, problem);
+    if (directory != STATUS_OK && directory != STATUS_UNKNOWN)
+        return directory;
+    enum status status = check_one(spec, program, field, data_dir, memory, problem);
     /* Where the compiler's program is what runs, it was all that could be looked at. */
-    if (status == STATUS_OK && strstr(spec->argv.items[0], SPEC_OUT_PLACE) == NULL)
+    if (status == STATUS_OK && spec_is_built(spec) &&
+        strstr(spec->argv.items[0], SPEC_OUT_PLACE) == NULL)
         status = check_one(spec, spec->argv.items[0], "argv[0]", data_dir, memory, problem);
-    return status;
+    return status == STATUS_OK ? directory : status;
 }

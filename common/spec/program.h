@@ -9,6 +9,7 @@ struct spec;
 /* Where services find their things in a mount namespace of their own: DATA/tenants/TENANT is
  * PROGRAM_SEEN_DATA/tenants/TENANT, and nothing else of the host's folder of that name is there. */
 #define PROGRAM_SEEN_DATA "/var/lib/solo"
+#define PROGRAM_SEEN_RUN  "/run/solo" /* the RUN of their Solo, wherever that lies */
 
 /* The file that `program` means under `path` (a PATH value; used when it has no slash). not_found,
  * or permission_denied when it is there but cannot be executed. `found` gets the absolute name. A
@@ -24,10 +25,11 @@ struct program_memory {
     enum status status;
 };
 
-/* Whether the program that a service starts with is there, seen from outside of its namespaces:
- * the one check before a deploy, before a start and in a plan. failed_precondition with the field
- * `build[0]`, `interpreter` or `argv[0]` when it is not there or not executable; `unknown`, with
- * the reason, when only the attempt can show it. `memory` may be NULL. Nothing is logged. */
+/* Whether the directory that a service starts in and the program that it starts with are there,
+ * seen from outside of its namespaces: the one check before a deploy, before a start and in a plan.
+ * failed_precondition with the field `working_dir`, `build[0]`, `interpreter` or `argv[0]` when
+ * one is not there or cannot be entered or executed; `unknown`, with the reason, when only the
+ * attempt can show it. `memory` may be NULL. Nothing is logged. */
 enum status spec_program_check(const struct spec *spec, const char *data_dir,
                                struct program_memory *memory, struct problem *problem);
 

@@ -245,19 +245,30 @@ Test(recovery, one_that_cannot_start_does_not_stop_the_others)
     cr_assert_eq(link(sleeper, moved), 0);
     uint64_t lost = service_deploy(
         &bed, json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "lost", "argv", moved));
+    char folder[4096];
+    cr_assert_eq(path_join(folder, bed.dir, "work"), STATUS_OK);
+    cr_assert_eq(directory_make(folder, 0755), STATUS_OK);
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s,s], s:s}", "tenant", "acme", "name", "homeless",
+                                   "argv", sleeper, "homeless", "working_dir", folder));
     service_deploy_sleeper(&bed, "acme", "found");
     testbed_kill_everything(&bed);
     cr_assert_eq(unlink(moved), 0);
+    cr_assert_eq(rmdir(folder), 0);
     testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", "--detailed-exitcode", NULL);
     expect_exit(&result, 3);
     json_t *plan = result_json(&result);
-    expect_number(json_object_get(plan, "summary"), "cannot_recover", 1);
+    expect_number(json_object_get(plan, "summary"), "cannot_recover", 2);
     expect_number(json_object_get(plan, "summary"), "start", 1);
     cr_assert(json_is_true(json_object_get(plan, "needs_person")));
     json_t *first = json_array_get(json_object_get(plan, "actions"), 0);
     expect_text(first, "action", "cannot_recover");
-    expect_text(first, "code", "program_missing");
-    expect_contains(text_in(first, "reason"), "sleeper-that-moves");
+    expect_text(first, "service", "homeless");
+    expect_text(first, "code", "working_dir_missing");
+    expect_contains(text_in(first, "reason"), folder);
+    json_t *second = json_array_get(json_object_get(plan, "actions"), 1);
+    expect_text(second, "action", "cannot_recover");
+    expect_text(second, "code", "program_missing");
+    expect_contains(text_in(second, "reason"), "sleeper-that-moves");
     json_decref(plan);
 
     testbed_start(&bed);
@@ -265,7 +276,7 @@ Test(recovery, one_that_cannot_start_does_not_stop_the_others)
     cr_assert_eq(service_pid(&bed, "acme", "lost"), 0);
     json_t *events = events_after(&bed, lost);
     json_t *completed = event_last(events, "recovery_completed", NULL, NULL);
-    expect_number(json_object_get(json_object_get(completed, "payload"), "report"), "failed", 1);
+    expect_number(json_object_get(json_object_get(completed, "payload"), "report"), "failed", 2);
     json_decref(events);
     json_t *waiting = service_row_of(&bed, "acme", "lost");
     cr_assert_str_neq(text_in(waiting, "state"), "running");
@@ -273,8 +284,10 @@ Test(recovery, one_that_cannot_start_does_not_stop_the_others)
     json_decref(waiting);
 
     cr_assert_eq(link(sleeper, moved), 0);
+    cr_assert_eq(directory_make(folder, 0755), STATUS_OK);
     testbed_recoveryd(&bed, &result, NULL);
     expect_exit(&result, 0);
+    service_await(&bed, "acme", "homeless", "running", 5000);
     json_t *row = service_row_of(&bed, "acme", "lost");
     expect_text(row, "state", "running");
     expect_number(row, "generation", lost);

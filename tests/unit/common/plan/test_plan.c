@@ -108,8 +108,13 @@ static void check_one(const struct plan_wanted *wanted, const struct plan_actual
 Test(plan, every_pair_of_wanted_and_actual_has_its_action)
 {
     static const enum plan_code obstacles[] = {
-        PLAN_CODE_none,          PLAN_CODE_interpreter_missing, PLAN_CODE_program_missing,
-        PLAN_CODE_secret_sealed, PLAN_CODE_build_failed,        PLAN_CODE_spec_invalid,
+        PLAN_CODE_none,
+        PLAN_CODE_interpreter_missing,
+        PLAN_CODE_program_missing,
+        PLAN_CODE_secret_sealed,
+        PLAN_CODE_build_failed,
+        PLAN_CODE_spec_invalid,
+        PLAN_CODE_working_dir_missing,
     };
     int checked = 0;
     for (size_t w = 0; w <= COUNT_OF(obstacles); w++) {
@@ -139,7 +144,7 @@ Test(plan, every_pair_of_wanted_and_actual_has_its_action)
                 }
         }
     }
-    cr_assert_eq(checked, 7 * 2 * 16 * SERVICE_STATES);
+    cr_assert_eq(checked, 8 * 2 * 16 * SERVICE_STATES);
 }
 
 /* The same, as a person would say it: what each row of the example in docs/recovery.md comes from.
@@ -191,6 +196,7 @@ Test(plan, the_code_of_a_missing_program_follows_the_field)
 {
     cr_assert_eq(plan_code_of_program("interpreter"), PLAN_CODE_interpreter_missing);
     cr_assert_eq(plan_code_of_program("argv[0]"), PLAN_CODE_program_missing);
+    cr_assert_eq(plan_code_of_program("working_dir"), PLAN_CODE_working_dir_missing);
 }
 
 /* Its row says so, and it is of this run and of this generation. */

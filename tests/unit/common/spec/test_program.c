@@ -145,6 +145,24 @@ static const struct {
       "argv[0]", "/var/lib/solo/tenants/acme/api/none not found" },
     /* a link into what only the service sees */
     { "./current/tool", "/bin", "", false, STATUS_UNKNOWN, "argv[0]", "" },
+    /* the directory that it starts in */
+    { "/bin/sh", "", "/", false, STATUS_OK, "", "" },
+    { "/bin/sh", "", "/no/such", false, STATUS_FAILED_PRECONDITION, "working_dir",
+      "/no/such not found: the directory must be there when the service starts" },
+    { "no-such", "/bin", "/no/such", true, STATUS_FAILED_PRECONDITION, "working_dir", "" },
+    { "/bin/sh", "", "/etc/passwd", false, STATUS_FAILED_PRECONDITION, "working_dir",
+      "/etc/passwd is no directory that can be entered" },
+    { "/bin/sh", "", "/var/lib/solo/tenants/acme/api", false, STATUS_OK, "", "" },
+    { "/bin/sh", "", "/var/lib/solo/tenants/acme/api/none", false, STATUS_FAILED_PRECONDITION,
+      "working_dir", "" },
+    { "/bin/sh", "", "/var/lib/solo/tenants/acme/api/plain", false, STATUS_FAILED_PRECONDITION,
+      "working_dir", "" },
+    { "/bin/sh", "", "/var/lib/solo/tenants/acme/api/current", false, STATUS_UNKNOWN, "working_dir",
+      "" },
+    { "/bin/sh", "", "/var/lib/solo/tenants/acme2", false, STATUS_UNKNOWN, "working_dir",
+      "/var/lib/solo/tenants/acme2 is seen by the service only" },
+    { "/bin/sh", "", "/run/solo", false, STATUS_UNKNOWN, "working_dir", "" },
+    { "/no/such", "", "/run/solo", false, STATUS_FAILED_PRECONDITION, "argv[0]", "" },
     /* what is somebody else's, or of Solo itself */
     { "/var/lib/solo/tenants/acme2/api/tool", "/bin", "", false, STATUS_UNKNOWN, "argv[0]", "" },
     { "/var/lib/solo/run-tenants/acme/api/7/code", "/bin", "", false, STATUS_UNKNOWN, "argv[0]",
@@ -198,4 +216,26 @@ Test(program, the_program_of_a_spec_is_looked_up_as_its_service_sees_it)
             if (checks[i].words[0] != '\0')
                 cr_assert_str_eq(problem.message, checks[i].words);
         }
+}
+
+/* It is made before the first start. */
+Test(program, the_own_folder_of_a_service_need_not_be_there)
+{
+    char own[4096];
+    const char *folders[] = { "/var/lib/solo/tenants/acme/api", own,
+                              "/var/lib/solo/tenants/acme/other" };
+    const char *list[] = { "/bin/sh" };
+    path_join(own, scratch, "tenants/acme/api");
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        struct problem problem = { 0 };
+        const struct spec spec = {
+            .tenant = "acme",
+            .name = "api",
+            .argv = { list, 1 },
+            .working_dir = folders[i],
+        };
+        cr_assert_eq(spec_program_check(&spec, scratch, NULL, &problem),
+                     i < 2 ? STATUS_OK : STATUS_FAILED_PRECONDITION, "%s: %s", folders[i],
+                     problem.message);
+    }
 }
