@@ -7,6 +7,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
+#include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/drain.h"
@@ -19,6 +20,8 @@
 #include "deployd/verification.h"
 #include "deployd/waits.h"
 
+enum { NAME_SHOWN_BYTES = 2 * NAME_BYTES_MAX };
+
 static enum status no_service(struct problem *problem, const char *tenant, const char *name)
 {
     return problem_set(problem, STATUS_NOT_FOUND, "name", "there is no service %s/%s", tenant,
@@ -29,10 +32,16 @@ static enum status no_service(struct problem *problem, const char *tenant, const
 static enum status refused(enum status status, const struct rpc_call *call, const char *tenant,
                            const char *name)
 {
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+    const char *reason =
+        call->problem.message[0] == '\0' ? status_text(status) : call->problem.message;
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+        return status;
+    if (tenant == NULL)
+        log_info("refused", "method", call->method->name, "field", call->problem.field, "reason",
+                 reason);
+    else
         log_info("refused", "method", call->method->name, "tenant", tenant, "name", name, "field",
-                 call->problem.field, "reason",
-                 call->problem.message[0] == '\0' ? status_text(status) : call->problem.message);
+                 call->problem.field, "reason", reason);
     return status;
 }
 
@@ -87,9 +96,11 @@ static enum status handle_service_deploy(struct deployd *deployd, struct rpc_cal
 {
     (void)reply;
     struct admitted admitted = { 0 };
+    char tenant[NAME_SHOWN_BYTES], name[NAME_SHOWN_BYTES]; /* as given, valid or not */
     enum status status = deploy(deployd, call, request, &admitted);
     buffer_close(&admitted.canonical);
-    return refused(status, call, admitted.tenant, admitted.name);
+    return refused(status, call, map_text(request->spec, "tenant", tenant, sizeof tenant),
+                   map_text(request->spec, "name", name, sizeof name));
 }
 
 /* The checks of a deploy, without one. */
@@ -317,7 +328,7 @@ static enum status handle_recovery_begin(struct deployd *deployd, struct rpc_cal
                                          struct recovery_begin_reply *reply)
 {
     (void)reply;
-    return refused(recovery_begin(deployd, call, request), call, "", "");
+    return refused(recovery_begin(deployd, call, request), call, NULL, NULL);
 }
 
 static enum status handle_recovery_act(struct deployd *deployd, struct rpc_call *call,
@@ -342,7 +353,7 @@ static enum status handle_recovery_end(struct deployd *deployd, struct rpc_call 
                                        struct recovery_end_reply *reply)
 {
     (void)reply;
-    return refused(recovery_end(deployd, call, request), call, "", "");
+    return refused(recovery_end(deployd, call, request), call, NULL, NULL);
 }
 
 static enum status handle_verification_record(struct deployd *deployd, struct rpc_call *call,
@@ -380,7 +391,7 @@ static enum status handle_system_drain(struct deployd *deployd, struct rpc_call 
                                        struct system_drain_reply *reply)
 {
     (void)reply;
-    return refused(drain_begin(deployd, call, request), call, "", "");
+    return refused(drain_begin(deployd, call, request), call, NULL, NULL);
 }
 
 #define ROUTES_DEF     "common/api/deployd.def"

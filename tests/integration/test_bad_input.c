@@ -114,6 +114,33 @@ Test(bad_input, a_bad_spec_is_refused_at_its_place_and_changes_nothing)
     printf("%zu bad specs refused\n", COUNT_OF(specs));
 }
 
+/* With the names as they were given, also when they are what is wrong. */
+Test(bad_input, a_refused_deploy_is_logged_once_with_its_names)
+{
+    static const struct {
+        const char *spec, *line;
+    } cases[] = {
+        { "{'tenant':'acme','name':'unknown-key','argv':['/bin/true'],'comand':1}",
+          "tenant=acme name=unknown-key field=comand" },
+        { "{'tenant':'ACME','name':'capitals','argv':['/bin/true']}",
+          "tenant=ACME name=capitals field=tenant" },
+        { "{'tenant':'acme','name':'No_Name','argv':['/bin/true']}",
+          "tenant=acme name=No_Name field=name" },
+    };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct problem problem = { 0 };
+        size_t refusals = testbed_log_count(&bed, "msg=refused");
+        cr_assert_eq(service_try_deploy(&bed, json_of(cases[i].spec), NULL, &problem),
+                     STATUS_INVALID_ARGUMENT);
+        cr_assert_eq(testbed_log_count(&bed, cases[i].line), 1, "no line %s", cases[i].line);
+        cr_assert_eq(testbed_log_count(&bed, "msg=refused") - refusals, 1, "%s", cases[i].line);
+    }
+    cr_assert_eq(testbed_log_count(&bed, "tenant=\"\""), 0);
+}
+
 Test(bad_input, code_that_is_too_big_is_refused)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
