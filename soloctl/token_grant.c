@@ -63,9 +63,10 @@ static enum status read_flags(struct grant *grant, const struct arguments *argum
         return STATUS_OK;
     enum status status =
         object_from_json(span_of_text(arguments->value[FLAG_metadata]), &grant->metadata, problem);
-    if (status != STATUS_OK)
-        problem_prefix(problem, "--metadata");
-    return status;
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    problem_prefix(problem, "--metadata");
+    return problem->code = STATUS_USAGE; /* it was typed, not read */
 }
 
 /* -- the number of its event -- */

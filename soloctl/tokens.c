@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/token_text.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -148,12 +149,23 @@ static void print_page(const struct token_item *token, uint64_t now_ns)
     }
 }
 
+static enum status read_accessor(const char *text, struct problem *problem)
+{
+    struct uuid accessor;
+    return accessor_parse(text, &accessor) == STATUS_OK
+               ? STATUS_OK
+               : problem_set(problem, STATUS_USAGE, "",
+                             "ACCESSOR: tok_ and 26 characters, not \"%s\"", text);
+}
+
 /* The accessor that was named, or "" for the token that the session acts with. */
 static enum status named_or_own(const struct session *session, const struct arguments *arguments,
                                 const char **accessor, struct problem *problem)
 {
     *accessor = arguments->operand_count > 0 ? arguments->operands[0] : "";
-    if ((*accessor)[0] != '\0' || session->token[0] != '\0')
+    if ((*accessor)[0] != '\0')
+        return read_accessor(*accessor, problem);
+    if (session->token[0] != '\0')
         return STATUS_OK;
     return problem_set(problem, STATUS_USAGE, "", "needs ACCESSOR, or a token by --token-file");
 }
@@ -189,7 +201,9 @@ int command_token_renew(struct session *session, const struct arguments *argumen
     struct token_renew_request request = { .accessor = arguments->operands[0] };
     struct token_renew_reply reply = { 0 };
     char time[TIME_TEXT_BYTES];
-    enum status status = arguments_duration(arguments, FLAG_ttl, 0, &request.ttl_ms, &problem);
+    enum status status = read_accessor(request.accessor, &problem);
+    if (status == STATUS_OK)
+        status = arguments_duration(arguments, FLAG_ttl, 0, &request.ttl_ms, &problem);
     if (status == STATUS_OK)
         status = session_call(session, PEER_TOKEND, &method_token_renew, &request, READ_TIMEOUT_MS,
                               &reply, &problem);

@@ -1,7 +1,8 @@
 /* Settings in four layers, each written over the one below: defaults, file, environment, command
  * line. All of them go through setting_assign, so that a value means the same wherever it stands. A
- * bad command line is `usage`; a bad file, environment or value is invalid_argument; both are told
- * on stderr with their place, because there is no log yet and the reader is a person. */
+ * bad command line, its values included, is `usage`; a bad file or environment is invalid_argument;
+ * both are told on stderr with their place, because there is no log yet and the reader is a person.
+ */
 #include "common/daemon/settings.h"
 
 #include <ctype.h>
@@ -412,7 +413,9 @@ static enum status settings_check(struct load *load)
     if (key == NULL)
         return STATUS_OK;
     complain(load, "\"%s\" %s", key, rule);
-    return STATUS_INVALID_ARGUMENT;
+    /* Wrong where it was typed is wrong usage, as for any other flag. */
+    return load->overrides[setting_find(key) - table] != NULL ? STATUS_USAGE
+                                                              : STATUS_INVALID_ARGUMENT;
 }
 
 enum status settings_load(struct settings *settings, const char *program,

@@ -228,6 +228,11 @@ Test(settings, a_bad_command_line_is_usage)
         { "--set", "x" },
         { "--set", "no_such_key=1" },
         { "--set", "recovery_enabled=maybe" },
+        { "--set", "log_level=loud" },
+        { "--log-level", "loud" },
+        { "--set", "operator=anybody" },
+        { "--set", "recovery_parallel=0" },
+        { "--run=same", "--data=./same" },
         { "--data=" },
         { "word" },
     };
@@ -263,8 +268,10 @@ Test(settings, data_and_run_must_differ)
 {
     struct settings settings;
     cr_assert_eq(load(&settings, (const char *[]){ "--data", "x", "--run", "./x", NULL }),
-                 STATUS_INVALID_ARGUMENT);
+                 STATUS_USAGE);
     complaint_has("run_dir");
+    config_write("data_dir = x\nrun_dir = ./x\n");
+    cr_assert_eq(load(&settings, NULL), STATUS_INVALID_ARGUMENT);
 }
 
 struct taken {
