@@ -31,6 +31,10 @@ static enum status deploy(struct session *session, const struct arguments *argum
                            "nothing to run of what is built: put -- '{out}' ARGUMENTS at the end");
     if (arguments_has(arguments, FLAG_code))
         TRY(input_read("--code", arguments->value[FLAG_code], &code, problem));
+    if (arguments_has(arguments, FLAG_code) && code.size == 0)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "",
+                           "--code %s: is empty: there is nothing to run",
+                           arguments->value[FLAG_code]);
     TRY(deployment_pack(arguments, target, buffer_span(&code), &spec, problem));
     struct service_deploy_request request = { .spec = buffer_span(&spec),
                                               .wait = arguments_has(arguments, FLAG_wait),

@@ -42,11 +42,13 @@ static enum status check_ready(struct spec_values *values, const struct spec *sp
     return STATUS_OK;
 }
 
+#define NO_CODE "makes sense with code only, and there is none, or it is empty"
+
 static enum status check_build(struct spec_values *values, const struct spec *spec)
 {
     const char *compiler = spec->build.items[0];
     if (spec->code.size == 0)
-        return refuse(values, "build", "makes sense with code only");
+        return refuse(values, "build", NO_CODE);
     if (spec->interpreter.count > 0)
         return refuse(values, "interpreter",
                       "and build exclude each other: code is run by an interpreter, or built");
@@ -66,7 +68,7 @@ static enum status check_program(struct spec_values *values, const struct spec *
     else if (has_code && spec->interpreter.count == 0)
         return refuse(values, "interpreter", "is required with code, unless it has a build");
     else if (!has_code && spec->interpreter.count > 0)
-        return refuse(values, "interpreter", "makes sense with code only");
+        return refuse(values, "interpreter", NO_CODE);
     if (spec->interpreter.count > 0 && spec->interpreter.items[0][0] == '\0')
         return refuse(values, "interpreter[0]", "must name a program");
     if (needs_argv && spec->argv.count == 0)
