@@ -19,19 +19,45 @@ struct json_position {
     size_t line, column; /* both from 1 */
 };
 
+enum { KEY_SHOWN_BYTES = 128 };
+
 static void json_free(json_t **json)
 {
     json_decref(*json);
 }
 
-/* jansson's messages, put for the one who wrote the text. */
-static enum status refuse_json(const json_error_t *error, struct json_position start,
-                               struct problem *problem)
+/* The text that ends before `end` as the key does that jansson has just read; empty when none does.
+ */
+static struct span key_before(struct span text, size_t end)
+{
+    if (end > text.size || end < 2 || text.data[end - 1] != '"')
+        return (struct span){ 0 };
+    size_t last = end - 1; /* the closing quote */
+    for (size_t first = last; first-- > 0;) {
+        size_t escapes = 0;
+        while (escapes < first && text.data[first - 1 - escapes] == '\\')
+            escapes++;
+        if (text.data[first] == '"' && escapes % 2 == 0)
+            return span_of(text.data + first + 1, last - first - 1);
+    }
+    return (struct span){ 0 };
+}
+
+/* jansson's messages, put for the one who wrote the text, which begins at `start`. */
+static enum status refuse_json(const json_error_t *error, struct span text,
+                               struct json_position start, struct problem *problem)
 {
     size_t line = start.line + (error->line > 0 ? (size_t)error->line - 1 : 0);
     size_t column = error->column > 0 ? (size_t)error->column : 1;
     if (error->line <= 1)
         column += start.column - 1;
+    if (json_error_code(error) == json_error_duplicate_key) {
+        char key[KEY_SHOWN_BYTES];
+        text_printable(key, sizeof key, key_before(text, (size_t)error->position));
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "",
+                           "line %zu, column %zu: the key \"%s\" is there already in this object",
+                           line, column, key);
+    }
     char shown[sizeof error->text];
     text_printable(shown, sizeof shown, span_of_text(error->text));
     const char *what = json_error_code(error) == json_error_null_character
@@ -98,7 +124,7 @@ enum status spec_from_json(struct span text, struct buffer *map, struct problem 
     AUTO(json_free)
     json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
     if (json == NULL)
-        return refuse_json(&error, (struct json_position){ 1, 1 }, problem);
+        return refuse_json(&error, text, (struct json_position){ 1, 1 }, problem);
     return pack_spec(json, map, problem);
 }
 
@@ -108,7 +134,7 @@ enum status object_from_json(struct span text, struct buffer *map, struct proble
     AUTO(json_free)
     json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &error);
     if (json == NULL)
-        return refuse_json(&error, (struct json_position){ 1, 1 }, problem);
+        return refuse_json(&error, text, (struct json_position){ 1, 1 }, problem);
     if (!json_is_object(json))
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "must be a JSON object");
     TRY(pack(json, 1, map, problem));
@@ -164,7 +190,7 @@ enum status specs_from_json(struct span text, take_spec take, void *context,
         json_t *json = json_loadb((const char *)rest.data, rest.size,
                                   JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
         if (json == NULL)
-            return refuse_json(&error, start, problem);
+            return refuse_json(&error, rest, start, problem);
         advance(&rest, (size_t)error.position, &position);
         bool is_only = is_first && rest.size == 0;
         char place[PLACE_BYTES] = "";

@@ -43,7 +43,12 @@ static const struct {
 } refused[] = {
     { "", "line 1, column 1" },
     { "{\"a\": 1,\n  \"b\" 2}", "line 2, column" },
-    { "{\"a\": 1, \"a\": 2}", "duplicate object key" },
+    { "{\"a\": 1, \"a\": 2}", "line 1, column 12: the key \"a\" is there already" },
+    { "{\"env\": {\"A_NAME_OF_MORE_THAN_TWENTY_LETTERS\": \"1\",\n"
+      " \"A_NAME_OF_MORE_THAN_TWENTY_LETTERS\": \"2\"}}",
+      "line 2, column 37: the key \"A_NAME_OF_MORE_THAN_TWENTY_LETTERS\" is there" },
+    { "{\"a\\\"b\": 1, \"a\\\"b\": 2}", "the key \"a\\\"b\" is there already" },
+    { "{\"\": 1, \"\": 2}", "the key \"\" is there already" },
     { "{\"a\": \"x\\u0000y\"}", "NUL" },
     { "{\"a\": 99999999999999999999}", "too big integer" },
     { "[1]", "must be a JSON object" },
