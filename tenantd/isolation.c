@@ -155,6 +155,7 @@ static enum status set_up(struct site *site, enum isolation isolation)
     if (readlinkat(site->host_proc_fd, "self", pid, sizeof pid - 1) < 0)
         return impossible("read own host pid");
     site->own_host_pid = strtoull(pid, NULL, 10);
+    log_set_pid(site->own_host_pid); /* 1 would be every supervisor */
     if ((uint64_t)process_number_in(site->host_pids_fd, getpid()) != site->own_host_pid)
         fd_close(&site->host_pids_fd);
     site->isolation = isolation;

@@ -16,6 +16,7 @@
 enum { LINE_BYTES_MAX = 2048 };
 
 static const char *program_name = "solo";
+static uint64_t shown_pid; /* 0: our own */
 static enum log_level least_level = LOG_LEVEL_INFO;
 static void (*failure_sink)(const char *what, const char *reason);
 static const char *const level_names[] = { "debug", "info", "warning", "error" };
@@ -91,7 +92,7 @@ static void write_line(enum log_level level, const char *what, const char *statu
     put_text(&line, stamp);
     put_pair(&line, "level", level_names[level]);
     put_pair(&line, "program", program_name);
-    put_pair(&line, "pid", NUMBER(getpid()));
+    put_pair(&line, "pid", NUMBER(shown_pid != 0 ? shown_pid : (uint64_t)getpid()));
     put_pair(&line, "msg", what);
     if (status != NULL)
         put_pair(&line, "status", status);
@@ -107,6 +108,11 @@ void log_setup(const char *program, enum log_level level)
 {
     program_name = program;
     least_level = level;
+}
+
+void log_set_pid(uint64_t pid)
+{
+    shown_pid = pid;
 }
 
 void log_set_level(enum log_level level)

@@ -16,6 +16,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 
 /* Once, at start: the name each line carries, and the least level that is written. */
 void log_setup(const char *program, enum log_level level);
+/* For a process whose own pid means nothing to the reader: what each line says instead. */
+void log_set_pid(uint64_t pid);
 void log_set_level(enum log_level level);
 enum status log_level_parse(const char *text, enum log_level *level);
 const char *log_level_name(enum log_level level); /* "warning" */

@@ -218,3 +218,17 @@ Test(isolation, as_an_ordinary_user_everything_works_and_the_status_says_what_is
     json_decref(reply);
     service_kill(&bed, "evil", "probe");
 }
+
+/* In its own namespace each of them is 1. */
+Test(isolation, the_lines_of_a_supervisor_carry_the_pid_that_an_operator_sees)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char line[160];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    snprintf(line, sizeof line, "program=tenantd pid=%d msg=supervising tenant=acme ",
+             (int)testbed_supervisor(&bed, "acme"));
+    cr_assert_eq(testbed_log_count(&bed, line), 1, "no line \"%s\"", line);
+    cr_assert_eq(testbed_log_count(&bed, "program=tenantd pid=1 "), 0);
+}

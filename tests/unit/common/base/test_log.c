@@ -38,6 +38,14 @@ Test(log, a_line_carries_time_level_program_pid_and_pairs, .init = capture)
     cr_assert_eq(line[23], 'Z');
 }
 
+Test(log, the_pid_of_another_namespace_can_be_said, .init = capture)
+{
+    log_setup("tenantd", LOG_LEVEL_INFO);
+    log_set_pid(4711);
+    log_info("supervising");
+    cr_assert_not_null(strstr(logged(), " program=tenantd pid=4711 msg=supervising\n"));
+}
+
 static char diverted[64];
 
 static void divert(const char *what, const char *reason)
