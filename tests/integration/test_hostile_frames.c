@@ -345,3 +345,46 @@ Test(hostile_frames, more_connections_than_there_are_slots_leave_the_rest_workin
     }
     service_deploy_sleeper(&bed, "acme", "after");
 }
+
+/* Of a user who is neither the operator nor Solo itself; others do not notice. */
+Test(hostile_frames, the_connections_of_one_foreign_user_are_bounded)
+{
+    if (geteuid() != 0)
+        cr_skip_test("skipped: only root can connect as another user");
+    enum { FOREIGN_UID = 65534 };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    static struct caller callers[CONNECTIONS_PER_UID_MAX + 8];
+    struct caller caller;
+    char path[4096];
+    testbed_socket(&bed, "deployd", path);
+    for (size_t i = 0; i < COUNT_OF(callers); i++) {
+        struct problem problem = { 0 };
+        cr_assert_eq(seteuid(FOREIGN_UID), 0); /* the kernel notes who connects when he does */
+        cr_assert_eq(caller_open(&callers[i], path), STATUS_OK);
+        cr_assert_eq(seteuid(0), 0);
+        enum status status = caller_call(&callers[i], "daemon.health", NULL, 10000, NULL, &problem);
+        cr_assert_eq(status == STATUS_OK, i < CONNECTIONS_PER_UID_MAX, "connection %zu: %s %s", i,
+                     status_name(status), problem.message);
+    }
+    cr_assert_eq(caller_open(&caller, path), STATUS_OK);
+    cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 10000, NULL, NULL), STATUS_OK,
+                 "the operator is refused for what others do");
+    caller_close(&caller);
+
+    /* One that goes makes room for one that comes. */
+    caller_close(&callers[0]);
+    enum status status = STATUS_UNAVAILABLE;
+    for (int i = 0; i < 500 && status != STATUS_OK; i++) {
+        cr_assert_eq(seteuid(FOREIGN_UID), 0);
+        cr_assert_eq(caller_open(&caller, path), STATUS_OK);
+        cr_assert_eq(seteuid(0), 0);
+        status = caller_call(&caller, "daemon.health", NULL, 10000, NULL, NULL);
+        caller_close(&caller);
+        sleep_ms(status == STATUS_OK ? 0 : 10);
+    }
+    cr_assert_eq(status, STATUS_OK);
+    for (size_t i = 1; i < COUNT_OF(callers); i++)
+        caller_close(&callers[i]);
+}

@@ -181,3 +181,29 @@ Test(shutdown, a_last_drain_ends_the_run_and_has_the_log_closed)
     cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 1);
     json_decref(events);
 }
+
+/* It hears nothing, so it can end nothing: it is killed, and its services with it. */
+Test(shutdown, a_supervisor_that_hangs_is_killed_when_the_time_is_over)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "1000");
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    service_deploy_sleeper(&bed, "beta", "held");
+    pid_t held = service_pid(&bed, "beta", "held");
+    pid_t hanging = testbed_supervisor(&bed, "beta");
+    cr_assert_eq(process_signal(hanging, SIGSTOP), 0);
+    cr_assert_eq(testbed_stop(&bed), 1, "something had to be killed");
+    cr_assert_not(process_is_alive(hanging));
+    cr_assert_not(process_is_alive(held));
+    pid_t pids[1];
+    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    json_t *events = events_on_disk(&bed);
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    cr_assert_not_null(event_last(events, "service_stopped", "acme", "plain"));
+    json_decref(events);
+    testbed_start(&bed);
+    service_await(&bed, "beta", "held", "running", 10000);
+    service_await(&bed, "acme", "plain", "running", 10000);
+}
