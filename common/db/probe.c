@@ -59,6 +59,14 @@ static enum status check_length(struct db *db, struct db_txn *txn, const struct 
                        NUMBER(pages->pages_used));
 }
 
+/* LMDB gives a transaction up when it meets a page that cannot be: such a table can be walked by
+ * nobody, and not be emptied either. */
+static bool can_go_on(const struct db *db, const struct db_txn *txn, unsigned table)
+{
+    MDB_stat found;
+    return mdb_stat(txn->txn, db->tables[table], &found) == 0;
+}
+
 enum status db_probe_here(const struct db_schema *schema, const char *dir,
                           enum status (*check_rows)(struct db *db))
 {
@@ -80,8 +88,9 @@ enum status db_probe_here(const struct db_schema *schema, const char *dir,
             if ((schema->tables[i].flags & (TABLE_DIGEST | TABLE_LARGE)) != TABLE_DIGEST)
                 continue;
             enum status status = table_verify(&txn, i);
-            if (status != STATUS_OK && (schema->tables[i].flags & TABLE_DERIVED) == 0)
-                return status;
+            bool is_derived = (schema->tables[i].flags & TABLE_DERIVED) != 0;
+            if (status != STATUS_OK && (!is_derived || !can_go_on(&db, &txn, i)))
+                return is_derived ? STATUS_DATA_LOSS : status;
         }
     }
     return check_rows == NULL ? STATUS_OK : check_rows(&db);

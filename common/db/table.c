@@ -272,6 +272,14 @@ enum status table_cursor_seals(struct table_cursor *cursor, struct hash *stored,
     return STATUS_OK;
 }
 
+/* The sum of the rows does not tell in which order they are found. */
+static bool is_behind(struct span key, const struct table_walk *walk)
+{
+    size_t both = key.size < walk->at_size ? key.size : walk->at_size;
+    int order = both == 0 ? 0 : memcmp(key.data, walk->at, both);
+    return walk->count == 0 || order > 0 || (order == 0 && key.size > walk->at_size);
+}
+
 enum status table_verify_some(struct db_txn *txn, unsigned table, size_t rows_max,
                               struct table_walk *walk)
 {
@@ -288,6 +296,9 @@ enum status table_verify_some(struct db_txn *txn, unsigned table, size_t rows_ma
         status = move(&cursor, MDB_NEXT, &k, &key, &value, &seal);
     size_t rows = 0;
     for (; status == STATUS_OK && rows < rows_max; rows++) {
+        if (!is_behind(key, walk))
+            return log_failure(STATUS_DATA_LOSS, "walk table", "dir", txn->db->dir, "table",
+                               schema_of(txn, table)->name, "reason", "its rows are out of order");
         walk->count++;
         seal_sum_add(walk->sum, &seal);
         memcpy(walk->at, key.data, key.size);
