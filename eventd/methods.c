@@ -18,6 +18,7 @@
 #include "eventd/appending.h"
 #include "eventd/heads.h"
 #include "eventd/query.h"
+#include "eventd/sources.h"
 
 enum { QUERY_LIMIT_DEFAULT = 100, BATCH_ARENA_BYTES = 4 * FRAME_BYTES_MAX };
 static const uint64_t close_ns = 60 * 1000000000ull;
@@ -168,6 +169,25 @@ static enum status handle_event_watch(struct eventd *eventd, struct rpc_call *ca
     return watch_begin(&eventd->watches, call, &filter,
                        request->from_end ? eventd->store.committed_id : request->after,
                        request->from_end ? end : request->after);
+}
+
+/* --- sources --- */
+
+static enum status handle_event_source(struct eventd *eventd, struct rpc_call *call,
+                                       const struct event_source_request *request,
+                                       struct event_source_reply *reply)
+{
+    TRY(refuse_damaged(eventd, call));
+    if (request->source[0] == '\0' || request->incarnation.size != SOURCE_INCARNATION_BYTES)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "source",
+                           "must be a name with an incarnation of %d bytes",
+                           SOURCE_INCARNATION_BYTES);
+    const struct source_position position = { .name = request->source,
+                                              .incarnation = request->incarnation.data };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&eventd->store.db, &txn));
+    TRY(sources_last(&txn, &position, &reply->last));
+    return sources_newest_other(&txn, &position, &reply->others_id);
 }
 
 /* --- the end of the log --- */

@@ -175,6 +175,25 @@ static enum status survey_source(struct db_txn *txn, const char *name, size_t *c
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+enum status sources_newest_other(struct db_txn *txn, const struct source_position *position,
+                                 uint64_t *event_id)
+{
+    struct source_key at = make_key('i', position->name);
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, row;
+    struct incarnation met;
+    *event_id = 0;
+    TRY(table_cursor_open(txn, EVENTS_SOURCES, &cursor));
+    enum status status = table_cursor_seek(&cursor, key_span(&at), &key, &row);
+    for (; status == STATUS_OK && parse_incarnation(key, row, &met) &&
+           strcmp(met.name, position->name) == 0;
+         status = table_cursor_next(&cursor, &key, &row))
+        if (memcmp(met.bytes, position->incarnation, SOURCE_INCARNATION_BYTES) != 0 &&
+            met.event_id > *event_id)
+            *event_id = met.event_id;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 /* How many sources there are, and the one whose newest event is the oldest. Runs only when a source
  * is met for the first time. */
 static enum status survey_all(struct db_txn *txn, size_t *count, struct incarnation *oldest)

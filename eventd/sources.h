@@ -17,7 +17,7 @@
  * At most SOURCE_INCARNATIONS_MAX incarnations of a source and SOURCES_MAX sources are kept; the
  * one that was silent for longest goes. */
 
-enum { SOURCE_INCARNATION_BYTES = 16, SOURCE_INCARNATIONS_MAX = 8 };
+enum { SOURCE_INCARNATION_BYTES = 16, SOURCE_INCARNATIONS_MAX = 64 };
 
 struct source_position {
     const char *name;
@@ -36,6 +36,10 @@ enum status sources_check(struct db_txn *txn, const struct source_position *posi
 /* 0 for a source or incarnation that is not known. */
 enum status sources_last(struct db_txn *txn, const struct source_position *position,
                          uint64_t *last);
+
+/* The newest event of a source in its other incarnations; 0 for none. */
+enum status sources_newest_other(struct db_txn *txn, const struct source_position *position,
+                                 uint64_t *event_id);
 
 /* Records that this position became event `event_id`. */
 enum status sources_put(struct db_txn *txn, const struct source_position *position,

@@ -3,7 +3,6 @@
 #include "tokend/changes.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/access/token_text.h"
@@ -11,75 +10,10 @@
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
+#include "tokend/outcomes.h"
 #include "tokend/token_events.h"
 
 enum { RETRY_AFTER_FULL_MS = 5000 };
-
-/* --- requests that are repeated --- */
-
-/* Bound to the tenant of the caller: nobody is answered with another tenant's outcome. */
-static struct hash request_body(const struct rpc_call *call)
-{
-    struct hash_state state;
-    const char *tenant = call->caller.kind == CALLER_TOKEN ? call->caller.tenant : "";
-    hash_begin(&state);
-    hash_add(&state, span_of(tenant, strlen(tenant) + 1));
-    hash_add(&state, span_of(call->body_hash.bytes, HASH_BYTES));
-    return hash_end(&state);
-}
-
-/* What a change became: an accessor and a number (when it expires; how many were revoked). */
-struct outcome {
-    char accessor[ACCESSOR_TEXT_BYTES];
-    uint64_t number;
-};
-
-/* not_found: it is new. */
-static enum status find_request(struct token_store *store, struct rpc_call *call,
-                                struct outcome *outcome)
-{
-    struct request_outcome recorded;
-    if (!call->has_request_id)
-        return STATUS_NOT_FOUND;
-    struct hash body = request_body(call);
-    TRY(requests_find(&store->txn, TOKENS_REQUESTS, &call->request_id, &body,
-                      clock_wall_ns() / 1000000, &store->forgotten, &recorded, &call->problem));
-    /* "token.grant tok_..." */
-    const char *accessor = strchr(recorded.intent, ' ');
-    snprintf(outcome->accessor, sizeof outcome->accessor, "%s",
-             accessor == NULL ? "" : accessor + 1);
-    outcome->number = recorded.first_id;
-    store->repeats++;
-    return STATUS_OK;
-}
-
-static enum status put_request(struct token_store *store, struct rpc_call *call,
-                               const struct outcome *outcome)
-{
-    char intent[INTENT_BYTES_MAX + 1];
-    if (!call->has_request_id)
-        return STATUS_OK;
-    snprintf(intent, sizeof intent, "%s %s", call->method->name, outcome->accessor);
-    const struct request_outcome recorded = {
-        .body_hash = request_body(call),
-        .intent = intent,
-        .first_id = outcome->number,
-    };
-    store->requests_put++;
-    return requests_put(&store->txn, TOKENS_REQUESTS, &call->request_id, &recorded);
-}
-
-/* The text of an answer lives until it is packed. */
-static enum status answer(struct rpc_call *call, const struct outcome *outcome,
-                          const char **accessor)
-{
-    char *text = arena_alloc(call->arena, sizeof outcome->accessor);
-    if (text == NULL)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "answer", "reason", "no memory");
-    memcpy(text, outcome->accessor, sizeof outcome->accessor);
-    *accessor = text;
-    return STATUS_OK;
-}
 
 /* --- checks --- */
 
@@ -189,7 +123,7 @@ static enum status write_new(struct token_store *store, struct rpc_call *call,
     if (status == STATUS_OK)
         status = token_event(store, EVENT_capability_granted, record, call, "");
     if (status == STATUS_OK)
-        status = put_request(store, call, outcome);
+        status = outcome_put(store, call, outcome);
     if (status != STATUS_OK)
         token_store_spoil(store, status);
     else
@@ -230,12 +164,12 @@ enum status change_grant(struct token_store *store, struct rpc_call *call,
                          const struct token_grant_request *request, struct token_grant_reply *reply)
 {
     struct outcome outcome;
-    enum status status = find_request(store, call, &outcome);
+    enum status status = outcome_find(store, call, &outcome);
     if (status == STATUS_NOT_FOUND)
         status = grant(store, call, request, &outcome);
     TRY(status);
     reply->expires_ns = outcome.number;
-    return answer(call, &outcome, &reply->accessor);
+    return outcome_answer(call, &outcome, &reply->accessor);
 }
 
 /* --- attenuating --- */
@@ -297,12 +231,12 @@ enum status change_attenuate(struct token_store *store, struct rpc_call *call,
                              struct token_attenuate_reply *reply)
 {
     struct outcome outcome;
-    enum status status = find_request(store, call, &outcome);
+    enum status status = outcome_find(store, call, &outcome);
     if (status == STATUS_NOT_FOUND)
         status = attenuate(store, call, request, &outcome);
     TRY(status);
     reply->expires_ns = outcome.number;
-    return answer(call, &outcome, &reply->accessor);
+    return outcome_answer(call, &outcome, &reply->accessor);
 }
 
 /* --- renewing --- */
@@ -368,7 +302,7 @@ static enum status renew(struct token_store *store, struct rpc_call *call,
     if (status == STATUS_OK)
         status = token_event(store, EVENT_capability_renewed, &after, call, "");
     if (status == STATUS_OK)
-        status = put_request(store, call, outcome);
+        status = outcome_put(store, call, outcome);
     if (status != STATUS_OK)
         token_store_spoil(store, status);
     else
@@ -380,83 +314,10 @@ enum status change_renew(struct token_store *store, struct rpc_call *call,
                          const struct token_renew_request *request, struct token_renew_reply *reply)
 {
     struct outcome outcome;
-    enum status status = find_request(store, call, &outcome);
+    enum status status = outcome_find(store, call, &outcome);
     if (status == STATUS_NOT_FOUND)
         status = renew(store, call, request, &outcome);
     TRY(status);
     reply->expires_ns = outcome.number;
-    return STATUS_OK;
-}
-
-/* --- revoking --- */
-
-/* A token and all that descend from it, parents first. */
-struct family {
-    struct hash hashes[1 + TOKEN_DESCENDANTS_MAX];
-    size_t count;
-};
-
-static enum status find_family(struct db_txn *txn, const struct hash *hash, struct family *family)
-{
-    family->hashes[0] = *hash;
-    family->count = 1;
-    for (size_t i = 0; i < family->count; i++) {
-        struct hash parent = family->hashes[i];
-        TRY(token_children(txn, &parent, family->hashes, COUNT_OF(family->hashes), &family->count));
-    }
-    return STATUS_OK;
-}
-
-static enum status revoke_one(struct token_store *store, struct rpc_call *call,
-                              const struct hash *hash, const char *with)
-{
-    struct token_record record;
-    TRY(token_find(&store->txn, hash, &record));
-    TRY(token_event(store, EVENT_capability_revoked, &record, call, with));
-    TRY(token_remove(store, hash, &record));
-    return token_mark_revoked(store, hash);
-}
-
-static enum status write_revocation(struct token_store *store, struct rpc_call *call,
-                                    const struct family *family, struct outcome *outcome)
-{
-    for (size_t i = 0; i < family->count; i++)
-        TRY(revoke_one(store, call, &family->hashes[i], i == 0 ? "" : outcome->accessor));
-    outcome->number = family->count;
-    return put_request(store, call, outcome);
-}
-
-static enum status revoke_family(struct token_store *store, struct rpc_call *call,
-                                 const struct token_revoke_request *request,
-                                 struct outcome *outcome)
-{
-    struct hash hash;
-    struct token_record record;
-    TRY(change_target(&store->txn, call, "accessor", request->accessor, true, &hash, &record));
-    accessor_text(outcome->accessor, &record.accessor);
-    struct family *family = malloc(sizeof *family);
-    if (family == NULL)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "revoke", "reason", "no memory");
-    enum status status = find_family(&store->txn, &hash, family);
-    if (status == STATUS_OK)
-        status = write_revocation(store, call, family, outcome);
-    if (status != STATUS_OK)
-        token_store_spoil(store, status);
-    else
-        store->revoked += family->count;
-    free(family);
-    return status;
-}
-
-enum status change_revoke(struct token_store *store, struct rpc_call *call,
-                          const struct token_revoke_request *request,
-                          struct token_revoke_reply *reply)
-{
-    struct outcome outcome;
-    enum status status = find_request(store, call, &outcome);
-    if (status == STATUS_NOT_FOUND)
-        status = revoke_family(store, call, request, &outcome);
-    TRY(status);
-    reply->revoked = outcome.number;
     return STATUS_OK;
 }

@@ -21,6 +21,11 @@ enum status change_revoke(struct token_store *store, struct rpc_call *call,
                           const struct token_revoke_request *request,
                           struct token_revoke_reply *reply);
 
+/* In a turn: the log has told the end of this token already. It is removed as a revoked one; the
+ * ends of what descends from it are told. */
+enum status change_remove_ended(struct token_store *store, const struct hash *hash,
+                                const struct token_record *record);
+
 /* The token that a request is about: the one that is named, or the caller's own for "". not_found
  * also for what exists but is not this caller's to see. `may_be_descendant`: a token may name what
  * descends from it, without the permission tokens:grant. */

@@ -15,9 +15,10 @@
 #include "common/daemon/parent.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
+#include "tokend/catch_up.h"
 #include "tokend/methods.h"
 
-enum { TIDY_SECONDS = 10 };
+enum { TIDY_SECONDS = 10, SERVE_AFTER_S = 1 };
 
 static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
@@ -29,8 +30,14 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 /* --- the store --- */
 
-static enum status open_store(struct tokend *tokend, const struct settings *settings,
-                              struct ev_loop *loop, struct span run_key)
+static void on_compare(void *catch_up, uint64_t known_id)
+{
+    catch_up_begin(catch_up, known_id);
+}
+
+static enum status open_store(struct tokend *tokend, struct catch_up *catch_up,
+                              const struct settings *settings, struct ev_loop *loop,
+                              struct span run_key)
 {
     char dir[4096], eventd[4096];
     tokend->is_persistent = settings->token_persistence_enabled;
@@ -38,11 +45,15 @@ static enum status open_store(struct tokend *tokend, const struct settings *sett
     TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
     enum status status = token_store_open(&tokend->store, dir);
     if (status == STATUS_OK)
-        status = token_store_open_outbox(&tokend->store, loop, eventd, run_key);
+        status = catch_up_open(catch_up, &tokend->store, loop, eventd, run_key);
+    if (status == STATUS_OK)
+        status =
+            token_store_open_outbox(&tokend->store, loop, eventd, run_key, on_compare, catch_up);
     if (status == STATUS_OK)
         sweep_open(&tokend->sweep, &tokend->store, loop, settings->token_cleanup_interval_ms);
     if (status != STATUS_DATA_LOSS && status != STATUS_IO)
         return status;
+    catch_up_close(catch_up);
     token_store_close(&tokend->store);
     tokend->is_damaged = true;
     daemon_damaged(status, dir);
@@ -82,6 +93,65 @@ static void checks_close(struct checks *checks)
     token_map_close(&checks->map);
 }
 
+/* --- serving --- */
+
+/* Requests wait in the listener until the store has been compared with the log. Without eventd that
+ * is later: then tokend serves meanwhile. */
+struct serving {
+    struct lifecycle *lifecycle;
+    struct tokend *tokend;
+    struct catch_up *catch_up;
+    const struct rpc_service *service;
+    struct rpc_server **server;
+    struct ev_timer patience;
+    int listener;
+    bool has_begun;
+};
+
+static void serve(struct serving *serving)
+{
+    if (serving->has_begun || serving->lifecycle->is_stopping)
+        return;
+    serving->has_begun = true;
+    ev_timer_stop(serving->lifecycle->loop, &serving->patience);
+    enum status status = rpc_server_open(serving->server, serving->lifecycle->loop,
+                                         serving->service, serving->listener);
+    if (status != STATUS_OK) {
+        lifecycle_end(serving->lifecycle, status);
+        return;
+    }
+    if (!serving->tokend->is_damaged)
+        daemon_health_set("ready", "%s", "");
+    parent_ready();
+}
+
+static void on_caught_up(void *context)
+{
+    struct serving *serving = context;
+    outbox_release(&serving->tokend->store.outbox);
+    serve(serving);
+}
+
+static void on_patience(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct serving *serving = timer->data;
+    if (!serving->catch_up->is_running) /* else it is known by now how to go on */
+        serve(serving);
+}
+
+static void serving_begin(struct serving *serving)
+{
+    serving->catch_up->on_done = on_caught_up;
+    serving->catch_up->context = serving;
+    ev_timer_init(&serving->patience, on_patience, SERVE_AFTER_S, 0);
+    serving->patience.data = serving;
+    if (serving->tokend->is_damaged)
+        serve(serving);
+    else
+        ev_timer_start(serving->lifecycle->loop, &serving->patience);
+}
+
 /* --- the end --- */
 
 static void on_drain(void *context)
@@ -89,6 +159,8 @@ static void on_drain(void *context)
     struct tokend *tokend = context;
     sweep_close(&tokend->sweep);
     store_backup_close(&tokend->backup);
+    if (!tokend->is_damaged)
+        outbox_flush(&tokend->store.outbox);
 }
 
 static bool is_done(void *context)
@@ -111,6 +183,7 @@ static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     AUTO(tokend_close) struct tokend tokend = { .store.db.lease = FILE_LOCK_NONE };
+    AUTO(catch_up_close) struct catch_up catch_up = { 0 };
     AUTO(checks_close) struct checks checks = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct settings settings = { 0 };
@@ -118,7 +191,11 @@ static enum status run(int argc, char **argv)
     struct rpc_service service;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
-    int listener;
+    struct serving serving = { .lifecycle = &lifecycle,
+                               .tokend = &tokend,
+                               .catch_up = &catch_up,
+                               .service = &service,
+                               .server = &server };
 
     TRY(settings_load(&settings, "tokend", NULL, argc, argv));
     TRY(harden_process());
@@ -141,11 +218,10 @@ static enum status run(int argc, char **argv)
     tokend.sweep.on_damage = on_damage;
     tokend.sweep.context = &tokend;
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
-    TRY(open_store(&tokend, &settings, lifecycle.loop, key));
+    TRY(open_store(&tokend, &catch_up, &settings, lifecycle.loop, key));
     TRY(open_checks(&checks, &access, &tokend, &settings, lifecycle.loop, key));
 
-    TRY(parent_listener(settings.run_dir, "tokend", &listener));
-    TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
+    TRY(parent_listener(settings.run_dir, "tokend", &serving.listener));
 
     struct drain drain = {
         .lifecycle = &lifecycle,
@@ -163,9 +239,8 @@ static enum status run(int argc, char **argv)
     if (!tokend.is_damaged) {
         store_backup_open(&tokend.backup, lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
-        daemon_health_set("ready", "%s", "");
     }
-    parent_ready();
+    serving_begin(&serving);
     return lifecycle_run(&lifecycle);
 }
 

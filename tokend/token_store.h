@@ -24,6 +24,8 @@ struct token_store {
     unsigned requests_put; /* within the turn */
     struct uuid forgotten; /* see requests_forgotten */
     uint64_t restored;     /* tokens found at the start */
+    void (*compare)(void *context, uint64_t known_id); /* see token_store_open_outbox */
+    void *compare_context;
 
     /* since the start */
     uint64_t persisted, renewed, revoked, expired, commits, repeats;
@@ -32,8 +34,11 @@ struct token_store {
 /* Opens DIR/tokens, creates it when there is none; decides with which time this boot goes on.
  * data_loss: it is damaged and was not touched. The outbox is opened by token_store_open_outbox. */
 enum status token_store_open(struct token_store *store, const char *dir);
+/* `compare` as in outbox_options, with `context`; NULL for none. */
 enum status token_store_open_outbox(struct token_store *store, struct ev_loop *loop,
-                                    const char *eventd_path, struct span run_key);
+                                    const char *eventd_path, struct span run_key,
+                                    void (*compare)(void *context, uint64_t known_id),
+                                    void *context);
 void token_store_close(struct token_store *store);
 /* With the clean flag, after everything was committed. */
 enum status token_store_close_cleanly(struct token_store *store);

@@ -67,6 +67,8 @@ static void on_drain(void *context)
     struct vaultd *vaultd = context;
     vaultd_stop(vaultd);
     store_backup_close(&vaultd->backup);
+    if (!vaultd->is_damaged)
+        outbox_flush(&vaultd->vault.store.outbox);
 }
 
 static bool is_done(void *context)

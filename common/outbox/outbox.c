@@ -19,7 +19,8 @@ enum {
     AGAIN_AFTER_FAILURE_MS = 1000,
     AGAIN_AFTER_REFUSAL_MS = 10 * 1000,
     REMOVE_AFTER_MS = 1000,
-    META_BYTES = 8 + 16 + 8,
+    FLUSH_MS_MAX = 1000,
+    META_BYTES = 8 + 16 + 8 + 8,
 };
 _Static_assert((int)OUTBOX_BATCH_MAX <= (int)EVENT_BATCH_MAX, "one batch is one request");
 _Static_assert((int)OUTBOX_BATCH_MAX + (int)OUTBOX_UNREMOVED_MAX <= (int)SOURCE_WINDOW,
@@ -31,28 +32,21 @@ static void send_next(struct outbox *outbox);
 
 /* --- the turn --- */
 
-/* The last position and number, as the open transaction sees them. */
-static enum status load(struct outbox *outbox, struct db_txn *txn)
+/* Position, incarnation, number and known_id, as outbox_finish_turn left them. */
+static enum status read_meta(struct outbox *outbox, struct db_txn *txn)
 {
-    if (outbox->is_loaded)
-        return STATUS_OK;
     struct span row;
-    uint64_t next = 1, number = 1;
     enum status status = db_meta_get(txn, meta_key, &row);
-    if (status == STATUS_OK && row.size != META_BYTES)
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    if (row.size != META_BYTES)
         return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", txn->db->dir, "reason",
                            "not the form of its row in meta");
-    if (status == STATUS_OK) {
-        const struct store_identity *identity = &txn->db->identity;
-        next = table_number_value(span_of(row.data, 8));
-        if (memcmp(row.data + 8, identity->incarnation, sizeof identity->incarnation) == 0)
-            number = table_number_value(span_of(row.data + 24, 8));
-    } else if (status != STATUS_NOT_FOUND) {
-        return status;
-    }
-    outbox->put = next - 1;
-    outbox->number = number - 1;
-    outbox->is_loaded = true;
+    outbox->committed = table_number_value(span_of(row.data, 8)) - 1;
+    memcpy(outbox->incarnation, row.data + 8, sizeof outbox->incarnation);
+    outbox->numbered = table_number_value(span_of(row.data + 24, 8)) - 1;
+    outbox->known_id = table_number_value(span_of(row.data + 32, 8));
     return STATUS_OK;
 }
 
@@ -61,25 +55,35 @@ static enum status write_meta(struct outbox *outbox, struct db_txn *txn)
     uint8_t row[META_BYTES];
     struct table_number next = table_number(outbox->put + 1);
     struct table_number number = table_number(outbox->number + 1);
+    struct table_number known = table_number(outbox->known_id);
     memcpy(row, next.bytes, 8);
-    memcpy(row + 8, txn->db->identity.incarnation, 16);
+    memcpy(row + 8, outbox->incarnation, 16);
     memcpy(row + 24, number.bytes, 8);
+    memcpy(row + 32, known.bytes, 8);
     return db_meta_put(txn, meta_key, span_of(row, sizeof row));
+}
+
+/* Between turns only. */
+static void begin_incarnation(struct outbox *outbox)
+{
+    random_fill(outbox->incarnation, sizeof outbox->incarnation);
+    outbox->numbered = outbox->number = 0;
+    outbox->is_own = true;
 }
 
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 {
-    uint64_t last = outbox->is_loaded ? outbox->put : outbox->committed;
-    return last - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
+    return outbox->put - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
 }
 
 static enum status put(struct outbox *outbox, struct db_txn *txn,
                        const struct event_append_request *event)
 {
-    TRY(load(outbox, txn));
+    if (outbox->is_held && !outbox->is_own)
+        begin_incarnation(outbox);
     struct event_append_request item = *event;
     item.source = outbox->source;
-    item.incarnation = span_of(txn->db->identity.incarnation, sizeof txn->db->identity.incarnation);
+    item.incarnation = span_of(outbox->incarnation, sizeof outbox->incarnation);
     item.source_number = outbox->number + 1;
     item.intent = "";
     buffer_clear(&outbox->row);
@@ -113,7 +117,8 @@ enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn)
         TRY(table_delete(txn, outbox->options.table, table_number_key(&position)));
         outbox->removing++;
     }
-    return outbox->is_dirty ? write_meta(outbox, txn) : STATUS_OK;
+    bool is_changed = outbox->is_dirty || outbox->removing > outbox->removed;
+    return is_changed ? write_meta(outbox, txn) : STATUS_OK;
 }
 
 void outbox_turn_ended(struct outbox *outbox, bool was_committed)
@@ -123,11 +128,13 @@ void outbox_turn_ended(struct outbox *outbox, bool was_committed)
             fault_point("outbox.removed");
             outbox->removed = outbox->removing;
         }
-        if (outbox->is_loaded)
-            outbox->committed = outbox->put;
+        outbox->committed = outbox->put;
+        outbox->numbered = outbox->number;
     }
     outbox->removing = outbox->removed;
-    outbox->is_loaded = outbox->is_dirty = false;
+    outbox->put = outbox->committed;
+    outbox->number = outbox->numbered;
+    outbox->is_dirty = false;
     send_next(outbox);
 }
 
@@ -192,9 +199,9 @@ static void fail(struct outbox *outbox, enum status status, const struct problem
 }
 
 static void on_reply(void *context, enum status status, const struct problem *problem,
-                     const void *reply)
+                     const void *reply_)
 {
-    (void)reply;
+    const struct event_append_batch_reply *reply = reply_;
     struct outbox *outbox = context;
     uint64_t last = outbox->sent;
     outbox->sent = outbox->acknowledged;
@@ -205,6 +212,8 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     fault_point("outbox.acknowledged");
     outbox->acknowledged_count += last - outbox->acknowledged;
     outbox->acknowledged = outbox->sent = last;
+    if (reply->first_id > outbox->known_id)
+        outbox->known_id = reply->first_id;
     if (outbox->problem_state != OUTBOX_EMPTY)
         log_info("events of the outbox reach the log again", "waiting",
                  NUMBER(outbox_waiting(outbox)));
@@ -217,9 +226,73 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     send_next(outbox);
 }
 
+/* --- how far is the log --- */
+
+/* In order, so what stands before a number that the log has is there, too. */
+static void pass_over_what_is_there(struct outbox *outbox, uint64_t last)
+{
+    uint64_t beyond = outbox->number_at_opening > last ? outbox->number_at_opening - last : 0;
+    if (last > 0 && outbox->last_at_opening - beyond > outbox->acknowledged)
+        outbox->acknowledged = outbox->sent = outbox->last_at_opening - beyond;
+}
+
+static void on_source(void *context, enum status status, const struct problem *problem,
+                      const void *reply_)
+{
+    const struct event_source_reply *reply = reply_;
+    struct outbox *outbox = context;
+    outbox->is_asking = false;
+    if (status != STATUS_OK) {
+        fail(outbox, status, problem);
+        return;
+    }
+    bool is_copy = reply->last > outbox->number_at_opening;
+    if (is_copy)
+        log_warning("the log is further than the store: it is an older copy, put back", "dir",
+                    outbox->options.db->dir, "log", NUMBER(reply->last), "store",
+                    NUMBER(outbox->number_at_opening));
+    pass_over_what_is_there(outbox, reply->last);
+    if (!outbox->is_own && (is_copy || reply->others_id > outbox->known_id))
+        begin_incarnation(outbox);
+    outbox->problem_state = OUTBOX_EMPTY;
+    if (outbox->options.compare != NULL)
+        outbox->options.compare(outbox->options.context, outbox->known_id);
+    else
+        outbox_release(outbox);
+}
+
+static void ask(struct outbox *outbox)
+{
+    const struct event_source_request request = {
+        .source = outbox->source,
+        .incarnation = span_of(outbox->incarnation_at_opening, sizeof outbox->incarnation),
+    };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = ANSWER_MS_MAX,
+        .on_reply = on_source,
+        .context = outbox,
+    };
+    outbox->is_asking = true;
+    enum status status =
+        rpc_client_call(outbox->client, &method_event_source, &request, &options, NULL);
+    if (status != STATUS_OK) {
+        outbox->is_asking = false;
+        fail(outbox, status, NULL);
+    }
+}
+
+void outbox_release(struct outbox *outbox)
+{
+    outbox->is_held = false;
+    if (outbox->removed < outbox->acknowledged)
+        set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
+    send_next(outbox);
+}
+
 static void send_next(struct outbox *outbox)
 {
-    if (outbox->client == NULL || outbox->sent > outbox->acknowledged ||
+    if (outbox->client == NULL || outbox->is_held || outbox->sent > outbox->acknowledged ||
         outbox->acknowledged == outbox->committed || ev_is_active(&outbox->again) ||
         outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX)
         return;
@@ -252,7 +325,11 @@ static void send_next(struct outbox *outbox)
 static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
-    send_next(timer->data);
+    struct outbox *outbox = timer->data;
+    if (outbox->is_held && !outbox->is_asking)
+        ask(outbox);
+    else
+        send_next(outbox);
 }
 
 static void on_remove(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -261,6 +338,24 @@ static void on_remove(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct outbox *outbox = timer->data;
     if (outbox->removed < outbox->acknowledged)
         outbox->options.remove(outbox->options.context);
+}
+
+static void on_flush_over(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)timer, (void)events; /* that it is not active any more is all */
+}
+
+void outbox_flush(struct outbox *outbox)
+{
+    if (outbox->client == NULL || outbox_waiting(outbox) == 0)
+        return;
+    ev_timer_stop(outbox->options.loop, &outbox->again);
+    outbox->problem_state = OUTBOX_EMPTY;
+    set_timer(outbox, &outbox->flush, FLUSH_MS_MAX);
+    if (outbox->is_held && !outbox->is_asking)
+        ask(outbox);
+    else
+        send_next(outbox);
 }
 
 static void on_connection(void *context, bool is_connected)
@@ -279,9 +374,10 @@ static enum status find_rows(struct outbox *outbox)
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     struct span key, row;
     TRY(db_begin_read(outbox->options.db, &txn));
-    TRY(load(outbox, &txn));
-    outbox->committed = outbox->put;
-    outbox->is_loaded = false;
+    TRY(read_meta(outbox, &txn));
+    outbox->put = outbox->last_at_opening = outbox->committed;
+    outbox->number = outbox->number_at_opening = outbox->numbered;
+    memcpy(outbox->incarnation_at_opening, outbox->incarnation, sizeof outbox->incarnation);
     outbox->removed = outbox->committed;
     TRY(table_cursor_open(&txn, outbox->options.table, &cursor));
     enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
@@ -320,6 +416,7 @@ enum status outbox_open(struct outbox *outbox, const struct outbox_options *opti
 {
     *outbox = (struct outbox){
         .options = *options,
+        .is_held = true,
         .row.limit = OUTBOX_ROW_BYTES_MAX,
         .rows.limit = BATCH_BYTES_MAX,
         .list.limit = BATCH_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
@@ -329,10 +426,11 @@ enum status outbox_open(struct outbox *outbox, const struct outbox_options *opti
              hex_text(id, options->db->identity.id, sizeof options->db->identity.id));
     ev_timer_init(&outbox->again, on_again, 0, 0);
     ev_timer_init(&outbox->remove, on_remove, 0, 0);
+    ev_timer_init(&outbox->flush, on_flush_over, 0, 0);
     outbox->again.data = outbox->remove.data = outbox;
     TRY(find_rows(outbox));
     TRY(client_open(outbox));
-    send_next(outbox);
+    ask(outbox);
     return STATUS_OK;
 }
 
@@ -341,6 +439,7 @@ void outbox_close(struct outbox *outbox)
     if (outbox->options.loop != NULL) {
         ev_timer_stop(outbox->options.loop, &outbox->again);
         ev_timer_stop(outbox->options.loop, &outbox->remove);
+        ev_timer_stop(outbox->options.loop, &outbox->flush);
     }
     rpc_client_close(&outbox->client);
     buffer_close(&outbox->row);
@@ -366,7 +465,9 @@ enum outbox_state outbox_state(const struct outbox *outbox)
 
 bool outbox_is_settled(const struct outbox *outbox)
 {
-    return outbox_state(outbox) != OUTBOX_SENDING;
+    bool is_flushing = ev_is_active(&outbox->flush) && outbox_waiting(outbox) > 0 &&
+                       outbox->problem_state == OUTBOX_EMPTY;
+    return outbox_state(outbox) != OUTBOX_SENDING && !is_flushing;
 }
 
 const char *outbox_state_name(enum outbox_state state)

@@ -26,6 +26,10 @@ struct outbox_options {
     /* Acknowledged rows are to be removed: a turn of the owner's, empty if need be, which calls
      * outbox_finish_turn. Not called within a turn. */
     void (*remove)(void *context);
+    /* The log was reached, and nothing sent yet: the owner compares its store with what the log
+     * tells after event `known_id`, then calls outbox_release. NULL: there is nothing to compare.
+     */
+    void (*compare)(void *context, uint64_t known_id);
     void *context;
 };
 
@@ -45,13 +49,26 @@ struct outbox {
     uint64_t sent;         /* the last that is under way; = acknowledged when none is */
     uint64_t committed;    /* the last that is in the store */
 
+    /* Whether the log is further than the store is asked before anything is sent: then the store is
+     * an older copy, whose next numbers are taken. What is put before that is known, or then, is
+     * numbered in an incarnation of its own. */
+    bool is_held, is_asking, is_own;
+    uint8_t incarnation[16]; /* of what is put */
+    uint8_t incarnation_at_opening[16];
+    uint64_t numbered;          /* the last number of it that is in the store */
+    uint64_t last_at_opening;   /* position ... */
+    uint64_t number_at_opening; /* ... and number of the last row that was put */
+    uint64_t
+        known_id; /* all that the log has of this store up to here was put by this copy of it */
+
     /* the turn */
-    bool is_loaded, is_dirty;
+    bool is_dirty;
     uint64_t put;      /* the last, as of this turn */
     uint64_t number;   /* of that row, in this incarnation */
     uint64_t removing; /* the last that this turn removes */
 
     bool is_connected;
+    struct ev_timer flush;           /* active while it may take */
     enum outbox_state problem_state; /* WAITING or REFUSED after a failure, otherwise EMPTY */
     char reason[256];
     uint64_t acknowledged_count; /* since the start */
@@ -73,6 +90,12 @@ enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
 
 enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn);
 void outbox_turn_ended(struct outbox *outbox, bool was_committed);
+
+/* After `compare`: from now on events are sent. */
+void outbox_release(struct outbox *outbox);
+/* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false
+ * until eventd has answered, for a second at most. */
+void outbox_flush(struct outbox *outbox);
 
 /* Rows that eventd has not acknowledged, as far as they are committed. */
 uint64_t outbox_waiting(const struct outbox *outbox);

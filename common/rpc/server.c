@@ -224,7 +224,7 @@ void rpc_server_close(struct rpc_server **server)
 
 void rpc_server_stop_intake(struct rpc_server *server)
 {
-    if (server->is_stopped)
+    if (server == NULL || server->is_stopped)
         return;
     server->is_stopped = true;
     ev_io_stop(server->loop, &server->on_accept);
@@ -237,6 +237,8 @@ void rpc_server_stop_intake(struct rpc_server *server)
 size_t rpc_server_owed(const struct rpc_server *server)
 {
     size_t unsent = 0;
+    if (server == NULL)
+        return 0;
     const struct rpc_connection *connection;
     DL_FOREACH(server->connections, connection)
     unsent += output_unsent(&connection->output);

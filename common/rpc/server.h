@@ -125,7 +125,8 @@ struct rpc_server_stats rpc_server_stats(const struct rpc_server *server);
 /* Closes connections and listener; deferred calls become orphans that may still be answered. */
 void rpc_server_close(struct rpc_server **server);
 
-/* Stops accepting and reading; answers still go out. For the drain at shutdown. */
+/* Stops accepting and reading; answers still go out. For the drain at shutdown. NULL, here and in
+ * rpc_server_owed, is a server that was not opened yet. */
 void rpc_server_stop_intake(struct rpc_server *server);
 /* Calls that have a request but no answer yet, and bytes not yet sent. */
 size_t rpc_server_owed(const struct rpc_server *server);

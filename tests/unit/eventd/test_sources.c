@@ -122,7 +122,7 @@ Test(sources, parts_of_a_source_are_only_valid_together)
 
 /* --- bounds, on the table itself --- */
 
-static uint8_t incarnations[64][16];
+static uint8_t incarnations[SOURCE_INCARNATIONS_MAX + 8][16];
 
 static struct source_position position(const char *name, int incarnation, uint64_t number)
 {

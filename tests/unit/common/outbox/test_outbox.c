@@ -18,7 +18,7 @@
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
 
-enum { SOURCES = 4 };
+enum { SOURCES = 8 };
 
 static struct {
     struct ev_loop *loop;
@@ -39,6 +39,9 @@ static struct {
 static uint64_t *last_of(struct span incarnation)
 {
     static const uint8_t none[16];
+    static uint64_t nothing_yet;
+    if (memcmp(incarnation.data, none, 16) == 0)
+        return &nothing_yet;
     for (int i = 0; i < SOURCES; i++) {
         if (memcmp(scene.sources[i].incarnation, none, 16) == 0)
             memcpy(scene.sources[i].incarnation, incarnation.data, 16);
@@ -86,6 +89,18 @@ static enum status handle_batch(void *context, struct rpc_call *call, const void
     return STATUS_OK;
 }
 
+static enum status handle_source(void *context, struct rpc_call *call, const void *request_,
+                                 void *reply_)
+{
+    (void)context;
+    const struct event_source_request *request = request_;
+    struct event_source_reply *reply = reply_;
+    if (scene.refusal != STATUS_OK)
+        return problem_set(&call->problem, scene.refusal, "", "told to refuse");
+    reply->last = *last_of(request->incarnation);
+    return STATUS_OK;
+}
+
 static enum status everybody(void *access, struct rpc_call *call, struct span token)
 {
     (void)access, (void)call, (void)token;
@@ -100,6 +115,7 @@ static enum status nothing(void *context)
 
 static const struct rpc_route routes[] = {
     { &method_event_append_batch, handle_batch },
+    { &method_event_source, handle_source },
     { NULL, NULL },
 };
 static const struct rpc_service service = {
@@ -300,18 +316,116 @@ Test(outbox, a_passing_refusal_is_tried_again)
     until_taken(2);
 }
 
-/* As a restored store has it: rows that are there keep their source, new ones begin at 1. */
-Test(outbox, another_incarnation_numbers_anew)
+/* While it is not known how far the log is, rows that are there keep their source and new ones
+ * begin at 1: their numbers may be taken. */
+Test(outbox, what_is_put_before_the_log_was_reached_is_numbered_anew)
 {
     put_many(3);
     outbox_close(&scene.outbox);
-    scene.db.identity.incarnation[0] ^= 1;
     outbox_start();
     put_many(4);
     eventd_start();
     until_taken(7);
     cr_assert_eq(scene.sources[0].last, 3);
     cr_assert_eq(scene.sources[1].last, 4);
+}
+
+Test(outbox, a_store_that_is_as_far_as_the_log_goes_on_counting)
+{
+    eventd_start();
+    put_many(3);
+    until_taken(3);
+    run_ms(1200); /* and they are removed */
+    for (int i = 0; i < 3; i++) {
+        outbox_close(&scene.outbox);
+        outbox_start();
+        run_ms(100);
+        put_many(2);
+        until_taken(5 + 2 * (uint64_t)i);
+    }
+    cr_assert_eq(scene.sources[0].last, 9);
+}
+
+/* The log has numbers that this copy never gave: those rows that it has, too, are not sent again,
+ * and what is put now does not meet what the other copy has put. */
+Test(outbox, an_older_copy_of_the_store_does_not_use_numbers_twice)
+{
+    put_many(5);
+    outbox_close(&scene.outbox);
+    struct span first = span_of(scene.outbox.incarnation, 16);
+    *last_of(first) = 9;
+    scene.refusal = STATUS_OK;
+    outbox_start();
+    eventd_start();
+    run_ms(100);
+    cr_assert_eq(outbox_waiting(&scene.outbox), 0, "the log has them");
+    cr_assert_eq(scene.requests, 0);
+    put_many(4);
+    until_taken(4);
+    cr_assert_eq(scene.sources[0].last, 9);
+    cr_assert_eq(scene.sources[1].last, 4);
+}
+
+static uint64_t compared_id;
+static unsigned compared;
+
+static void on_compare(void *context, uint64_t known_id)
+{
+    (void)context;
+    compared_id = known_id;
+    compared++;
+}
+
+Test(outbox, nothing_is_sent_before_the_owner_has_compared)
+{
+    outbox_close(&scene.outbox);
+    const struct outbox_options options = {
+        .loop = scene.loop,
+        .db = &scene.db,
+        .table = TOKENS_OUTBOX,
+        .daemon = "tokend",
+        .eventd_path = scene.socket,
+        .remove = on_remove,
+        .compare = on_compare,
+    };
+    cr_assert_eq(outbox_open(&scene.outbox, &options), STATUS_OK);
+    eventd_start();
+    put_many(3);
+    for (int i = 0; i < 1000 && compared == 0; i++)
+        run_ms(5);
+    run_ms(50);
+    cr_assert_eq(compared, 1);
+    cr_assert_eq(compared_id, 0);
+    cr_assert_eq(scene.requests, 0);
+    outbox_release(&scene.outbox);
+    until_taken(3);
+}
+
+/* A failure makes it wait for a second; a stop does not. */
+Test(outbox, a_flush_sends_at_once_and_gives_up_in_time)
+{
+    eventd_start();
+    put_many(1);
+    until_taken(1);
+    scene.refusal = STATUS_RESOURCE_EXHAUSTED;
+    put_many(2);
+    for (int i = 0; i < 1000 && outbox_state(&scene.outbox) != OUTBOX_WAITING; i++)
+        run_ms(5);
+    scene.refusal = STATUS_OK;
+    cr_assert(outbox_is_settled(&scene.outbox));
+    outbox_flush(&scene.outbox);
+    cr_assert_not(outbox_is_settled(&scene.outbox));
+    for (int i = 0; i < 1000 && !outbox_is_settled(&scene.outbox); i++)
+        run_ms(1);
+    cr_assert_eq(scene.taken, 3);
+    eventd_stop();
+    put_many(2);
+    run_ms(50);
+    outbox_flush(&scene.outbox);
+    for (int i = 0; i < 4000 && !outbox_is_settled(&scene.outbox); i++)
+        run_ms(5);
+    cr_assert(outbox_is_settled(&scene.outbox), "nobody is there");
+    cr_assert_eq(outbox_waiting(&scene.outbox), 2);
 }
 
 Test(outbox, has_a_bound)

@@ -1,0 +1,184 @@
+/* A copy of the token store from earlier, put back: what was revoked since stays void, by the log,
+ * and what happens from then on reaches the log, too. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/access/token_text.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(older_tokens, .timeout = 180);
+
+enum { PATIENCE_MS = 30000 };
+
+struct granted {
+    char text[TOKEN_TEXT_BYTES], accessor[ACCESSOR_TEXT_BYTES];
+};
+
+static struct testbed bed;
+static char store[400], copy[400];
+static struct granted kept, revoked, parent, child;
+
+static void take(const char *method, json_t *params, struct granted *token)
+{
+    char hash_text[4 + HASH_TEXT_BYTES] = "hex:";
+    token_text_draw(token->text);
+    struct hash hash = token_text_hash(span_of_text(token->text));
+    hex_text(hash_text + 4, hash.bytes, HASH_BYTES);
+    json_object_set_new(params, "token_hash", json_string(hash_text));
+    json_t *reply = testbed_ask(&bed, "tokend", method, params);
+    snprintf(token->accessor, sizeof token->accessor, "%s", text_in(reply, "accessor"));
+    json_decref(reply);
+}
+
+static void grant(struct granted *token)
+{
+    take("token.grant", json_pack("{s:s, s:[s]}", "tenant", "acme", "permissions", "read"), token);
+}
+
+static void revoke_token(const struct granted *token)
+{
+    json_decref(testbed_ask(&bed, "tokend", "token.revoke",
+                            json_pack("{s:s}", "accessor", token->accessor)));
+}
+
+static bool is_valid(const struct granted *token, const char *daemon)
+{
+    return testbed_call(&bed, daemon, "daemon.health", json_pack("{s:s}", "token", token->text),
+                        NULL, NULL) == STATUS_OK;
+}
+
+static void expect_valid(const struct granted *token, bool wanted, const char *which)
+{
+    static const char *const verifiers[] = { "eventd", "vaultd", "deployd", "tokend" };
+    for (size_t i = 0; i < COUNT_OF(verifiers); i++)
+        cr_assert_eq(is_valid(token, verifiers[i]), wanted, "%s at %s", which, verifiers[i]);
+}
+
+static void run(const char *const *argv)
+{
+    AUTO(result_close) struct result result = { 0 };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    expect_exit(&result, 0);
+}
+
+static void await_outbox_empty(void)
+{
+    for (int waited = 0;; waited += 20) {
+        json_t *status = testbed_ask(&bed, "tokend", "token.status", NULL);
+        bool is_empty = strcmp(text_in(status, "outbox_state"), "empty") == 0;
+        cr_assert(is_empty || waited < PATIENCE_MS, "%s", text_in(status, "outbox_reason"));
+        json_decref(status);
+        if (is_empty)
+            return;
+        sleep_ms(20);
+    }
+}
+
+static void put_copy_back(void)
+{
+    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    run((const char *const[]){ "/bin/cp", "-a", copy, store, NULL });
+}
+
+static size_t told(const char *type, const struct granted *token)
+{
+    char subject[64];
+    size_t count = 0, i;
+    json_t *events = events_after(&bed, 0), *event;
+    snprintf(subject, sizeof subject, "token/%s", token->accessor);
+    json_array_foreach(events, i, event)
+    {
+        const char *about = text_in(event, "subject");
+        count += about != NULL && strcmp(about, subject) == 0 &&
+                 strcmp(text_in(event, "type"), type) == 0;
+    }
+    json_decref(events);
+    return count;
+}
+
+/* A copy is taken, then three tokens are revoked, and two granted that the copy does not have. */
+static void set_up(void)
+{
+    struct granted later;
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/tokens", bed.data);
+    snprintf(copy, sizeof copy, "%s/copy", bed.dir);
+    testbed_start(&bed);
+    grant(&kept);
+    grant(&revoked);
+    grant(&parent);
+    take("token.attenuate", json_pack("{s:s}", "parent", parent.accessor), &child);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/cp", "-a", store, copy, NULL });
+    testbed_start(&bed);
+    revoke_token(&revoked);
+    revoke_token(&parent);
+    grant(&later);
+    grant(&later);
+    await_outbox_empty();
+}
+
+static void expect_what_holds(void)
+{
+    expect_valid(&kept, true, "kept");
+    expect_valid(&revoked, false, "revoked");
+    expect_valid(&parent, false, "parent");
+    expect_valid(&child, false, "child");
+}
+
+static void expect_it_goes_on(const struct granted *added)
+{
+    await_outbox_empty();
+    cr_assert_eq(told("capability_granted", added), 1);
+    cr_assert_eq(told("capability_revoked", &revoked), 1);
+    cr_assert_eq(told("capability_revoked", &child), 1);
+    revoke_token(&kept);
+    await_outbox_empty();
+    expect_valid(&kept, false, "kept");
+}
+
+Test(older_tokens, what_was_revoked_since_is_void_from_the_start, .init = set_up)
+{
+    struct granted added;
+    cr_assert_eq(testbed_stop(&bed), 0);
+    for (int i = 0; i < 2; i++) {
+        put_copy_back();
+        testbed_start(&bed);
+        expect_what_holds();
+        grant(&added);
+        expect_valid(&added, true, "added");
+        await_outbox_empty();
+        cr_assert_eq(told("capability_granted", &added), 1);
+        cr_assert_eq(testbed_stop(&bed), 0);
+    }
+    testbed_start(&bed);
+    expect_what_holds();
+    expect_it_goes_on(&added);
+    testbed_close(&bed);
+}
+
+Test(older_tokens, what_was_revoked_since_is_void_when_eventd_is_there_again, .init = set_up)
+{
+    struct granted added, granddaughter;
+    pid_t eventd = testbed_daemon(&bed, "eventd"), tokend = testbed_daemon(&bed, "tokend");
+    process_signal(eventd, SIGSTOP);
+    process_signal(tokend, SIGSTOP);
+    put_copy_back();
+    process_signal(tokend, SIGKILL);
+    grant(&added); /* tokend does not wait for eventd for ever */
+    take("token.attenuate", json_pack("{s:s}", "parent", child.accessor), &granddaughter);
+    process_signal(eventd, SIGCONT);
+    for (int waited = 0; is_valid(&revoked, "deployd"); waited += 20) {
+        cr_assert_lt(waited, PATIENCE_MS, "it works again");
+        sleep_ms(20);
+    }
+    expect_it_goes_on(&added);
+    expect_valid(&added, true, "added");
+    expect_valid(&child, false, "child");
+    expect_valid(&granddaughter, false, "granddaughter");
+    cr_assert_eq(told("capability_revoked", &granddaughter), 1, "of which the log knew nothing");
+    testbed_close(&bed);
+}
