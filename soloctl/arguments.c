@@ -149,6 +149,12 @@ static enum status take_command(const struct command *commands, size_t count,
                      known[0] == '\0' ? "" : " or ", commands[i].words);
     if (known[0] == '\0')
         return refuse(problem, argv[*at], "there is no such command; `soloctl --help` lists them");
+    for (int i = *at + 1; argv[i] != NULL; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            arguments->topic = argv[*at];
+            *at = i;
+            return STATUS_OK;
+        }
     return problem_set(problem, STATUS_USAGE, "", "%s%s%s: there is no such command; there is %s",
                        argv[*at], argv[*at + 1] == NULL ? "" : " ",
                        argv[*at + 1] == NULL ? "" : argv[*at + 1], known);

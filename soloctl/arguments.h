@@ -41,6 +41,7 @@ struct values {
 
 struct arguments {
     const struct command *command; /* NULL when none was named */
+    const char *topic;         /* whose help is asked for, a word that begins commands; or NULL */
     const char *value[FLAGS];  /* the flag's value, "" for one that takes none, NULL when absent */
     struct values env, secret; /* those of kind MANY */
     const char *operands[OPERANDS_MAX];

@@ -70,6 +70,16 @@ static void print_overview(FILE *out)
             "`soloctl explain 6` says more about one.\n");
 }
 
+void help_print_topic(FILE *out, const char *topic)
+{
+    size_t size = strlen(topic);
+    fprintf(out, "usage: soloctl [FLAGS] %s ...\n\n", topic);
+    for (size_t i = 0; i < command_count; i++)
+        if (strncmp(commands[i].words, topic, size) == 0 && commands[i].words[size] == ' ')
+            fprintf(out, "  %-16s %s\n", commands[i].words, commands[i].meaning);
+    fprintf(out, "\n`soloctl COMMAND --help` says more about one.\n");
+}
+
 void help_print(FILE *out, const struct command *command)
 {
     if (command == NULL) {

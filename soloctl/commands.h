@@ -12,6 +12,8 @@ extern const size_t command_count;
 
 /* Prints the page that lists all commands, or that of one. */
 void help_print(FILE *out, const struct command *command);
+/* The same of the commands that begin with a word. */
+void help_print_topic(FILE *out, const char *topic);
 /* "usage: soloctl kill TENANT/NAME [--force]" and a line end. */
 void usage_print(FILE *out, const struct command *command);
 

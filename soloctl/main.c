@@ -22,7 +22,10 @@ static int run(int argc, char **argv)
     if (status != STATUS_OK)
         return session_fail(&session, "", status, &problem);
     if (arguments_has(&arguments, FLAG_help)) {
-        help_print(stdout, arguments.command);
+        if (arguments.topic != NULL)
+            help_print_topic(stdout, arguments.topic);
+        else
+            help_print(stdout, arguments.command);
         return 0;
     }
     if (arguments.command == NULL) {

@@ -271,6 +271,10 @@ Test(command_line, status_daemons_tenants_and_version)
     expect_exit(&result, 0);
     testbed_soloctl(&bed, &result, "explain", "parked", NULL);
     expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "token", "--help", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "token attenuate");
+    expect_lacks(result_out(&result), "deploy ");
     testbed_soloctl(&bed, &result, "--help", NULL);
     expect_exit(&result, 0);
     expect_contains(result_out(&result), "deploy");
