@@ -52,12 +52,24 @@ static enum status keep_open(struct token_map *map)
     return status;
 }
 
+/* When the clock stepped back before tokend started, its anchor is before what this process has
+ * told already. A first look that was suspect does not count: its time may be years ahead. */
+static uint64_t not_before_first(const struct token_map *map, uint64_t now_ns)
+{
+    if (map->first.is_suspect || !token_anchor_holds(&map->first, &map->time))
+        return now_ns;
+    uint64_t told_ns = token_clock_now(&map->first, &map->time);
+    return now_ns > told_ns ? now_ns : told_ns;
+}
+
 /* Until tokend has started in this boot, the first look decides, once: whoever steps the wall clock
  * back afterwards revives nothing. The test clock may change the boot. */
 static uint64_t look(struct token_map *map)
 {
-    if (token_anchor_holds(&map->anchor, &map->time))
-        return token_clock_look(&map->anchor, &map->time);
+    if (token_anchor_holds(&map->anchor, &map->time)) {
+        uint64_t now_ns = token_clock_look(&map->anchor, &map->time);
+        return map->first.boot_id[0] == '\0' ? now_ns : not_before_first(map, now_ns);
+    }
     token_time_read_again(&map->time);
     if (!token_anchor_holds(&map->first, &map->time))
         map->first = token_anchor_start(&map->anchor, &map->time);

@@ -226,6 +226,58 @@ static void write_clock(const char *path, const char *boot, long long boottime_s
     cr_assert_eq(fclose(file), 0);
 }
 
+/* tokend starts: what the clock is by then. */
+static void start_tokend(void)
+{
+    struct token_time time;
+    struct token_anchor previous;
+    struct db_txn txn = { 0 };
+    cr_assert_eq(token_time_read(&time), STATUS_OK);
+    cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
+    cr_assert_eq(token_anchor_read(&txn, &previous), STATUS_OK);
+    struct token_anchor anchor = token_anchor_start(&previous, &time);
+    if (!anchor.is_suspect)
+        token_anchor_advance(&anchor, &time);
+    cr_assert_eq(token_anchor_write(&txn, &anchor), STATUS_OK);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+}
+
+Test(token_map, a_tokend_that_starts_after_a_step_back_revives_nothing)
+{
+#ifndef SOLO_FAULTS
+    cr_skip_test("built without SOLO_FAULTS");
+#endif
+    char clock[4096], text[TOKEN_TEXT_BYTES], longer[TOKEN_TEXT_BYTES];
+    struct caller caller;
+    make_store();
+    start_tokend(); /* there is a mark */
+    grant(text, "acme", 1, clock_wall_ns() + 3600ull * 1000000000u);
+    grant(longer, "acme", 1, clock_wall_ns() + 3650 * 86400ull * 1000000000u);
+    snprintf(clock, sizeof clock, "%s", scratch_path("clock"));
+    setenv("SOLO_TEST_CLOCK", clock, 1);
+    static const struct {
+        const char *boot;
+        long long first_s;
+        bool is_counted;
+    } looks[] = {
+        { "00000000-0000-4000-8000-000000000001", 86400, true },
+        { "00000000-0000-4000-8000-000000000002", 20 * 365 * 86400ll, false }, /* suspect */
+    };
+    for (size_t i = 0; i < COUNT_OF(looks); i++) {
+        write_clock(clock, looks[i].boot, 0, looks[i].first_s);
+        token_map_close(&map);
+        cr_assert_eq(token_map_open(&map, loop, dir), STATUS_OK);
+        cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "by the first look");
+        write_clock(clock, looks[i].boot, 60, 60);
+        start_tokend();
+        cr_expect_eq(verify(text, &caller),
+                     looks[i].is_counted ? STATUS_UNAUTHENTICATED : STATUS_OK,
+                     "after the step back");
+        cr_expect_eq(verify(longer, &caller), STATUS_OK, "no long-lived one is lost");
+    }
+    unsetenv("SOLO_TEST_CLOCK");
+}
+
 /* tokend has not started in this boot: its anchor is of the one before. */
 Test(token_map, a_step_back_before_tokend_has_started_revives_nothing)
 {
