@@ -63,7 +63,8 @@ static enum status open_store(struct tokend *tokend, struct catch_up *catch_up,
 static void on_damage(void *context)
 {
     struct tokend *tokend = context;
-    tokend->is_damaged = true;
+    tokend->is_unsound = true;
+    sweep_close(&tokend->sweep); /* what it would remove is what has to be looked at */
     daemon_damaged(STATUS_DATA_LOSS, tokend->store.db.dir);
 }
 

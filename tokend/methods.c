@@ -18,12 +18,19 @@ enum { LIST_LIMIT_DEFAULT = 100 };
 
 static enum status refuse_damaged(struct tokend *tokend, struct rpc_call *call)
 {
-    return tokend->is_damaged
+    return tokend->is_damaged || tokend->is_unsound
                ? problem_set(&call->problem, STATUS_DATA_LOSS, "",
                              "the token store is damaged: see `soloctl daemon list` and tokend's "
                              "diagnostics, keep a copy of the folder, restore a backup, then "
                              "restart tokend")
                : STATUS_OK;
+}
+
+/* What is whole may still be revoked: verifiers go on with it, and a revocation reads and changes
+ * the rows of its own tokens alone, each of which is checked. */
+static enum status refuse_closed(struct tokend *tokend, struct rpc_call *call)
+{
+    return tokend->is_damaged ? refuse_damaged(tokend, call) : STATUS_OK;
 }
 
 /* --- changing --- */
@@ -56,7 +63,7 @@ static enum status handle_token_revoke(struct tokend *tokend, struct rpc_call *c
                                        const struct token_revoke_request *request,
                                        struct token_revoke_reply *reply)
 {
-    TRY(refuse_damaged(tokend, call));
+    TRY(refuse_closed(tokend, call));
     return change_revoke(&tokend->store, call, request, reply);
 }
 

@@ -30,7 +30,11 @@ static enum status revoke_one(struct token_store *store, struct rpc_call *call,
                               const struct hash *hash, const char *with)
 {
     struct token_record record;
-    TRY(token_find(&store->txn, hash, &record));
+    enum status status = token_find(&store->txn, hash, &record);
+    /* A damaged descendant is refused by who verifies, and does not keep the others. */
+    if (status == STATUS_DATA_LOSS && with[0] != '\0')
+        return token_mark_revoked(store, hash);
+    TRY(status);
     TRY(token_event(store, EVENT_capability_revoked, &record, call, with));
     TRY(token_remove(store, hash, &record));
     return token_mark_revoked(store, hash);

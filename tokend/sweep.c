@@ -18,7 +18,7 @@ enum {
     WARNING_MS = 60 * 1000,
     CHECK_PAUSE_MS = 20,
     FIRST_CHECK_MS = 500,
-    ROOM_FOR_SLICE = 2 * SWEEP_SLICE_ROWS,
+    ROOM_FOR_SLICE = WARNING_LEVELS * SWEEP_SLICE_ROWS, /* what one turn tells at most */
 };
 static const uint64_t second_ns = 1000000000u;
 

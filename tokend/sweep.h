@@ -27,7 +27,7 @@ struct sweep {
     struct table_walk walk;
     uint64_t interval_ms;
     bool is_checked;
-    /* The tokens do not match their digest; called once. */
+    /* The tokens do not match their digest; called once, and may close the sweep. */
     void (*on_damage)(void *context);
     void *context;
 };

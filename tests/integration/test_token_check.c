@@ -221,12 +221,24 @@ static bool status_says_damaged(void)
     return result.exit_code == 3 && strstr(result_out(&result), "the token store is damaged");
 }
 
+static size_t event_count(const char *type)
+{
+    json_t *events = events_after(&bed, 0);
+    size_t count = events_count(events, type, NULL, NULL);
+    json_decref(events);
+    return count;
+}
+
 Test(token_check, a_damaged_row_needs_a_person, .init = set_up, .fini = tear_down)
 {
-    AUTO(result_close) struct result granted = { 0 }, verified = { 0 };
+    AUTO(result_close) struct result granted = { 0 }, other = { 0 }, verified = { 0 };
     testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read",
                     "--metadata", "{\"for\": \"somebody-in-particular\"}", NULL);
     expect_exit(&granted, 0);
+    testbed_soloctl(&bed, &other, "token", "create", "-t", "acme", "--permission", "read", "-o",
+                    "json", NULL);
+    expect_exit(&other, 0);
+    json_t *document = result_json(&other);
     stop_when_told();
     damage_metadata("somebody-in-particular");
     testbed_recoveryd(&bed, &verified, "verify", "--detailed-exitcode", NULL);
@@ -238,4 +250,20 @@ Test(token_check, a_damaged_row_needs_a_person, .init = set_up, .fini = tear_dow
         cr_assert_lt(waited, 20000);
         sleep_ms(100);
     }
+    /* what is whole works, and can be revoked; nothing else is done */
+    const char *token = text_in(document, "token");
+    testbed_soloctl_input(&bed, &verified, token, "token", "verify", "--permission", "read", NULL);
+    expect_exit(&verified, 0);
+    testbed_soloctl(&bed, &verified, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&verified, 86);
+    testbed_soloctl(&bed, &verified, "token", "revoke", text_in(document, "accessor"), NULL);
+    expect_exit(&verified, 0);
+    testbed_soloctl_input(&bed, &verified, token, "token", "verify", "--permission", "read", NULL);
+    /* where it stood, its neighbour is read now, which may be the damaged one */
+    cr_assert(verified.exit_code == 5 || verified.exit_code == 86, "exit %d", verified.exit_code);
+    for (int waited = 0; event_count("capability_revoked") == 0; waited += 100) {
+        cr_assert_lt(waited, 20000, "the log does not learn of it");
+        sleep_ms(100);
+    }
+    json_decref(document);
 }
