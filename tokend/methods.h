@@ -12,9 +12,9 @@ struct tokend {
     struct sweep sweep;
     struct buffer items, list; /* of the answer that is being made */
     struct store_backup backup;
-    bool is_damaged;           /* the store was not opened: everything is data_loss */
-    bool is_unsound;           /* it is open, and not whole: so is everything but revoking */
-    bool is_persistent;        /* token_persistence_enabled */
+    bool is_damaged;    /* the store was not opened: everything is data_loss */
+    bool is_unsound;    /* it is open, and not whole: so is everything but revoking */
+    bool is_persistent; /* token_persistence_enabled */
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
