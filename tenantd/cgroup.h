@@ -24,10 +24,10 @@ void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant
 void cgroup_close(struct cgroup *cgroup);
 
 /* Kills what an earlier supervisor left in the tenant's directories; waits up to five seconds. The
- * directories are removed, unless nothing had to be killed and they are as good as new ones: without
- * controllers they count and bound nothing, and `is_out_of_reach` of what ran in them nothing of
- * theirs was changed. Then they stay, because most are needed again at once and making one costs as
- * much as the start itself. */
+ * directories are removed, unless nothing had to be killed and they are as good as new ones:
+ * without controllers they count and bound nothing, and `is_out_of_reach` of what ran in them
+ * nothing of theirs was changed. Then they stay, because most are needed again at once and making
+ * one costs as much as the start itself. */
 enum status cgroup_end_leftovers(struct cgroup *cgroup, bool is_out_of_reach);
 /* Removes the directories in which no process is. */
 void cgroup_remove_leftovers(const struct cgroup *cgroup);

@@ -83,7 +83,7 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
         expect_contains(result_out(&result), "beta/killed");
         expect_contains(result_out(&result), "1 to stop");
         testbed_recoveryd(&bed, &result, "verify", "--detailed-exitcode", NULL);
-        expect_exit(&result, 3);
+        expect_exit(&result, 2);
         expect_contains(result_out(&result), "beta/killed");
     }
     enum status status =
@@ -98,6 +98,11 @@ Test(silence, what_was_killed_behind_a_supervisor_that_hangs_is_not_said_to_be_g
     testbed_soloctl(&bed, &result, "wait", "beta/killed", "--for", "gone", "--timeout", "5s", NULL);
     expect_exit(&result, 0);
     service_await(&bed, "beta", "kept", "running", 5000);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 3);
+    expect_contains(result_out(&result), "the last verification found something");
+    testbed_recoveryd(&bed, &result, "verify", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 0);
 }

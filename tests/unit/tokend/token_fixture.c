@@ -18,9 +18,9 @@ static struct arena arena = { .limit = 1 << 20 };
 static void open_store(void)
 {
     cr_assert_eq(token_store_open(&store, scratch_path("tokens")), STATUS_OK);
-    cr_assert_eq(
-        token_store_open_outbox(&store, loop, scratch_path("eventd.sock"), (struct span){ 0 }, NULL, NULL),
-        STATUS_OK);
+    cr_assert_eq(token_store_open_outbox(&store, loop, scratch_path("eventd.sock"),
+                                         (struct span){ 0 }, NULL, NULL),
+                 STATUS_OK);
 }
 
 void fixture_open(void)
