@@ -158,7 +158,7 @@ Test(program, an_orderly_shutdown_ends_the_log)
     struct caller caller = dial();
     cr_assert_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
     cr_expect_eq(close_log(&caller), STATUS_PERMISSION_DENIED, "an operator does not");
-    say_hello(&caller, "deployd");
+    say_hello(&caller, "tokend");
     cr_expect_eq(close_log(&caller), STATUS_PERMISSION_DENIED, "another daemon does not");
     struct caller solod = dial();
     say_hello(&solod, "solod");

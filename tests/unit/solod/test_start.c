@@ -196,7 +196,7 @@ Test(solod_start, directories_and_sockets_have_their_modes)
     cr_assert_eq(mode_of(""), 0755);
     cr_assert_eq(mode_of("internal"), 0700);
     cr_assert_eq(mode_of("internal/tenants"), 0700);
-    cr_assert_eq(mode_of("internal/run_id"), 0600);
+    cr_assert_eq(mode_of("internal/run_id"), 0644);
     cr_assert_eq(mode_of("solod.sock"), 0666);
     cr_assert_eq(mode_of("eventd.sock"), 0666);
     cr_assert_eq(mode_of("deployd.sock"), 0666);
