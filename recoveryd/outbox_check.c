@@ -12,11 +12,12 @@
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/db/table.h"
+#include "common/outbox/outbox.h"
 #include "common/wire/reader.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/token_census.h"
 
-enum { INCARNATION_BYTES = 16, META_BYTES = 8 + INCARNATION_BYTES + 8, SOURCE_ROW_BYTES = 16 };
+enum { INCARNATION_BYTES = 16, SOURCE_ROW_BYTES = 16 };
 
 struct standing {
     char source[EVENT_SOURCE_BYTES_MAX + 1];
@@ -54,14 +55,12 @@ static enum status read_tokens(const struct settings *settings, struct standing 
     AUTO(db_end) struct db_txn txn = { 0 };
     bool is_without_trace, is_stable = true;
     char id[2 * sizeof db.identity.id + 1];
-    struct span row;
+    struct outbox_standing outbox;
     TRY(token_census_open(settings, &db, &is_without_trace));
     TRY(db_begin_read(&db, &txn));
-    TRY(db_meta_get(&txn, "outbox", &row));
-    if (row.size != META_BYTES)
-        return STATUS_DATA_LOSS;
-    memcpy(standing->incarnation, row.data + 8, INCARNATION_BYTES);
-    standing->first_waiting = table_number_value(span_of(row.data + 8 + INCARNATION_BYTES, 8));
+    TRY(outbox_standing_read(&txn, &outbox));
+    memcpy(standing->incarnation, outbox.incarnation, INCARNATION_BYTES);
+    standing->first_waiting = outbox.next_number;
     snprintf(standing->source, sizeof standing->source, "%s/%s", tokens_schema.owner,
              hex_text(id, db.identity.id, sizeof db.identity.id));
     TRY(read_rows(&txn, standing));

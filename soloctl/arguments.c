@@ -191,7 +191,8 @@ enum status arguments_parse(const struct command *commands, size_t count, int ar
             TRY(take_flag(arguments, allowed, argv, &at, problem));
         } else if (arguments->command == NULL) {
             TRY(take_command(commands, count, arguments, argv, &at, problem));
-            allowed |= arguments->command->flags;
+            if (arguments->command != NULL) /* else a topic, whose --help comes next */
+                allowed |= arguments->command->flags;
         } else {
             if (arguments->operand_count == OPERANDS_MAX)
                 return refuse(problem, argv[at], "is one operand too many");

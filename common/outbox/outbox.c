@@ -32,21 +32,32 @@ static void send_next(struct outbox *outbox);
 
 /* --- the turn --- */
 
-/* Position, incarnation, number and known_id, as outbox_finish_turn left them. */
-static enum status read_meta(struct outbox *outbox, struct db_txn *txn)
+/* Position, incarnation, number and known_id, as write_meta leaves them. */
+enum status outbox_standing_read(struct db_txn *txn, struct outbox_standing *standing)
 {
     struct span row;
-    enum status status = db_meta_get(txn, meta_key, &row);
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_OK;
-    TRY(status);
+    TRY(db_meta_get(txn, meta_key, &row));
     if (row.size != META_BYTES)
         return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", txn->db->dir, "reason",
                            "not the form of its row in meta");
-    outbox->committed = table_number_value(span_of(row.data, 8)) - 1;
-    memcpy(outbox->incarnation, row.data + 8, sizeof outbox->incarnation);
-    outbox->numbered = table_number_value(span_of(row.data + 24, 8)) - 1;
-    outbox->known_id = table_number_value(span_of(row.data + 32, 8));
+    standing->next_position = table_number_value(span_of(row.data, 8));
+    memcpy(standing->incarnation, row.data + 8, sizeof standing->incarnation);
+    standing->next_number = table_number_value(span_of(row.data + 24, 8));
+    standing->known_id = table_number_value(span_of(row.data + 32, 8));
+    return STATUS_OK;
+}
+
+static enum status read_meta(struct outbox *outbox, struct db_txn *txn)
+{
+    struct outbox_standing standing;
+    enum status status = outbox_standing_read(txn, &standing);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    outbox->committed = standing.next_position - 1;
+    memcpy(outbox->incarnation, standing.incarnation, sizeof outbox->incarnation);
+    outbox->numbered = standing.next_number - 1;
+    outbox->known_id = standing.known_id;
     return STATUS_OK;
 }
 

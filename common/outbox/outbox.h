@@ -16,6 +16,18 @@ enum {
     OUTBOX_ROW_BYTES_MAX = FRAME_BYTES_SMALL / 4,
 };
 
+/* What the row "outbox" in the owner's meta says of it. */
+struct outbox_standing {
+    uint64_t next_position;
+    uint8_t incarnation[16];
+    uint64_t next_number; /* of that incarnation */
+    uint64_t known_id;    /* the newest event of which the owner knew that the log has it */
+};
+
+/* For other readers of the store too. STATUS_NOT_FOUND: nothing was ever put; STATUS_DATA_LOSS,
+ * logged: the row has another form. */
+enum status outbox_standing_read(struct db_txn *txn, struct outbox_standing *standing);
+
 struct outbox_options {
     struct ev_loop *loop;
     struct db *db;           /* of the owner; must outlive the outbox */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/file.h"
 #include "tests/support/process.h"
 
@@ -130,6 +131,8 @@ void testbed_open(struct testbed *bed, unsigned flags)
     testbed_set(bed, "PATH", "/usr/local/bin:/usr/bin:/bin");
     testbed_set(bed, "HOME", bed->dir);
     testbed_set(bed, "SOLO_TESTBED", bed->dir);
+    /* What the kernel counts of a uid is not to be shared with the tests beside this one. */
+    testbed_set(bed, "SOLO_TENANT_UID_BASE", NUMBER(200000 + getpid() % 1000000 * 1000));
     testbed_set(bed, "NO_COLOR", "1");
     /* A big quarantine would look like a leak to the tests that watch memory. */
     testbed_set(bed, "ASAN_OPTIONS",
