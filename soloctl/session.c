@@ -213,11 +213,12 @@ enum status session_call(struct session *session, enum peer peer, const struct m
                          struct problem *problem)
 {
     struct rpc_client *client;
+    session->is_changing = (method->flags & METHOD_MUTATES) != 0;
     TRY(session_client(session, peer, &client, problem));
     struct rpc_call_options options = {
         .flags = RPC_RETRY,
         .timeout_ms = timeout_ms,
-        .request_id = (method->flags & METHOD_MUTATES) != 0 ? &session->request_id : NULL,
+        .request_id = session->is_changing ? &session->request_id : NULL,
     };
     arena_reset(&session->arena);
     return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
@@ -239,9 +240,6 @@ static void print_advice(const struct session *session, enum status status,
                          const struct problem *problem)
 {
     char id[UUID_TEXT_BYTES];
-    bool is_change = strcmp(session->command->group, "services") == 0 &&
-                     strchr("dakr", session->command->words[0]) != NULL &&
-                     strcmp(session->command->words, "describe") != 0;
     switch (status) {
     case STATUS_UNAVAILABLE:
         if (!session->is_unreachable)
@@ -264,11 +262,15 @@ static void print_advice(const struct session *session, enum status status,
         break;
     case STATUS_UNKNOWN:
     case STATUS_DEADLINE_EXCEEDED:
-        if (is_change)
+    case STATUS_INTERNAL:
+        if (session->is_changing)
             fprintf(stderr,
                     "  it may have happened or still happen; the same command with --request-id %s "
                     "gives the one outcome\n",
                     uuid_text(id, &session->request_id));
+        else if (session->command->run == command_apply)
+            fprintf(stderr, "  it may have happened or still happen; apply it again: what runs "
+                            "unchanged is left alone\n");
         break;
     case STATUS_RESOURCE_EXHAUSTED:
         if (problem->retry_after_ms > 0)

@@ -30,6 +30,7 @@ struct session {
     char token[TOKEN_BYTES_MAX + 1]; /* "" for none */
     struct uuid request_id;          /* as given, or drawn */
     bool is_repeated;                /* request_id was given */
+    bool is_changing;                /* the last call changes something, by this request_id */
     bool is_unreachable;             /* nobody answered at a socket: is Solo running at all? */
     struct ev_loop *loops[PEERS];
     struct rpc_client *clients[PEERS];

@@ -148,7 +148,7 @@ static void print_document(const struct session *session, const struct grant *gr
     for (size_t i = 0; i < grant->permission_count; i++)
         write_str(&permissions, grant->permissions[i]);
     item_text(&item, "kind", "token");
-    item_text(&item, "accessor", grant->accessor);
+    item_text_or_null(&item, "accessor", grant->accessor);
     item_text_or_null(&item, "tenant", tenant);
     item_object(&item, "permissions",
                 grant->permission_count == 0 ? (struct span){ 0 } : buffer_span(&permissions));
@@ -187,13 +187,34 @@ static int finish(struct session *session, struct grant *grant, const char *tena
     return 0;
 }
 
-/* Of an outcome that is not known the file is kept: its token may be valid. */
-static int fail(struct session *session, struct grant *grant, enum status status,
-                const struct problem *problem)
+/* The outcome is not known, and the token may be valid: its file is kept, and without one the text
+ * is handed out all the same. With it the same request can be made again. */
+static void hand_out(const struct session *session, const struct grant *grant, const char *tenant)
 {
-    if (rpc_effect_of(status) == RPC_NOT_DONE)
+    if (session_is_for_programs(session))
+        print_document(session, grant, tenant);
+    else if (grant->out.path == NULL)
+        printf("%s\n", grant->out.text);
+    fprintf(stderr,
+            grant->out.path == NULL
+                ? "  its token was printed nevertheless, and may be valid: keep it in a file of "
+                  "mode 0600, and name that with --out in the repeated command\n"
+                : "  its token is kept in %s, and may be valid: name the same --out again\n",
+            grant->out.path);
+    fprintf(stderr, "  `soloctl token list` shows it if it was granted; `soloctl token revoke "
+                    "ACCESSOR` makes it void\n");
+}
+
+static int fail(struct session *session, struct grant *grant, const char *tenant,
+                enum status status, const struct problem *problem)
+{
+    bool is_unknown = rpc_effect_of(status) == RPC_UNKNOWN;
+    if (!is_unknown)
         token_out_discard(&grant->out);
-    return session_fail(session, "", status, problem);
+    int exit_code = session_fail(session, "", status, problem);
+    if (is_unknown)
+        hand_out(session, grant, tenant);
+    return exit_code;
 }
 
 int command_token_create(struct session *session, const struct arguments *arguments)
@@ -224,7 +245,7 @@ int command_token_create(struct session *session, const struct arguments *argume
     status = session_call(session, PEER_TOKEND, &method_token_grant, &request, READ_TIMEOUT_MS,
                           &reply, &problem);
     if (status != STATUS_OK)
-        return fail(session, &grant, status, &problem);
+        return fail(session, &grant, session->tenant, status, &problem);
     snprintf(grant.accessor, sizeof grant.accessor, "%s", reply.accessor);
     grant.expires_ns = reply.expires_ns;
     return finish(session, &grant, session->tenant, "granted");
@@ -257,7 +278,7 @@ int command_token_attenuate(struct session *session, const struct arguments *arg
     status = session_call(session, PEER_TOKEND, &method_token_attenuate, &request, READ_TIMEOUT_MS,
                           &reply, &problem);
     if (status != STATUS_OK)
-        return fail(session, &grant, status, &problem);
+        return fail(session, &grant, "", status, &problem);
     snprintf(grant.accessor, sizeof grant.accessor, "%s", reply.accessor);
     grant.expires_ns = reply.expires_ns;
     return finish(session, &grant, "", "attenuated");

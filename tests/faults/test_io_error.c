@@ -215,3 +215,67 @@ Test(io_error, a_sync_that_fails_while_tokend_sweeps_ends_it_too)
     cr_assert_eq(testbed_daemon(&scene.bed, "eventd"), scene.eventd);
     testbed_close(&scene.bed);
 }
+
+/* The command that was cut off says how to learn what became of it, and leaves what that needs. */
+static void expect_told(const struct result *result, const char *out, char id[UUID_TEXT_BYTES])
+{
+    static const char flag[] = "--request-id ";
+    expect_exit(result, 70);
+    const char *said = strstr(result_err(result), flag);
+    cr_assert_not_null(said, "%s", result_err(result));
+    snprintf(id, UUID_TEXT_BYTES, "%s", said + strlen(flag));
+    expect_contains(result_err(result), "soloctl token revoke");
+    bool is_printed =
+        token_text_is_valid(span_of(result_out(result), strcspn(result_out(result), "\n")));
+    cr_assert_eq(is_printed, out == NULL, "%s", result_out(result));
+}
+
+static void repeat_grant(const struct testbed *bed, const char *id, const char *out,
+                         char accessor[64])
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(bed, &result, "token", "create", "-t", "acme", "--permission", "read",
+                    "--request-id", id, "--out", out, "-o", "name", NULL);
+    expect_exit(&result, 0);
+    snprintf(accessor, 64, "%s", result_out(&result));
+}
+
+/* `out` is NULL for a token on standard output. */
+static void cut_off_a_grant(const char *out)
+{
+    struct scene scene;
+    char id[UUID_TEXT_BYTES], file[512], accessor[64], again[64];
+    AUTO(result_close) struct result result = { 0 };
+    scene_open(&scene);
+    snprintf(file, sizeof file, "%s/agent.token", scene.bed.dir);
+    pid_t tokend = testbed_daemon(&scene.bed, "tokend");
+    cr_assert_eq(path_join(scene.fault, scene.bed.dir, "sync_fails.tokend"), STATUS_OK);
+    cr_assert_eq(file_write(scene.fault, span_of_text("x"), 0644), STATUS_OK);
+    testbed_soloctl(&scene.bed, &result, "token", "create", "-t", "acme", "--permission", "read",
+                    out, file, NULL);
+    expect_told(&result, out, id);
+    if (out == NULL)
+        cr_assert_eq(file_write(file, span_of_text(result_out(&result)), 0600), STATUS_OK);
+    await_daemon(&scene.bed, "tokend", tokend, "ready");
+    repeat_grant(&scene.bed, id, file, accessor);
+    repeat_grant(&scene.bed, id, file, again);
+    cr_assert_str_eq(accessor, again);
+    testbed_soloctl(&scene.bed, &result, "--token-file", file, "token", "verify", "--permission",
+                    "read", "-o", "name", NULL);
+    expect_exit(&result, 0);
+    cr_assert_str_eq(result_out(&result), accessor);
+    testbed_soloctl(&scene.bed, &result, "token", "list", "-o", "name", NULL);
+    expect_exit(&result, 0);
+    cr_assert_str_eq(result_out(&result), accessor, "one token to a request");
+    testbed_close(&scene.bed);
+}
+
+Test(io_error, a_grant_of_unknown_outcome_is_repeated_with_its_file)
+{
+    cut_off_a_grant("--out");
+}
+
+Test(io_error, a_grant_of_unknown_outcome_is_repeated_with_what_it_printed)
+{
+    cut_off_a_grant(NULL);
+}

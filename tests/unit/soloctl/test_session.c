@@ -142,7 +142,7 @@ Test(session, a_solo_that_does_not_run_is_unavailable_at_once)
 Test(session, failures_name_command_subject_place_rule_and_code)
 {
     struct problem problem;
-    struct session session = { .command = &commands[0] };
+    struct session session = { .command = &commands[0], .is_changing = true };
     problem_set(&problem, STATUS_INVALID_ARGUMENT, "env.PATH", "must not contain\x1b[2J NUL");
     capture(STDERR_FILENO);
     cr_assert_eq(session_fail(&session, "demo/web", STATUS_INVALID_ARGUMENT, &problem), 65);
