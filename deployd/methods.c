@@ -282,45 +282,6 @@ static enum status handle_tenant_list(struct deployd *deployd, struct rpc_call *
     return arena_span(call, &list, &reply->tenants);
 }
 
-/* ---- tokens ---- */
-
-static enum status check_permission(struct rpc_call *call, const char *name)
-{
-    const struct caller *caller = &call->caller;
-    enum permission wanted = permission_parse(name);
-    if (wanted == PERMISSION_COUNT)
-        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "permission",
-                           "there is none called \"%s\"; `soloctl token create --help` lists them",
-                           name);
-    if (access_token_allows(caller, wanted))
-        return STATUS_OK;
-    return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "permission",
-                       "this token does not have %s", name);
-}
-
-static enum status handle_token_check(struct deployd *deployd, struct rpc_call *call,
-                                      const struct token_check_request *request,
-                                      struct token_check_reply *reply)
-{
-    (void)deployd;
-    const struct caller *caller = &call->caller;
-    size_t count = 0;
-    if (caller->accessor[0] == '\0')
-        return problem_set(&call->problem, STATUS_UNAUTHENTICATED, "token", "no token was sent");
-    if (request->permission[0] != '\0')
-        TRY(check_permission(call, request->permission));
-    const char **names = arena_alloc(call->arena, PERMISSION_COUNT * sizeof *names);
-    if (names == NULL)
-        return STATUS_RESOURCE_EXHAUSTED;
-    for (int i = PERMISSION_ANY_TOKEN + 1; i < PERMISSION_COUNT; i++)
-        if ((caller->permissions & permission_bit((enum permission)i)) != 0)
-            names[count++] = permission_name((enum permission)i);
-    reply->accessor = caller->accessor;
-    reply->tenant = caller->tenant;
-    reply->permissions = (struct str_list){ names, count };
-    return STATUS_OK;
-}
-
 /* ---- recovery ---- */
 
 static enum status handle_recovery_begin(struct deployd *deployd, struct rpc_call *call,
@@ -405,6 +366,7 @@ void methods_setup(struct deployd *deployd)
         .context = deployd,
         .authorise = access_authorise,
         .narrow = access_narrow,
+        .refused = access_refused,
         .access = &deployd->access,
     };
     daemon_methods_setup(&(struct daemon_self){ .name = "deployd",

@@ -64,6 +64,7 @@ static enum status run(int argc, char **argv)
     eventd_service(&eventd, &service);
     service.authorise = access_authorise;
     service.narrow = access_narrow;
+    service.refused = access_refused;
     service.access = &access;
     daemon_methods_setup(&(struct daemon_self){ .name = "eventd",
                                                 .access = &access,

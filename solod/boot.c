@@ -121,8 +121,8 @@ enum status solod_open(struct solod *solod, const struct settings *settings,
     solod->daemons.context = solod;
     waiters_open(&solod->waiters, lifecycle->loop, solod);
     TRY(access_open(&solod->tokens.access, settings, instance->key));
-    solod->tokens.loop = lifecycle->loop;
-    solod->tokens.run_dir = settings->run_dir;
+    TRY(token_asker_open(&solod->tokens, lifecycle->loop, settings->run_dir,
+                         span_of(instance->key, sizeof instance->key)));
     TRY(daemons_open(&solod->daemons, lifecycle->loop, settings, instance));
     lifecycle->context = solod;
     lifecycle->on_stop = on_stop;

@@ -192,6 +192,7 @@ struct rpc_service solod_service(struct solod *solod)
         .routes = routes,
         .context = solod,
         .authorise = token_asker_authorise,
+        .refused = token_asker_refused,
         .access = &solod->tokens,
     };
 }

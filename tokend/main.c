@@ -210,6 +210,7 @@ static enum status run(int argc, char **argv)
     tokend_service(&tokend, &service);
     service.authorise = access_authorise;
     service.narrow = access_narrow;
+    service.refused = access_refused;
     service.access = &access;
     daemon_methods_setup(&(struct daemon_self){ .name = "tokend",
                                                 .access = &access,

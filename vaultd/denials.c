@@ -124,3 +124,9 @@ enum status denials_narrow(void *denials_, struct rpc_call *call, void *request)
     }
     return status;
 }
+
+void denials_refused(void *denials_, const struct rpc_call *call, enum status status)
+{
+    struct denials *denials = denials_;
+    access_refused(denials->access, call, status);
+}

@@ -40,5 +40,6 @@ void denials_note(struct denials *denials, const struct rpc_call *call, const ch
  * to a known token is noted. */
 enum status denials_authorise(void *denials, struct rpc_call *call, struct span token);
 enum status denials_narrow(void *denials, struct rpc_call *call, void *request);
+void denials_refused(void *denials, const struct rpc_call *call, enum status status);
 
 #endif

@@ -122,6 +122,7 @@ static enum status run(int argc, char **argv)
     vaultd_service(vaultd, &service);
     service.authorise = denials_authorise;
     service.narrow = denials_narrow;
+    service.refused = denials_refused;
     service.access = &vaultd->denials;
     daemon_methods_setup(&(struct daemon_self){ .name = "vaultd",
                                                 .access = &access,

@@ -46,9 +46,11 @@ static enum status refuse_unverified(struct problem *problem, enum status status
                        status == STATUS_DATA_LOSS ? "; see tokend's diagnostics" : "");
 }
 
-static void note_denial(const struct access *access, const struct rpc_call *call)
+void access_refused(void *access_, const struct rpc_call *call, enum status status)
 {
-    if (access->uses != NULL)
+    const struct access *access = access_;
+    bool is_refusal = status == STATUS_UNAUTHENTICATED || status == STATUS_PERMISSION_DENIED;
+    if (access->uses != NULL && call->has_token && is_refusal)
         token_uses_note_denial(access->uses, call->caller.accessor, call->method->name);
 }
 
@@ -78,7 +80,6 @@ static enum status decide_token(const struct access *access, struct rpc_call *ca
             token_uses_note(access->uses, caller->accessor);
         return STATUS_OK;
     }
-    note_denial(access, call);
     if (wanted == PERMISSION_DAEMON)
         return refuse_daemons_only(call);
     return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "token",
@@ -108,7 +109,6 @@ enum status access_decide(struct access *access, struct rpc_call *call, bool has
     if (verified == STATUS_OK)
         return decide_token(access, call);
     call->caller.kind = CALLER_NOBODY;
-    note_denial(access, call);
     return refuse_unverified(&call->problem, verified);
 }
 
@@ -132,6 +132,7 @@ enum status access_check_tenant(const struct caller *caller, const char *tenant,
 
 enum status access_narrow(void *access, struct rpc_call *call, void *request)
 {
+    (void)access;
     if (call->caller.kind != CALLER_TOKEN)
         return STATUS_OK;
     const char **tenant = fields_text(call->method->request, request, "tenant");
@@ -139,10 +140,7 @@ enum status access_narrow(void *access, struct rpc_call *call, void *request)
         return STATUS_OK;
     if (**tenant == '\0')
         *tenant = call->caller.tenant;
-    enum status status = access_check_tenant(&call->caller, *tenant, &call->problem);
-    if (status != STATUS_OK)
-        note_denial(access, call);
-    return status;
+    return access_check_tenant(&call->caller, *tenant, &call->problem);
 }
 
 enum status access_still_allows(const struct access *access, const struct caller *caller,

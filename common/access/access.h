@@ -47,6 +47,9 @@ enum status access_decide(struct access *access, struct rpc_call *call, bool has
  * that may leave it out is about its own. */
 enum status access_narrow(void *access, struct rpc_call *call, void *request);
 
+/* For struct rpc_service: counts what was refused to a token, whoever refused it and why. */
+void access_refused(void *access, const struct rpc_call *call, enum status status);
+
 /* The same for a tenant that stands elsewhere (in a spec, in an item of a list). Another tenant's
  * things are refused as a bad token is, whether they exist or not. */
 enum status access_check_tenant(const struct caller *caller, const char *tenant,

@@ -120,3 +120,41 @@ enum status daemon_stats_route(void *context, struct rpc_call *call, const void 
         write_map(packed, 0);
     return packed_reply(&answer->counters);
 }
+
+static enum status check_permission(struct rpc_call *call, const char *name)
+{
+    const struct caller *caller = &call->caller;
+    enum permission wanted = permission_parse(name);
+    if (wanted == PERMISSION_COUNT)
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "permission",
+                           "there is none called \"%s\"; `soloctl token create --help` lists them",
+                           name);
+    if (access_token_allows(caller, wanted))
+        return STATUS_OK;
+    return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "permission",
+                       "this token does not have %s", name);
+}
+
+enum status token_check_route(void *context, struct rpc_call *call, const void *request,
+                              void *reply)
+{
+    (void)context;
+    const struct token_check_request *asked = request;
+    struct token_check_reply *answer = reply;
+    const struct caller *caller = &call->caller;
+    size_t count = 0;
+    if (caller->accessor[0] == '\0')
+        return problem_set(&call->problem, STATUS_UNAUTHENTICATED, "token", "no token was sent");
+    if (asked->permission[0] != '\0')
+        TRY(check_permission(call, asked->permission));
+    const char **names = arena_alloc(call->arena, PERMISSION_COUNT * sizeof *names);
+    if (names == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    for (int i = PERMISSION_ANY_TOKEN + 1; i < PERMISSION_COUNT; i++)
+        if ((caller->permissions & permission_bit((enum permission)i)) != 0)
+            names[count++] = permission_name((enum permission)i);
+    answer->accessor = caller->accessor;
+    answer->tenant = caller->tenant;
+    answer->permissions = (struct str_list){ names, count };
+    return STATUS_OK;
+}

@@ -4,8 +4,8 @@
 #include "common/access/access.h"
 #include "common/rpc/server.h"
 
-/* The daemon.* methods, the same for all. A program calls daemon_methods_setup once at start; the
- * routes find it there. */
+/* The daemon.* methods and token.check, the same for all. A program calls daemon_methods_setup once
+ * at start; the routes find it there. */
 struct daemon_self {
     const char *name;
     struct access *access;
@@ -27,5 +27,7 @@ enum status daemon_describe_route(void *context, struct rpc_call *call, const vo
                                   void *reply);
 enum status daemon_stats_route(void *context, struct rpc_call *call, const void *request,
                                void *reply);
+enum status token_check_route(void *context, struct rpc_call *call, const void *request,
+                              void *reply);
 
 #endif

@@ -47,7 +47,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
     }
     if (count > 0)
         send(report, &items, count);
-    if (report->uses.count > 0)
+    if (report->uses.count > 0 || report->uses.unknown.denied > 0)
         token_uses_reset(&report->uses);
 }
 

@@ -46,7 +46,7 @@ void token_uses_note(struct token_uses *uses, const char *accessor)
 
 void token_uses_note_denial(struct token_uses *uses, const char *accessor, const char *method)
 {
-    struct token_use_count *use = find(uses, accessor);
+    struct token_use_count *use = accessor[0] == '\0' ? &uses->unknown : find(uses, accessor);
     if (use == NULL)
         return;
     use->denied++;
@@ -58,7 +58,9 @@ const struct token_use_count *token_uses_next(const struct token_uses *uses, siz
     for (; *at < TOKEN_USES_SLOTS; ++*at)
         if (uses->slots[*at].accessor[0] != '\0')
             return &uses->slots[(*at)++];
-    return NULL;
+    bool is_last = *at == TOKEN_USES_SLOTS && uses->unknown.denied > 0;
+    *at = TOKEN_USES_SLOTS + 1;
+    return is_last ? &uses->unknown : NULL;
 }
 
 void token_uses_reset(struct token_uses *uses)

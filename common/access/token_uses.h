@@ -20,15 +20,16 @@ struct token_use_count {
 
 struct token_uses {
     struct token_use_count slots[TOKEN_USES_SLOTS];
-    size_t count;
-    uint8_t key[16]; /* of the hash: who grants tokens must not choose the slots */
+    struct token_use_count unknown; /* refusals of what names no accessor: no token that is known */
+    size_t count;                   /* of the slots in use */
+    uint8_t key[16];                /* of the hash: who grants tokens must not choose the slots */
 };
 
-/* An accessor that is no accessor is passed over. */
+/* An accessor that is no accessor is passed over; refusals of "" are counted together. */
 void token_uses_note(struct token_uses *uses, const char *accessor);
 void token_uses_note_denial(struct token_uses *uses, const char *accessor, const char *method);
 
-/* One after the other; begin with *at = 0. NULL after the last. */
+/* One after the other, that of no known token last; begin with *at = 0. NULL after the last. */
 const struct token_use_count *token_uses_next(const struct token_uses *uses, size_t *at);
 void token_uses_reset(struct token_uses *uses);
 

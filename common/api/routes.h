@@ -8,8 +8,8 @@
  *     #include "common/api/routes.h"      -> static const struct rpc_route routes[]
  *
  * Every method of the .def file must have a handler of the right type, or the program does not
- * compile. No include guard: it is included once per .c file that answers methods. The daemon.*
- * methods every daemon answers come from common/access and stand in the same array. */
+ * compile. No include guard: it is included once per .c file that answers methods. The
+ * methods that every daemon answers come from common/access and stand in the same array. */
 #include "common/access/daemon_methods.h"
 #include "common/api/api.h"
 #include "common/rpc/server.h"
@@ -38,6 +38,7 @@ static const struct rpc_route routes[] = {
     { &method_daemon_health, daemon_health_route },
     { &method_daemon_describe, daemon_describe_route },
     { &method_daemon_stats, daemon_stats_route },
+    { &method_token_check, token_check_route },
     { NULL, NULL },
 };
 #undef METHOD

@@ -113,6 +113,9 @@ static void answer(struct call_entry *entry, const void *reply, const struct pro
     struct rpc_call *call = &entry->call;
     struct rpc_connection *connection = call->connection;
     if (connection != NULL) {
+        const struct rpc_service *service = entry->server->service;
+        if (problem != NULL && service->refused != NULL)
+            service->refused(service->access, call, problem->code);
         bool is_held = entry->is_in_batch && entry->server->batch.is_open;
         struct buffer *buffer =
             is_held ? turn_hold_begin(entry->server) : &connection->output.buffer;

@@ -178,8 +178,9 @@ static enum status has_room(struct rpc_call *call)
 static enum status authorise(struct rpc_call *call, const struct params *params, void *request)
 {
     const struct rpc_service *service = call->connection->server->service;
+    call->has_token = params->token.data != NULL;
     enum status status = service->authorise(service->access, call, params->token);
-    if (status == STATUS_UNAUTHENTICATED && params->token.data != NULL) {
+    if (status == STATUS_UNAUTHENTICATED && call->has_token) {
         struct problem unread;
         (void)fields_decode(call->method->request, params->map, call->arena, request, &unread);
     }

@@ -42,6 +42,7 @@ struct rpc_call {
     struct caller caller;
     struct uuid request_id; /* as sent, or drawn here: then !has_request_id */
     bool has_request_id;
+    bool has_token; /* a token was sent, good or bad */
     /* Method and params without request_id and token; METHOD_MUTATES only, and not METHOD_SECRET.
      */
     struct hash body_hash;
@@ -81,6 +82,9 @@ struct rpc_service {
     /* Whose things does the request name? Runs when its fields have been read; refuses, or narrows
      * `request` to what the caller may ask about. May be NULL. */
     enum status (*narrow)(void *access, struct rpc_call *call, void *request);
+    /* Runs with every answer that is a refusal, the handler's own and those of deferred calls too:
+     * for who counts them. May be NULL. */
+    void (*refused)(void *access, const struct rpc_call *call, enum status status);
     void *access;
     /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
      * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing

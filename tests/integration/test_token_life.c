@@ -23,7 +23,7 @@ struct granted {
     char text[TOKEN_TEXT_BYTES], accessor[ACCESSOR_TEXT_BYTES];
 };
 
-static struct granted grant(uint64_t ttl_s)
+static struct granted grant_for(const char *permission, uint64_t ttl_s)
 {
     struct granted token;
     char hash_text[4 + HASH_TEXT_BYTES] = "hex:";
@@ -33,10 +33,15 @@ static struct granted grant(uint64_t ttl_s)
     json_t *reply =
         testbed_ask(&bed, "tokend", "token.grant",
                     json_pack("{s:s, s:s, s:[s], s:I}", "token_hash", hash_text, "tenant", "acme",
-                              "permissions", "read", "ttl_ms", (json_int_t)ttl_s * 1000));
+                              "permissions", permission, "ttl_ms", (json_int_t)ttl_s * 1000));
     snprintf(token.accessor, sizeof token.accessor, "%s", text_in(reply, "accessor"));
     json_decref(reply);
     return token;
+}
+
+static struct granted grant(uint64_t ttl_s)
+{
+    return grant_for("read", ttl_s);
 }
 
 static enum status ask_with(const struct granted *token, const char *daemon, const char *method)
@@ -280,33 +285,100 @@ Test(token_life, another_store_in_place_is_noticed)
 
 /* -- use -- */
 
+/* Refused by the permission of a method, by a handler, by a spec's tenant, by solod, which asks
+ * another daemon: whoever refuses, it is counted. */
+struct denial {
+    const char *daemon, *method, *params;
+    enum status status;
+    int times;
+};
+
+static const struct denial denials[] = {
+    { "eventd", "event.append", "{}", STATUS_PERMISSION_DENIED, 5 },
+    { "deployd", "token.check", "{\"permission\": \"kill\"}", STATUS_PERMISSION_DENIED, 2 },
+    { "solod", "daemon.restart", "{\"daemon\": \"x\"}", STATUS_PERMISSION_DENIED, 3 },
+    { "vaultd", "secret.list", "{\"tenant\": \"beta\"}", STATUS_UNAUTHENTICATED, 1 },
+    { "tokend", "token.list", "{}", STATUS_PERMISSION_DENIED, 4 },
+};
+static const struct denial foreign_spec = {
+    "deployd", "service.deploy",
+    "{\"spec\": {\"tenant\": \"beta\", \"name\": \"api\", \"argv\": [\"/bin/true\"]}}",
+    STATUS_UNAUTHENTICATED, 1
+};
+static const struct denial unknown_token = { "solod", "daemon.list", "{}", STATUS_UNAUTHENTICATED,
+                                             1 };
+
+static void be_refused(const struct granted *token, const struct denial *denial)
+{
+    struct problem problem = { 0 };
+    json_t *params = json_loads(denial->params, 0, NULL);
+    json_object_set_new(params, "token", json_string(token->text));
+    enum status status = testbed_call(&bed, denial->daemon, denial->method, params, NULL, &problem);
+    cr_assert_eq(status, denial->status, "%s: %s, %s", denial->method, status_name(status),
+                 problem.message);
+}
+
+/* Each daemon tells for itself, what it refused last. Another daemon counts for who asked it. */
+static uint64_t denied(const struct granted *token, const struct denial *denial)
+{
+    char subject[64];
+    uint64_t count = 0;
+    size_t i;
+    json_t *events = events_after(&bed, 0), *event;
+    snprintf(subject, sizeof subject, "token/%s", token->accessor);
+    json_array_foreach(events, i, event)
+    {
+        const json_t *payload = json_object_get(event, "payload");
+        const char *about = text_in(event, "subject");
+        if (about != NULL && strcmp(about, subject) == 0 &&
+            strcmp(text_in(event, "type"), "capability_denied") == 0 &&
+            (denial == &unknown_token || strcmp(text_in(payload, "method"), denial->method) == 0))
+            count += number_in(payload, "count");
+    }
+    json_decref(events);
+    return count;
+}
+
+static void await_denied(const struct granted *token, const struct denial *denial)
+{
+    enum { MINUTES_MS = 150000 };
+    for (int waited = 0; denied(token, denial) == 0; waited += 50) {
+        cr_assert_lt(waited, MINUTES_MS, "nothing is told of %s", denial->method);
+        sleep_ms(50);
+    }
+    cr_assert_eq(denied(token, denial), (uint64_t)denial->times, "%s", denial->method);
+}
+
 Test(token_life, a_use_and_its_refusals_are_told_once_a_minute)
 {
-    enum { DENIED = 5, MINUTES_MS = 150000 };
     AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
     struct granted token = grant(HOUR_S), unused = grant(HOUR_S);
     expect_valid(&token, true, "at first");
-    for (int i = 0; i < DENIED; i++)
-        cr_assert_eq(ask_with(&token, "eventd", "event.append"), STATUS_PERMISSION_DENIED);
-    await_told("capability_denied", &token, MINUTES_MS);
-    json_t *payload = NULL;
-    cr_assert_eq(told("capability_denied", &token, &payload), 1);
-    expect_number(payload, "count", DENIED);
-    expect_text(payload, "method", "event.append");
-    json_decref(payload);
+    struct granted deployer = grant_for("deploy", HOUR_S), stranger = { .accessor = "unknown" };
+    token_text_draw(stranger.text);
+    for (size_t i = 0; i < COUNT_OF(denials); i++)
+        for (int j = 0; j < denials[i].times; j++)
+            be_refused(&token, &denials[i]);
+    be_refused(&deployer, &foreign_spec);
+    be_refused(&stranger, &unknown_token);
+    for (size_t i = 0; i < COUNT_OF(denials); i++)
+        await_denied(&token, &denials[i]);
+    await_denied(&deployer, &foreign_spec);
+    await_denied(&stranger, &unknown_token);
+    cr_assert_eq(told("capability_denied", &token, NULL), COUNT_OF(denials));
     cr_assert_eq(told("capability_denied", &unused, NULL), 0);
     testbed_soloctl(&bed, &result, "token", "list", "-o", "json", NULL);
     json_t *document = result_json(&result), *item;
     size_t i;
     json_array_foreach(json_object_get(document, "items"), i, item)
     {
-        bool is_used = strcmp(text_in(item, "accessor"), token.accessor) == 0;
+        bool is_used = strcmp(text_in(item, "accessor"), unused.accessor) != 0;
         const json_t *last = json_object_get(item, "last_used_at");
         cr_assert_eq(json_is_string(last), is_used, "%s", json_dumps(item, 0));
     }
-    cr_assert_eq(i, 2);
+    cr_assert_eq(i, 3);
     json_decref(document);
     /* nothing was closed in order: not in the log, the stores, nor a core */
     testbed_kill_everything(&bed);
@@ -317,4 +389,28 @@ Test(token_life, a_use_and_its_refusals_are_told_once_a_minute)
                 &result);
     cr_assert_eq(result.exit_code, 1, "found in %s", result_out(&result));
     testbed_discard(&bed);
+}
+
+/* -- solod, which asks others -- */
+
+Test(token_life, solod_knows_tokens_while_a_daemon_hangs)
+{
+    static const char *const hanging[] = { "deployd", "tokend" };
+    pid_t pids[COUNT_OF(hanging)];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    struct granted admin = grant_for("admin", HOUR_S), token = grant(HOUR_S);
+    for (size_t i = 0; i < COUNT_OF(hanging); i++) {
+        pids[i] = testbed_daemon(&bed, hanging[i]);
+        process_signal(pids[i], SIGSTOP);
+        cr_assert_eq(ask_with(&admin, "solod", "daemon.stats"), STATUS_OK, "without %s",
+                     hanging[i]);
+        cr_assert_eq(ask_with(&token, "solod", "daemon.stats"), STATUS_PERMISSION_DENIED);
+        token.text[TOKEN_TEXT_SIZE - 1] ^= 1;
+        cr_assert_eq(ask_with(&token, "solod", "daemon.stats"), STATUS_UNAUTHENTICATED);
+        token.text[TOKEN_TEXT_SIZE - 1] ^= 1;
+    }
+    for (size_t i = 0; i < COUNT_OF(hanging); i++)
+        process_signal(pids[i], SIGCONT);
+    testbed_close(&bed);
 }

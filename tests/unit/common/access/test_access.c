@@ -171,15 +171,26 @@ Test(access, a_token_allows_what_it_names_and_nothing_else)
     }
 }
 
+/* As the server does. */
+static void ask_and_count(struct access *access, enum permission wanted)
+{
+    struct rpc_call call;
+    enum status status = ask(access, CALLER_NOBODY, 0, wanted, "t", &call);
+    call.has_token = true;
+    if (status != STATUS_OK)
+        access_refused(access, &call, status);
+}
+
 Test(access, uses_and_refusals_are_counted)
 {
     struct access access = access_with_tokens(STATUS_OK, permission_bit(PERMISSION_READ));
-    struct rpc_call call;
     size_t at = 0;
-    ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call);
-    ask(&access, CALLER_NOBODY, 0, PERMISSION_KILL, "t", &call);
+    ask_and_count(&access, PERMISSION_READ);
+    ask_and_count(&access, PERMISSION_KILL);
     verdict = STATUS_UNAUTHENTICATED;
-    ask(&access, CALLER_NOBODY, 0, PERMISSION_READ, "t", &call);
+    ask_and_count(&access, PERMISSION_READ);
+    verdict = STATUS_DATA_LOSS; /* a damaged store refuses nobody */
+    ask_and_count(&access, PERMISSION_READ);
     const struct token_use_count *use = token_uses_next(&uses, &at);
     cr_assert_not_null(use);
     cr_expect_str_eq(use->accessor, "tok_x");

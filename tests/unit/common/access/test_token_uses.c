@@ -25,7 +25,10 @@ Test(token_uses, uses_and_refusals_are_counted_by_accessor)
     token_uses_note_denial(&uses, "tok_b", "service.kill");
     token_uses_note_denial(&uses, "tok_b", "service.deploy");
     token_uses_note(&uses, "");
+    cr_expect_null(find(""));
+    token_uses_note_denial(&uses, "", "service.list");
     cr_assert_eq(uses.count, 2);
+    cr_expect_eq(find("")->denied, 1, "of no token that is known");
     cr_expect_geq(find("tok_a")->minute, before);
     cr_expect_eq(find("tok_a")->denied, 0);
     cr_expect_eq(find("tok_b")->minute, 0);
@@ -33,6 +36,7 @@ Test(token_uses, uses_and_refusals_are_counted_by_accessor)
     cr_expect_str_eq(find("tok_b")->method, "service.deploy");
     token_uses_reset(&uses);
     cr_expect_null(find("tok_a"));
+    cr_expect_null(find(""));
 }
 
 Test(token_uses, past_the_bound_further_accessors_are_not_counted)
