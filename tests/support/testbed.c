@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "tests/support/process.h"
 
 /* A test that fails leaves by a jump, without its cleanups: what it leaks then is not worth a word.
