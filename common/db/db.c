@@ -311,7 +311,12 @@ enum status db_commit(struct db_txn *txn)
         db_end(txn);
         return txn->status;
     }
+    errno = 0;
     int rc = mdb_txn_commit(txn->txn);
+    /* LMDB calls a write that came to nothing but a part EIO, and no call has failed then: the disk
+     * is full. It writes pages before the meta page, so nothing is changed. */
+    if (rc == EIO && errno == 0)
+        rc = ENOSPC;
     txn->txn = NULL;
     if (rc != 0)
         return judge_commit(txn->db, rc);

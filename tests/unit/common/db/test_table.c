@@ -1,7 +1,9 @@
 #include "common/db/table.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "common/base/auto.h"
@@ -240,6 +242,33 @@ Test(table, a_full_map_changes_nothing_and_the_store_goes_on)
     cr_expect_not(db.is_short_of_space, "nothing of it was kept");
     put(TEST_COUNTED, "after", "2");
     cr_expect_eq(get(TEST_COUNTED, "before", value), STATUS_OK);
+}
+
+/* What a disk does that has room for a part of a write. */
+Test(table, a_write_that_is_cut_short_is_a_full_disk)
+{
+    struct db_txn txn;
+    struct span value;
+    struct rlimit before;
+    struct stat file;
+    static uint8_t big[DB_VALUE_BYTES_MAX];
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(stat(scratch_path("store/data.mdb"), &file), 0);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit little = { (rlim_t)file.st_size + 4096, before.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(table_put(&txn, TEST_PLAIN, span_of_text("big"), span_of(big, sizeof big)),
+                 STATUS_OK);
+    cr_assert_eq(db_commit(&txn), STATUS_RESOURCE_EXHAUSTED);
+    cr_expect(db.is_short_of_space);
+    cr_expect_not(db.is_failed);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    put(TEST_PLAIN, "small", "value");
+    cr_assert_eq(db_begin_read(&db, &txn), STATUS_OK);
+    cr_expect_eq(table_get(&txn, TEST_PLAIN, span_of_text("big"), &value), STATUS_NOT_FOUND);
+    cr_expect_eq(table_get(&txn, TEST_PLAIN, span_of_text("small"), &value), STATUS_OK);
+    db_end(&txn);
 }
 
 Test(table, a_map_that_is_nearly_full_is_said_to_be)
