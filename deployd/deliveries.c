@@ -183,8 +183,7 @@ static void hand_over(struct deployd *deployd, struct service *service, int file
 static bool waits_for_change(enum status status)
 {
     return status == STATUS_NOT_FOUND || status == STATUS_FAILED_PRECONDITION ||
-           status == STATUS_DATA_LOSS || rpc_effect_of(status) == RPC_UNKNOWN ||
-           status == STATUS_UNAVAILABLE;
+           status == STATUS_DATA_LOSS;
 }
 
 static void on_answer(void *context, enum status status, const struct problem *problem,

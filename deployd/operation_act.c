@@ -53,10 +53,12 @@ static void give_up(struct operation *operation)
     const char *why = supervisor_problem(supervisor);
     if (supervisor->is_ending)
         why = "Solo is shutting down";
+    else if (supervisor->is_silent)
+        why = "its supervisor does not answer";
     else if (supervisor->state == SUPERVISOR_READY && why[0] == '\0')
         why = operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ? "its supervisor breaks off"
                                                              : "the event log cannot be read";
-    else if (supervisor->is_silent || why[0] == '\0')
+    else if (why[0] == '\0')
         why = "its supervisor does not answer";
     ev_timer_stop(operation->owner->loop, &operation->timer);
     log_warning("gave up waiting for a supervisor", "service", service->key, "reason", why);
