@@ -242,7 +242,7 @@ static void print_row(const struct description *description)
     printf("%" PRIu64 "\n", row->restarts);
     if (row->due_ns != 0) {
         uint64_t now_ns = clock_wall_ns();
-        label("Next start");
+        label(strcmp(row->state, "stopping") == 0 ? "Killed at" : "Next start");
         printf("%s (%s%s)\n", time_text(due, row->due_ns), row->due_ns > now_ns ? "in " : "",
                row->due_ns > now_ns ? age_text(age, now_ns, row->due_ns) : "now");
     }

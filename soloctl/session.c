@@ -93,6 +93,10 @@ enum status session_read_token(struct session *session, const char *path, struct
     if (fd < 0 || fstat(fd, &file) < 0)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "--token-file %s: %s", path,
                            strerror(errno));
+    if (is_input && S_ISREG(file.st_mode) && (file.st_mode & 077) != 0)
+        return problem_set(problem, STATUS_PERMISSION_DENIED, "",
+                           "--token-file -: others can read the file that is the input; run `chmod "
+                           "600` on it first");
     if (!is_input)
         TRY(check_keeping(&file, path, problem));
     size_t size = 0;

@@ -157,6 +157,9 @@ static const char *needs_person(const struct picture *picture)
                "one again";
     if (number_of(services, "failed") > 0)
         return "services have failed: `soloctl get services` names them";
+    if (number_of(services, "waiting_for_secret") > 0 &&
+        strcmp(picture->vault_state, "sealed") == 0)
+        return "services wait for secrets, and the vault is sealed: `soloctl vault unseal`";
     if (number_of(services, "wanted") > 0)
         return "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
                "`recoveryd` starts them";
@@ -301,14 +304,13 @@ static void print_recovery(struct span recovery)
 static void print_verification(const struct picture *picture)
 {
     struct span last = verification_of(picture);
-    char age[DURATION_TEXT_BYTES];
+    char age[AGE_BYTES];
     uint64_t at_ns = number_of(last, "at_ns"), now_ns = clock_wall_ns();
     if (at_ns == 0)
         return;
     printf("%-11s%s ago, %" PRIu64 " services%s, %" PRIu64 " inconsistencies", "Verified",
-           duration_text(age, now_ns > at_ns ? (now_ns - at_ns) / 1000000 : 0),
-           number_of(last, "checked"), map_bool(last, "full", false) ? " and the whole log" : "",
-           number_of(last, "found"));
+           age_text(age, at_ns, now_ns), number_of(last, "checked"),
+           map_bool(last, "full", false) ? " and the whole log" : "", number_of(last, "found"));
     if (number_of(last, "exit_code") != 0)
         printf(" (exit code %" PRIu64 ")", number_of(last, "exit_code"));
     printf("\n");
