@@ -23,6 +23,25 @@
 
 enum { LOGGED_PER_SECOND_MAX = 10, RETRY_AFTER_BIG_FRAMES_MS = 500 };
 
+/* What comes from outside must not fill the log. */
+static bool may_log(struct rpc_server *server)
+{
+    if (server->now_s - server->log_second >= 1) {
+        server->log_second = server->now_s;
+        server->logged = 0;
+    }
+    return server->logged++ < LOGGED_PER_SECOND_MAX;
+}
+
+void connection_log_refusal(struct rpc_connection *connection, const char *method,
+                            const struct problem *problem)
+{
+    if (may_log(connection->server))
+        log_info("request refused", "method", method, "status", status_name(problem->code), "field",
+                 problem->field, "rule", problem->message, "uid", NUMBER(connection->uid), "pid",
+                 NUMBER(connection->pid));
+}
+
 void connection_doom(struct rpc_connection *connection, const char *why)
 {
     struct rpc_server *server = connection->server;
@@ -33,11 +52,7 @@ void connection_doom(struct rpc_connection *connection, const char *why)
     if (why == NULL)
         return;
     server->stats.cut_off++;
-    if (server->now_s - server->log_second >= 1) {
-        server->log_second = server->now_s;
-        server->logged = 0;
-    }
-    if (server->logged++ < LOGGED_PER_SECOND_MAX)
+    if (may_log(server))
         log_info("connection closed", "why", why, "uid", NUMBER(connection->uid), "pid",
                  NUMBER(connection->pid));
 }
@@ -49,8 +64,7 @@ void connection_refuse(struct rpc_connection *connection, uint64_t msgid,
     connection->is_closing = true;
     connection->closing_at = connection->server->now_s;
     connection->server->stats.cut_off++;
-    log_debug("connection refused", "field", problem->field, "rule", problem->message, "pid",
-              NUMBER(connection->pid));
+    connection_log_refusal(connection, "", problem);
     turn_attend(connection);
 }
 

@@ -56,6 +56,11 @@ void connection_process(struct rpc_connection *connection);
 void connection_flush(struct rpc_connection *connection);
 
 void connection_doom(struct rpc_connection *connection, const char *why);
+/* One line in the diagnostics for a request that got no further than its checks; at most ten a
+ * second for all connections together. `method` may be "". */
+void connection_log_refusal(struct rpc_connection *connection, const char *method,
+                            const struct problem *problem);
+
 /* An error that speaks of the connection (or of the one request that broke the protocol), then the
  * end. */
 void connection_refuse(struct rpc_connection *connection, uint64_t msgid,

@@ -274,6 +274,7 @@ static void refuse_plainly(struct rpc_connection *connection, uint64_t msgid, en
     struct problem problem;
     problem_set(&problem, status, field, "%s", rule);
     message_write_error(&connection->output.buffer, msgid, &problem);
+    connection_log_refusal(connection, "", &problem);
     turn_attend(connection);
 }
 
@@ -298,6 +299,11 @@ void request_run(struct rpc_connection *connection, const struct message *messag
     entry->call.file = *file;
     *file = -1;
     enum status status = check(entry, message, request, frame_bytes);
+    if (status != STATUS_OK) {
+        if (entry->call.problem.code != status)
+            problem_set(&entry->call.problem, status, "", "%s", status_text(status));
+        connection_log_refusal(connection, route->method->name, &entry->call.problem);
+    }
     if (status == STATUS_OK && !entry->is_unauthorised) {
         entry->is_in_batch = route->method->flags & METHOD_WRITES;
         status = handle(entry, route, request, reply);

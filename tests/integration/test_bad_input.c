@@ -114,6 +114,33 @@ Test(bad_input, a_bad_spec_is_refused_at_its_place_and_changes_nothing)
     printf("%zu bad specs refused\n", COUNT_OF(specs));
 }
 
+Test(bad_input, a_request_that_its_checks_refuse_is_logged_once)
+{
+    static const struct {
+        const char *daemon, *method, *params, *line;
+    } cases[] = {
+        { "eventd", "event.query", "{'limti':1}",
+          "method=event.query status=invalid_argument field=limti" },
+        { "deployd", "service.kill", "{'tenant':1,'name':'x'}",
+          "method=service.kill status=invalid_argument field=tenant" },
+        { "tokend", "token.nonsense", "{}", "status=not_found field=method" },
+        { "vaultd", "vault.status", "{'token':'no token'}",
+          "method=vault.status status=unauthenticated" },
+    };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct problem problem = { 0 };
+        size_t lines = testbed_log_count(&bed, "\n");
+        cr_assert_neq(testbed_call(&bed, cases[i].daemon, cases[i].method, json_of(cases[i].params),
+                                   NULL, &problem),
+                      STATUS_OK);
+        cr_expect_eq(testbed_log_count(&bed, cases[i].line), 1, "no line %s", cases[i].line);
+        cr_expect_eq(testbed_log_count(&bed, "\n") - lines, 1, "%s", cases[i].line);
+    }
+}
+
 /* With the names as they were given, also when they are what is wrong. */
 Test(bad_input, a_refused_deploy_is_logged_once_with_its_names)
 {
