@@ -2,6 +2,7 @@
 #define SOLO_TESTS_UNIT_COMMON_RPC_FIXTURE_H
 
 #include "common/base/buffer.h"
+#include "common/base/clock.h"
 #include "common/rpc/client.h"
 #include "common/rpc/message.h"
 #include "common/rpc/server.h"
