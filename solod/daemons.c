@@ -40,6 +40,14 @@ static const char *const daemon_names[DAEMONS] = {
     [DAEMON_DEPLOYD] = "deployd",
 };
 
+/* Those of one rank start side by side, when all of the ranks before have been ready. */
+static const unsigned ranks[DAEMONS] = {
+    [DAEMON_EVENTD] = 0,
+    [DAEMON_TOKEND] = 1,
+    [DAEMON_VAULTD] = 1,
+    [DAEMON_DEPLOYD] = 2,
+};
+
 #define TO(state) (1u << DAEMON_##state)
 static const struct {
     const char *name;
@@ -241,15 +249,19 @@ static void on_told(void *context, pid_t pid, bool is_ready, const char *status)
     changed(daemon);
 }
 
+static bool earlier_were_ready(const struct daemons *daemons, unsigned rank)
+{
+    for (size_t i = 0; i < DAEMONS; i++)
+        if (ranks[i] < rank && !daemons->items[i].was_ready)
+            return false;
+    return true;
+}
+
 void daemons_start_in_order(struct daemons *daemons)
 {
-    for (size_t i = 0; i < DAEMONS; i++) {
-        struct daemon *daemon = &daemons->items[i];
-        if (daemon->started_ns == 0)
-            daemon_start(daemon);
-        if (!daemon->was_ready)
-            return;
-    }
+    for (size_t i = 0; i < DAEMONS; i++)
+        if (daemons->items[i].started_ns == 0 && earlier_were_ready(daemons, ranks[i]))
+            daemon_start(&daemons->items[i]);
 }
 
 bool daemons_are_ready(const struct daemons *daemons)

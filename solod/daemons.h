@@ -22,7 +22,7 @@ enum daemon_state {
     DAEMON_STATES
 };
 
-/* In start order; they stop in the reverse one. */
+/* In start order (tokend and vaultd side by side); they stop in the reverse one. */
 enum daemon_index { DAEMON_EVENTD, DAEMON_TOKEND, DAEMON_VAULTD, DAEMON_DEPLOYD, DAEMONS };
 
 struct daemons;
@@ -65,7 +65,8 @@ enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
 /* Kills what still runs, and removes the sockets. */
 void daemons_close(struct daemons *daemons);
 
-/* Starts, in order, each daemon that was never started and whose predecessor has been ready. */
+/* Starts each daemon that was never started and whose predecessors have been ready: eventd; then
+ * tokend and vaultd, side by side; then deployd. */
 void daemons_start_in_order(struct daemons *daemons);
 bool daemons_are_ready(const struct daemons *daemons);
 struct daemon *daemons_find(struct daemons *daemons, const char *name); /* NULL: no such daemon */
