@@ -4,7 +4,9 @@
 
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
+#include "common/access/damaged_store.h"
 #include "common/access/operators.h"
+#include "common/access/store_backup.h"
 #include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
@@ -33,7 +35,7 @@ static enum status open_store(struct eventd *eventd, const char *data_dir)
     eventd->is_damaged = true;
     char dir[4096];
     TRY(path_join(dir, data_dir, "events"));
-    daemon_damaged(status, dir);
+    damaged_store_say("eventd", status, dir);
     return STATUS_OK;
 }
 
@@ -82,7 +84,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &eventd;
     if (!eventd.is_damaged) {
-        store_backup_open(&eventd.backup, lifecycle.loop, &eventd.store.db);
+        store_backup_open(lifecycle.loop, &eventd.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/access/damaged_store.h"
 #include "common/api/api.h"
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
@@ -23,16 +24,6 @@
 enum { QUERY_LIMIT_DEFAULT = 100, BATCH_ARENA_BYTES = 4 * FRAME_BYTES_MAX };
 static const uint64_t close_ns = 60 * 1000000000ull;
 
-static enum status refuse_damaged(struct eventd *eventd, struct rpc_call *call)
-{
-    return eventd->is_damaged
-               ? problem_set(&call->problem, STATUS_DATA_LOSS, "",
-                             "the event store is damaged and was not opened: see `soloctl daemon "
-                             "list` and eventd's diagnostics, keep a copy of DATA/events, restore "
-                             "a backup, then restart eventd")
-               : STATUS_OK;
-}
-
 /* --- appending --- */
 
 static enum status handle_event_append(struct eventd *eventd, struct rpc_call *call,
@@ -40,7 +31,6 @@ static enum status handle_event_append(struct eventd *eventd, struct rpc_call *c
                                        struct event_append_reply *reply)
 {
     struct append_outcome outcome;
-    TRY(refuse_damaged(eventd, call));
     TRY(appending_run(&eventd->store, call, request, 1, &outcome));
     reply->event_id = outcome.first_id;
     reply->is_repeat = outcome.is_repeat;
@@ -81,7 +71,6 @@ static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_c
     struct event_append_request *items = NULL;
     struct append_outcome outcome;
     uint32_t count;
-    TRY(refuse_damaged(eventd, call));
     arena_reset(&eventd->batch);
     TRY(read_batch(eventd, call, request->events, &items, &count));
     TRY(appending_run(&eventd->store, call, items, count, &outcome));
@@ -117,7 +106,6 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
                                       struct event_query_reply *reply)
 {
     struct event_filter filter;
-    TRY(refuse_damaged(eventd, call));
     make_filter(request->tenant, request->type, request->subject, &filter);
     const struct query query = {
         .late = &eventd->store.late,
@@ -153,7 +141,6 @@ static enum status handle_event_watch(struct eventd *eventd, struct rpc_call *ca
 {
     (void)reply;
     struct event_filter filter;
-    TRY(refuse_damaged(eventd, call));
     make_filter(request->tenant, request->type, request->subject, &filter);
     uint64_t end = eventd->store.committed_id;
     if (call->caller.kind == CALLER_TOKEN) {
@@ -177,7 +164,6 @@ static enum status handle_event_source(struct eventd *eventd, struct rpc_call *c
                                        const struct event_source_request *request,
                                        struct event_source_reply *reply)
 {
-    TRY(refuse_damaged(eventd, call));
     if (request->source[0] == '\0' || request->incarnation.size != SOURCE_INCARNATION_BYTES)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "source",
                            "must be a name with an incarnation of %d bytes",
@@ -197,7 +183,6 @@ static enum status handle_event_close_log(struct eventd *eventd, struct rpc_call
                                           struct event_close_log_reply *reply)
 {
     (void)reply;
-    TRY(refuse_damaged(eventd, call));
     if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0 &&
         strcmp(call->caller.daemon, "deployd") != 0)
         return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "",
@@ -217,7 +202,6 @@ static enum status handle_event_fold(struct eventd *eventd, struct rpc_call *cal
                                      struct event_fold_reply *reply)
 {
     (void)request;
-    TRY(refuse_damaged(eventd, call));
     enum status status = event_store_fold(&eventd->store, &reply->events);
     if (status != STATUS_OK)
         return problem_set(&call->problem, status, "",
@@ -227,25 +211,9 @@ static enum status handle_event_fold(struct eventd *eventd, struct rpc_call *cal
     return STATUS_OK;
 }
 
-/* --- backup --- */
-
-static void answer_backup(struct rpc_call *call, uint64_t bytes)
-{
-    const struct event_backup_reply reply = { .bytes = bytes };
-    rpc_call_reply(call, &reply);
-}
-
-static enum status handle_event_backup(struct eventd *eventd, struct rpc_call *call,
-                                       const struct event_backup_request *request,
-                                       struct event_backup_reply *reply)
-{
-    (void)reply;
-    TRY(refuse_damaged(eventd, call));
-    return store_backup_begin(&eventd->backup, call, request->dir, answer_backup);
-}
-
 #define ROUTES_DEF     "common/api/eventd.def"
 #define ROUTES_CONTEXT struct eventd
+#define ROUTES_STORE
 #include "common/api/routes.h"
 
 /* --- the turn --- */
@@ -253,21 +221,19 @@ static enum status handle_event_backup(struct eventd *eventd, struct rpc_call *c
 static enum status begin(void *context)
 {
     struct eventd *eventd = context;
-    /* The handlers say why. */
-    return eventd->is_damaged ? STATUS_OK : event_store_begin(&eventd->store);
+    return event_store_begin(&eventd->store);
 }
 
 static enum status commit(void *context)
 {
     struct eventd *eventd = context;
-    return eventd->is_damaged ? STATUS_OK : event_store_commit(&eventd->store);
+    return event_store_commit(&eventd->store);
 }
 
 static void abort_turn(void *context)
 {
     struct eventd *eventd = context;
-    if (!eventd->is_damaged)
-        event_store_abort(&eventd->store);
+    event_store_abort(&eventd->store);
 }
 
 static void committed(void *context)
@@ -284,6 +250,7 @@ void eventd_service(struct eventd *eventd, struct rpc_service *service)
     *service = (struct rpc_service){
         .routes = routes,
         .context = eventd,
+        .may_serve = damaged_store_refuse,
         .begin = begin,
         .commit = commit,
         .abort = abort_turn,

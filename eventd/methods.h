@@ -1,7 +1,6 @@
 #ifndef SOLO_EVENTD_METHODS_H
 #define SOLO_EVENTD_METHODS_H
 
-#include "common/access/store_backup.h"
 #include "eventd/event_store.h"
 #include "eventd/watch.h"
 
@@ -11,9 +10,8 @@ struct eventd {
     struct watch_list watches;
     struct buffer items, list; /* of the answer that is being made */
     struct arena batch;        /* of the batch that is being read */
-    struct store_backup backup;
-    bool is_damaged;         /* the store was not opened: everything is data_loss */
-    uint64_t close_until_ns; /* boottime: see eventd_is_closing */
+    bool is_damaged;           /* the store was not opened: everything is data_loss */
+    uint64_t close_until_ns;   /* boottime: see eventd_is_closing */
     bool is_forced;
 };
 

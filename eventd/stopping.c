@@ -1,6 +1,7 @@
 /* The end of eventd: what it does beyond the common drain. */
 #include "eventd/stopping.h"
 
+#include "common/access/store_backup.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/wire/writer.h"
@@ -35,7 +36,7 @@ static void begun(void *context)
     struct stopping *stopping = context;
     stopping->is_orderly = eventd_is_closing(stopping->eventd, clock_boottime_ns());
     watch_list_close(&stopping->eventd->watches);
-    store_backup_close(&stopping->eventd->backup);
+    store_backup_close();
 }
 
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,

@@ -21,7 +21,7 @@
 #include "soloctl/output.h"
 #include "soloctl/text.h"
 
-enum { BACKUP_MS_MAX = 60 * 60 * 1000, MANIFEST_SCHEMA = 1 };
+enum { BACKUP_MS_MAX = 60 * 60 * 1000, MANIFEST_SCHEMA = 1, STORES = 3 };
 
 struct copied {
     const char *store;
@@ -52,32 +52,30 @@ static enum status prepare(const char *name, char dir[PATH_MAX], struct problem 
 }
 
 static enum status copy_stores(struct session *session, const char *dir, uint64_t timeout_ms,
-                               struct copied copied[3], struct problem *problem)
+                               struct copied copied[STORES], struct problem *problem)
 {
-    const struct token_backup_request tokens = { .dir = dir };
-    const struct vault_backup_request vault = { .dir = dir };
-    const struct event_backup_request events = { .dir = dir };
-    struct token_backup_reply from_tokend = { 0 };
-    struct vault_backup_reply from_vaultd = { 0 };
-    struct event_backup_reply from_eventd = { 0 };
-    TRY(session_call(session, PEER_TOKEND, &method_token_backup, &tokens, timeout_ms, &from_tokend,
-                     problem));
-    TRY(session_call(session, PEER_VAULTD, &method_vault_backup, &vault, timeout_ms, &from_vaultd,
-                     problem));
-    TRY(session_call(session, PEER_EVENTD, &method_event_backup, &events, timeout_ms, &from_eventd,
-                     problem));
-    copied[0] = (struct copied){ "tokens", from_tokend.bytes };
-    copied[1] = (struct copied){ "vault", from_vaultd.bytes };
-    copied[2] = (struct copied){ "events", from_eventd.bytes };
+    static const struct {
+        enum peer peer;
+        const char *store;
+    } stores[STORES] = { { PEER_TOKEND, "tokens" },
+                         { PEER_VAULTD, "vault" },
+                         { PEER_EVENTD, "events" } };
+    const struct store_backup_request request = { .dir = dir };
+    for (int i = 0; i < STORES; i++) {
+        struct store_backup_reply reply = { 0 };
+        TRY(session_call(session, stores[i].peer, &method_store_backup, &request, timeout_ms,
+                         &reply, problem));
+        copied[i] = (struct copied){ stores[i].store, reply.bytes };
+    }
     return STATUS_OK;
 }
 
-static void fill_manifest(const struct copied copied[3], struct item *item)
+static void fill_manifest(const struct copied copied[STORES], struct item *item)
 {
     item_text(item, "kind", "solo_backup");
     item_number(item, "schema", MANIFEST_SCHEMA);
     item_time(item, "made_at", clock_wall_ns());
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < STORES; i++)
         if (copied[i].bytes > 0)
             item_number(item, copied[i].store, copied[i].bytes);
 }
@@ -99,7 +97,7 @@ static enum status write_manifest(const char *dir, const struct item *item, stru
 int command_backup(struct session *session, const struct arguments *arguments)
 {
     char dir[PATH_MAX] = "";
-    struct copied copied[3] = { { NULL, 0 } };
+    struct copied copied[STORES] = { { NULL, 0 } };
     struct problem problem = { 0 };
     uint64_t timeout_ms;
     AUTO(item_close) struct item item = ITEM_EMPTY;

@@ -79,7 +79,9 @@ int command_methods(struct session *session, const struct arguments *arguments)
     for (size_t i = 0; all_methods[i] != NULL; i++) {
         if (strcmp(daemon, all_method_daemons[i]) != 0) {
             daemon = all_method_daemons[i];
-            printf("\n## %s\n", strcmp(daemon, "daemon") == 0 ? "every daemon" : daemon);
+            printf("\n## %s\n", strcmp(daemon, "daemon") == 0  ? "every daemon"
+                                : strcmp(daemon, "store") == 0 ? "eventd, tokend and vaultd"
+                                                               : daemon);
         }
         print_method(all_methods[i]);
     }

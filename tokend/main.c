@@ -2,8 +2,10 @@
  * after the drain. */
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
+#include "common/access/damaged_store.h"
 #include "common/access/drain.h"
 #include "common/access/operators.h"
+#include "common/access/store_backup.h"
 #include "common/access/token_map.h"
 #include "common/access/token_report.h"
 #include "common/api/records/schemas.h"
@@ -56,7 +58,7 @@ static enum status open_store(struct tokend *tokend, struct catch_up *catch_up,
     catch_up_close(catch_up);
     token_store_close(&tokend->store);
     tokend->is_damaged = true;
-    daemon_damaged(status, dir);
+    damaged_store_say("tokend", status, dir);
     return STATUS_OK;
 }
 
@@ -65,7 +67,7 @@ static void on_damage(void *context)
     struct tokend *tokend = context;
     tokend->is_unsound = true;
     sweep_close(&tokend->sweep); /* what it would remove is what has to be looked at */
-    daemon_damaged(STATUS_DATA_LOSS, tokend->store.db.dir);
+    damaged_store_say("tokend", STATUS_DATA_LOSS, tokend->store.db.dir);
 }
 
 /* tokend verifies the tokens of its own callers in the store that it has open, and counts their use
@@ -159,7 +161,7 @@ static void on_drain(void *context)
 {
     struct tokend *tokend = context;
     sweep_close(&tokend->sweep);
-    store_backup_close(&tokend->backup);
+    store_backup_close();
     if (!tokend->is_damaged)
         outbox_flush(&tokend->store.outbox);
 }
@@ -239,7 +241,8 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &tokend;
     if (!tokend.is_damaged) {
-        store_backup_open(&tokend.backup, lifecycle.loop, &tokend.store.db);
+        if (tokend.is_persistent) /* else they are of this boot only */
+            store_backup_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
     }
     serving_begin(&serving);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/damaged_store.h"
 #include "common/access/token_text.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
@@ -16,30 +17,12 @@
 
 enum { LIST_LIMIT_DEFAULT = 100 };
 
-static enum status refuse_damaged(struct tokend *tokend, struct rpc_call *call)
-{
-    return tokend->is_damaged || tokend->is_unsound
-               ? problem_set(&call->problem, STATUS_DATA_LOSS, "",
-                             "the token store is damaged: see `soloctl daemon list` and tokend's "
-                             "diagnostics, keep a copy of the folder, restore a backup, then "
-                             "restart tokend")
-               : STATUS_OK;
-}
-
-/* What is whole may still be revoked: verifiers go on with it, and a revocation reads and changes
- * the rows of its own tokens alone, each of which is checked. */
-static enum status refuse_closed(struct tokend *tokend, struct rpc_call *call)
-{
-    return tokend->is_damaged ? refuse_damaged(tokend, call) : STATUS_OK;
-}
-
 /* --- changing --- */
 
 static enum status handle_token_grant(struct tokend *tokend, struct rpc_call *call,
                                       const struct token_grant_request *request,
                                       struct token_grant_reply *reply)
 {
-    TRY(refuse_damaged(tokend, call));
     return change_grant(&tokend->store, call, request, reply);
 }
 
@@ -47,7 +30,6 @@ static enum status handle_token_attenuate(struct tokend *tokend, struct rpc_call
                                           const struct token_attenuate_request *request,
                                           struct token_attenuate_reply *reply)
 {
-    TRY(refuse_damaged(tokend, call));
     return change_attenuate(&tokend->store, call, request, reply);
 }
 
@@ -55,7 +37,6 @@ static enum status handle_token_renew(struct tokend *tokend, struct rpc_call *ca
                                       const struct token_renew_request *request,
                                       struct token_renew_reply *reply)
 {
-    TRY(refuse_damaged(tokend, call));
     return change_renew(&tokend->store, call, request, reply);
 }
 
@@ -63,7 +44,6 @@ static enum status handle_token_revoke(struct tokend *tokend, struct rpc_call *c
                                        const struct token_revoke_request *request,
                                        struct token_revoke_reply *reply)
 {
-    TRY(refuse_closed(tokend, call));
     return change_revoke(&tokend->store, call, request, reply);
 }
 
@@ -71,8 +51,7 @@ static enum status handle_token_trust_clock(struct tokend *tokend, struct rpc_ca
                                             const struct token_trust_clock_request *request,
                                             struct token_trust_clock_reply *reply)
 {
-    (void)request;
-    TRY(refuse_damaged(tokend, call));
+    (void)call, (void)request;
     TRY(token_store_trust_clock(&tokend->store, &reply->was_suspect));
     reply->now_ns = tokend->store.now_ns;
     return STATUS_OK;
@@ -86,7 +65,6 @@ static enum status handle_token_describe(struct tokend *tokend, struct rpc_call 
 {
     struct hash hash;
     struct token_record record;
-    TRY(refuse_damaged(tokend, call));
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&tokend->store.db, &txn));
     TRY(change_target(&txn, call, "accessor", request->accessor, true, &hash, &record));
@@ -111,7 +89,6 @@ static enum status handle_token_list(struct tokend *tokend, struct rpc_call *cal
         .bytes_max = FRAME_BYTES_MAX - MESSAGE_OVERHEAD_BYTES,
         .items = &tokend->items,
     };
-    TRY(refuse_damaged(tokend, call));
     buffer_clear(&tokend->items);
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&tokend->store.db, &txn));
@@ -136,10 +113,9 @@ static enum status handle_token_status(struct tokend *tokend, struct rpc_call *c
                                        const struct token_status_request *request,
                                        struct token_status_reply *reply)
 {
-    (void)request;
+    (void)call, (void)request;
     struct token_store *store = &tokend->store;
     uint64_t revoked;
-    TRY(refuse_damaged(tokend, call));
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&store->db, &txn));
     TRY(token_count(&txn, &reply->tokens, &revoked));
@@ -188,7 +164,6 @@ static enum status handle_token_report_use(struct tokend *tokend, struct rpc_cal
 {
     struct reader reader = reader_of(request->uses);
     uint32_t count;
-    TRY(refuse_damaged(tokend, call));
     TRY(reader_array(&reader, &count));
     if (count > TOKEN_USES_REPORTED_MAX)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "uses",
@@ -215,36 +190,26 @@ static enum status handle_token_report_use(struct tokend *tokend, struct rpc_cal
     return STATUS_OK;
 }
 
-/* --- backup --- */
-
-static void answer_backup(struct rpc_call *call, uint64_t bytes)
-{
-    const struct token_backup_reply reply = { .bytes = bytes };
-    rpc_call_reply(call, &reply);
-}
-
-static enum status handle_token_backup(struct tokend *tokend, struct rpc_call *call,
-                                       const struct token_backup_request *request,
-                                       struct token_backup_reply *reply)
-{
-    TRY(refuse_damaged(tokend, call));
-    reply->bytes = 0;
-    if (!tokend->is_persistent) /* they are of this boot only */
-        return STATUS_OK;
-    return store_backup_begin(&tokend->backup, call, request->dir, answer_backup);
-}
-
 #define ROUTES_DEF     "common/api/tokend.def"
 #define ROUTES_CONTEXT struct tokend
+#define ROUTES_STORE
 #include "common/api/routes.h"
+
+/* What is whole may still be revoked: verifiers go on with it, and a revocation reads and changes
+ * the rows of its own tokens alone, each of which is checked. */
+static enum status may_serve(void *context, struct rpc_call *call)
+{
+    const struct tokend *tokend = context;
+    bool is_revocation = call->method == &method_token_revoke;
+    return is_revocation && !tokend->is_damaged ? STATUS_OK : damaged_store_refuse(context, call);
+}
 
 /* --- the turn --- */
 
 static enum status begin(void *context)
 {
     struct tokend *tokend = context;
-    /* The handlers say why. */
-    return tokend->is_damaged ? STATUS_OK : token_store_begin(&tokend->store);
+    return token_store_begin(&tokend->store);
 }
 
 static void abort_turn(void *context)
@@ -267,6 +232,7 @@ void tokend_service(struct tokend *tokend, struct rpc_service *service)
     *service = (struct rpc_service){
         .routes = routes,
         .context = tokend,
+        .may_serve = may_serve,
         .begin = begin,
         .commit = commit,
         .abort = abort_turn,

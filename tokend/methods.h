@@ -1,7 +1,6 @@
 #ifndef SOLO_TOKEND_METHODS_H
 #define SOLO_TOKEND_METHODS_H
 
-#include "common/access/store_backup.h"
 #include "common/rpc/server.h"
 #include "tokend/sweep.h"
 #include "tokend/token_store.h"
@@ -11,10 +10,9 @@ struct tokend {
     struct token_store store;
     struct sweep sweep;
     struct buffer items, list; /* of the answer that is being made */
-    struct store_backup backup;
-    bool is_damaged;    /* the store was not opened: everything is data_loss */
-    bool is_unsound;    /* it is open, and not whole: so is everything but revoking */
-    bool is_persistent; /* token_persistence_enabled */
+    bool is_damaged;           /* the store was not opened: everything is data_loss */
+    bool is_unsound;           /* it is open, and not whole: revoking goes on */
+    bool is_persistent;        /* token_persistence_enabled */
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

@@ -2,8 +2,10 @@
  * drain. */
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
+#include "common/access/damaged_store.h"
 #include "common/access/drain.h"
 #include "common/access/operators.h"
+#include "common/access/store_backup.h"
 #include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
@@ -42,7 +44,7 @@ static enum status open_store(struct vaultd *vaultd, const struct settings *sett
         return status;
     vault_store_close(&vault->store);
     vaultd->is_damaged = true;
-    daemon_damaged(status, dir);
+    damaged_store_say("vaultd", status, dir);
     return STATUS_OK;
 }
 
@@ -66,7 +68,7 @@ static void on_drain(void *context)
 {
     struct vaultd *vaultd = context;
     vaultd_stop(vaultd);
-    store_backup_close(&vaultd->backup);
+    store_backup_close();
     if (!vaultd->is_damaged)
         outbox_flush(&vaultd->vault.store.outbox);
 }
@@ -153,7 +155,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = vaultd;
     if (!vaultd->is_damaged) {
-        store_backup_open(&vaultd->backup, lifecycle.loop, &vaultd->vault.store.db);
+        store_backup_open(lifecycle.loop, &vaultd->vault.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

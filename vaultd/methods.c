@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/access/damaged_store.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
@@ -13,23 +14,12 @@
 
 enum { LIST_LIMIT_DEFAULT = 100, PAGE_BYTES_MAX = FRAME_BYTES_SMALL - MESSAGE_OVERHEAD_BYTES };
 
-static enum status refuse_damaged(struct vaultd *vaultd, struct rpc_call *call)
-{
-    return vaultd->is_damaged
-               ? problem_set(&call->problem, STATUS_DATA_LOSS, "",
-                             "the vault's store is damaged: see `soloctl daemon list` and vaultd's "
-                             "diagnostics, keep a copy of the folder, restore a backup, then "
-                             "restart vaultd")
-               : STATUS_OK;
-}
-
 /* --- secrets --- */
 
 static enum status handle_secret_put(struct vaultd *vaultd, struct rpc_call *call,
                                      const struct secret_put_request *request,
                                      struct secret_put_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     return secrets_put(&vaultd->vault, call, request, reply);
 }
 
@@ -38,7 +28,6 @@ static enum status handle_secret_read(struct vaultd *vaultd, struct rpc_call *ca
                                       const struct secret_read_request *request,
                                       struct secret_read_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     enum status status = secrets_read(&vaultd->vault, call, request, reply);
     if (status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION)
         denials_note(&vaultd->denials, call, request->tenant, request->name, status);
@@ -50,7 +39,6 @@ static enum status handle_secret_deliver(struct vaultd *vaultd, struct rpc_call 
                                          struct secret_deliver_reply *reply)
 {
     char name[NAME_BYTES_MAX + 1] = "";
-    TRY(refuse_damaged(vaultd, call));
     enum status status = delivery_make(&vaultd->delivery, call, request, name, &reply->count);
     if (status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION)
         denials_note(&vaultd->denials, call, request->tenant, name, status);
@@ -61,7 +49,6 @@ static enum status handle_secret_await(struct vaultd *vaultd, struct rpc_call *c
                                        const struct secret_await_request *request,
                                        struct secret_await_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     return delivery_await(&vaultd->delivery, call, request->change, &reply->change);
 }
 
@@ -69,7 +56,6 @@ static enum status handle_secret_delete(struct vaultd *vaultd, struct rpc_call *
                                         const struct secret_delete_request *request,
                                         struct secret_delete_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     return secrets_delete(&vaultd->vault, call, request, reply);
 }
 
@@ -77,7 +63,6 @@ static enum status handle_secret_destroy(struct vaultd *vaultd, struct rpc_call 
                                          const struct secret_destroy_request *request,
                                          struct secret_destroy_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     TRY(secrets_destroy(&vaultd->vault, call, request, reply));
     rotation_wake(&vaultd->rotation); /* what kept an old key may be gone */
     return STATUS_OK;
@@ -85,7 +70,6 @@ static enum status handle_secret_destroy(struct vaultd *vaultd, struct rpc_call 
 
 static enum status begin_reading(struct vaultd *vaultd, struct rpc_call *call, struct db_txn *txn)
 {
-    TRY(refuse_damaged(vaultd, call));
     buffer_clear(&vaultd->items);
     buffer_clear(&vaultd->list);
     TRY(vault_store_look(&vaultd->vault.store, txn));
@@ -157,12 +141,11 @@ static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *c
                                        const struct vault_status_request *request,
                                        struct vault_status_reply *reply)
 {
-    (void)request;
+    (void)call, (void)request;
     struct vault *vault = &vaultd->vault;
     struct vault_totals totals = { 0 };
     struct master_row master;
     struct problem problem;
-    TRY(refuse_damaged(vaultd, call));
     enum status status = vault_master(vault, &master);
     reply->is_initialised = status != STATUS_NOT_FOUND;
     if (status == STATUS_OK)
@@ -195,7 +178,6 @@ static enum status handle_vault_seal(struct vaultd *vaultd, struct rpc_call *cal
     (void)request;
     struct vault *vault = &vaultd->vault;
     char text[CALLER_TEXT_BYTES];
-    TRY(refuse_damaged(vaultd, call));
     reply->was_open = vault->keyring.is_open;
     if (!reply->was_open)
         return STATUS_OK;
@@ -211,7 +193,6 @@ static enum status handle_vault_unseal(struct vaultd *vaultd, struct rpc_call *c
                                        const struct vault_unseal_request *request,
                                        struct vault_unseal_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     TRY(opening_unseal(&vaultd->opening, call, request, reply));
     rotation_wake(&vaultd->rotation);
     return STATUS_OK;
@@ -221,7 +202,6 @@ static enum status handle_vault_rotate(struct vaultd *vaultd, struct rpc_call *c
                                        const struct vault_rotate_request *request,
                                        struct vault_rotate_reply *reply)
 {
-    TRY(refuse_damaged(vaultd, call));
     return rotation_begin(&vaultd->rotation, call, request, reply);
 }
 
@@ -230,7 +210,6 @@ static enum status handle_vault_rekey(struct vaultd *vaultd, struct rpc_call *ca
                                       struct vault_rekey_reply *reply)
 {
     (void)reply;
-    TRY(refuse_damaged(vaultd, call));
     return opening_rekey(&vaultd->opening, call, request);
 }
 
@@ -239,29 +218,12 @@ static enum status handle_vault_verify(struct vaultd *vaultd, struct rpc_call *c
                                        struct vault_verify_reply *reply)
 {
     (void)request, (void)reply;
-    TRY(refuse_damaged(vaultd, call));
     return verification_begin(&vaultd->verification, call);
-}
-
-/* --- backup --- */
-
-static void answer_backup(struct rpc_call *call, uint64_t bytes)
-{
-    const struct vault_backup_reply reply = { .bytes = bytes };
-    rpc_call_reply(call, &reply);
-}
-
-static enum status handle_vault_backup(struct vaultd *vaultd, struct rpc_call *call,
-                                       const struct vault_backup_request *request,
-                                       struct vault_backup_reply *reply)
-{
-    (void)reply;
-    TRY(refuse_damaged(vaultd, call));
-    return store_backup_begin(&vaultd->backup, call, request->dir, answer_backup);
 }
 
 #define ROUTES_DEF     "common/api/vaultd.def"
 #define ROUTES_CONTEXT struct vaultd
+#define ROUTES_STORE
 #include "common/api/routes.h"
 
 /* --- the turn --- */
@@ -269,8 +231,7 @@ static enum status handle_vault_backup(struct vaultd *vaultd, struct rpc_call *c
 static enum status begin(void *context)
 {
     struct vaultd *vaultd = context;
-    /* The handlers say why. */
-    return vaultd->is_damaged ? STATUS_OK : vault_store_begin(&vaultd->vault.store);
+    return vault_store_begin(&vaultd->vault.store);
 }
 
 static void abort_turn(void *context)
@@ -295,6 +256,7 @@ void vaultd_service(struct vaultd *vaultd, struct rpc_service *service)
         .memory = &vaultd->vault.pool.memory,
         .routes = routes,
         .context = vaultd,
+        .may_serve = damaged_store_refuse,
         .begin = begin,
         .commit = commit,
         .abort = abort_turn,

@@ -1,7 +1,6 @@
 #ifndef SOLO_VAULTD_METHODS_H
 #define SOLO_VAULTD_METHODS_H
 
-#include "common/access/store_backup.h"
 #include "vaultd/delivery.h"
 #include "vaultd/denials.h"
 #include "vaultd/opening.h"
@@ -17,8 +16,7 @@ struct vaultd {
     struct denials denials;
     struct delivery delivery;
     struct buffer items, list; /* of the answer that is being made */
-    struct store_backup backup;
-    bool is_damaged; /* the store was not opened: everything is data_loss */
+    bool is_damaged;           /* the store was not opened: everything is data_loss */
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

@@ -3,7 +3,6 @@
 
 #include "common/access/daemon_methods.h"
 #include "common/base/log.h"
-#include "common/daemon/parent.h"
 
 static void end(struct drain *drain)
 {
@@ -83,10 +82,4 @@ void drain_init(struct drain *drain, uint64_t timeout_ms)
     drain->store->on_failed_context = drain;
     drain->lifecycle->on_stop = on_stop;
     drain->lifecycle->context = drain;
-}
-
-void daemon_damaged(enum status status, const char *dir)
-{
-    daemon_health_set("damaged", "%s: %s was not opened", status_text(status), dir);
-    parent_say("damaged: %s, the store %s was not opened", status_text(status), dir);
 }

@@ -31,8 +31,4 @@ struct drain {
 /* Hooks itself into the lifecycle and the store. The caller has filled lifecycle to context. */
 void drain_init(struct drain *drain, uint64_t timeout_ms);
 
-/* A store that is damaged, or cannot be read, is said to be so by a daemon that stays: restarting
- * would not mend it. Health and the parent are told. */
-void daemon_damaged(enum status status, const char *dir);
-
 #endif

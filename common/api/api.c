@@ -93,6 +93,9 @@ const struct method *const all_methods[] = {
 const char *const all_method_daemons[] = {
 #include "common/api/daemon.def"
 #undef METHOD
+#define METHOD(name, wire, permission, flags, meaning) "store",
+#include "common/api/store.def"
+#undef METHOD
 #define METHOD(name, wire, permission, flags, meaning) "eventd",
 #include "common/api/eventd.def"
 #undef METHOD

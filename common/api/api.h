@@ -22,7 +22,8 @@
 #define API_TYPE_list     struct span
 
 #define API_METHODS                                                                                \
-    "common/api/methods.def" /* all: daemon, eventd, tokend, vaultd, deployd, tenantd, solod */
+    "common/api/methods.def" /* all: daemon, store, eventd, tokend, vaultd, deployd, tenantd,      \
+                                solod */
 
 /* requests */
 #define METHOD(name, wire, permission, flags, meaning) struct name##_request {
@@ -84,6 +85,7 @@ enum { SUPERVISOR_PROTOCOL = 1 };
 
 /* Every method of every daemon, ended by NULL: for help, docs and the tests that walk them. */
 extern const struct method *const all_methods[];
-extern const char *const all_method_daemons[]; /* which daemon answers it, same index */
+extern const char
+    *const all_method_daemons[]; /* which daemon answers it, same index; or "daemon", "store" */
 
 #endif

@@ -8,11 +8,15 @@
  *     #include "common/api/routes.h"      -> static const struct rpc_route routes[]
  *
  * Every method of the .def file must have a handler of the right type, or the program does not
- * compile. No include guard: it is included once per .c file that answers methods. The
+ * compile. ROUTES_STORE, defined too, adds what daemons with a store of their own answer alike
+ * (store.def). No include guard: it is included once per .c file that answers methods. The
  * methods that every daemon answers come from common/access and stand in the same array. */
 #include "common/access/daemon_methods.h"
 #include "common/api/api.h"
 #include "common/rpc/server.h"
+#ifdef ROUTES_STORE
+#include "common/access/store_backup.h"
+#endif
 
 #define IN(kind, field, bound, meaning)
 #define OPT(kind, field, bound, meaning)
@@ -34,6 +38,9 @@
 #define METHOD(name, wire, permission, flags, meaning) { &method_##name, route_##name },
 static const struct rpc_route routes[] = {
 #include ROUTES_DEF
+#ifdef ROUTES_STORE
+    { &method_store_backup, store_backup_route },
+#endif
     { &method_daemon_hello, daemon_hello_route },
     { &method_daemon_health, daemon_health_route },
     { &method_daemon_describe, daemon_describe_route },

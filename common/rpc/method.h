@@ -37,6 +37,7 @@ enum method_flag {
     METHOD_URGENT = 1 << 4,  /* kill, status, health: may use the slots kept free */
     METHOD_SECRET = 1 << 5,  /* its params hold a secret: no hash of them is made, the handler makes
                               * one  with a key */
+    METHOD_COMMON = 1 << 6,  /* of every daemon: served whatever state its store is in */
 };
 
 /* One method as both sides see it; made from a METHOD block of common/api. */

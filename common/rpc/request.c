@@ -195,6 +195,8 @@ static enum status read_request(struct rpc_call *call, struct span map, void *re
     TRY(fields_decode(call->method->request, map, call->arena, request, &call->problem));
     if (service->narrow != NULL)
         TRY(service->narrow(service->access, call, request));
+    if (service->may_serve != NULL && !(call->method->flags & METHOD_COMMON))
+        TRY(service->may_serve(service->context, call));
     if ((call->method->flags & (METHOD_MUTATES | METHOD_SECRET)) == METHOD_MUTATES)
         TRY(hash_body(call, request));
     if (call->method->flags & METHOD_WRITES)

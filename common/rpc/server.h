@@ -82,6 +82,9 @@ struct rpc_service {
     /* Whose things does the request name? Runs when its fields have been read; refuses, or narrows
      * `request` to what the caller may ask about. May be NULL. */
     enum status (*narrow)(void *access, struct rpc_call *call, void *request);
+    /* Can it be served? Runs before the handler of a method that is not METHOD_COMMON, and before
+     * the turn's transaction begins; fills call->problem when it refuses. May be NULL. */
+    enum status (*may_serve)(void *context, struct rpc_call *call);
     /* Runs with every answer that is a refusal, the handler's own and those of deferred calls too:
      * for who counts them. May be NULL. */
     void (*refused)(void *access, const struct rpc_call *call, enum status status);

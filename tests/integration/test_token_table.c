@@ -268,11 +268,16 @@ Test(token_table, every_method_decides_by_the_token_that_is_sent, .init = set_up
     size_t checked = 0;
     for (size_t i = 0; all_methods[i] != NULL; i++) {
         const char *daemon = all_method_daemons[i];
+        /* those with a store come first */
         static const char *const common[] = { "eventd", "tokend", "vaultd", "deployd", "solod" };
         if (strcmp(daemon, "tenantd") == 0 || (strcmp(daemon, "tokend") == 0 && !is_served(daemon)))
             continue;
-        bool is_common = strcmp(daemon, "daemon") == 0; /* of every daemon */
-        for (size_t k = 0; k < (is_common ? COUNT_OF(common) : 1); k++, checked++)
+        bool is_of_stores = strcmp(daemon, "store") == 0;
+        bool is_common = strcmp(daemon, "daemon") == 0 || is_of_stores;
+        for (size_t k = 0; k < (is_of_stores ? 3
+                                : is_common  ? COUNT_OF(common)
+                                             : 1);
+             k++, checked++)
             check_method(is_common ? common[k] : daemon, all_methods[i]);
     }
     cr_assert_gt(checked, 25);

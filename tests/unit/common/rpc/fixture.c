@@ -50,7 +50,7 @@ TEST_METHOD(method_write, "test.write", METHOD_WRITES | METHOD_MUTATES);
 TEST_METHOD(method_defer, "test.defer", METHOD_READS);
 TEST_METHOD(method_stream, "test.stream", METHOD_STREAMS);
 TEST_METHOD(method_big, "test.big", METHOD_BIG | METHOD_MUTATES);
-TEST_METHOD(method_urgent, "test.urgent", METHOD_URGENT);
+TEST_METHOD(method_urgent, "test.urgent", METHOD_URGENT | METHOD_COMMON);
 TEST_METHOD(method_large, "test.large", METHOD_READS);
 TEST_METHOD(method_pass, "test.pass", METHOD_WRITES);
 const struct method method_hello = {
@@ -188,6 +188,14 @@ static enum status authorise(void *access, struct rpc_call *call, struct span to
     return STATUS_OK;
 }
 
+static enum status may_serve(void *context, struct rpc_call *call)
+{
+    const struct fixture *fixture = context;
+    return fixture->may_serve_status == STATUS_OK
+               ? STATUS_OK
+               : problem_set(&call->problem, fixture->may_serve_status, "", "the store is damaged");
+}
+
 static const struct rpc_route routes[] = {
     { &method_read, handle_echo },   { &method_write, handle_echo },
     { &method_defer, handle_defer }, { &method_stream, handle_defer },
@@ -210,6 +218,7 @@ struct fixture *fixture_new(const struct rpc_limits *limits)
         .context = fixture,
         .authorise = authorise,
         .access = fixture,
+        .may_serve = may_serve,
         .begin = on_begin,
         .commit = on_commit,
         .abort = on_abort,

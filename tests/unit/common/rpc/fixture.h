@@ -32,7 +32,7 @@ struct fixture {
 
     /* what the service saw and was told to do */
     unsigned handled, begins, commits, aborts, committed;
-    enum status begin_status, commit_status, authorise_status;
+    enum status begin_status, commit_status, authorise_status, may_serve_status;
     void (*on_commit)(struct fixture *fixture);
     struct rpc_call *deferred[DEFERRED_MAX];
     size_t deferred_count;

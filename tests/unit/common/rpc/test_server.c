@@ -161,6 +161,21 @@ Test(server, a_transaction_that_cannot_begin_is_the_answer)
     cr_expect_eq(fixture->commits, 0);
 }
 
+Test(server, what_cannot_be_served_is_refused_before_the_transaction_unless_every_daemon_has_it)
+{
+    FIXTURE(NULL);
+    PEER(fixture);
+    fixture->may_serve_status = STATUS_DATA_LOSS;
+    peer_call(&peer, 1, "test.read", "x", 0);
+    expect_error(fixture, &peer, 1, STATUS_DATA_LOSS, "");
+    peer_call(&peer, 2, "test.write", "x", 0);
+    expect_error(fixture, &peer, 2, STATUS_DATA_LOSS, "");
+    cr_expect_eq(fixture->handled, 0);
+    cr_expect_eq(fixture->begins + fixture->commits, 0, "the store is not touched");
+    peer_call(&peer, 3, "test.urgent", "x", 4);
+    expect_number(fixture, &peer, 3, 5);
+}
+
 Test(server, a_batch_that_grows_too_big_is_committed_early)
 {
     struct rpc_limits limits = rpc_limits_default();

@@ -1,0 +1,40 @@
+/* Health, refusals and the parent are given the same words, with the next command in them. */
+#include "common/access/damaged_store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/access/daemon_methods.h"
+#include "common/daemon/parent.h"
+
+static struct {
+    enum status status;
+    char reason[256];
+} damage = { .status = STATUS_OK };
+
+void damaged_store_say(const char *daemon, enum status status, const char *dir)
+{
+    const char *slash = strrchr(dir, '/');
+    const char *folder = slash == NULL ? dir : slash + 1;
+    damage.status = status;
+    if (status == STATUS_IO)
+        snprintf(damage.reason, sizeof damage.reason,
+                 "the store of %s cannot be read: see the kernel's log about the disk, then "
+                 "`soloctl daemon restart %s`",
+                 daemon, daemon);
+    else
+        snprintf(damage.reason, sizeof damage.reason,
+                 "the store of %s is damaged: keep a copy of its folder %s, stop Solo and put a "
+                 "backup back with `soloctl restore`",
+                 daemon, folder);
+    daemon_health_set("damaged", "%s", damage.reason);
+    parent_say("damaged (%s): %s", dir, damage.reason);
+}
+
+enum status damaged_store_refuse(void *context, struct rpc_call *call)
+{
+    (void)context;
+    return damage.status == STATUS_OK
+               ? STATUS_OK
+               : problem_set(&call->problem, STATUS_DATA_LOSS, "", "%s", damage.reason);
+}

@@ -1,0 +1,15 @@
+#ifndef SOLO_COMMON_ACCESS_DAMAGED_STORE_H
+#define SOLO_COMMON_ACCESS_DAMAGED_STORE_H
+
+#include "common/rpc/server.h"
+
+/* A daemon whose store is damaged, or cannot be read, stays: restarting would not mend it. It says
+ * so, and refuses whatever would need the store. There is one store to a process. */
+
+/* Health and the parent are told. `status` is data_loss or io; `dir` is the store's folder. */
+void damaged_store_say(const char *daemon, enum status status, const char *dir);
+
+/* For rpc_service.may_serve: ok until damaged_store_say was called. */
+enum status damaged_store_refuse(void *context, struct rpc_call *call);
+
+#endif
