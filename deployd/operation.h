@@ -27,7 +27,8 @@
  * or restart runs, and the report of it is on the way into the log; so what was acknowledged has
  * run by the log, too, and a later recovery that cannot start it does not take it for a deploy that
  * failed. recording: the failure is on the way to eventd; where the log falls back it then goes
- * back to `supervisor` with the generation that the log wants instead.
+ * back to `supervisor` with the generation that the log wants instead, and once more to `recording`
+ * if that one cannot be started either.
  */
 enum {
     SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
@@ -63,6 +64,7 @@ enum operation_fallback {
     FALLBACK_RECORD,  /* service_deployment_failed is recorded */
     FALLBACK_START,   /* then the generation that the log wants again is started, */
     FALLBACK_DISCARD, /* or there was none: its supervisor shall forget the first one */
+    FALLBACK_FAILED,  /* that one cannot be started either, which is recorded, too */
 };
 
 struct operation {

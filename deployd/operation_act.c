@@ -65,7 +65,7 @@ static void give_up(struct operation *operation)
     if (supervisor->state == SUPERVISOR_READY)
         deployd_look_again(operation->owner); /* nothing else would bring it back to mind */
     if (operation->fallback == FALLBACK_START) {
-        operation_fallback_ended(operation, STATUS_UNAVAILABLE, why);
+        operation_fallback_failed(operation, operation_code_of(STATUS_UNAVAILABLE), why);
         return;
     }
     switch (operation->kind) {

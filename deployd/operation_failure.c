@@ -1,7 +1,7 @@
 /* A start has failed: the rule is found, the failure is recorded, and where the log falls back the
- * generation before is started, or the supervisor forgets a first deploy. Ways to fail: the log
- * cannot be read or does not take the failure; then the outcome is unknown and reconciling finds
- * out. */
+ * generation before is started, or the supervisor forgets a first deploy. That the generation
+ * before cannot be started either is recorded, too. Ways to fail: the log cannot be read or does
+ * not take the failure; then the outcome is unknown and reconciling finds out. */
 #include "deployd/operation_failure.h"
 
 #include <stdio.h>
@@ -89,15 +89,15 @@ void operation_start_failed(struct operation *operation, enum status status,
     snprintf(reason, sizeof reason, "%.*s", (int)strcspn(said, "\n"), said);
     log_warning("a service could not be started", "service", operation->service->key, "generation",
                 NUMBER(operation->generation), "reason", reason);
-    if (operation->fallback == FALLBACK_START) {
-        operation_fallback_ended(operation, status, said);
-        return;
-    }
     bool is_build =
         problem != NULL && plan_code_of_program(problem->field) == PLAN_CODE_build_failed;
-    operation_said(operation, "failed",
-                   is_build ? plan_code_name(PLAN_CODE_build_failed) : operation_code_of(status),
-                   reason);
+    const char *code =
+        is_build ? plan_code_name(PLAN_CODE_build_failed) : operation_code_of(status);
+    if (operation->fallback == FALLBACK_START) {
+        operation_fallback_failed(operation, code, reason);
+        return;
+    }
+    operation_said(operation, "failed", code, reason);
     operation_failed(operation, problem == NULL ? "" : problem->field, said);
 }
 
@@ -109,9 +109,9 @@ static void on_recorded(void *context, enum status status, const struct problem 
     struct operation *operation = context;
     struct service *service = operation->service;
     (void)reply;
-    if (operation->fallback == FALLBACK_NONE) {
+    if (operation->fallback != FALLBACK_RECORD) {
         if (status != STATUS_OK)
-            log_warning("a failed recovery was not recorded", "service", service->key, "reason",
+            log_warning("a failed start was not recorded", "service", service->key, "reason",
                         problem == NULL ? status_text(status) : problem->message);
         operation_end_failed(operation);
         return;
@@ -141,11 +141,12 @@ static void on_recorded(void *context, enum status status, const struct problem 
     operation_await_supervisor(operation);
 }
 
-void operation_record_failure(struct operation *operation)
+static void record(struct operation *operation, enum event_type type, uint64_t causation_id,
+                   const char *code, const char *reason)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 4096 };
     char subject[SUBJECT_BYTES];
-    bool falls_back = operation->fallback == FALLBACK_RECORD;
+    bool falls_back = type == EVENT_service_deployment_failed;
     operation_move(operation, OPERATION_RECORDING);
     write_map(&payload, falls_back ? 4 : 3);
     write_str(&payload, "generation");
@@ -155,25 +156,32 @@ void operation_record_failure(struct operation *operation)
         write_u64(&payload, operation->service->wanted.previous);
     }
     write_str(&payload, "code");
-    write_str(&payload, operation->code);
+    write_str(&payload, code);
     write_str(&payload, "reason");
-    write_str(&payload, operation->reason);
-    struct event_append_request request = append_about_service(
-        falls_back ? EVENT_service_deployment_failed : EVENT_service_recovery_failed,
-        operation->service, subject, &payload);
-    request.causation_id = falls_back ? operation->generation : operation->recovery_id;
+    write_str(&payload, reason);
+    struct event_append_request request =
+        append_about_service(type, operation->service, subject, &payload);
+    request.causation_id = causation_id;
     enum status status =
         append_send(operation->owner, &request, NULL, APPEND_TIMEOUT_MS, on_recorded, operation);
     if (status != STATUS_OK)
         on_recorded(operation, status, NULL, NULL);
 }
 
+void operation_record_failure(struct operation *operation)
+{
+    bool falls_back = operation->fallback == FALLBACK_RECORD;
+    record(operation, falls_back ? EVENT_service_deployment_failed : EVENT_service_recovery_failed,
+           falls_back ? operation->generation : operation->recovery_id, operation->code,
+           operation->reason);
+}
+
 /* Puts what became of the fallback behind the reason, before the output that may follow. */
-static void fallback_tell(struct operation *operation, enum status status, const char *why)
+static void fallback_tell(struct operation *operation, bool is_started, const char *why)
 {
     char *message = operation->problem.message, told[sizeof operation->problem.message];
     int reason = (int)strcspn(message, "\n");
-    if (status == STATUS_OK)
+    if (is_started)
         snprintf(told, sizeof told, "%.*s; generation %llu was started again%s", reason, message,
                  (number)operation->generation, message + reason);
     else
@@ -182,17 +190,31 @@ static void fallback_tell(struct operation *operation, enum status status, const
                  message, (number)operation->generation, why, message + reason);
     memcpy(message, told, sizeof told);
     text_cut(message);
-}
-
-void operation_fallback_ended(struct operation *operation, enum status status, const char *why)
-{
-    fallback_tell(operation, status, why);
-    if (status != STATUS_OK)
-        operation_row_failed(operation, why);
     if (operation->kind == OPERATION_START) { /* its answer says "failed", and why */
-        snprintf(operation->reason, sizeof operation->reason, "%.*s",
-                 (int)strcspn(operation->problem.message, "\n"), operation->problem.message);
+        snprintf(operation->reason, sizeof operation->reason, "%.*s", (int)strcspn(message, "\n"),
+                 message);
         text_cut(operation->reason);
     }
+}
+
+void operation_fallback_started(struct operation *operation)
+{
+    operation->owner->counters.fallbacks++;
+    fallback_tell(operation, true, "");
     operation_end_failed(operation);
+}
+
+void operation_fallback_failed(struct operation *operation, const char *code, const char *why)
+{
+    char reason[REASON_BYTES_MAX + 1];
+    fallback_tell(operation, false, why);
+    snprintf(reason, sizeof reason,
+             "its newer generation failed, and it cannot be started again: %s", why);
+    text_cut(reason);
+    operation_row_failed(operation, reason);
+    operation->fallback = FALLBACK_FAILED;
+    if (operation->service->tenant->supervisor.is_ending)
+        operation_end_failed(operation); /* the next run starts it */
+    else                                 /* its cause is the event by which the log fell back */
+        record(operation, EVENT_service_recovery_failed, operation->since, code, reason);
 }

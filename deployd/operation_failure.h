@@ -18,8 +18,10 @@ void operation_failed(struct operation *operation, const char *field, const char
 void operation_start_failed(struct operation *operation, enum status status,
                             const struct problem *problem);
 
-/* The generation before runs again, or does not; `why` is for the latter. */
-void operation_fallback_ended(struct operation *operation, enum status status, const char *why);
+/* The generation before runs again, or cannot be started either: then that is recorded, with its
+ * code. `why` is one line. */
+void operation_fallback_started(struct operation *operation);
+void operation_fallback_failed(struct operation *operation, const char *code, const char *why);
 
 /* Appends what code and reason of the operation say: service_deployment_failed where the log falls
  * back, else service_recovery_failed. */

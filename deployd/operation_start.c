@@ -79,8 +79,7 @@ static void started(struct operation *operation, struct span row, uint64_t repor
         return;
     }
     if (operation->fallback == FALLBACK_START) {
-        operation->owner->counters.fallbacks++;
-        operation_fallback_ended(operation, STATUS_OK, "");
+        operation_fallback_started(operation);
         return;
     }
     if (operation->kind == OPERATION_RESTART)

@@ -164,12 +164,12 @@ static void adopt(struct service *service)
     start_order_free(order);
     service_move(service, SERVICE_starting, "is being started");
 }
+
 static void decide(struct service *service, const struct restart_exit *exit, const char *what);
 
 static void begin_process(struct service *service)
 {
     struct problem problem = { 0 };
-    char text[WHAT_BYTES];
     enum status status = service_process_begin(service, service_step, &problem);
     service_secrets_used(service);
     if (status == STATUS_OK)
@@ -186,7 +186,7 @@ static void begin_process(struct service *service)
         return;
     }
     problem.code = status;
-    service_move(service, SERVICE_failed, "%s", service_what(text, problem.message));
+    service_start_failed(service, problem.message);
     start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
 }
 

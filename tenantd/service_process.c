@@ -55,6 +55,15 @@ static const char *start_reason(enum start_cause cause)
     return reasons[cause];
 }
 
+void service_start_failed(struct service *service, const char *why)
+{
+    char text[WHAT_BYTES];
+    bool is_fallback = service->start_cause == START_FALLBACK;
+    service_move(service, SERVICE_failed, "%s%s",
+                 is_fallback ? "its newer generation failed, and it cannot be started again: " : "",
+                 service_what(text, why));
+}
+
 static void signal_process(struct service *service, int number);
 
 /* A process that cannot be kept track of is none of ours: it ends at once, and so does its tree. */

@@ -11,6 +11,8 @@
 enum status service_process_begin(struct service *service,
                                   void (*after_attempt)(struct service *service),
                                   struct problem *problem);
+/* It could not be started, for good: it becomes `failed`, and says why. */
+void service_start_failed(struct service *service, const char *why);
 /* It is ready: it becomes `running`, its start is reported, and who waited is answered. */
 void service_is_ready(struct service *service);
 /* Starts its readiness probe beside it: same rights, same environment, same tree. */

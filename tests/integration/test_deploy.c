@@ -118,6 +118,48 @@ Test(deploy, a_program_that_cannot_be_executed_falls_back_to_the_generation_befo
     json_decref(row);
 }
 
+Test(deploy, a_fallback_that_cannot_be_started_is_told_everywhere)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char broken[4096], path[4096];
+    broken_program(&bed, broken);
+    testbed_program(&bed, "gone", path);
+    cr_assert_eq(symlink("/bin/sleep", path), 0);
+    uint64_t first = service_deploy(&bed, json_pack("{s:s, s:s, s:[s, s]}", "tenant", "acme",
+                                                    "name", "api", "argv", path, "1000"));
+    cr_assert_eq(unlink(path), 0);
+    struct problem problem = { 0 };
+    cr_assert_neq(service_try_deploy(&bed,
+                                     json_pack("{s:s, s:s, s:[s]}", "tenant", "acme", "name", "api",
+                                               "argv", broken),
+                                     NULL, &problem),
+                  STATUS_OK);
+    expect_contains(problem.message, "is wanted again but could not be started");
+    expect_contains(problem.message, "no such program");
+    json_t *events = events_after(&bed, 0);
+    json_t *fell_back = event_last(events, "service_deployment_failed", "acme", "api");
+    json_t *failed = event_last(events, "service_recovery_failed", "acme", "api");
+    cr_assert_not_null(fell_back);
+    cr_assert_not_null(failed, "the log does not say that the fallback failed");
+    expect_number(failed, "causation_id", number_in(fell_back, "id"));
+    expect_number(json_object_get(failed, "payload"), "generation", first);
+    expect_contains(text_in(json_object_get(failed, "payload"), "reason"), "no such program");
+    json_decref(events);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "describe", "acme/api", NULL);
+    expect_contains(result_out(&result), "State         failed\n");
+    expect_contains(result_out(&result),
+                    "its newer generation failed, and it cannot be started again");
+    expect_contains(result_out(&result), "no such program");
+    expect_contains(result_out(&result), "service_recovery_failed");
+    result_close(&result);
+    cr_assert_eq(symlink("/bin/sleep", path), 0);
+    testbed_soloctl(&bed, &result, "restart", "acme/api", NULL);
+    expect_exit(&result, 0);
+}
+
 Test(deploy, a_first_deploy_that_fails_is_not_wanted)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

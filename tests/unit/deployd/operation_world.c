@@ -39,6 +39,9 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     *asked = (struct asked){ .on_reply = on_reply, .context = context };
     snprintf(asked->what, sizeof asked->what, "%s", request->type);
     asked->generation = map_u64(request->payload, "generation", 0);
+    asked->cause_id = request->causation_id;
+    map_text(request->payload, "code", asked->code, sizeof asked->code);
+    map_text(request->payload, "reason", asked->reason, sizeof asked->reason);
     if (request_id != NULL)
         asked->request_id = *request_id;
     return STATUS_OK;

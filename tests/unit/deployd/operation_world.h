@@ -16,6 +16,7 @@ struct asked {
     uint64_t generation; /* in its payload or request */
     uint64_t since, cause_id;
     char cause[16];
+    char code[40], reason[REASON_BYTES_MAX + 1]; /* in its payload */
     bool has_grace;
     struct uuid request_id;
     rpc_on_reply on_reply;

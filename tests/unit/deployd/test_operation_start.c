@@ -55,8 +55,15 @@ Test(operation_start, a_fallback_that_fails_too_is_said)
     size_t deploy = world_ask(OPERATION_DEPLOY);
     world_append("service_deployed");
     world_start_fails(STATUS_FAILED_PRECONDITION, "first");
-    world_append("service_deployment_failed");
-    world_start_fails(STATUS_FAILED_PRECONDITION, "second");
+    uint64_t fell_back = world_append("service_deployment_failed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "second\nwith what it printed");
+    cr_assert_not(world.answers[deploy].is_there, "it is on its way into the log");
+    cr_assert_eq(world.asked[0].generation, 7);
+    cr_assert_eq(world.asked[0].cause_id, fell_back);
+    cr_assert_str_eq(world.asked[0].code, "exec_failed");
+    cr_assert_str_eq(world.asked[0].reason,
+                     "its newer generation failed, and it cannot be started again: second");
+    world_append("service_recovery_failed");
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
     cr_assert_not_null(strstr(world.answers[deploy].problem.message, "second"));
@@ -290,6 +297,9 @@ Test(operation_start, a_fallback_without_a_supervisor_still_says_why_the_deploy_
     world_append("service_deployment_failed");
     ev_timer_stop(world.deployd.loop, &world.service->queue->timer); /* the time is over */
     catalog_mark(&world.deployd.catalog, world.service);
+    world_turn();
+    cr_assert_str_eq(world.asked[0].code, "supervisor_unavailable");
+    world_append_fails("service_recovery_failed", STATUS_UNAVAILABLE);
     world_nothing_asked();
     const struct answer *answer = &world.answers[deploy];
     cr_assert_eq(answer->status, STATUS_FAILED_PRECONDITION);
