@@ -12,6 +12,7 @@
 #include "deployd/admission.h"
 #include "deployd/drain.h"
 #include "deployd/log_streams.h"
+#include "deployd/next_step.h"
 #include "deployd/operation_queue.h"
 #include "deployd/quota.h"
 #include "deployd/recovery.h"
@@ -232,7 +233,7 @@ static enum status handle_service_describe(struct deployd *deployd, struct rpc_c
                                            struct service_describe_reply *reply)
 {
     AUTO(buffer_close) struct buffer row = { .limit = FRAME_BYTES_SMALL };
-    char text[256];
+    char text[NEXT_STEP_BYTES];
     TRY(deployd_is_readable(deployd, &call->problem));
     const struct service *service =
         catalog_service(&deployd->catalog, request->tenant, request->name);
@@ -244,7 +245,7 @@ static enum status handle_service_describe(struct deployd *deployd, struct rpc_c
         service->wanted.generation != 0 ? service->wanted.generation : service->generation;
     TRY(describe_spec(deployd, call, generation, &reply->spec));
     reply->wanted_generation = service->wanted.generation;
-    reply->next_step = arena_text(call->arena, span_of_text(status_next_step(service, text)));
+    reply->next_step = arena_text(call->arena, span_of_text(next_step(service, text)));
     return reply->next_step == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 

@@ -99,35 +99,6 @@ enum status status_tenants(struct deployd *deployd, const char *only, struct buf
     return list->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 
-const char *status_next_step(const struct service *service, char text[256])
-{
-    const char *format = "";
-    switch (service->state) {
-    case SERVICE_parked:
-        format = "soloctl logs %s -n 50, then soloctl restart %s";
-        break;
-    case SERVICE_failed:
-        format = service->is_failed_deploy
-                     ? "soloctl logs %s -n 50, then deploy it again; soloctl kill %s forgets it"
-                 : service->is_held ? "soloctl logs %s -n 50, then soloctl restart %s"
-                                    : "remove the reason above, then soloctl restart %.0s%s";
-        break;
-    case SERVICE_wanted:
-        format = "recoveryd --dry-run shows what is due; soloctl restart %.0s%s starts it now";
-        break;
-    case SERVICE_backoff:
-        format = "soloctl logs %s -n 50; soloctl restart %s does not wait";
-        break;
-    default:
-        break;
-    }
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(text, 256, format, service->key, service->key);
-#pragma GCC diagnostic pop
-    return text;
-}
-
 static const char *state_name(const struct deployd *deployd)
 {
     if (deployd->drain.is_begun)

@@ -12,9 +12,6 @@ enum status status_list(const struct deployd *deployd, const struct tenant *only
 
 enum status status_tenants(struct deployd *deployd, const char *only, struct buffer *list);
 
-/* The command that helps, "" when none is needed. */
-const char *status_next_step(const struct service *service, char text[256]);
-
 /* system.status; all of it for operators and daemons. */
 void status_write(struct deployd *deployd, bool is_operator, struct buffer *map);
 

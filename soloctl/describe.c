@@ -10,6 +10,7 @@
 #include "soloctl/commands.h"
 #include "soloctl/event_view.h"
 #include "soloctl/output.h"
+#include "soloctl/page.h"
 #include "soloctl/service_view.h"
 #include "soloctl/target.h"
 #include "soloctl/text.h"
@@ -81,101 +82,13 @@ static enum status load_events(struct session *session, const struct description
 
 /* -- as a page -- */
 
-static void label(const char *name)
-{
-    printf("%-14s", name);
-}
-
-static void line(const char *name, const char *text)
-{
-    label(name);
-    text_print(stdout, text == NULL || text[0] == '\0' ? "-" : text);
-    printf("\n");
-}
-
 static void line_number(const char *name, uint64_t number)
 {
-    label(name);
+    page_label(name);
     if (number == 0)
         printf("-\n");
     else
         printf("%" PRIu64 "\n", number);
-}
-
-/* A command line that could be pasted: what a shell would take apart is quoted. */
-static void print_word(const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "%+,-./:=@_{}";
-    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
-        printf("%s", word);
-        return;
-    }
-    printf("'");
-    for (const char *quote; (quote = strchr(word, '\'')) != NULL; word = quote + 1) {
-        text_print_span(stdout, span_of(word, (size_t)(quote - word)), false);
-        printf("'\\''");
-    }
-    text_print(stdout, word);
-    printf("'");
-}
-
-static void line_words(const char *name, struct str_list words)
-{
-    label(name);
-    for (size_t i = 0; i < words.count; i++) {
-        printf(i == 0 ? "" : " ");
-        print_word(words.items[i]);
-    }
-    printf(words.count == 0 ? "-\n" : "\n");
-}
-
-static void print_ready(const struct spec *spec)
-{
-    char within[DURATION_TEXT_BYTES];
-    duration_text(within, spec->ready.timeout_ms);
-    label("Ready");
-    switch (spec->ready.by) {
-    case READY_STARTED:
-        printf("when started\n");
-        break;
-    case READY_NOTIFY:
-        printf("when it says so, within %s\n", within);
-        break;
-    case READY_TCP:
-        printf("when port %" PRIu64 " takes connections, within %s\n", spec->ready.port, within);
-        break;
-    case READY_EXEC:
-        printf("when this succeeds, within %s\n", within);
-        line_words("  Probe", spec->ready.argv);
-        break;
-    }
-}
-
-static void print_spec(const struct spec *spec)
-{
-    static const char *const policies[] = { "always", "on-failure", "never" };
-    if (spec->code.size > 0) {
-        line_words(spec_is_built(spec) ? "Build" : "Interpreter",
-                   spec_is_built(spec) ? spec->build : spec->interpreter);
-        label("Code");
-        printf("%zu bytes\n", spec->code.size);
-    }
-    line_words(spec->code.size > 0 && !spec_is_built(spec) ? "Arguments" : "Command", spec->argv);
-    for (size_t i = 0; i < spec->env_count; i++) {
-        label(i == 0 ? "Environment" : "");
-        text_print(stdout, spec->env[i].key);
-        printf("=");
-        text_print(stdout, spec->env[i].value);
-        printf("\n");
-    }
-    line("Directory", spec->working_dir[0] == '\0' ? "its own" : spec->working_dir);
-    line("Restart", policies[spec->restart.policy]);
-    label("Stop");
-    char grace[DURATION_TEXT_BYTES];
-    printf("SIG%s, killed after %s\n", signal_text(spec->stop.signal),
-           duration_text(grace, spec->stop.timeout_ms));
-    print_ready(spec);
 }
 
 static void print_exits(const struct exit_list *exits)
@@ -217,39 +130,55 @@ static void print_row(const struct description *description)
     const struct exit_list *exits = &description->exits;
     char started[TIME_TEXT_BYTES], age[AGE_BYTES], due[TIME_TEXT_BYTES];
     char usage[USAGE_TEXT_BYTES];
-    line("State", row->state);
-    line("Reason", row->reason);
+    page_line("State", row->state);
+    page_line("Reason", row->reason);
     line_number("Generation", row->generation);
     line_number("Since event", row->since);
     line_number("Pid", row->pid);
     if (row->pid != 0 && row->started_ns != 0) {
-        label("Started");
+        page_label("Started");
         printf("%s (%s ago)\n", time_text(started, row->started_ns),
                age_text(age, row->started_ns, clock_wall_ns()));
     }
-    if (row->limits[0] != '\0')
-        line("Limits", row->limits);
+    if (row->limits[0] != '\0') /* how each is held, which only a process can tell */
+        page_line("Limits", row->limits);
     if (usage_text(usage, row)[0] != '\0')
-        line(row->is_usage_high ? "Usage (high)" : "Usage", usage);
+        page_line(row->is_usage_high ? "Usage (high)" : "Usage", usage);
     if (row->breaches != 0) {
-        label("Breaches");
+        page_label("Breaches");
         printf("%" PRIu64 ", the last: ", row->breaches);
         text_print(stdout, row->breach);
         printf("\n");
     }
-    line("Ready", row->is_ready ? "yes" : "no");
-    label("Restarts");
+    page_line("Ready", row->is_ready ? "yes" : "no");
+    page_label("Restarts");
     printf("%" PRIu64 "\n", row->restarts);
     if (row->due_ns != 0) {
         uint64_t now_ns = clock_wall_ns();
-        label(strcmp(row->state, "stopping") == 0 ? "Killed at" : "Next start");
+        page_label(strcmp(row->state, "stopping") == 0   ? "Killed at"
+                   : strcmp(row->state, "starting") == 0 ? "Ready until"
+                                                         : "Next start");
         printf("%s (%s%s)\n", time_text(due, row->due_ns), row->due_ns > now_ns ? "in " : "",
                row->due_ns > now_ns ? age_text(age, now_ns, row->due_ns) : "now");
     }
     if (strcmp(row->state, "parked") == 0 && exits->count > 0) {
-        label("Parked since");
+        page_label("Parked since");
         printf("%s (%s ago)\n", time_text(due, exits->rows[0].wall_ns),
                age_text(age, exits->rows[0].wall_ns, clock_wall_ns()));
+    }
+}
+
+/* A command per line, to be pasted. */
+static void print_next_step(const char *text)
+{
+    if (text[0] != '\0')
+        printf("\n");
+    for (bool is_first = true; *text != '\0'; is_first = false) {
+        size_t size = strcspn(text, "\n");
+        page_label(is_first ? "Next step" : "");
+        text_print_span(stdout, span_of(text, size), false);
+        printf("\n");
+        text += size + (text[size] == '\n');
     }
 }
 
@@ -258,12 +187,12 @@ static void print_page(struct session *session, const struct description *descri
     struct event_query_reply events = { 0 };
     struct newest_events newest = { .count = 0 };
     struct problem problem = { 0 };
-    line("Name", description->target.key);
+    page_line("Name", description->target.key);
     if (description->has_row)
         print_row(description);
     line_number("Wanted", description->reply.wanted_generation);
     if (description->has_spec)
-        print_spec(&description->spec);
+        page_spec(&description->spec, !description->has_row || description->row.limits[0] == '\0');
     print_exits(&description->exits);
     if (load_events(session, description, &events) != STATUS_OK)
         printf("\nIts events cannot be read: eventd does not answer\n");
@@ -273,11 +202,7 @@ static void print_page(struct session *session, const struct description *descri
         for (size_t i = newest.count; i-- > 0;)
             event_print(stdout, &newest.events[i], session->format == FORMAT_WIDE);
     }
-    if (description->reply.next_step[0] != '\0') {
-        printf("\nNext step     ");
-        text_print(stdout, description->reply.next_step);
-        printf("\n");
-    }
+    print_next_step(description->reply.next_step);
 }
 
 /* -- as a document -- */

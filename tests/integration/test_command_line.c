@@ -376,3 +376,73 @@ Test(command_line, a_watch_shows_what_comes_and_goes_also_when_it_was_behind)
     process_signal(watcher, SIGKILL);
     cr_assert_neq(command_wait(watcher, 5000), -1);
 }
+
+/* Each command that `describe` names for a service, typed into a shell as it stands. */
+static size_t paste_steps(const struct testbed *bed, const char *name, const char *state)
+{
+    AUTO(result_close) struct result result = { 0 };
+    char key[64], script[2048];
+    size_t count = 0;
+    snprintf(key, sizeof key, "acme/%s", name);
+    service_await(bed, "acme", name, state, 10000);
+    testbed_soloctl(bed, &result, "-o", "json", "describe", key, NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    const char *line = text_in(document, "next_step");
+    cr_assert_not_null(line, "%s has no next step", state);
+    for (; *line != '\0'; count++) {
+        size_t size = strcspn(line, "\n");
+        snprintf(script, sizeof script,
+                 "PATH=%s:$PATH SOLO_RUN_DIR=%s; export PATH SOLO_RUN_DIR; %.*s", bed->bin,
+                 bed->run, (int)size, line);
+        const char *const argv[] = { "/bin/sh", "-c", script, NULL };
+        command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                    &result);
+        bool is_late = strstr(script, "soloctl wait ") != NULL &&
+                       (result.exit_code == 6 || result.exit_code == 7);
+        cr_assert(result.exit_code == 0 || is_late, "%s: %s\nexit code %d: %s", state, script,
+                  result.exit_code, result_err(&result));
+        line += size + (line[size] == '\n');
+    }
+    json_decref(document);
+    return count;
+}
+
+Test(command_line, the_next_steps_can_be_pasted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "begins", "announcer", "sleep:1", NULL);
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "2s"));
+    service_deploy(&bed, json_incref(spec));
+    cr_assert_geq(paste_steps(&bed, "begins", "starting"), 2);
+    cr_assert_geq(paste_steps(&bed, "begins", "failed"), 2); /* and forgets it */
+    json_decref(spec);
+
+    spec = service_spec(&bed, "acme", "loops", "exiter", "3", NULL);
+    json_object_set_new(spec, "restart",
+                        json_pack("{s:s, s:s, s:s, s:i}", "initial", "30s", "max", "30s", "window",
+                                  "60s", "max_restarts", 2));
+    json_object_set_new(spec, "limits", json_pack("{s:s}", "memory", "64MiB"));
+    service_deploy(&bed, spec);
+    cr_assert_geq(paste_steps(&bed, "loops", "backoff"), 2); /* and is restarted */
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "restart", "acme/loops", NULL);
+    service_await(&bed, "acme", "loops", "backoff", 10000);
+    testbed_soloctl(&bed, &result, "describe", "acme/loops", NULL);
+    expect_contains(result_out(&result), "\nLimits        memory 64 MiB\n");
+    expect_contains(result_out(&result),
+                    "\nRestart       always, after 30s to 30s; parked after 2 ");
+    expect_contains(result_out(&result), "\nNext step     soloctl logs acme/loops -n 50  #");
+
+    spec = service_spec(&bed, "acme", "parks", "exiter", "3", NULL);
+    json_object_set_new(spec, "restart", json_pack("{s:i}", "max_restarts", 0));
+    service_deploy(&bed, spec);
+    cr_assert_geq(paste_steps(&bed, "parks", "parked"), 2);
+
+    spec = service_spec(&bed, "acme", "waits", "sleeper", NULL);
+    json_object_set_new(spec, "secrets", json_pack("[s]", "password"));
+    service_deploy(&bed, spec);
+    cr_assert_geq(paste_steps(&bed, "waits", "waiting_for_secret"), 2);
+}
