@@ -14,12 +14,16 @@ static bool is_said(const struct explanation *explanation)
     return explanation->meaning[0] != '\0';
 }
 
-/* A number also means every error code that ends with it. */
+/* A number also means every error code that ends with it, and the last part of a field's name every
+ * field that ends with it. */
 static bool is_meant(const struct explanation *explanation, const char *word)
 {
     static const char exit_code[] = "exit code ";
     if (explanation->kind == EXPLAIN_STATUS &&
         strcmp(explanation->detail + strlen(exit_code), word) == 0)
+        return true;
+    const char *last = strrchr(explanation->word, '.');
+    if (explanation->kind == EXPLAIN_SPEC_FIELD && last != NULL && strcmp(last + 1, word) == 0)
         return true;
     return is_said(explanation) && strcmp(explanation->word, word) == 0;
 }

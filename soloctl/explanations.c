@@ -30,9 +30,11 @@ const struct explanation explanations[] = {
 #define PERMISSION(name, wire, meaning) { EXPLAIN_PERMISSION, wire, "", meaning },
 #include "common/rpc/permissions.def"
 #undef PERMISSION
-#define SPEC_FIELD(name, meaning) { EXPLAIN_SPEC_FIELD, name, "", meaning },
+#define SPEC_FIELD(name, meaning)        { EXPLAIN_SPEC_FIELD, name, "", meaning },
+#define SPEC_VALUE(field, word, meaning) { EXPLAIN_SPEC_VALUE, word, "of " field, meaning },
 #include "soloctl/spec_fields.def"
 #undef SPEC_FIELD
+#undef SPEC_VALUE
 #define SETTING(kind, key, environment, otherwise, meaning)                                        \
     { EXPLAIN_SETTING, #key, #kind ", " environment ", default " otherwise, meaning },
 #include "common/daemon/settings.def"
@@ -67,6 +69,7 @@ const char *explanation_kind_text(enum explanation_kind kind)
         [EXPLAIN_EVENT_TYPE] = "event type",
         [EXPLAIN_PERMISSION] = "permission of a token",
         [EXPLAIN_SPEC_FIELD] = "spec field",
+        [EXPLAIN_SPEC_VALUE] = "value in a spec",
         [EXPLAIN_SETTING] = "setting",
     };
     return texts[kind];
@@ -93,6 +96,7 @@ char *explanation_next(const struct explanation *explanation, char text[EXPLANAT
                  explanation->word);
         break;
     case EXPLAIN_SPEC_FIELD:
+    case EXPLAIN_SPEC_VALUE:
         snprintf(text, EXPLANATION_NEXT_BYTES,
                  "set it in the spec and `soloctl apply -f FILE`; `docs/service-spec.md` has its "
                  "bounds");
