@@ -18,6 +18,7 @@ const char options_usage[] =
     "                             and row, --fix repairs, --fix-orphans ends unknown processes, "
     "too\n"
     "  recoveryd restore DIR      put a backup into an empty data directory\n"
+    "                             (--only tokens|vault: that store alone, beside the others)\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
@@ -58,6 +59,7 @@ static const struct {
     { "-n", FITS_LOG, true },
     { "--type", FITS_LOG, true },
     { "--tenant", FITS_LOG, true },
+    { "--only", FITS_RESTORE, true },
 };
 enum flag {
     FLAG_output,
@@ -76,6 +78,7 @@ enum flag {
     FLAG_count,
     FLAG_type,
     FLAG_tenant,
+    FLAG_only,
     FLAGS
 };
 _Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
@@ -189,6 +192,11 @@ static void take_flag(struct options *options, enum flag flag, const char *value
         options->tenant = value;
         if (!name_is_valid(value))
             refuse(options, "--tenant", "takes a name: " NAME_PATTERN);
+        break;
+    case FLAG_only:
+        options->only = value;
+        if (strcmp(value, "tokens") != 0 && strcmp(value, "vault") != 0)
+            refuse(options, "--only", "takes tokens or vault: the others follow from the log");
         break;
     case FLAGS:
         break;

@@ -32,6 +32,7 @@ struct options {
     bool has_count;
     uint64_t count;
     const char *backup_dir; /* of restore */
+    const char *only;       /* the one store that it puts back; NULL: all */
     const char *type;       /* NULL: any */
     const char *tenant;     /* NULL: any */
     unsigned given;         /* flags that were given, by their place in the table */

@@ -19,7 +19,7 @@
 #include "common/base/run_folder.h"
 #include "common/db/copy.h"
 
-enum { MANIFEST_BYTES_MAX = 64 * 1024, CHUNK_BYTES = 256 * 1024 };
+enum { MANIFEST_BYTES_MAX = 64 * 1024, MARKER_BYTES_MAX = 128, CHUNK_BYTES = 256 * 1024 };
 
 /* The log last: what it knows is newest. */
 static const struct db_schema *const schemas[] = { &tokens_schema, &vault_schema, &events_schema };
@@ -137,18 +137,38 @@ static enum status restore_store(const struct db_schema *schema, const char *bac
 
 /* --- all --- */
 
-static enum status restore_all(const char *backup, const char *data_dir,
+/* What stands there from a restore that was cut off was put there by it; so this one must be the
+ * same. */
+static enum status read_marker(const char *marker, const char *text, bool *is_again)
+{
+    AUTO(buffer_close) struct buffer found = { .limit = MARKER_BYTES_MAX };
+    enum status status = file_read(marker, &found);
+    *is_again = status == STATUS_OK;
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    return span_equal(buffer_span(&found), span_of_text(text))
+               ? STATUS_OK
+               : log_failure(STATUS_FAILED_PRECONDITION, "restore", "path", marker, "reason",
+                             "another restore was cut off: repeat that one first");
+}
+
+static enum status restore_all(const char *backup, const char *data_dir, const char *only,
                                const bool has[COUNT_OF(schemas)])
 {
-    char marker[4096], place[4096];
+    char marker[4096], place[4096], text[MARKER_BYTES_MAX];
+    bool is_again;
+    snprintf(text, sizeof text, "a restore of %s into this directory was not finished\n",
+             only == NULL ? "all stores" : only);
     TRY(path_join(marker, data_dir, RESTORE_MARKER));
-    bool is_again = access(marker, F_OK) == 0;
+    TRY(read_marker(marker, text, &is_again));
     for (size_t i = 0; i < COUNT_OF(schemas); i++) {
+        if (only != NULL && !has[i])
+            continue;
         TRY(path_join(place, data_dir, schemas[i]->name));
         TRY(clear_place(place, is_again));
     }
-    TRY(file_write_durably(marker, span_of_text("a restore into this directory was not finished\n"),
-                           0644));
+    TRY(file_write_durably(marker, span_of_text(text), 0644));
     for (size_t i = 0; i < COUNT_OF(schemas); i++)
         if (has[i])
             TRY(restore_store(schemas[i], backup, data_dir));
@@ -163,6 +183,12 @@ static enum status restore(const struct settings *settings, const struct options
     bool has[COUNT_OF(schemas)] = { false };
     AUTO(file_lock_release) struct file_lock lock = FILE_LOCK_NONE;
     TRY(read_manifest(options->backup_dir, has));
+    for (size_t i = 0; i < COUNT_OF(schemas) && options->only != NULL; i++) {
+        bool is_it = strcmp(schemas[i]->name, options->only) == 0;
+        if (is_it && !has[i])
+            return refuse(options->backup_dir, "it has no such store");
+        has[i] = is_it;
+    }
     TRY(directory_make(settings->data_dir, 0755));
     TRY(path_join(path, settings->data_dir, "solod.lock"));
     enum status status = file_lock_take(&lock, path, 0);
@@ -170,7 +196,7 @@ static enum status restore(const struct settings *settings, const struct options
         return log_failure(status, "restore", "data", settings->data_dir, "reason",
                            "a Solo runs there: stop it");
     TRY(status);
-    TRY(restore_all(options->backup_dir, settings->data_dir, has));
+    TRY(restore_all(options->backup_dir, settings->data_dir, options->only, has));
     if (options->output == OUTPUT_JSON)
         printf("{\"kind\": \"restore\"}\n");
     else

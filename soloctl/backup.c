@@ -137,8 +137,10 @@ int command_restore(struct session *session, const struct arguments *arguments)
     enum status status = program_beside(program, "recoveryd");
     if (status == STATUS_OK) {
         fflush(stdout);
+        const char *only = arguments->value[FLAG_only];
         execl(program, "recoveryd", "restore", arguments->operands[0], "--data", data, "-o",
-              session_is_for_programs(session) ? "json" : "text", (char *)NULL);
+              session_is_for_programs(session) ? "json" : "text", only == NULL ? NULL : "--only",
+              only, (char *)NULL);
         status = problem_set(&problem, STATUS_INTERNAL, "", "%s cannot be run: %s", program,
                              strerror(errno));
     }
