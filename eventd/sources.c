@@ -76,18 +76,26 @@ static enum status read_row(struct db_txn *txn, const struct source_key *key, si
                : log_failure(STATUS_DATA_LOSS, "read source", "reason", "not the size of its row");
 }
 
-enum status sources_last(struct db_txn *txn, const struct source_position *position, uint64_t *last)
+enum status sources_last_event(struct db_txn *txn, const struct source_position *position,
+                               uint64_t *last, uint64_t *event_id)
 {
     struct source_key key = incarnation_key(position);
     struct span row;
     enum status status = read_row(txn, &key, INCARNATION_ROW_BYTES, &row);
     if (status == STATUS_NOT_FOUND) {
-        *last = 0;
+        *last = *event_id = 0;
         return STATUS_OK;
     }
     TRY(status);
     *last = number_at(row, 0);
+    *event_id = number_at(row, 8);
     return STATUS_OK;
+}
+
+enum status sources_last(struct db_txn *txn, const struct source_position *position, uint64_t *last)
+{
+    uint64_t event_id;
+    return sources_last_event(txn, position, last, &event_id);
 }
 
 enum status sources_check(struct db_txn *txn, const struct source_position *position, uint64_t last,

@@ -37,6 +37,10 @@ enum status sources_check(struct db_txn *txn, const struct source_position *posi
 enum status sources_last(struct db_txn *txn, const struct source_position *position,
                          uint64_t *last);
 
+/* The same, and the event with that number. */
+enum status sources_last_event(struct db_txn *txn, const struct source_position *position,
+                               uint64_t *last, uint64_t *event_id);
+
 /* The newest event of a source in its other incarnations; 0 for none. */
 enum status sources_newest_other(struct db_txn *txn, const struct source_position *position,
                                  uint64_t *event_id);

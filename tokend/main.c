@@ -4,6 +4,7 @@
 #include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
 #include "common/access/drain.h"
+#include "common/access/late_server.h"
 #include "common/access/operators.h"
 #include "common/access/store_backup.h"
 #include "common/access/token_map.h"
@@ -20,7 +21,7 @@
 #include "tokend/catch_up.h"
 #include "tokend/methods.h"
 
-enum { TIDY_SECONDS = 10, SERVE_AFTER_S = 1 };
+enum { TIDY_SECONDS = 10 };
 
 static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
@@ -32,15 +33,38 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 /* --- the store --- */
 
-static void on_compare(void *catch_up, uint64_t known_id)
+/* Until the store has been compared with the log, what was revoked may be in it. Without eventd
+ * that is later, and tokend serves meanwhile. */
+struct comparison {
+    struct catch_up catch_up;
+    struct late_server *late;
+    struct outbox *outbox;
+};
+
+static void on_compare(void *context, uint64_t known_id)
 {
-    catch_up_begin(catch_up, known_id);
+    struct comparison *comparison = context;
+    late_server_hold(comparison->late); /* it is known by now how to go on */
+    catch_up_begin(&comparison->catch_up, known_id);
 }
 
-static enum status open_store(struct tokend *tokend, struct catch_up *catch_up,
+static void on_caught_up(void *context)
+{
+    struct comparison *comparison = context;
+    outbox_release(comparison->outbox);
+    late_server_serve(comparison->late);
+}
+
+static void comparison_close(struct comparison *comparison)
+{
+    catch_up_close(&comparison->catch_up);
+}
+
+static enum status open_store(struct tokend *tokend, struct comparison *comparison,
                               const struct settings *settings, struct ev_loop *loop,
                               struct span run_key)
 {
+    struct catch_up *catch_up = &comparison->catch_up;
     char dir[4096], eventd[4096];
     tokend->is_persistent = settings->token_persistence_enabled;
     TRY(path_join(dir, tokend->is_persistent ? settings->data_dir : settings->run_dir, "tokens"));
@@ -50,7 +74,7 @@ static enum status open_store(struct tokend *tokend, struct catch_up *catch_up,
         status = catch_up_open(catch_up, &tokend->store, loop, eventd, run_key);
     if (status == STATUS_OK)
         status =
-            token_store_open_outbox(&tokend->store, loop, eventd, run_key, on_compare, catch_up);
+            token_store_open_outbox(&tokend->store, loop, eventd, run_key, on_compare, comparison);
     if (status == STATUS_OK)
         sweep_open(&tokend->sweep, &tokend->store, loop, settings->token_cleanup_interval_ms);
     if (status != STATUS_DATA_LOSS && status != STATUS_IO)
@@ -96,65 +120,6 @@ static void checks_close(struct checks *checks)
     token_map_close(&checks->map);
 }
 
-/* --- serving --- */
-
-/* Requests wait in the listener until the store has been compared with the log. Without eventd that
- * is later: then tokend serves meanwhile. */
-struct serving {
-    struct lifecycle *lifecycle;
-    struct tokend *tokend;
-    struct catch_up *catch_up;
-    const struct rpc_service *service;
-    struct rpc_server **server;
-    struct ev_timer patience;
-    int listener;
-    bool has_begun;
-};
-
-static void serve(struct serving *serving)
-{
-    if (serving->has_begun || serving->lifecycle->is_stopping)
-        return;
-    serving->has_begun = true;
-    ev_timer_stop(serving->lifecycle->loop, &serving->patience);
-    enum status status = rpc_server_open(serving->server, serving->lifecycle->loop,
-                                         serving->service, serving->listener);
-    if (status != STATUS_OK) {
-        lifecycle_end(serving->lifecycle, status);
-        return;
-    }
-    if (!serving->tokend->is_damaged)
-        daemon_health_set("ready", "%s", "");
-    parent_ready();
-}
-
-static void on_caught_up(void *context)
-{
-    struct serving *serving = context;
-    outbox_release(&serving->tokend->store.outbox);
-    serve(serving);
-}
-
-static void on_patience(struct ev_loop *loop, struct ev_timer *timer, int events)
-{
-    (void)loop, (void)events;
-    struct serving *serving = timer->data;
-    if (!serving->catch_up->is_running) /* else it is known by now how to go on */
-        serve(serving);
-}
-
-static void serving_begin(struct serving *serving)
-{
-    serving->catch_up->on_done = on_caught_up;
-    serving->catch_up->context = serving;
-    ev_timer_init(&serving->patience, on_patience, SERVE_AFTER_S, 0);
-    serving->patience.data = serving;
-    if (serving->tokend->is_damaged)
-        serve(serving);
-    else
-        ev_timer_start(serving->lifecycle->loop, &serving->patience);
-}
-
 /* --- the end --- */
 
 static void on_drain(void *context)
@@ -186,7 +151,7 @@ static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     AUTO(tokend_close) struct tokend tokend = { .store.db.lease = FILE_LOCK_NONE };
-    AUTO(catch_up_close) struct catch_up catch_up = { 0 };
+    AUTO(comparison_close) struct comparison comparison = { 0 };
     AUTO(checks_close) struct checks checks = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct settings settings = { 0 };
@@ -194,11 +159,7 @@ static enum status run(int argc, char **argv)
     struct rpc_service service;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
-    struct serving serving = { .lifecycle = &lifecycle,
-                               .tokend = &tokend,
-                               .catch_up = &catch_up,
-                               .service = &service,
-                               .server = &server };
+    struct late_server late = { .lifecycle = &lifecycle, .service = &service, .server = &server };
 
     TRY(settings_load(&settings, "tokend", NULL, argc, argv));
     TRY(harden_process());
@@ -222,10 +183,14 @@ static enum status run(int argc, char **argv)
     tokend.sweep.on_damage = on_damage;
     tokend.sweep.context = &tokend;
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
-    TRY(open_store(&tokend, &catch_up, &settings, lifecycle.loop, key));
+    comparison.late = &late;
+    comparison.outbox = &tokend.store.outbox;
+    comparison.catch_up.on_done = on_caught_up;
+    comparison.catch_up.context = &comparison;
+    TRY(open_store(&tokend, &comparison, &settings, lifecycle.loop, key));
     TRY(open_checks(&checks, &access, &tokend, &settings, lifecycle.loop, key));
 
-    TRY(parent_listener(settings.run_dir, "tokend", &serving.listener));
+    TRY(parent_listener(settings.run_dir, "tokend", &late.listener));
 
     struct drain drain = {
         .lifecycle = &lifecycle,
@@ -244,8 +209,9 @@ static enum status run(int argc, char **argv)
         if (tokend.is_persistent) /* else they are of this boot only */
             store_backup_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
+        daemon_health_set("ready", "%s", "");
     }
-    serving_begin(&serving);
+    late_server_begin(&late, tokend.is_damaged);
     return lifecycle_run(&lifecycle);
 }
 

@@ -82,6 +82,11 @@ static void begin_incarnation(struct outbox *outbox)
     outbox->is_own = true;
 }
 
+bool outbox_is_older(const struct outbox *outbox)
+{
+    return outbox->is_older;
+}
+
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 {
     return outbox->put - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
@@ -240,8 +245,9 @@ static void on_reply(void *context, enum status status, const struct problem *pr
 /* --- how far is the log --- */
 
 /* In order, so what stands before a number that the log has is there, too. */
-static void pass_over_what_is_there(struct outbox *outbox, uint64_t last)
+static void pass_over_what_is_there(struct outbox *outbox)
 {
+    uint64_t last = outbox->last_in_log;
     uint64_t beyond = outbox->number_at_opening > last ? outbox->number_at_opening - last : 0;
     if (last > 0 && outbox->last_at_opening - beyond > outbox->acknowledged)
         outbox->acknowledged = outbox->sent = outbox->last_at_opening - beyond;
@@ -257,14 +263,14 @@ static void on_source(void *context, enum status status, const struct problem *p
         fail(outbox, status, problem);
         return;
     }
-    bool is_copy = reply->last > outbox->number_at_opening;
-    if (is_copy)
+    outbox->last_in_log = reply->last;
+    outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
+    outbox->is_older =
+        reply->last > outbox->number_at_opening || reply->others_id > outbox->known_id;
+    if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",
                     NUMBER(outbox->number_at_opening));
-    pass_over_what_is_there(outbox, reply->last);
-    if (!outbox->is_own && (is_copy || reply->others_id > outbox->known_id))
-        begin_incarnation(outbox);
     outbox->problem_state = OUTBOX_EMPTY;
     if (outbox->options.compare != NULL)
         outbox->options.compare(outbox->options.context, outbox->known_id);
@@ -295,6 +301,12 @@ static void ask(struct outbox *outbox)
 
 void outbox_release(struct outbox *outbox)
 {
+    pass_over_what_is_there(outbox);
+    if (outbox->is_older && !outbox->is_own)
+        begin_incarnation(outbox);
+    /* What the log has by now was compared: in another incarnation it is of others. */
+    if (outbox->is_own && outbox->newest_id > outbox->known_id)
+        outbox->known_id = outbox->newest_id;
     outbox->is_held = false;
     if (outbox->removed < outbox->acknowledged)
         set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
@@ -471,7 +483,7 @@ enum outbox_state outbox_state(const struct outbox *outbox)
         return OUTBOX_EMPTY;
     if (outbox->problem_state != OUTBOX_EMPTY)
         return outbox->problem_state;
-    return outbox->is_connected ? OUTBOX_SENDING : OUTBOX_WAITING;
+    return outbox->is_connected && !outbox->is_held ? OUTBOX_SENDING : OUTBOX_WAITING;
 }
 
 bool outbox_is_settled(const struct outbox *outbox)

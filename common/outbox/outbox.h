@@ -39,8 +39,8 @@ struct outbox_options {
      * outbox_finish_turn. Not called within a turn. */
     void (*remove)(void *context);
     /* The log was reached, and nothing sent yet: the owner compares its store with what the log
-     * tells after event `known_id`, then calls outbox_release. NULL: there is nothing to compare.
-     */
+     * tells after event `known_id`, or asks outbox_is_older, then calls outbox_release; or never:
+     * then nothing is sent. NULL: there is nothing to compare. */
     void (*compare)(void *context, uint64_t known_id);
     void *context;
 };
@@ -70,6 +70,9 @@ struct outbox {
     uint64_t numbered;          /* the last number of it that is in the store */
     uint64_t last_at_opening;   /* position ... */
     uint64_t number_at_opening; /* ... and number of the last row that was put */
+    uint64_t last_in_log;       /* number that the log had of it then */
+    uint64_t newest_id;         /* event that the log had of the store then */
+    bool is_older;              /* it had more than this copy put */
     uint64_t
         known_id; /* all that the log has of this store up to here was put by this copy of it */
 
@@ -103,6 +106,8 @@ enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
 enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn);
 void outbox_turn_ended(struct outbox *outbox, bool was_committed);
 
+/* From `compare` on: the log has events of this store that this copy of it has not put. */
+bool outbox_is_older(const struct outbox *outbox);
 /* After `compare`: from now on events are sent. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false
