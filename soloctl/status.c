@@ -157,6 +157,8 @@ static const char *needs_person(const struct picture *picture)
                "one again";
     if (number_of(services, "failed") > 0)
         return "services have failed: `soloctl get services` names them";
+    if (strcmp(picture->vault_state, "damaged") == 0)
+        return "the vault is damaged: `soloctl vault status` says how, and what to do";
     if (number_of(services, "waiting_for_secret") > 0 &&
         strcmp(picture->vault_state, "sealed") == 0)
         return "services wait for secrets, and the vault is sealed: `soloctl vault unseal`";

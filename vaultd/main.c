@@ -4,6 +4,7 @@
 #include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
 #include "common/access/drain.h"
+#include "common/access/late_server.h"
 #include "common/access/operators.h"
 #include "common/access/store_backup.h"
 #include "common/access/token_checks.h"
@@ -24,22 +25,40 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct vaultd *vaultd = timer->data;
-    if (!vaultd->is_damaged)
+    if (vaultd->vault.is_compared)
         vault_store_tidy(&vaultd->vault.store); /* what failed was logged there */
 }
 
 /* --- the store --- */
 
-static enum status open_store(struct vaultd *vaultd, const struct settings *settings,
+/* The log was reached: until then the vault stays sealed. */
+struct comparison {
+    struct vaultd *vaultd;
+    struct late_server *late;
+};
+
+static void on_compare(void *context, uint64_t known_id)
+{
+    struct comparison *comparison = context;
+    struct vaultd *vaultd = comparison->vaultd;
+    (void)known_id;
+    if (vault_compare(&vaultd->vault) == STATUS_OK)
+        opening_begin(&vaultd->opening);
+    late_server_serve(comparison->late);
+}
+
+static enum status open_store(struct comparison *comparison, const struct settings *settings,
                               struct ev_loop *loop, struct span run_key)
 {
+    struct vaultd *vaultd = comparison->vaultd;
     struct vault *vault = &vaultd->vault;
     char dir[4096], eventd[4096];
     TRY(path_join(dir, settings->data_dir, "vault"));
     TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
     enum status status = vault_open(vault, settings, dir);
     if (status == STATUS_OK)
-        status = vault_store_open_outbox(&vault->store, loop, eventd, run_key);
+        status =
+            vault_store_open_outbox(&vault->store, loop, eventd, run_key, on_compare, comparison);
     if (status != STATUS_DATA_LOSS && status != STATUS_IO)
         return status;
     vault_store_close(&vault->store);
@@ -48,10 +67,18 @@ static enum status open_store(struct vaultd *vaultd, const struct settings *sett
     return STATUS_OK;
 }
 
-/* What vaultd does by itself, beginning with the opening. */
+static void on_open(void *context)
+{
+    struct vaultd *vaultd = context;
+    rotation_wake(&vaultd->rotation);
+}
+
+/* What vaultd does by itself. */
 static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_loop *loop)
 {
     struct vault *vault = &vaultd->vault;
+    vaultd->opening.on_open = on_open;
+    vaultd->opening.context = vaultd;
     denials_open(&vaultd->denials, vault, access, loop);
     if (vaultd->is_damaged)
         return;
@@ -59,7 +86,6 @@ static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_l
     rotation_open(&vaultd->rotation, vault, loop);
     verification_open(&vaultd->verification, vault, loop);
     delivery_open(&vaultd->delivery, vault, loop);
-    opening_begin(&vaultd->opening);
 }
 
 /* --- the end --- */
@@ -69,14 +95,14 @@ static void on_drain(void *context)
     struct vaultd *vaultd = context;
     vaultd_stop(vaultd);
     store_backup_close();
-    if (!vaultd->is_damaged)
+    if (vaultd->vault.is_compared)
         outbox_flush(&vaultd->vault.store.outbox);
 }
 
 static bool is_done(void *context)
 {
     struct vaultd *vaultd = context;
-    return vaultd->is_damaged || outbox_is_settled(&vaultd->vault.store.outbox);
+    return !vaultd->vault.is_compared || outbox_is_settled(&vaultd->vault.store.outbox);
 }
 
 static enum status finish(void *context)
@@ -108,7 +134,11 @@ static enum status run(int argc, char **argv)
     struct rpc_service service;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
-    int listener;
+    const struct rpc_limits limits = vaultd_limits();
+    struct late_server late = {
+        .lifecycle = &lifecycle, .service = &service, .limits = &limits, .server = &server
+    };
+    struct comparison comparison = { .vaultd = vaultd, .late = &late };
 
     TRY(settings_load(&settings, "vaultd", NULL, argc, argv));
     TRY(harden_process());
@@ -132,14 +162,12 @@ static enum status run(int argc, char **argv)
                                                 .context = vaultd },
                          service.routes);
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
-    TRY(open_store(vaultd, &settings, lifecycle.loop, key));
+    TRY(open_store(&comparison, &settings, lifecycle.loop, key));
     TRY(token_checks_open(&checks, &access, lifecycle.loop, &settings, "vaultd",
                           has_run_key ? run_key : NULL));
     begin_work(vaultd, &access, lifecycle.loop);
 
-    TRY(parent_listener(settings.run_dir, "vaultd", &listener));
-    const struct rpc_limits limits = vaultd_limits();
-    TRY(rpc_server_open_with(&server, lifecycle.loop, &service, listener, &limits));
+    TRY(parent_listener(settings.run_dir, "vaultd", &late.listener));
 
     struct drain drain = {
         .lifecycle = &lifecycle,
@@ -159,7 +187,7 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }
-    parent_ready();
+    late_server_begin(&late, vaultd->is_damaged);
     return lifecycle_run(&lifecycle);
 }
 

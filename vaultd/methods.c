@@ -148,6 +148,8 @@ static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *c
     struct problem problem;
     enum status status = vault_master(vault, &master);
     reply->is_initialised = status != STATUS_NOT_FOUND;
+    if (status == STATUS_DATA_LOSS)
+        vault_set_damaged(vault, vault_master_damaged);
     if (status == STATUS_OK)
         reply->key_source = key_source_name(master.source);
     else
@@ -157,8 +159,8 @@ static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *c
     TRY(vault_store_look(&vault->store, &txn));
     if (vault_ready(vault, &txn, &problem) == STATUS_OK &&
         manifests_check_list(&vault->manifests, &txn, &totals) != STATUS_OK)
-        vault_seal(vault, "the list of its tenants is damaged: restore a backup");
-    reply->state = vault->keyring.is_open ? "open" : "sealed";
+        vault_set_damaged(vault, "the list of its tenants is damaged: restore a backup");
+    reply->state = vault->keyring.is_open ? "open" : vault->is_damaged ? "damaged" : "sealed";
     reply->reason = vault->reason;
     reply->cipher = cipher_name(vault->cipher);
     reply->tenants = totals.tenants;
@@ -193,9 +195,7 @@ static enum status handle_vault_unseal(struct vaultd *vaultd, struct rpc_call *c
                                        const struct vault_unseal_request *request,
                                        struct vault_unseal_reply *reply)
 {
-    TRY(opening_unseal(&vaultd->opening, call, request, reply));
-    rotation_wake(&vaultd->rotation);
-    return STATUS_OK;
+    return opening_unseal(&vaultd->opening, call, request, reply);
 }
 
 static enum status handle_vault_rotate(struct vaultd *vaultd, struct rpc_call *call,

@@ -38,6 +38,15 @@ static enum status read_key_file(struct opening *opening, bool is_new, struct pr
     return key_file_read(settings, &opening->kek, problem);
 }
 
+static enum status unseal(struct opening *opening, struct secret *kek,
+                          const struct master_row *parameters, struct problem *problem)
+{
+    TRY(vault_unseal(opening->vault, kek, parameters, problem));
+    if (opening->on_open != NULL)
+        opening->on_open(opening->context);
+    return STATUS_OK;
+}
+
 /* --- the start --- */
 
 void opening_begin(struct opening *opening)
@@ -57,7 +66,9 @@ void opening_begin(struct opening *opening)
     if (status == STATUS_OK)
         status = read_key_file(opening, is_new, &problem);
     if (status == STATUS_OK)
-        status = vault_unseal(vault, &opening->kek, &by_key, &problem);
+        status = unseal(opening, &opening->kek, &by_key, &problem);
+    else if (status == STATUS_DATA_LOSS)
+        vault_set_damaged(vault, vault_master_damaged);
     else
         vault_seal(vault, "%s", problem.message[0] == '\0' ? status_text(status) : problem.message);
     secret_free(&opening->kek);
@@ -106,7 +117,7 @@ static void carry_out(struct opening *opening)
         const struct vault_unseal_reply reply = { .was_sealed = !vault->keyring.is_open };
         enum status status = vault->keyring.is_open
                                  ? STATUS_OK
-                                 : vault_unseal(vault, kek, &opening->parameters, &problem);
+                                 : unseal(opening, kek, &opening->parameters, &problem);
         answer(opening, status, &problem, &reply);
     }
 }
@@ -204,7 +215,13 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
     }
     if (opening->state != OPENING_NOTHING)
         return refuse_second(call);
-    TRY(find_source(opening, &source, &is_new));
+    TRY(vault_may_open(opening->vault, &call->problem));
+    enum status status = find_source(opening, &source, &is_new);
+    if (status == STATUS_DATA_LOSS) {
+        vault_set_damaged(opening->vault, vault_master_damaged);
+        return vault_ready(opening->vault, &opening->vault->store.txn, &call->problem);
+    }
+    TRY(status);
     if (has_passphrase != (source == KEY_SOURCE_PASSPHRASE))
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "passphrase",
                            has_passphrase ? "this vault opens with its key file: leave it out"

@@ -23,6 +23,8 @@ struct opening {
     bool is_rekey;
     struct secret kek; /* empty: the one that there is */
     struct master_row parameters;
+    void (*on_open)(void *context); /* each time it opens; set by the owner */
+    void *context;
 };
 
 void opening_open(struct opening *opening, struct vault *vault, struct ev_loop *loop);

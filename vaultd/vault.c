@@ -8,14 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/api/event_types.h"
 #include "common/base/auto.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 #include "vaultd/vault_events.h"
 
-enum { RETRY_AFTER_FULL_MS = 5000 };
+enum { RETRY_AFTER_FULL_MS = 5000, INCARNATION_BYTES = 16 };
 static const char master_key[] = "vault.master";
+const char vault_master_damaged[] = "the row of its master key is damaged: restore a backup";
+static const char home_key[] = "vault.incarnation"; /* of the store, as it was when it was open */
 
 enum status vault_open(struct vault *vault, const struct settings *settings, const char *dir)
 {
@@ -24,7 +28,7 @@ enum status vault_open(struct vault *vault, const struct settings *settings, con
     vault->row.limit = VERSION_ROW_BYTES_MAX;
     vault->manifests.keyring = &vault->keyring;
     TRY(vault_store_open(&vault->store, dir));
-    vault_seal(vault, "it was not opened yet");
+    vault_seal(vault, "it is opened when eventd has said how far the log is");
     /* Without locked memory it goes on, sealed: vault_unseal says why. */
     if (keyring_init(&vault->keyring, vault->store.db.identity.id) != STATUS_OK)
         vault_seal(vault, "%s", memory_lock_problem());
@@ -42,6 +46,7 @@ void vault_close(struct vault *vault)
 void vault_seal(struct vault *vault, const char *format, ...)
 {
     va_list arguments;
+    vault->is_damaged = false;
     keyring_close(&vault->keyring);
     manifests_reset(&vault->manifests);
     va_start(arguments, format);
@@ -49,9 +54,22 @@ void vault_seal(struct vault *vault, const char *format, ...)
     va_end(arguments);
 }
 
+void vault_set_damaged(struct vault *vault, const char *reason)
+{
+    vault_seal(vault, "%s", reason);
+    vault->is_damaged = true;
+    log_error("the vault is damaged", "dir", vault->store.db.dir, "reason", vault->reason);
+    daemon_health_set("damaged", "%s", vault->reason);
+    parent_say("damaged: %s", vault->reason);
+}
+
 static enum status stay_sealed(struct vault *vault, struct problem *problem, enum status status,
                                const char *field, const char *reason)
 {
+    if (status == STATUS_DATA_LOSS) {
+        vault_set_damaged(vault, reason);
+        return problem_set(problem, status, field, "the vault is damaged: %s", reason);
+    }
     vault_seal(vault, "%s", reason);
     return problem_set(problem, status, field, "the vault stays sealed: %s", reason);
 }
@@ -79,6 +97,63 @@ static enum status write_master(struct vault *vault, const struct master_row *ro
     return db_meta_put(&vault->store.txn, master_key, span_of(bytes, sizeof bytes));
 }
 
+/* --- the log --- */
+
+/* `recoveryd restore` gives a store another incarnation. */
+static enum status is_put_back_by_us(struct vault *vault, struct db_txn *txn, bool *is_restored)
+{
+    const uint8_t *incarnation = vault->store.db.identity.incarnation;
+    struct span home;
+    *is_restored = false;
+    enum status status = db_meta_get(txn, home_key, &home);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    *is_restored = !span_equal(home, span_of(incarnation, INCARNATION_BYTES));
+    return STATUS_OK;
+}
+
+static enum status keep_incarnation(struct vault *vault)
+{
+    const uint8_t *incarnation = vault->store.db.identity.incarnation;
+    return db_meta_put(&vault->store.txn, home_key, span_of(incarnation, INCARNATION_BYTES));
+}
+
+enum status vault_compare(struct vault *vault)
+{
+    struct outbox *outbox = &vault->store.outbox;
+    bool is_restored;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(vault_store_look(&vault->store, &txn));
+    TRY(is_put_back_by_us(vault, &txn, &is_restored));
+    if (outbox_is_older(outbox) && !is_restored) {
+        vault_set_damaged(vault,
+                          "its store is older than the log: a copy of another time was put "
+                          "in its place. Put the newer one back and restart vaultd, or "
+                          "move it aside and put a backup there by `soloctl restore DIR --only "
+                          "vault`");
+        return STATUS_DATA_LOSS;
+    }
+    if (outbox_is_older(outbox))
+        log_warning("the vault was restored from a backup: what was stored since is not in it",
+                    "dir", vault->store.db.dir);
+    vault->is_compared = true;
+    outbox_release(outbox);
+    return STATUS_OK;
+}
+
+enum status vault_may_open(const struct vault *vault, struct problem *problem)
+{
+    if (vault->is_compared)
+        return STATUS_OK;
+    return vault->is_damaged
+               ? problem_set(problem, STATUS_DATA_LOSS, "", "the vault is damaged: %s",
+                             vault->reason)
+               : problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                             "the vault stays sealed until eventd has said how far the log is: "
+                             "see `soloctl daemon list`");
+}
+
 /* Ends the turn with `status`, or with what the commit says. */
 static enum status end_turn(struct vault *vault, enum status status)
 {
@@ -100,6 +175,8 @@ static enum status initialise(struct vault *vault, struct secret *kek,
     keyring_take(&vault->keyring);
     TRY(vault_store_begin(&vault->store));
     enum status status = write_master(vault, &row);
+    if (status == STATUS_OK)
+        status = keep_incarnation(vault);
     if (status == STATUS_OK)
         status = manifests_begin_list(&vault->manifests, &vault->store.txn);
     if (status == STATUS_OK)
@@ -152,9 +229,12 @@ static enum status open_existing(struct vault *vault, struct secret *kek,
                                : "the key file is not the one it was made with");
     TRY(check_open(vault, problem));
     enum status status = vault_store_begin(&vault->store);
-    if (status == STATUS_OK)
-        status = end_turn(
-            vault, vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(source)));
+    if (status == STATUS_OK) {
+        status = keep_incarnation(vault);
+        if (status == STATUS_OK)
+            status = vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(source));
+        status = end_turn(vault, status);
+    }
     return status == STATUS_OK
                ? STATUS_OK
                : stay_sealed(vault, problem, status, "", "its store cannot be written to");
@@ -164,6 +244,7 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
                          struct problem *problem)
 {
     struct master_row row;
+    bool was_damaged = vault->is_damaged;
     if (vault->keyring.keys.data == NULL || !vault->pool.is_locked)
         return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "", memory_lock_problem());
     if (!keyring_can(vault->cipher))
@@ -177,12 +258,14 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
         if (status != STATUS_OK)
             stay_sealed(vault, problem, status, "", "its master key could not be stored");
     } else {
-        stay_sealed(vault, problem, status, "",
-                    "the row of its master key is damaged: restore a backup");
+        stay_sealed(vault, problem, status, "", vault_master_damaged);
     }
     TRY(status);
     vault->reason[0] = '\0';
+    vault->is_damaged = false;
     vault->openings++;
+    if (was_damaged)
+        daemon_health_set("ready", "%s", "");
     log_info("the vault is open", "dir", vault->store.db.dir);
     return STATUS_OK;
 }
@@ -219,8 +302,10 @@ enum status vault_ready(struct vault *vault, struct db_txn *txn, struct problem 
 {
     struct vault_totals totals;
     if (!vault->keyring.is_open)
-        return problem_set(problem, STATUS_FAILED_PRECONDITION, "", "the vault is sealed: %s",
-                           vault->reason);
+        return vault->is_damaged ? problem_set(problem, STATUS_DATA_LOSS, "",
+                                               "the vault is damaged: %s", vault->reason)
+                                 : problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                                               "the vault is sealed: %s", vault->reason);
     if (!vault->store.was_touched)
         return STATUS_OK;
     vault->store.was_touched = false;

@@ -11,7 +11,8 @@
  *
  *     sealed -> open -> sealed
  *
- * It is open exactly while keyring.is_open. */
+ * It is open exactly while keyring.is_open. It is damaged when it would open, but what it holds is
+ * not what it should be; then it is sealed, too. */
 struct vault {
     struct vault_store store;
     struct keyring keyring;
@@ -21,6 +22,8 @@ struct vault {
     enum cipher cipher;            /* of new versions */
     struct buffer row;             /* the version row that is being made: a ciphertext */
     char reason[REASON_BYTES_MAX]; /* why it is sealed; "" while it is open */
+    bool is_damaged;               /* for that reason: everything is data_loss */
+    bool is_compared;              /* with the log; it does not open before */
 
     uint64_t stored, accessed, denied, rotated, openings; /* since the start */
 };
@@ -31,6 +34,19 @@ void vault_close(struct vault *vault);
 
 /* Forgets the keys, and why is said from now on. */
 void vault_seal(struct vault *vault, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The log was reached: compares the store with it, and lets the outbox send. data_loss: the store
+ * is older than the log, and was not put back by `recoveryd restore`: a file of yesterday, which
+ * has what was deleted since, and numbers of versions that were used since. Then the vault is
+ * damaged. */
+enum status vault_compare(struct vault *vault);
+/* failed_precondition, data_loss: it may not be opened now. */
+enum status vault_may_open(const struct vault *vault, struct problem *problem);
+
+extern const char vault_master_damaged[]; /* a reason */
+
+/* Seals it because of what was found in its store; health says so. */
+void vault_set_damaged(struct vault *vault, const char *reason);
 
 /* Opens with a key-encryption key that came from `source`; in a new vault it makes the master key,
  * wrapped by it (`fresh` has the parameters of a passphrase). Not within a turn. What is refused

@@ -18,13 +18,18 @@ struct vault_store {
     unsigned requests_put;     /* within the turn */
     struct uuid forgotten;     /* see requests_forgotten */
     uint64_t commits, repeats; /* since the start */
+    void (*compare)(void *context, uint64_t known_id); /* see vault_store_open_outbox */
+    void *compare_context;
 };
 
 /* Opens DIR, creates it when there is none. data_loss: it is damaged and was not touched. The
  * outbox is opened by vault_store_open_outbox. */
 enum status vault_store_open(struct vault_store *store, const char *dir);
+/* `compare` as in outbox_options, with `context`; NULL: there is nothing to compare. */
 enum status vault_store_open_outbox(struct vault_store *store, struct ev_loop *loop,
-                                    const char *eventd_path, struct span run_key);
+                                    const char *eventd_path, struct span run_key,
+                                    void (*compare)(void *context, uint64_t known_id),
+                                    void *context);
 void vault_store_close(struct vault_store *store);
 /* With the clean flag, after everything was committed. */
 enum status vault_store_close_cleanly(struct vault_store *store);
