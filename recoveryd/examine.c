@@ -87,7 +87,8 @@ enum status examine(const struct settings *settings, bool is_full, struct examin
         status = add_damaged_log(examination);
     TRY(status);
     TRY(examine_tokens(settings, examination));
-    return vault_check(settings, is_full, &examination->findings, examination->vault);
+    return vault_check(settings, is_full ? VAULT_VERIFY : VAULT_LOOK, &examination->findings,
+                       &examination->vault);
 }
 
 void examination_close(struct examination *examination)

@@ -13,7 +13,7 @@ struct examination {
     struct findings findings;
     uint64_t checked; /* services compared */
     uint64_t folded;  /* events, with is_full */
-    char vault[VAULT_STATE_BYTES];
+    struct vault_view vault;
 };
 
 enum status examine(const struct settings *settings, bool is_full, struct examination *examination);

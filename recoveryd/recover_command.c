@@ -39,11 +39,11 @@ static enum status print_report(const struct report *report, const struct option
                                              "standard output does not take it");
 }
 
-/* Only shown here: whatever it is, it keeps no service down. What is damaged is told by verify. */
-static void vault_look(const struct settings *settings, char state[VAULT_STATE_BYTES])
+/* Only shown: whatever it is, it keeps no service down. */
+static void vault_look(const struct settings *settings, struct vault_view *view)
 {
     AUTO(findings_close) struct findings findings = { 0 };
-    (void)vault_check(settings, false, &findings, state);
+    (void)vault_check(settings, VAULT_LOOK, &findings, view);
 }
 
 static int dry_run_code(const struct picture *picture, const struct options *options)
@@ -86,9 +86,10 @@ static bool is_told(const void *context, const struct finding *finding)
 }
 
 static enum status verify(const struct settings *settings, struct report *report,
-                          struct findings *findings)
+                          struct findings *findings, struct vault_view *vault)
 {
     TRY(compare_wanted_with_actual(settings, is_told, report, findings, &report->checked));
+    TRY(vault_check(settings, VAULT_VERIFY_SOON, findings, vault));
     report->is_verified = true;
     report->findings = findings;
     return STATUS_OK;
@@ -127,13 +128,13 @@ static enum status recover(const struct settings *settings, const struct options
 {
     AUTO(close_run) struct carry_out *run = NULL;
     AUTO(findings_close) struct findings findings = { 0 };
-    char vault[VAULT_STATE_BYTES];
-    struct report report = { .picture = picture, .vault = vault };
-    vault_look(settings, vault);
+    struct vault_view vault;
+    struct report report = { .picture = picture, .vault = &vault };
+    vault_look(settings, &vault);
     TRY(carry_out_open(&run, settings, options, picture));
     TRY(carry_out_run(run, &report));
     if (settings->verify_recovery)
-        TRY(verify(settings, &report, &findings));
+        TRY(verify(settings, &report, &findings, &vault));
     enum status status = carry_out_finish(run, &report);
     /* What was done is told also when the log could not be told. */
     TRY(print_report(&report, options));
@@ -156,10 +157,10 @@ static enum status plan_and_recover(const struct settings *settings, const struc
                            NUMBER(picture.log.last_event));
     if (!options->is_dry_run)
         return recover(settings, options, &picture, code);
-    char vault[VAULT_STATE_BYTES];
-    vault_look(settings, vault);
+    struct vault_view vault;
+    vault_look(settings, &vault);
     *code = dry_run_code(&picture, options);
-    return print_report(&(struct report){ .picture = &picture, .vault = vault }, options);
+    return print_report(&(struct report){ .picture = &picture, .vault = &vault }, options);
 }
 
 int recover_command(const struct settings *settings, const struct options *options)

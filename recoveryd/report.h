@@ -3,6 +3,7 @@
 
 #include "recoveryd/findings.h"
 #include "recoveryd/picture.h"
+#include "recoveryd/vault_check.h"
 
 /* What came of one action. */
 enum result {
@@ -27,7 +28,7 @@ struct outcome {
 /* A plan, or what came of it: one shape. */
 struct report {
     const struct picture *picture;
-    const char *vault;              /* its state, as vaultd says it; NULL: nobody asked */
+    const struct vault_view *vault; /* NULL: nobody asked */
     const struct outcome *outcomes; /* one per entry of the plan; NULL for a dry run */
     uint64_t of[RESULTS];
     bool is_cut; /* time ran out */
@@ -45,7 +46,7 @@ struct verification {
     bool is_full;
     bool is_log_damaged; /* the picture is empty: nothing was compared */
     uint64_t folded;     /* events, with is_full */
-    const char *vault;   /* its state */
+    const struct vault_view *vault;
     const struct findings
         *fixed; /* found before a repair, and not after it; NULL: none was asked for */
     uint64_t took_ms;

@@ -115,7 +115,7 @@ void report_write_json(const struct report *report, struct buffer *text)
     put_log(&map, report->picture, false);
     token_census_write_map(&report->picture->tokens, &map);
     if (report->vault != NULL)
-        put_text(&map, "vault", report->vault);
+        vault_view_write_map(report->vault, &map);
     write_str(&map, "actions");
     write_array(&map, plan->count);
     for (size_t i = 0; i < plan->count; i++)
@@ -148,7 +148,7 @@ void verification_write_json(const struct verification *verification, struct buf
     put_number(&map, "schema", SCHEMA);
     put_log(&map, verification->picture, verification->is_log_damaged);
     token_census_write_map(&verification->picture->tokens, &map);
-    put_text(&map, "vault", verification->vault);
+    vault_view_write_map(verification->vault, &map);
     put_bool(&map, "full", verification->is_full);
     put_number(&map, "checked", verification->checked);
     if (verification->is_full)

@@ -193,7 +193,7 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
     write_log_line(report->picture, text);
     token_census_write_text(&report->picture->tokens, text);
     if (report->vault != NULL)
-        buffer_append_format(text, "Vault    %s\n", report->vault);
+        vault_view_write_text(report->vault, text);
     buffer_append_text(text, "\n");
     write_entries(report, shows_all, text);
     if (report->outcomes == NULL) {
@@ -230,7 +230,7 @@ void verification_write_text(const struct verification *verification, struct buf
     else
         write_log_line(verification->picture, text);
     token_census_write_text(&verification->picture->tokens, text);
-    buffer_append_format(text, "Vault    %s\n", verification->vault);
+    vault_view_write_text(verification->vault, text);
     if (verification->is_full)
         buffer_append_format(text,
                              "Fold     %" PRIu64 " events checked and folded anew from the first\n",

@@ -8,9 +8,14 @@
 #include "common/base/auto.h"
 #include "common/base/name.h"
 #include "common/wire/reader.h"
+#include "common/wire/writer.h"
 #include "recoveryd/peer.h"
 
-enum { STATUS_MS_MAX = 5000, VERIFY_MS_MAX = 10 * 60 * 1000, ANSWER_BYTES_MAX = 256 * 1024 };
+enum { STATUS_MS_MAX = 5000, ANSWER_BYTES_MAX = 256 * 1024 };
+static const uint64_t verify_ms_max[] = {
+    [VAULT_VERIFY_SOON] = 5000,
+    [VAULT_VERIFY] = 10 * 60 * 1000,
+};
 
 /* "TENANT/NAME@VERSION", "TENANT/NAME" or "TENANT". */
 static enum status add_named(struct span text, struct findings *findings)
@@ -26,13 +31,21 @@ static enum status add_named(struct span text, struct findings *findings)
     return findings_add(findings, &finding);
 }
 
-static enum status verify_all(struct peer *peer, struct findings *findings)
+static enum status verify_all(struct peer *peer, enum vault_depth depth, struct findings *findings,
+                              struct vault_view *view)
 {
     AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
     const struct vault_verify_request request = {};
     struct vault_verify_reply reply = { 0 };
     struct problem problem = { 0 };
-    TRY(peer_ask(peer, VERIFY_MS_MAX, &method_vault_verify, &request, &arena, &reply, &problem));
+    enum status status = peer_ask(peer, verify_ms_max[depth], &method_vault_verify, &request,
+                                  &arena, &reply, &problem);
+    if (status == STATUS_RESOURCE_EXHAUSTED)
+        return STATUS_UNAVAILABLE; /* vaultd is busy: that is no failure of ours */
+    TRY(status);
+    view->is_verified = true;
+    view->readable = reply.readable;
+    view->damaged = reply.damaged;
     struct reader reader = reader_of(reply.damaged_names);
     uint32_t count = 0;
     struct span name;
@@ -45,43 +58,90 @@ static enum status verify_all(struct peer *peer, struct findings *findings)
     return STATUS_OK;
 }
 
-static enum status ask(struct peer *peer, bool is_full, struct findings *findings,
-                       char state[VAULT_STATE_BYTES])
+static enum status add_vault(struct findings *findings, const char *reason)
+{
+    struct finding finding = { .code = FINDING_secret_damaged, .tenant = "", .name = "vault" };
+    snprintf(finding.reason, sizeof finding.reason, "%s", reason);
+    return findings_add(findings, &finding);
+}
+
+static enum status ask(struct peer *peer, enum vault_depth depth, struct findings *findings,
+                       struct vault_view *view)
 {
     AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
     const struct vault_status_request request = {};
     struct vault_status_reply reply = { 0 };
     struct problem problem = { 0 };
+    char reason[REASON_BYTES_MAX];
     TRY(peer_ask(peer, STATUS_MS_MAX, &method_vault_status, &request, &arena, &reply, &problem));
-    snprintf(state, VAULT_STATE_BYTES, "%s", reply.state);
-    if (is_full && strcmp(state, "open") == 0)
-        return verify_all(peer, findings);
+    snprintf(view->state, sizeof view->state, "%s", reply.state);
+    view->secrets = reply.secrets;
+    view->versions = reply.versions;
+    if (strcmp(view->state, "damaged") == 0)
+        return add_vault(findings, reply.reason);
+    if (depth != VAULT_LOOK && strcmp(view->state, "open") == 0)
+        return verify_all(peer, depth, findings, view);
     if (reply.damaged_tenants == 0)
         return STATUS_OK;
-    struct finding finding = { .code = FINDING_secret_damaged, .tenant = "", .name = "vault" };
-    snprintf(finding.reason, sizeof finding.reason,
-             "the manifests of %" PRIu64 " tenants do not match", reply.damaged_tenants);
-    return findings_add(findings, &finding);
+    snprintf(reason, sizeof reason, "the manifests of %" PRIu64 " tenants do not match",
+             reply.damaged_tenants);
+    return add_vault(findings, reason);
 }
 
-enum status vault_check(const struct settings *settings, bool is_full, struct findings *findings,
-                        char state[VAULT_STATE_BYTES])
+enum status vault_check(const struct settings *settings, enum vault_depth depth,
+                        struct findings *findings, struct vault_view *view)
 {
     AUTO(peer_close) struct peer peer = { 0 };
-    snprintf(state, VAULT_STATE_BYTES, "not running");
+    *view = (struct vault_view){ .state = "not running" };
     enum status status = peer_open_daemon(&peer, settings->run_dir, "vaultd");
     if (status == STATUS_OK)
-        status = ask(&peer, is_full, findings, state);
+        status = ask(&peer, depth, findings, view);
     if (status == STATUS_RESOURCE_EXHAUSTED)
         return status;
     if (status == STATUS_PERMISSION_DENIED || status == STATUS_UNAUTHENTICATED)
-        snprintf(state, VAULT_STATE_BYTES, "not shown"); /* to this caller */
+        snprintf(view->state, sizeof view->state, "not shown"); /* to this caller */
     if (status == STATUS_DATA_LOSS) {
-        snprintf(state, VAULT_STATE_BYTES, "damaged");
-        return findings_add(findings, &(struct finding){ .code = FINDING_secret_damaged,
-                                                         .tenant = "",
-                                                         .name = "vault",
-                                                         .reason = "the store is damaged" });
+        snprintf(view->state, sizeof view->state, "damaged");
+        return add_vault(findings, "the store is damaged");
     }
     return STATUS_OK;
+}
+
+/* --- what it looks like --- */
+
+void vault_view_write_text(const struct vault_view *view, struct buffer *text)
+{
+    buffer_append_format(text, "Vault    %s", view->state);
+    if (strcmp(view->state, "open") == 0)
+        buffer_append_format(text, ", %" PRIu64 " secrets, %" PRIu64 " versions", view->secrets,
+                             view->versions);
+    if (view->is_verified && view->damaged == 0)
+        buffer_append_text(text, ": all readable");
+    else if (view->is_verified)
+        buffer_append_format(text, ": %" PRIu64 " readable, %" PRIu64 " damaged", view->readable,
+                             view->damaged);
+    buffer_append_text(text, "\n");
+}
+
+static void put_number(struct buffer *map, const char *key, uint64_t number)
+{
+    write_str(map, key);
+    write_u64(map, number);
+}
+
+void vault_view_write_map(const struct vault_view *view, struct buffer *map)
+{
+    bool is_open = strcmp(view->state, "open") == 0;
+    write_str(map, "vault");
+    write_map(map, 1 + (is_open ? 2 : 0) + (view->is_verified ? 2 : 0));
+    write_str(map, "state");
+    write_str(map, view->state);
+    if (is_open) {
+        put_number(map, "secrets", view->secrets);
+        put_number(map, "versions", view->versions);
+    }
+    if (view->is_verified) {
+        put_number(map, "readable", view->readable);
+        put_number(map, "damaged", view->damaged);
+    }
 }

@@ -94,7 +94,7 @@ static enum status verify(const struct settings *settings, const struct options 
         .is_full = options->is_full,
         .is_log_damaged = !examination.has_picture,
         .folded = examination.folded,
-        .vault = examination.vault,
+        .vault = &examination.vault,
         .fixed = options->has_fix ? &fixed : NULL,
         .took_ms = (clock_boottime_ns() - began_ns) / 1000000u,
     };

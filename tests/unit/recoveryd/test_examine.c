@@ -49,7 +49,7 @@ static void expect_finding(bool is_full, const char *code, bool has_picture)
     cr_assert_eq(findings_of(&examination.findings, code), 1, "%s", code);
     cr_assert_eq(findings_of(&examination.findings, "missing"), has_picture ? 3 : 0);
     cr_assert_eq(examination.findings.count, has_picture ? 4 : 1);
-    cr_assert_str_eq(examination.vault, "not running");
+    cr_assert_str_eq(examination.vault.state, "not running");
 }
 
 Test(examine, a_whole_store_is_compared)

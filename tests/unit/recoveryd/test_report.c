@@ -72,6 +72,14 @@ static struct picture picture = {
                       [PLAN_KEEP] = 2 } },
 };
 
+static void assert_contains(const struct buffer *text, const char *part)
+{
+    cr_assert_not_null(memmem(text->data, text->size, part, strlen(part)), "%s\nin %.*s", part,
+                       (int)text->size, (const char *)text->data);
+}
+
+static const struct vault_view sealed = { .state = "sealed" };
+
 static void assert_text(const struct report *report, bool shows_all, const char *expected)
 {
     AUTO(buffer_close) struct buffer text = { .limit = 65536 };
@@ -83,7 +91,7 @@ static void assert_text(const struct report *report, bool shows_all, const char 
 Test(report, a_plan_reads_as_documented)
 {
     assert_text(
-        &(struct report){ .picture = &picture, .vault = "sealed" }, false,
+        &(struct report){ .picture = &picture, .vault = &sealed }, false,
         "Log      18442 events, chain intact from 17443, live projection matches; map 12% full\n"
         "Tokens   212 valid, 9 expired\n"
         "Vault    sealed\n"
@@ -96,6 +104,38 @@ Test(report, a_plan_reads_as_documented)
         "\n"
         "Plan: 1 to start, 1 to replace, 1 to stop, 2 to keep, 0 to wait, 0 to report, 1 cannot be "
         "recovered.\n");
+}
+
+Test(report, the_vault_reads_as_it_was_found)
+{
+    static const struct {
+        struct vault_view view;
+        const char *text, *json;
+    } cases[] = {
+        { { .state = "damaged" }, "Vault    damaged\n", "\"vault\": {\"state\": \"damaged\"}" },
+        { { .state = "open", .secrets = 12, .versions = 15 },
+          "Vault    open, 12 secrets, 15 versions\n",
+          "\"vault\": {\"state\": \"open\", \"secrets\": 12, \"versions\": 15}" },
+        { { .state = "open", .secrets = 12, .versions = 15, .is_verified = true, .readable = 15 },
+          "Vault    open, 12 secrets, 15 versions: all readable\n",
+          "\"readable\": 15, \"damaged\": 0" },
+        { { .state = "open",
+            .secrets = 12,
+            .versions = 15,
+            .is_verified = true,
+            .readable = 11,
+            .damaged = 4 },
+          "Vault    open, 12 secrets, 15 versions: 11 readable, 4 damaged\n",
+          "\"readable\": 11, \"damaged\": 4" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(buffer_close) struct buffer text = { .limit = 65536 };
+        const struct report report = { .picture = &picture, .vault = &cases[i].view };
+        report_write_text(&report, false, &text);
+        assert_contains(&text, cases[i].text);
+        report_write_json(&report, &text);
+        assert_contains(&text, cases[i].json);
+    }
 }
 
 Test(report, all_lists_what_is_kept)
@@ -115,12 +155,6 @@ Test(report, nothing_ever_deployed_is_an_empty_plan)
                 "Log      none: nothing was ever deployed\nTokens   none\n\n"
                 "Plan: 0 to start, 0 to replace, 0 to stop, 0 to keep, 0 to wait, 0 to report, 0 "
                 "cannot be recovered.\n");
-}
-
-static void assert_contains(const struct buffer *text, const char *part)
-{
-    cr_assert_not_null(memmem(text->data, text->size, part, strlen(part)), "%s\nin %.*s", part,
-                       (int)text->size, (const char *)text->data);
 }
 
 Test(report, a_plan_as_json_has_every_entry)
@@ -208,9 +242,12 @@ Test(report, control_characters_are_escaped)
 Test(report, findings_of_a_verification_are_told)
 {
     AUTO(findings_close) struct findings findings = { 0 };
-    struct verification verification = {
-        .picture = &picture, .findings = &findings, .checked = 6, .is_full = true, .folded = 18442
-    };
+    struct verification verification = { .picture = &picture,
+                                         .findings = &findings,
+                                         .vault = &sealed,
+                                         .checked = 6,
+                                         .is_full = true,
+                                         .folded = 18442 };
     AUTO(buffer_close) struct buffer text = { .limit = 65536 };
     verification_write_text(&verification, &text);
     assert_contains(&text, "18442 events checked and folded anew");
