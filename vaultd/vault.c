@@ -123,9 +123,17 @@ enum status vault_compare(struct vault *vault)
 {
     struct outbox *outbox = &vault->store.outbox;
     bool is_restored;
-    AUTO(db_end) struct db_txn txn = { 0 };
-    TRY(vault_store_look(&vault->store, &txn));
-    TRY(is_put_back_by_us(vault, &txn, &is_restored));
+    enum status status;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        status = vault_store_look(&vault->store, &txn);
+        if (status == STATUS_OK)
+            status = is_put_back_by_us(vault, &txn, &is_restored);
+    }
+    if (status != STATUS_OK) {
+        vault_set_damaged(vault, "its store cannot be read: restore a backup");
+        return status;
+    }
     if (outbox_is_older(outbox) && !is_restored) {
         vault_set_damaged(vault,
                           "its store is older than the log: a copy of another time was put "
