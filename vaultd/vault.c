@@ -122,7 +122,7 @@ static enum status keep_incarnation(struct vault *vault)
 enum status vault_compare(struct vault *vault)
 {
     struct outbox *outbox = &vault->store.outbox;
-    bool is_restored;
+    bool is_restored = false;
     enum status status;
     {
         AUTO(db_end) struct db_txn txn = { 0 };
