@@ -76,6 +76,14 @@ static const char *meta_rule(const uint8_t *page, uint64_t number, const struct 
     uint64_t last_page = u64_at(page, 136);
     if (last_page < 1 || last_page >= UINT64_MAX / pages->page_bytes)
         return "an impossible number of pages";
+    return NULL;
+}
+
+/* Of the newer page only. LMDB does not look at the other one, and when the disk refuses a meta
+ * page it leaves there the new roots beside the old number of pages. */
+static const char *trees_rule(const uint8_t *page)
+{
+    uint64_t last_page = u64_at(page, 136);
     const char *rule = tree_rule(page, 40, last_page);
     return rule != NULL ? rule : tree_rule(page, 88, last_page);
 }
@@ -108,7 +116,7 @@ static const char *read_once(int fd, struct meta_pages *pages, int *error)
     pages->txnids[1] = u64_at(second, 144);
     const uint8_t *newer = pages->txnids[0] >= pages->txnids[1] ? first : second;
     pages->pages_used = u64_at(newer, 136) + 1;
-    return NULL;
+    return trees_rule(newer);
 }
 
 enum status meta_pages_read(const char *dir, struct meta_pages *pages)

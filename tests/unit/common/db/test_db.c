@@ -479,6 +479,26 @@ Test(db, damage_to_the_file_is_found_by_the_probe)
     buffer_close(&whole);
 }
 
+/* A disk that refused a meta page: LMDB has left new roots beside the old number of pages. */
+Test(db, a_root_out_of_bounds_is_damage_in_the_newer_meta_page_only)
+{
+    enum { PAGE = 4096, ROOT_OF_MAIN = 128, TXNID = 144 };
+    static const uint64_t beyond = 1000000;
+    uint64_t txnids[2];
+    make_store();
+    struct buffer whole = read_file(data);
+    memcpy(&txnids[0], whole.data + TXNID, 8);
+    memcpy(&txnids[1], whole.data + PAGE + TXNID, 8);
+    size_t older = txnids[0] < txnids[1] ? 0 : PAGE;
+    overwrite(data, PAGE - older + ROOT_OF_MAIN, &beyond, 8);
+    expect_damage("the newer page");
+    overwrite(data, 0, whole.data, whole.size);
+    overwrite(data, older + ROOT_OF_MAIN, &beyond, 8);
+    cr_expect_eq(open_writer(), STATUS_OK);
+    db_close(&db);
+    buffer_close(&whole);
+}
+
 Test(db, random_damage_never_ends_the_opener)
 {
     const char *given = getenv("SOLO_TEST_SEED");
