@@ -5,13 +5,16 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/support/criterion.h"
 
-static char folder[] = "/tmp/solo-base-XXXXXX";
+static const char pattern[] = "/tmp/solo-base-XXXXXX";
+static char folder[sizeof pattern];
 
 void scratch_make(void)
 {
+    memcpy(folder, pattern, sizeof pattern);
     cr_assert_not_null(mkdtemp(folder));
 }
 
