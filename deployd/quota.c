@@ -145,21 +145,32 @@ static void totals_learn(struct tenant *tenant, const struct total totals[TOTALS
             tenant->high_totals |= 1u << i;
 }
 
+/* In the words of the total: "3", or "12 MiB". */
+static char *amount_text(char text[SIZE_TEXT_BYTES], const struct total *total, uint64_t amount)
+{
+    if (total->is_size)
+        return size_text(text, amount);
+    snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64, amount);
+    return text;
+}
+
 static enum status check(const struct total *total, uint64_t others, uint64_t before,
                          uint64_t after, const char *tenant, struct problem *problem)
 {
-    char used[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES], more[SIZE_TEXT_BYTES];
+    char used[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES], all[SIZE_TEXT_BYTES];
+    char own[SIZE_TEXT_BYTES], instead[SIZE_TEXT_BYTES + 16] = "", excess[SIZE_TEXT_BYTES];
     if (total->most == 0 || after <= before ||
         (after <= total->most && others <= total->most - after))
         return STATUS_OK;
-    if (total->is_size)
-        return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, total->field,
-                           "tenant %s uses %s of %s of %s; this would take %s", tenant,
-                           size_text(used, others + before), size_text(most, total->most),
-                           total->what, size_text(more, after));
+    uint64_t left = others + before < total->most ? total->most - others - before : 0;
+    if (before > 0)
+        snprintf(instead, sizeof instead, " instead of %s", amount_text(own, total, before));
     return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, total->field,
-                       "tenant %s uses %" PRIu64 " of %" PRIu64 " %s; this would take %" PRIu64,
-                       tenant, others + before, total->most, total->what, after);
+                       "tenant %s uses %s of %s %s%s; this would take %s%s, %s more than is left",
+                       tenant, amount_text(used, total, others + before),
+                       amount_text(most, total, total->most), total->is_size ? "of " : "",
+                       total->what, amount_text(all, total, after), instead,
+                       amount_text(excess, total, after - before - left));
 }
 
 enum status quota_check(struct deployd *deployd, const char *tenant_name, struct service *service,

@@ -61,14 +61,26 @@ Test(limits, sums_are_bounded_and_a_redeploy_counts_its_difference)
     testbed_start(&bed);
     service_deploy(&bed, limited(&bed, "acme", "a", "memory", 600 << 20));
     refuse(&bed, limited(&bed, "acme", "b", "memory", 600 << 20), "limits.memory",
-           "tenant acme uses 600 MiB of 1 GiB of memory; this would take 600 MiB");
+           "tenant acme uses 600 MiB of 1 GiB of memory; this would take 600 MiB, 176 MiB more "
+           "than is left");
+    refuse(&bed, limited(&bed, "acme", "b", "memory", (424 << 20) + 1), "limits.memory",
+           "this would take 424 MiB, 1 bytes more than is left");
     service_deploy(&bed, limited(&bed, "acme", "b", "memory", 400 << 20));
     service_deploy(&bed, limited(&bed, "acme", "a", "memory", 624 << 20));
     refuse(&bed, limited(&bed, "acme", "a", "memory", 625 << 20), "limits.memory", "1 GiB");
     service_deploy(&bed, limited(&bed, "acme", "a", "memory", 100 << 20));
     service_deploy(&bed, limited(&bed, "acme", "c", "tasks", 98));
     refuse(&bed, limited(&bed, "acme", "c", "tasks", 99), "limits.tasks", "100 of 100 tasks");
-    refuse(&bed, plain(&bed, "acme", "d"), "limits.tasks", "this would take 1");
+    refuse(&bed, plain(&bed, "acme", "d"), "limits.tasks", "this would take 1, 1 more");
+    refuse(&bed, limited(&bed, "acme", "c", "tasks", 99), "limits.tasks", "99 instead of 98, 1 ");
+    /* nothing of that is lost with the run, and a kill gives its part back */
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    refuse(&bed, plain(&bed, "acme", "d"), "limits.tasks", "100 of 100 tasks; this would take 1");
+    service_kill(&bed, "acme", "c");
+    service_deploy(&bed, limited(&bed, "acme", "c", "tasks", 97));
+    service_deploy(&bed, plain(&bed, "acme", "d"));
+    refuse(&bed, plain(&bed, "acme", "e"), "limits.tasks", "100 of 100 tasks");
 }
 
 Test(limits, log_and_code_are_counted_too)
