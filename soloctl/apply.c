@@ -333,6 +333,20 @@ static int nothing_deployed(const struct apply *apply)
     return apply->exit_code;
 }
 
+/* What only the attempt can show has failed for some of them: then how many are as the file says.
+ */
+static void tell_failures(const struct apply *apply)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < apply->count; i++)
+        failed += apply->services[i].status != STATUS_OK;
+    if (failed > 0)
+        fprintf(stderr,
+                "soloctl: %zu of %zu specs failed, the others are deployed; the same file again "
+                "leaves those alone\n",
+                failed, apply->count);
+}
+
 int command_apply(struct session *session, const struct arguments *arguments)
 {
     AUTO(apply_close)
@@ -362,6 +376,7 @@ int command_apply(struct session *session, const struct arguments *arguments)
         return session_fail(session, "", status, &problem);
     pass(&apply, false);
     list_end(&apply.list);
+    tell_failures(&apply);
     for (size_t i = 0; i < apply.count && !session_is_for_programs(session); i++)
         if (apply.services[i].isolation[0] != '\0') {
             deployment_isolation_note(apply.services[i].isolation);

@@ -129,11 +129,13 @@ static void print_row(const struct description *description)
     const struct service_row *row = &description->row;
     const struct exit_list *exits = &description->exits;
     char started[TIME_TEXT_BYTES], age[AGE_BYTES], due[TIME_TEXT_BYTES];
-    char usage[USAGE_TEXT_BYTES];
+    char usage[USAGE_TEXT_BYTES], hash[HASH_TEXT_BYTES];
     page_line("State", row->state);
     page_line("Reason", row->reason);
     line_number("Generation", row->generation);
     line_number("Since event", row->since);
+    if (!hash_is_zero(&row->spec_hash))
+        page_line("Spec hash", hex_text(hash, row->spec_hash.bytes, HASH_BYTES));
     line_number("Pid", row->pid);
     if (row->pid != 0 && row->started_ns != 0) {
         page_label("Started");

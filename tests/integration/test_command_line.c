@@ -86,6 +86,7 @@ Test(command_line, describe_shows_the_spec_and_why)
     expect_exit(&result, 0);
     expect_contains(result_out(&result), "running");
     expect_contains(result_out(&result), "COLOUR");
+    expect_contains(result_out(&result), "\nSpec hash     ");
     testbed_soloctl(&bed, &result, "-o", "json", "describe", "acme/api", NULL);
     expect_exit(&result, 0);
     json_t *document = result_json(&result);
