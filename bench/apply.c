@@ -1,6 +1,7 @@
 /* What it takes to deploy: a thousand tiny services with one `soloctl apply`, beside a bare
  * posix_spawn loop of the same program; the same file once more, when nothing is to be done; and a
- * single deploy from request to answer, beside two commits and a spawn.
+ * single deploy from request to answer, beside two commits and a spawn, with the commits and the
+ * processor time that it took.
  *
  *     bench_apply [SERVICES [TENANTS [DEPLOYS]]]       1000, 10 and 64 by default */
 #include <stdio.h>
@@ -57,13 +58,28 @@ static void measure_apply(struct testbed *bed, const char *program, size_t servi
     figure_print(what, again, "s", "the first time", took, 0, 1);
 }
 
+static double commits(const struct testbed *bed)
+{
+    json_t *stats = testbed_ask(bed, "eventd", "daemon.stats", NULL);
+    double count = (double)number_in(json_object_get(stats, "counters"), "commits");
+    json_decref(stats);
+    return count;
+}
+
 static void measure_deploy(struct testbed *bed, const char *program, size_t deploys)
 {
+    static const char *const names[] = { "deployd", "tenantd", "eventd" };
     struct figures figures = { 0 };
     const char *const argv[] = { program, NULL };
-    char name[32];
+    const pid_t pids[] = { testbed_daemon(bed, "deployd"), testbed_supervisor(bed, "t0"),
+                           testbed_daemon(bed, "eventd") };
+    double before[COUNT_OF(pids)];
+    char name[32], what[64];
     double commit = 1 / machine_synced_pairs(bed->dir, 1);
     double spawn = machine_spawn_seconds(argv, deploys) / (double)deploys;
+    double commits_before = commits(bed);
+    for (size_t i = 0; i < COUNT_OF(pids); i++)
+        before[i] = machine_processor_seconds(pids[i]);
     for (size_t i = 0; i < deploys; i++) {
         snprintf(name, sizeof name, "d%zu", i);
         double begin = machine_now();
@@ -73,6 +89,13 @@ static void measure_deploy(struct testbed *bed, const char *program, size_t depl
     }
     figure_print("deploy, request to answer, p50", figures_median(&figures), "ms",
                  "two commits and a spawn", 1000 * (2 * commit + spawn), 1, 1);
+    figure_print_plain("  commits of the log", (commits(bed) - commits_before) / (double)deploys,
+                       "", 2.1, 1);
+    for (size_t i = 0; i < COUNT_OF(pids); i++) {
+        double used = machine_processor_seconds(pids[i]) - before[i];
+        snprintf(what, sizeof what, "  processor time of %s", names[i]);
+        figure_print_plain(what, 1e6 * used / (double)deploys, "us", 0, 0);
+    }
 }
 
 int main(int argc, char **argv)

@@ -193,3 +193,12 @@ int machine_spawn_writer(const char *const *argv, int output)
         test_fail("cannot start %s: %s", argv[0], strerror(rc));
     return pid;
 }
+
+double machine_processor_seconds(int pid)
+{
+    clockid_t clock;
+    struct timespec time;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
+        test_fail("the processor time of %d cannot be read", pid);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}

@@ -27,4 +27,8 @@ int machine_spawn_writer(const char *const *argv, int output);
 
 double machine_now(void); /* seconds, monotonic */
 
+/* Processor time that a process has used so far, all its threads: what it costs, however loaded the
+ * machine is. */
+double machine_processor_seconds(int pid);
+
 #endif

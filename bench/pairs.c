@@ -1,8 +1,11 @@
-/* Deploy and kill, over and over: the rate, and whether descriptors and private memory stay flat.
+/* Deploy and kill, over and over: the rate, and whether descriptors, private memory and disk stay
+ * flat. The log grows by what happened, and by nothing else: that is told per pair.
  *
  *     bench_pairs [PAIRS]       10000 by default */
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/figures.h"
 #include "bench/fill.h"
@@ -23,6 +26,24 @@ static struct weight weigh(pid_t pid)
     return (struct weight){ (double)(process_number(pid, "smaps_rollup", "Private_Dirty") +
                                      process_number(pid, "smaps_rollup", "Swap")),
                             process_descriptors(pid) };
+}
+
+static double disk_kib, log_kib;
+
+static int add_file(const char *path, const struct stat *stat, int type, struct FTW *place)
+{
+    (void)place;
+    if (type == FTW_F)
+        *(strstr(path, "/data/events/") != NULL ? &log_kib : &disk_kib) +=
+            (double)stat->st_blocks / 2;
+    return 0;
+}
+
+/* Into disk_kib and log_kib. */
+static void weigh_disk(const struct testbed *bed)
+{
+    disk_kib = log_kib = 0;
+    nftw(bed->dir, add_file, 16, FTW_PHYS);
 }
 
 /* Seconds. */
@@ -58,12 +79,14 @@ int main(int argc, char **argv)
                     { "deployd", testbed_daemon(&bed, "deployd") },
                     { "tenantd", testbed_supervisor(&bed, "acme") } };
     struct weight weights[COUNT_OF(daemons)][SAMPLES + 1];
-    double deploying = 0, killing = 0;
+    double deploying = 0, killing = 0, disk[SAMPLES + 1], log[SAMPLES + 1];
     for (long i = 0, sample = 0; i <= pairs; i++) {
         if (i >= sample * pairs / SAMPLES && sample <= SAMPLES) {
             for (size_t d = 0; d < COUNT_OF(daemons); d++)
                 weights[d][sample] = weigh(daemons[d].pid);
-            sample++;
+            weigh_disk(&bed);
+            disk[sample] = disk_kib;
+            log[sample++] = log_kib;
         }
         if (i == pairs)
             break;
@@ -91,6 +114,13 @@ int main(int argc, char **argv)
                        weights[d][SAMPLES].descriptors <= weights[d][1].descriptors + 1;
         printf("   %s\n", is_flat ? "flat" : "GROWS");
     }
+    printf("disk KiB, the log apart   ");
+    for (int s = 0; s <= SAMPLES; s++)
+        printf(" %8.0f", disk[s]);
+    printf("   %s\n", disk[SAMPLES] <= 1.1 * disk[1] + 1024 ? "flat" : "GROWS");
+    figure_print_plain("the log, bytes on disk for a pair",
+                       1024 * (log[SAMPLES] - log[1]) / ((double)pairs * (SAMPLES - 1) / SAMPLES),
+                       "B", 0, 0);
     caller_close(&caller);
     testbed_discard(&bed);
     return 0;
