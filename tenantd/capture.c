@@ -1,25 +1,54 @@
-/* Bytes arrive in on_readable, are cut into lines, and leave through a log_file within the same
- * turn. */
+/* Bytes arrive in on_readable and leave as lines (capture_lines.h) within the same turn. A tick
+ * looks at those of whom something is to be written later. */
 #include "tenantd/capture.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "tenantd/capture_lines.h"
 
 enum { DRAIN_BYTES_MAX = 1024 * 1024, PIPE_BYTES_MANY = 48 * 1024 };
 
-static void write_unfinished(struct capture *capture);
-static void tell_dropped(struct capture *capture);
+static void tick_start(struct capture_hub *hub)
+{
+    if (!ev_is_active(&hub->tick))
+        ev_timer_again(hub->loop, &hub->tick);
+}
+
+/* After anything was put: the tick has to look at it again. */
+static void settle(struct capture *capture)
+{
+    struct capture_hub *hub = capture->hub;
+    bool is_unfinished = capture->streams[0].partial != NULL || capture->streams[1].partial != NULL;
+    bool is_missing = capture_is_missing(capture);
+    if (is_unfinished && !capture->is_unfinished)
+        LL_PREPEND2(hub->unfinished, capture, next_unfinished);
+    if (is_missing && !capture->is_missing)
+        LL_PREPEND2(hub->missing, capture, next_missing);
+    capture->is_unfinished |= is_unfinished;
+    capture->is_missing |= is_missing;
+    if (is_unfinished || is_missing)
+        tick_start(hub);
+}
+
+static void leave_lists(struct capture *capture)
+{
+    struct capture_hub *hub = capture->hub;
+    if (capture->is_waiting)
+        LL_DELETE2(hub->waiting, capture, next_waiting);
+    if (capture->is_unfinished)
+        LL_DELETE2(hub->unfinished, capture, next_unfinished);
+    if (capture->is_missing)
+        LL_DELETE2(hub->missing, capture, next_missing);
+    capture->is_waiting = capture->is_unfinished = capture->is_missing = false;
+}
 
 /* They may read on. */
 static void release_waiting(struct capture_hub *hub)
@@ -38,31 +67,33 @@ static void release_waiting(struct capture_hub *hub)
 
 static void age_unfinished(struct capture_hub *hub)
 {
-    for (struct capture **link = &hub->unfinished; *link != NULL;) {
-        struct capture *capture = *link;
-        if (++capture->unfinished_ticks < CAPTURE_PARTIAL_TICKS) {
-            link = &capture->next_unfinished;
+    struct capture *capture, *next;
+    LL_FOREACH_SAFE2(hub->unfinished, capture, next, next_unfinished)
+    {
+        if (++capture->unfinished_ticks < CAPTURE_PARTIAL_TICKS)
             continue;
-        }
-        *link = capture->next_unfinished;
+        LL_DELETE2(hub->unfinished, capture, next_unfinished);
         capture->is_unfinished = false;
-        write_unfinished(capture);
+        capture_put_unfinished(capture);
+        settle(capture);
     }
 }
 
-/* Those that may write again do, and say what they have lost. */
-static void end_dropping(struct capture_hub *hub)
+/* Those that may write again do, and say what is missing. */
+static void tell_missing(struct capture_hub *hub)
 {
+    struct capture *capture, *next;
     uint64_t now_ns = clock_boottime_ns();
-    for (struct capture **link = &hub->dropping; *link != NULL;) {
-        struct capture *capture = *link;
+    LL_FOREACH_SAFE2(hub->missing, capture, next, next_missing)
+    {
         log_rate_fill(&capture->rate, now_ns);
-        if (capture->is_dropping && !log_rate_is_open(&capture->rate)) {
-            link = &capture->next_dropping;
+        if ((capture->is_dropping && !log_rate_is_open(&capture->rate)) ||
+            (capture->is_disk_failing && now_ns < capture->retry_ns))
             continue;
-        }
-        *link = capture->next_dropping;
-        tell_dropped(capture);
+        LL_DELETE2(hub->missing, capture, next_missing);
+        capture->is_missing = false;
+        capture_tell_missing(capture);
+        settle(capture);
     }
 }
 
@@ -71,9 +102,9 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
     (void)loop, (void)events;
     struct capture_hub *hub = OWNER_OF(timer, struct capture_hub, tick);
     release_waiting(hub);
-    end_dropping(hub);
+    tell_missing(hub);
     age_unfinished(hub);
-    if (hub->unfinished == NULL && hub->dropping == NULL)
+    if (hub->unfinished == NULL && hub->missing == NULL)
         ev_timer_stop(hub->loop, &hub->tick);
 }
 
@@ -82,7 +113,7 @@ void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directo
     hub->loop = loop;
     hub->directory = directory;
     hub->rate = (struct log_rate_settings){ 0 };
-    hub->waiting = hub->unfinished = hub->dropping = NULL;
+    hub->waiting = hub->unfinished = hub->missing = NULL;
     ev_timer_init(&hub->tick, on_tick, CAPTURE_TICK_MS / 1000.0, CAPTURE_TICK_MS / 1000.0);
 }
 
@@ -90,12 +121,6 @@ void capture_hub_close(struct capture_hub *hub)
 {
     if (hub->loop != NULL)
         ev_timer_stop(hub->loop, &hub->tick);
-}
-
-static void tick_start(struct capture_hub *hub)
-{
-    if (!ev_is_active(&hub->tick))
-        ev_timer_again(hub->loop, &hub->tick);
 }
 
 /* Joins those that wait for the next tick, if this tick's share is used up. */
@@ -111,241 +136,11 @@ static void count(struct capture *capture, size_t bytes)
     if (capture->bytes_this_tick < CAPTURE_BYTES_PER_TICK || capture->is_waiting)
         return;
     capture->is_waiting = true;
-    capture->next_waiting = hub->waiting;
-    hub->waiting = capture;
+    LL_PREPEND2(hub->waiting, capture, next_waiting);
     for (int i = 0; i < 2; i++)
         if (capture->streams[i].on_readable.fd >= 0)
             ev_io_stop(hub->loop, &capture->streams[i].on_readable);
     tick_start(hub);
-}
-
-static void stop_waiting(struct capture *capture)
-{
-    if (!capture->is_waiting)
-        return;
-    struct capture **link = &capture->hub->waiting;
-    while (*link != capture)
-        link = &(*link)->next_waiting;
-    *link = capture->next_waiting;
-    capture->is_waiting = false;
-}
-
-static void note_unfinished(struct capture *capture)
-{
-    bool has_partial = capture->streams[0].partial != NULL || capture->streams[1].partial != NULL;
-    capture->unfinished_ticks = 0;
-    if (!has_partial || capture->is_unfinished)
-        return;
-    capture->is_unfinished = true;
-    capture->next_unfinished = capture->hub->unfinished;
-    capture->hub->unfinished = capture;
-    tick_start(capture->hub);
-}
-
-static void forget_unfinished(struct capture *capture)
-{
-    if (!capture->is_unfinished)
-        return;
-    struct capture **link = &capture->hub->unfinished;
-    while (*link != capture)
-        link = &(*link)->next_unfinished;
-    *link = capture->next_unfinished;
-    capture->is_unfinished = false;
-}
-
-static struct span partial_span(const struct capture_stream *stream)
-{
-    return span_of(stream->partial, stream->partial_size);
-}
-
-static void forget_partial(struct capture_stream *stream)
-{
-    free(stream->partial);
-    stream->partial = NULL;
-    stream->partial_size = 0;
-}
-
-/* Adds to the unfinished line; together they are shorter than LOG_LINE_BYTES_MAX. Without memory
- * these bytes are lost from the log. */
-static void keep_partial(struct capture_stream *stream, struct span data)
-{
-    uint8_t *bigger = realloc(stream->partial, stream->partial_size + data.size);
-    if (bigger == NULL)
-        return;
-    memcpy(bigger + stream->partial_size, data.data, data.size);
-    stream->partial = bigger;
-    stream->partial_size += (uint32_t)data.size;
-}
-
-/* What is dropped is told at a tick, when it has ended. */
-static void note_dropped(struct capture *capture, struct capture_stream *stream, size_t bytes,
-                         bool is_whole)
-{
-    stream->dropped_bytes += bytes;
-    stream->dropped_lines += is_whole ? 1 : 0;
-    if (capture->has_dropped)
-        return;
-    capture->has_dropped = true;
-    capture->dropped_since_ns = clock_wall_ns();
-    capture->next_dropping = capture->hub->dropping;
-    capture->hub->dropping = capture;
-    tick_start(capture->hub);
-}
-
-static void forget_dropped(struct capture *capture)
-{
-    struct capture **link = &capture->hub->dropping;
-    while (*link != capture)
-        link = &(*link)->next_dropping;
-    *link = capture->next_dropping;
-}
-
-/* The line that was begun in pieces ends here. */
-static void end_open_line(struct capture_stream *stream, struct log_file *file)
-{
-    if (stream->is_open_line)
-        log_file_line(file, clock_wall_ns(), stream->name, false, span_of(NULL, 0),
-                      span_of(NULL, 0));
-    stream->is_open_line = false;
-}
-
-static void drop_text(struct capture *capture, struct capture_stream *stream, struct log_file *file,
-                      struct span text, bool is_whole)
-{
-    note_dropped(capture, stream, stream->partial_size + text.size + (is_whole ? 1 : 0), is_whole);
-    forget_partial(stream);
-    end_open_line(stream, file);
-    stream->is_skipping = !is_whole;
-}
-
-/* The rest of a dropped line; returns what follows it. */
-static struct span skip_line(struct capture *capture, struct capture_stream *stream,
-                             struct span data)
-{
-    const uint8_t *newline = memchr(data.data, '\n', data.size);
-    size_t size = newline == NULL ? data.size : (size_t)(newline - data.data) + 1;
-    note_dropped(capture, stream, size, newline != NULL);
-    stream->is_skipping = newline == NULL;
-    return span_of(data.data + size, data.size - size);
-}
-
-static bool may_write(struct capture *capture, size_t bytes)
-{
-    if (!capture->is_dropping)
-        capture->is_dropping = !log_rate_take(&capture->rate, LOG_HEAD_BYTES + bytes + 1);
-    return !capture->is_dropping;
-}
-
-/* One line, or the rest of one: whatever is longer than a line may be goes out in pieces. */
-static void put_text(struct capture *capture, struct capture_stream *stream, struct log_file *file,
-                     uint64_t wall_ns, struct span text, bool is_whole)
-{
-    size_t size = stream->partial_size + text.size;
-    if (!is_whole && size < LOG_LINE_BYTES_MAX) {
-        if (text.size > 0)
-            keep_partial(stream, text);
-        return;
-    }
-    if (!may_write(capture, size)) {
-        drop_text(capture, stream, file, text, is_whole);
-        return;
-    }
-    while (stream->partial_size + text.size > LOG_LINE_BYTES_MAX ||
-           (!is_whole && stream->partial_size + text.size == LOG_LINE_BYTES_MAX)) {
-        size_t take = LOG_LINE_BYTES_MAX - stream->partial_size;
-        log_file_line(file, wall_ns, stream->name, true, partial_span(stream),
-                      span_of(text.data, take));
-        forget_partial(stream);
-        stream->is_open_line = true;
-        text = span_of(text.data + take, text.size - take);
-    }
-    if (is_whole) {
-        log_file_line(file, wall_ns, stream->name, false, partial_span(stream), text);
-        forget_partial(stream);
-        stream->is_open_line = false;
-    } else if (text.size > 0) {
-        keep_partial(stream, text);
-    }
-}
-
-static void begin(struct capture *capture, struct log_file *file)
-{
-    log_file_begin(file, capture->hub->directory, capture->service, &capture->settings,
-                   capture->hub->write_buffer, capture->is_disk_failing);
-}
-
-static void end(struct capture *capture, struct log_file *file)
-{
-    capture->is_disk_failing = !log_file_end(file);
-}
-
-static void put_bytes(struct capture *capture, struct capture_stream *stream, struct span data)
-{
-    struct log_file file;
-    uint64_t wall_ns = clock_wall_ns();
-    output_tail_keep(&capture->tail, data);
-    log_rate_fill(&capture->rate, clock_boottime_ns());
-    begin(capture, &file);
-    if (stream->is_skipping)
-        data = skip_line(capture, stream, data);
-    while (data.size > 0) {
-        const uint8_t *newline = memchr(data.data, '\n', data.size);
-        size_t size = newline == NULL ? data.size : (size_t)(newline - data.data);
-        put_text(capture, stream, &file, wall_ns, span_of(data.data, size), newline != NULL);
-        size += newline == NULL ? 0 : 1;
-        data = span_of(data.data + size, data.size - size);
-    }
-    end(capture, &file);
-    note_unfinished(capture);
-}
-
-/* What is left of lines goes out as pieces. */
-static void write_unfinished(struct capture *capture)
-{
-    struct log_file file;
-    begin(capture, &file);
-    for (int i = 0; i < 2; i++) {
-        struct capture_stream *stream = &capture->streams[i];
-        if (stream->partial == NULL)
-            continue;
-        if (!may_write(capture, stream->partial_size)) {
-            drop_text(capture, stream, &file, span_of(NULL, 0), false);
-            continue;
-        }
-        log_file_line(&file, clock_wall_ns(), stream->name, true, partial_span(stream),
-                      span_of(NULL, 0));
-        forget_partial(stream);
-        stream->is_open_line = true;
-    }
-    end(capture, &file);
-}
-
-/* Says what was dropped and writes again; the capture is in no list of dropping ones any more. */
-static void tell_dropped(struct capture *capture)
-{
-    struct log_file file;
-    char since[32], text[160];
-    time_t seconds = (time_t)(capture->dropped_since_ns / 1000000000u);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    capture->has_dropped = capture->is_dropping = false;
-    begin(capture, &file);
-    for (int i = 0; i < 2; i++) {
-        struct capture_stream *stream = &capture->streams[i];
-        if (stream->dropped_bytes == 0)
-            continue;
-        int size = snprintf(text, sizeof text,
-                            "solo: %" PRIu64 " lines (%" PRIu64 " bytes) were dropped since %s: "
-                            "more than %" PRIu64 " bytes a second",
-                            stream->dropped_lines, stream->dropped_bytes, since,
-                            capture->rate.settings.bytes_per_s);
-        end_open_line(stream, &file);
-        log_file_line(&file, clock_wall_ns(), stream->name, false, span_of(NULL, 0),
-                      span_of(text, (size_t)size));
-        stream->dropped_lines = stream->dropped_bytes = 0;
-    }
-    end(capture, &file);
 }
 
 /* The last line of an instance ends with it. */
@@ -356,15 +151,8 @@ static void close_stream(struct capture *capture, struct capture_stream *stream)
     ev_io_stop(capture->hub->loop, &stream->on_readable);
     close(stream->on_readable.fd);
     ev_io_set(&stream->on_readable, -1, EV_READ);
-    if (stream->is_skipping)
-        stream->dropped_lines++;
-    stream->is_skipping = false;
-    if (stream->partial == NULL && !stream->is_open_line)
-        return;
-    struct log_file file;
-    begin(capture, &file);
-    put_text(capture, stream, &file, clock_wall_ns(), span_of(NULL, 0), true);
-    end(capture, &file);
+    capture_put_end(capture, stream);
+    settle(capture);
 }
 
 /* One read; 0 when there is nothing (any more). */
@@ -382,11 +170,14 @@ static size_t read_stream(struct capture *capture, struct capture_stream *stream
         stream->is_widened = true;
         (void)fcntl(stream->on_readable.fd, F_SETPIPE_SZ, CAPTURE_PIPE_BYTES);
     }
-    if (size > 0)
-        put_bytes(capture, stream, span_of(buffer, (size_t)size));
-    else if (size == 0 || errno != EAGAIN)
+    if (size > 0) {
+        capture_put(capture, stream, span_of(buffer, (size_t)size));
+        settle(capture);
+        return (size_t)size;
+    }
+    if (size == 0 || errno != EAGAIN)
         close_stream(capture, stream);
-    return size > 0 ? (size_t)size : 0;
+    return 0;
 }
 
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -448,20 +239,18 @@ void capture_close(struct capture *capture)
     if (capture->hub == NULL)
         return;
     capture_drain(capture);
-    stop_waiting(capture);
-    forget_unfinished(capture);
     for (int i = 0; i < 2; i++)
         close_stream(capture, &capture->streams[i]);
-    if (capture->has_dropped) {
-        forget_dropped(capture);
-        tell_dropped(capture);
-    }
+    leave_lists(capture);
+    if (capture_is_missing(capture))
+        capture_tell_missing(capture);
+    settle(capture);
 }
 
 void capture_free(struct capture *capture)
 {
     capture_close(capture);
-    for (int i = 0; i < 2; i++)
-        forget_partial(&capture->streams[i]);
+    if (capture->hub != NULL)
+        leave_lists(capture);
     output_tail_reset(&capture->tail);
 }

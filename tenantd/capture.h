@@ -19,7 +19,8 @@
  *
  * Nobody is starved: of each pipe one buffer is read in a turn of the loop, and a service that
  * prints faster than CAPTURE_BYTES_PER_TICK has to wait for its pipe. What it may write is bounded
- * by its log_rate: whole lines above that are dropped, and a line in the log says how many. */
+ * by its log_rate: whole lines above that are dropped, and a line in the log says how many. So does
+ * one for what a full or broken disk did not take, as soon as it takes something again. */
 enum {
     CAPTURE_READ_BYTES = 128 * 1024,
     CAPTURE_PIPE_BYTES =
@@ -27,6 +28,7 @@ enum {
     CAPTURE_TICK_MS = 100,
     CAPTURE_BYTES_PER_TICK = 32 * 1024 * 1024,
     CAPTURE_PARTIAL_TICKS = 10,
+    CAPTURE_RETRY_MS = 1000, /* between attempts to say what the disk did not take */
 };
 
 /* Shared by all services of a supervisor. */
@@ -37,7 +39,7 @@ struct capture_hub {
     struct ev_timer tick;          /* runs while one of these lists has somebody */
     struct capture *waiting;       /* those that have used up their tick */
     struct capture *unfinished;    /* those with an unfinished line */
-    struct capture *dropping;      /* those with dropped lines that were not told yet */
+    struct capture *missing;       /* those with lines that are missing and were not told yet */
     uint8_t read_buffer[CAPTURE_READ_BYTES];
     uint8_t write_buffer[LOG_BATCH_BYTES];
 };
@@ -47,10 +49,11 @@ struct capture_stream {
     const char *name;
     uint8_t *partial; /* an unfinished line, below LOG_LINE_BYTES_MAX; NULL for none */
     uint32_t partial_size;
-    bool is_open_line; /* what was written last was a piece: the line goes on */
-    bool is_skipping;  /* what comes up to the next newline belongs to a dropped line */
-    bool is_widened;   /* its pipe was asked to be CAPTURE_PIPE_BYTES */
-    uint64_t dropped_lines, dropped_bytes; /* that were not told yet */
+    bool is_open_line;       /* what was written last was a piece: the line goes on */
+    bool is_skipping;        /* what comes up to the next newline belongs to a dropped line */
+    bool is_widened;         /* its pipe was asked to be CAPTURE_PIPE_BYTES */
+    struct log_lost dropped; /* by its rate, and not told yet */
+    struct log_lost lost;    /* by the disk, the same */
 };
 
 struct capture {
@@ -59,12 +62,14 @@ struct capture {
     struct log_settings settings;
     struct capture_stream streams[2];
     struct log_rate rate;
-    struct capture *next_waiting, *next_unfinished, *next_dropping;
-    uint64_t dropped_since_ns; /* wall clock */
-    ev_tstamp tick_began;      /* of its own CAPTURE_TICK_MS */
+    struct capture *next_waiting, *next_unfinished, *next_missing;
+    uint64_t dropped_since_ns, lost_since_ns; /* wall clock */
+    uint64_t retry_ns;                        /* boot time: says then what was lost */
+    int lost_error;                           /* the last reason */
+    ev_tstamp tick_began;                     /* of its own CAPTURE_TICK_MS */
     uint32_t bytes_this_tick;
-    uint32_t unfinished_ticks; /* for which nothing came */
-    bool is_waiting, is_unfinished, has_dropped;
+    uint32_t unfinished_ticks;                  /* for which nothing came */
+    bool is_waiting, is_unfinished, is_missing; /* in the hub's list of them */
     bool is_dropping;     /* its bucket was empty and is not full enough again */
     bool is_disk_failing; /* logged when it began */
     struct output_tail tail;

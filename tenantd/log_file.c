@@ -1,5 +1,6 @@
 /* Lines gather in a buffer and go out in few writes. A disk that is full or broken costs lines,
- * never the service: the first failure of a batch is logged and the rest of the batch is dropped.
+ * never the service: the first failure of a batch is logged, the rest of the batch is dropped, and
+ * what was dropped is counted.
  */
 #include "tenantd/log_file.h"
 
@@ -12,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/file.h"
+#include "common/base/file_number.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
@@ -31,14 +34,33 @@ static char *file_name(char name[FILE_NAME_BYTES], const char *service, uint64_t
     return name;
 }
 
+static void lose(struct log_file *file, bool is_error, bool is_partial, size_t bytes)
+{
+    file->lost[is_error].lines += is_partial ? 0 : 1;
+    file->lost[is_error].bytes += bytes;
+}
+
+/* Counts the lines whose end is in the last `size` bytes of the buffer. */
+static void lose_rest(struct log_file *file, size_t size)
+{
+    const uint8_t *line = file->buffer, *end = file->buffer + file->used;
+    for (const uint8_t *newline; line < end; line = newline + 1) {
+        newline = memchr(line, '\n', (size_t)(end - line));
+        if (newline + 1 <= end - size)
+            continue;
+        const uint8_t *columns = line + LOG_HEAD_BYTES;
+        lose(file, memcmp(columns - 9, "stderr", 6) == 0, columns[-2] == 'P',
+             (size_t)(newline + 1 - columns));
+    }
+}
+
 static void fail(struct log_file *file, const char *what)
 {
+    file->error = errno;
     if (!file->is_quiet)
         log_failure(status_from_errno(errno), what, "service", file->service, "reason",
                     strerror(errno));
     file->is_quiet = true;
-    file->has_failed = true;
-    file->used = 0;
 }
 
 /* A line that a power cut tore must not swallow the next one. */
@@ -53,6 +75,19 @@ static void end_torn_line(struct log_file *file)
         fail(file, "write log");
 }
 
+/* A new file's number follows the one of the file that was moved away. */
+static void give_number(struct log_file *file)
+{
+    char name[FILE_NAME_BYTES];
+    if (file->number == 0) {
+        AUTO(fd_close)
+        int before = openat(file->directory, file_name(name, file->service, 1),
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        file->number = (before < 0 ? 0 : file_number_read(before)) + 1;
+    }
+    file_number_write(file->fd, file->number);
+}
+
 static void open_current(struct log_file *file)
 {
     char name[FILE_NAME_BYTES];
@@ -64,14 +99,23 @@ static void open_current(struct log_file *file)
         return;
     }
     file->size = (uint64_t)stat.st_size;
+    if (file->size == 0)
+        give_number(file);
     end_torn_line(file);
 }
 
 static void flush(struct log_file *file)
 {
-    if (file->used > 0 && !file->has_failed &&
-        fd_write_all(file->fd, span_of(file->buffer, file->used)) != STATUS_OK)
-        fail(file, "write log");
+    const uint8_t *at = file->buffer, *end = file->buffer + file->used;
+    while (at < end && file->error == 0) {
+        ssize_t size = write(file->fd, at, (size_t)(end - at));
+        if (size >= 0)
+            at += size;
+        else if (errno != EINTR)
+            fail(file, "write log");
+    }
+    if (at < end)
+        lose_rest(file, (size_t)(end - at));
     file->used = 0;
 }
 
@@ -80,6 +124,8 @@ static void rotate(struct log_file *file)
 {
     char from[FILE_NAME_BYTES], to[FILE_NAME_BYTES];
     flush(file);
+    file->number = file->fd < 0 ? 0 : file_number_read(file->fd);
+    file->number += file->number == 0 ? 0 : 1;
     fd_close(&file->fd);
     uint64_t last = file->settings.files > 0 ? file->settings.files - 1 : 0;
     if (last == 0 && unlinkat(file->directory, file_name(from, file->service, 0), 0) < 0)
@@ -89,7 +135,7 @@ static void rotate(struct log_file *file)
                      file_name(to, file->service, number)) < 0 &&
             errno != ENOENT)
             fail(file, "rotate log");
-    if (!file->has_failed)
+    if (file->error == 0)
         open_current(file);
 }
 
@@ -128,14 +174,17 @@ void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, 
 {
     ensure(head.size + tail.size <= LOG_LINE_BYTES_MAX);
     size_t size = LOG_HEAD_BYTES + head.size + tail.size + 1;
-    if (file->fd < 0 && !file->has_failed)
+    bool is_error = strcmp(stream, "stderr") == 0;
+    if (file->fd < 0 && file->error == 0)
         open_current(file);
-    if (!file->has_failed && file->size > 0 && file->size + size > file->settings.max_bytes)
+    if (file->error == 0 && file->size > 0 && file->size + size > file->settings.max_bytes)
         rotate(file);
     if (LOG_BATCH_BYTES - file->used < size)
         flush(file);
-    if (file->has_failed)
+    if (file->error != 0) {
+        lose(file, is_error, is_partial, head.size + tail.size + 1);
         return;
+    }
     put_head(file, wall_ns, stream, is_partial);
     uint8_t *to = file->buffer + file->used;
     memcpy(to, file->head, LOG_HEAD_BYTES);
@@ -149,9 +198,15 @@ void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, 
     file->size += size;
 }
 
+bool log_file_flush(struct log_file *file)
+{
+    flush(file);
+    return file->error == 0;
+}
+
 bool log_file_end(struct log_file *file)
 {
     flush(file);
     fd_close(&file->fd);
-    return !file->has_failed;
+    return file->error == 0;
 }

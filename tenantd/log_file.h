@@ -9,7 +9,10 @@
 /* A service's output on disk: NAME.log in the Kubernetes CRI line format,
  *     2026-11-21T20:58:17.123456789Z stdout F text
  * kept below `max_bytes` by moving it to NAME.log.1, NAME.log.2 and so on, `files` files in all. It
- * is open only while a batch is written: an idle service costs no descriptor. */
+ * is open only while a batch is written: an idle service costs no descriptor.
+ *
+ * Each file has a number (file_number.h), one more than the file before it: who reads them can tell
+ * how many it has missed. */
 struct log_settings {
     uint64_t max_bytes;
     uint64_t files;
@@ -18,6 +21,11 @@ struct log_settings {
 enum {
     LOG_BATCH_BYTES = 256 * 1024,
     LOG_HEAD_BYTES = 40, /* of a line: time, stream and flag with their blanks */
+};
+
+/* Text that was to be written and was not. */
+struct log_lost {
+    uint64_t lines, bytes;
 };
 
 /* One batch; several files may come and go within it. */
@@ -31,7 +39,9 @@ struct log_file {
     size_t used;
     char head[LOG_HEAD_BYTES]; /* of the last line */
     uint64_t head_ns;          /* its time; 0 for none */
-    bool has_failed;           /* nothing more is written in this batch */
+    uint64_t number;           /* of the next file; 0 when it has to be looked for */
+    int error;                 /* not 0: nothing more is written in this batch */
+    struct log_lost lost[2];   /* of stdout, of stderr */
     bool is_quiet;             /* the batch before failed as well: its failure was logged */
 };
 
@@ -41,7 +51,10 @@ void log_file_begin(struct log_file *file, int directory, const char *service,
  * may be empty); at most LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */
 void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
                    struct span head, struct span tail);
-/* Writes what is left and closes; false when something could not be written. */
+/* Writes what has gathered; false when that, or something before it, could not be written. */
+bool log_file_flush(struct log_file *file);
+/* Writes what is left and closes; false when something could not be written: `error` says why,
+ * `lost` how much. */
 bool log_file_end(struct log_file *file);
 
 #endif

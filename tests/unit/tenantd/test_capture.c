@@ -2,14 +2,18 @@
 #include "tenantd/capture.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/file_number.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/tenantd/scratch.h"
 
@@ -308,6 +312,100 @@ Test(capture, a_log_that_cannot_be_written_does_not_stop_the_service)
     cr_assert_eq(unlinkat(fixture.scratch.fd, "api.log", AT_REMOVEDIR), 0);
     print_text(&fixture, 0, "again\n");
     cr_assert_not(fixture.capture.is_disk_failing);
-    expect_lines(&fixture, "stdout F again\n");
+    char *lines = lines_of(&fixture, "api.log");
+    cr_assert_eq(strncmp(lines, "stdout F solo: 2 lines (14 bytes) ", 34), 0, "%s", lines);
+    cr_assert_not_null(strstr(lines, "\nstdout F again\n"));
+    free(lines);
+    fixture_close(&fixture);
+}
+
+/* Files may not grow beyond `bytes`, as on a disk that is full; RLIM_INFINITY: there is room. */
+static void leave_room(rlim_t bytes)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(capture, what_a_full_disk_did_not_take_is_told_when_it_takes_more)
+{
+    struct fixture fixture;
+    signal(SIGXFSZ, SIG_IGN);
+    fixture_open(&fixture, 1 << 20, 3);
+    /* It takes the first line and half of the second: two are lost in this batch ... */
+    leave_room(92);
+    print_text(&fixture, 0, "first\nsecond that is longer\nthird\n");
+    /* ... three in others. */
+    print_text(&fixture, 0, "fourth\nfifth\n");
+    print_text(&fixture, 1, "wrong\n");
+    leave_room(RLIM_INFINITY);
+    /* It says so by itself; or before what follows. */
+    uint64_t deadline = clock_boottime_ns() + 20000000000u;
+    while (fixture.capture.is_missing && clock_boottime_ns() < deadline)
+        ev_run(fixture.loop, EVRUN_ONCE);
+    cr_assert_not(fixture.capture.is_missing);
+    print_text(&fixture, 0, "again\n");
+    char *lines = lines_of(&fixture, "api.log");
+    unsigned long count, bytes;
+    const char *at = strstr(lines, "stdout F solo: ");
+    cr_assert_not_null(at, "%s", lines);
+    cr_assert_eq(
+        sscanf(at, "stdout F solo: %lu lines (%lu bytes) were dropped since 2", &count, &bytes), 2);
+    cr_assert_eq(count, 4);
+    cr_assert_eq(bytes, strlen("second that is longer\nthird\nfourth\nfifth\n"));
+    cr_assert_not_null(strstr(at, "the log could not be written (File too large)\n"));
+    at = strstr(lines, "stderr F solo: 1 lines (6 bytes) were dropped since 2");
+    cr_assert_not_null(at, "%s", lines);
+    cr_assert_not_null(strstr(at, "stdout F again\n"));
+    cr_assert_null(strstr(strstr(lines, "stderr F solo: ") + 10, "solo: "), "told twice: %s",
+                   lines);
+    free(lines);
+    fixture_close(&fixture);
+}
+
+Test(capture, what_was_lost_is_told_before_what_follows)
+{
+    struct fixture fixture;
+    signal(SIGXFSZ, SIG_IGN);
+    fixture_open(&fixture, 1 << 20, 3);
+    print_text(&fixture, 0, "first\n");
+    leave_room(46);
+    print_text(&fixture, 0, "lost\n");
+    leave_room(RLIM_INFINITY);
+    print_text(&fixture, 0, "again\n");
+    char *lines = lines_of(&fixture, "api.log");
+    const char *told = strstr(lines, "stdout F solo: 1 lines (5 bytes) were dropped since 2");
+    cr_assert_not_null(told, "%s", lines);
+    cr_assert_not_null(strstr(told, "stdout F again\n"), "%s", lines);
+    free(lines);
+    fixture_close(&fixture);
+}
+
+static uint64_t number_in(struct fixture *fixture, const char *name)
+{
+    AUTO(fd_close) int fd = openat(fixture->scratch.fd, name, O_RDONLY | O_CLOEXEC);
+    return file_number_read(fd);
+}
+
+Test(capture, files_are_numbered_without_gaps)
+{
+    struct fixture fixture;
+    fixture_open(&fixture, 200, 3);
+    int probe = openat(fixture.scratch.fd, "probe", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    file_number_write(probe, 7);
+    bool has_attributes = file_number_read(probe) == 7;
+    close(probe);
+    for (int i = 0; i < 40; i++)
+        print_text(&fixture, 0, "0123456789\n");
+    if (has_attributes) {
+        cr_assert_eq(number_in(&fixture, "api.log"), 14); /* three lines each */
+        cr_assert_eq(number_in(&fixture, "api.log.1"), 13);
+        cr_assert_eq(number_in(&fixture, "api.log.2"), 12);
+        /* a power cut between moving it away and making it anew */
+        cr_assert_eq(unlinkat(fixture.scratch.fd, "api.log", 0), 0);
+        print_text(&fixture, 0, "0123456789\n");
+        cr_assert_eq(number_in(&fixture, "api.log"), 14);
+    }
     fixture_close(&fixture);
 }
