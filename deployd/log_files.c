@@ -6,19 +6,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/file_number.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
 _Static_assert((int)LOG_BLOCK_BYTES > (int)LOG_LINE_BYTES_MAX + 64,
                "a block holds the longest line");
 
-enum { FILE_NAME_BYTES = NAME_BYTES_MAX + 32 };
+enum { FILE_NAME_BYTES = NAME_BYTES_MAX + 32, FILE_ATTEMPTS = 8 };
 
 static char *file_name(const struct log_files *files, unsigned number, char name[FILE_NAME_BYTES])
 {
@@ -86,7 +88,7 @@ static enum status file_open(struct log_files *files, unsigned number)
 static enum status open_oldest(struct log_files *files)
 {
     enum status status = STATUS_NOT_FOUND;
-    for (int attempt = 0; attempt < 8 && status == STATUS_NOT_FOUND; attempt++)
+    for (int attempt = 0; attempt < FILE_ATTEMPTS && status == STATUS_NOT_FOUND; attempt++)
         status = file_open(files, file_oldest(files));
     return status;
 }
@@ -125,10 +127,26 @@ static bool passes(const struct log_files *files, const struct log_line *line)
 
 /* ---- forwards ---- */
 
+/* The file with the number `last` was read to its end and is gone; this one is the oldest left. */
+static void note_missing(struct log_files *files, uint64_t last, uint64_t number)
+{
+    if (last != 0 && number == last + 1)
+        return;
+    files->has_note = true;
+    if (last == 0 || number <= last)
+        snprintf(files->note, sizeof files->note,
+                 "solo: lines may be missing here: files were removed before they were read");
+    else
+        snprintf(files->note, sizeof files->note,
+                 "solo: lines are missing here: %" PRIu64 " files were removed before they were "
+                 "read",
+                 number - last - 1);
+}
+
 /* The next newer file, once this one has been read to its end and been moved away. */
 static enum status file_next(struct log_files *files)
 {
-    for (int attempt = 0; attempt < 8; attempt++) {
+    for (int attempt = 0; attempt < FILE_ATTEMPTS; attempt++) {
         ino_t inode = files->inode;
         unsigned place = file_place(files, inode);
         if (place == 0)
@@ -143,8 +161,15 @@ static enum status file_next(struct log_files *files)
             fd_close(&opened.fd);
             continue;
         }
+        uint64_t last = file_number_read(files->fd), number = file_number_read(opened.fd);
+        if (last != 0 && number == 0 && attempt + 1 < FILE_ATTEMPTS) {
+            fd_close(&opened.fd);
+            continue; /* it is just being made */
+        }
         fd_close(&files->fd);
         *files = opened;
+        if (place == LOG_FILES_MAX)
+            note_missing(files, last, number);
         return STATUS_OK;
     }
     return STATUS_NOT_FOUND;
@@ -196,6 +221,13 @@ static enum status read_on(struct log_files *files)
 enum status log_files_next(struct log_files *files, size_t *bytes_left, struct log_line *line)
 {
     for (;;) {
+        if (files->has_note) {
+            files->has_note = false;
+            *line = (struct log_line){ .wall_ns = files->last_ns,
+                                       .is_note = true,
+                                       .text = span_of_text(files->note) };
+            return STATUS_OK;
+        }
         uint8_t *start = files->block + files->read;
         uint8_t *end = memchr(start, '\n', files->filled - files->read);
         if (end == NULL) {
@@ -205,8 +237,10 @@ enum status log_files_next(struct log_files *files, size_t *bytes_left, struct l
         size_t size = (size_t)(end - start);
         files->read += size + 1;
         *bytes_left -= size < *bytes_left ? size : *bytes_left;
-        if (log_line_parse(span_of(start, size), line) && passes(files, line))
+        if (log_line_parse(span_of(start, size), line) && passes(files, line)) {
+            files->last_ns = line->wall_ns;
             return STATUS_OK;
+        }
         if (*bytes_left == 0)
             return STATUS_UNAVAILABLE;
     }

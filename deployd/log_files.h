@@ -10,7 +10,9 @@
 
 /* The kept output of one service, read across its files while tenantd goes on writing and moving
  * them: NAME.log is the newest, NAME.log.1 the one before, and so on. Lines come oldest first; a
- * file is known by its inode, so that moving it loses and repeats nothing. */
+ * file is known by its inode, so that moving it loses and repeats nothing. Files that were removed
+ * before they were read are told of in a note: each has a number (file_number.h); without one it is
+ * not known whether there were any. */
 
 enum {
     LOG_FILES_MAX = 1024,
@@ -31,6 +33,9 @@ struct log_files {
     off_t offset;        /* of the block's first byte */
     uint8_t *block;      /* LOG_BLOCK_BYTES, owned */
     size_t filled, read; /* bytes in the block, and those handed out */
+    uint64_t last_ns;    /* time of the line that was handed out last */
+    bool has_note;       /* the next line to hand out is a note, `note` its text */
+    char note[96];
 
     /* log_files_seek_last, in progress */
     bool is_seeking;

@@ -66,6 +66,7 @@ bool log_line_parse(struct span line, struct log_line *parsed)
         stream[STREAM_BYTES + 2] != ' ' || (flag != 'F' && flag != 'P'))
         return false;
     made.is_partial = flag == 'P';
+    made.is_note = false;
     made.text = span_of(line.data + PREFIX_BYTES, line.size - PREFIX_BYTES);
     *parsed = made;
     return true;

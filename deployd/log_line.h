@@ -9,6 +9,7 @@ struct log_line {
     uint64_t wall_ns;
     bool is_error;   /* stderr */
     bool is_partial; /* the line goes on in the next one of its stream */
+    bool is_note;    /* not the service's: says what is missing before the next line */
     struct span text;
 };
 

@@ -31,6 +31,7 @@ struct log_stream {
     struct ev_timer turn;
     struct ev_io changes; /* inotify, owned; follow only */
     bool is_following;
+    bool has_begun; /* a batch was sent */
     bool is_paused; /* until the caller has read */
     uint64_t sent;
 };
@@ -106,7 +107,11 @@ static void again(struct log_stream *stream)
 /* Text goes out as text where it is UTF-8, as bytes otherwise. */
 static void line_write(struct buffer *lines, const struct log_line *line)
 {
-    write_map(lines, 4);
+    write_map(lines, line->is_note ? 5 : 4);
+    if (line->is_note) {
+        write_str(lines, "note");
+        write_bool(lines, true);
+    }
     write_str(lines, "time");
     write_u64(lines, line->wall_ns);
     write_str(lines, "stream");
@@ -123,8 +128,6 @@ static void line_write(struct buffer *lines, const struct log_line *line)
 static enum status batch_send(struct log_stream *stream, const struct buffer *lines, size_t count)
 {
     AUTO(buffer_close) struct buffer batch = { .limit = FRAME_BYTES_MAX };
-    if (count == 0)
-        return STATUS_OK;
     write_map(&batch, 1);
     write_str(&batch, "lines");
     write_array(&batch, count);
@@ -149,7 +152,11 @@ static enum status slice_send(struct log_stream *stream)
             count++;
         }
     }
-    enum status sent = batch_send(stream, &lines, count);
+    /* A follower learns from the first batch that it has been heard, there being lines or not. */
+    bool is_due =
+        count > 0 || (stream->is_following && !stream->has_begun && status == STATUS_NOT_FOUND);
+    enum status sent = is_due ? batch_send(stream, &lines, count) : STATUS_OK;
+    stream->has_begun |= is_due;
     return sent == STATUS_OK ? status : sent;
 }
 
@@ -229,8 +236,8 @@ static enum status stream_open(struct log_stream *stream,
                                status_text(status));
     }
     enum status status = log_files_open(&stream->files, directory, request->name, &filter);
-    if (status == STATUS_OK && request->lines > 0)
-        status = log_files_seek_last(&stream->files, request->lines);
+    if (status == STATUS_OK && (request->lines > 0 || request->only_new))
+        status = log_files_seek_last(&stream->files, request->only_new ? 0 : request->lines);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* logs: what a service wrote to its standard output and standard error. For programs the bytes as
  * they are; on a terminal with control characters escaped, because they are a tenant's. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,18 @@
 #include "soloctl/target.h"
 #include "soloctl/text.h"
 
+enum { RETRY_PAUSE_MS = 100 };
+
 struct reading {
     struct session *session;
     struct target target;
     struct list_output list;
     bool is_terminal;
     bool is_line_open; /* the last piece was not the end of its line */
-    uint64_t last_ns;  /* of the newest line: a broken stream resumes after it */
+    bool has_begun;    /* deployd has answered */
+    bool is_answered;  /* the same for this attempt */
+    uint64_t began_ns; /* wall clock */
+    uint64_t last_ns;  /* of the newest line, 0 for none: a broken stream resumes after it */
     uint64_t at_last;  /* lines of that very nanosecond that were shown */
     uint64_t to_skip;  /* of those, when resumed */
 };
@@ -34,20 +40,10 @@ static struct span text_of(struct span line)
     return text;
 }
 
-static void show_line(struct reading *reading, struct span line)
+static void print_line(struct reading *reading, uint64_t time_ns, const char *stream,
+                       bool is_partial, struct span text)
 {
-    char time[TIME_TEXT_BYTES], stream[16];
-    uint64_t time_ns = map_u64(line, "time", 0);
-    bool is_partial = map_bool(line, "partial", false);
-    struct span text = text_of(line);
-    if (time_ns == reading->last_ns && reading->to_skip > 0) {
-        reading->to_skip--;
-        return;
-    }
-    reading->to_skip = 0;
-    reading->at_last = time_ns == reading->last_ns ? reading->at_last + 1 : 1;
-    reading->last_ns = time_ns;
-    map_text(line, "stream", stream, sizeof stream);
+    char time[TIME_TEXT_BYTES];
     time_text(time, time_ns);
     if (reading->session->format == FORMAT_JSON || reading->session->format == FORMAT_JSONL) {
         AUTO(item_close) struct item item = ITEM_EMPTY;
@@ -72,12 +68,48 @@ static void show_line(struct reading *reading, struct span line)
     reading->is_line_open = is_partial;
 }
 
+/* A line of Solo's own: what is missing. */
+static void print_note(struct reading *reading, struct span text)
+{
+    bool is_for_programs =
+        reading->session->format == FORMAT_JSON || reading->session->format == FORMAT_JSONL;
+    if (reading->is_line_open && !is_for_programs)
+        printf("\n");
+    reading->is_line_open = false;
+    print_line(reading, reading->last_ns, "solo", false, text);
+}
+
+static void show_line(struct reading *reading, struct span line)
+{
+    static const char passed[] =
+        "solo: lines may be missing here: they were removed before they were read";
+    char stream[16];
+    uint64_t time_ns = map_u64(line, "time", 0);
+    if (map_bool(line, "note", false)) {
+        print_note(reading, text_of(line));
+        return;
+    }
+    if (time_ns == reading->last_ns && reading->to_skip > 0) {
+        reading->to_skip--;
+        return;
+    }
+    /* What was shown last is not kept any more, so what followed it may not be either. */
+    if (time_ns != reading->last_ns && reading->to_skip == reading->at_last && reading->to_skip > 0)
+        print_note(reading, span_of_text(passed));
+    reading->to_skip = 0;
+    reading->at_last = time_ns == reading->last_ns ? reading->at_last + 1 : 1;
+    reading->last_ns = time_ns;
+    map_text(line, "stream", stream, sizeof stream);
+    print_line(reading, time_ns, stream, map_bool(line, "partial", false), text_of(line));
+}
+
 static void on_lines(void *context, const char *method, struct span params)
 {
     struct reading *reading = context;
     struct reader lines;
     uint32_t count = 0;
     (void)method;
+    reading->has_begun = reading->is_answered = true;
     if (map_find(params, "lines", &lines) != STATUS_OK || reader_array(&lines, &count) != STATUS_OK)
         return;
     for (uint32_t i = 0; i < count; i++) {
@@ -101,8 +133,9 @@ static enum status request_make(struct session *session, const struct arguments 
                                               .stream = "",
                                               .follow = arguments_has(arguments, FLAG_follow) };
     TRY(arguments_number(arguments, FLAG_lines, 0, &request->lines, problem));
-    if (arguments_has(arguments, FLAG_lines) && (request->lines == 0 || request->lines > 100000))
-        return problem_set(problem, STATUS_USAGE, "", "--lines: from 1 to 100000");
+    if (request->lines > 100000)
+        return problem_set(problem, STATUS_USAGE, "", "--lines: at most 100000");
+    request->only_new = arguments_has(arguments, FLAG_lines) && request->lines == 0;
     if (since != NULL && time_parse(since, clock_wall_ns(), &request->since_ns) != STATUS_OK)
         return problem_set(problem, STATUS_USAGE, "",
                            "--since: must be like 10m, 2026-11-21T20:58:17Z or @SECONDS, is \"%s\"",
@@ -120,31 +153,47 @@ static enum status request_make(struct session *session, const struct arguments 
                       problem);
 }
 
+static void resume(struct reading *reading, struct service_logs_request *request)
+{
+    if (!reading->has_begun && !request->only_new)
+        return; /* all over again */
+    request->lines = 0;
+    if (reading->last_ns != 0)
+        request->since_ns = reading->last_ns;
+    else if (request->only_new && request->since_ns < reading->began_ns)
+        request->since_ns = reading->began_ns;
+    request->only_new = false;
+    reading->to_skip = reading->at_last;
+}
+
 static enum status read_log(struct session *session, struct reading *reading,
                             struct service_logs_request *request, struct problem *problem)
 {
     for (;;) {
         struct service_logs_reply reply = { 0 };
+        reading->is_answered = false;
         enum status status = session_stream(session, PEER_DEPLOYD, &method_service_logs, request,
                                             on_lines, reading, &reply, problem);
         bool is_broken = status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN ||
-                         status == STATUS_RESOURCE_EXHAUSTED;
-        if (!is_broken || !request->follow || reading->last_ns == 0)
+                         (status == STATUS_RESOURCE_EXHAUSTED && reading->is_answered);
+        if (!is_broken || !request->follow || session->is_unreachable)
             return status;
         /* deployd restarts, or we were too slow: go on where we were. */
         struct daemon_health_request health = {};
         struct daemon_health_reply healthy = { 0 };
+        if (!reading->is_answered)
+            poll(NULL, 0, RETRY_PAUSE_MS);
         TRY(session_call(session, PEER_DEPLOYD, &method_daemon_health, &health, READ_TIMEOUT_MS,
                          &healthy, problem));
-        request->lines = 0;
-        request->since_ns = reading->last_ns;
-        reading->to_skip = reading->at_last;
+        resume(reading, request);
     }
 }
 
 int command_logs(struct session *session, const struct arguments *arguments)
 {
-    struct reading reading = { .session = session, .is_terminal = isatty(STDOUT_FILENO) };
+    struct reading reading = { .session = session,
+                               .is_terminal = isatty(STDOUT_FILENO),
+                               .began_ns = clock_wall_ns() };
     struct service_logs_request request;
     struct problem problem = { 0 };
     enum status status = request_make(session, arguments, &reading, &request, &problem);

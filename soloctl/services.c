@@ -18,6 +18,8 @@
 #include "soloctl/output.h"
 #include "soloctl/target.h"
 
+enum { RETRY_PAUSE_MS = 100 };
+
 int command_kill(struct session *session, const struct arguments *arguments)
 {
     struct problem problem = { 0 };
@@ -93,6 +95,29 @@ int command_restart(struct session *session, const struct arguments *arguments)
     return 0;
 }
 
+static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
+{
+    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
+    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 0;
+}
+
+/* A deployd that ends says so to those who wait: they go on waiting with the next one. */
+static enum status wait_over_restarts(struct session *session, struct service_wait_request *request,
+                                      struct service_wait_reply *reply, struct problem *problem)
+{
+    uint64_t began_ns = clock_boottime_ns(), timeout_ms = request->timeout_ms;
+    for (;;) {
+        /* deployd's own deadline comes first: its answer says in which state the service is. */
+        enum status status = session_call(session, PEER_DEPLOYD, &method_service_wait, request,
+                                          request->timeout_ms + READ_TIMEOUT_MS, reply, problem);
+        uint64_t left_ms = left_of(timeout_ms, began_ns);
+        if (status != STATUS_UNAVAILABLE || session->is_unreachable || left_ms == 0)
+            return status;
+        poll(NULL, 0, (int)(left_ms < RETRY_PAUSE_MS ? left_ms : RETRY_PAUSE_MS));
+        request->timeout_ms = left_ms;
+    }
+}
+
 static int wait_for_service(struct session *session, const struct arguments *arguments,
                             uint64_t timeout_ms)
 {
@@ -106,9 +131,7 @@ static int wait_for_service(struct session *session, const struct arguments *arg
                                                 .name = target.name,
                                                 .condition = condition,
                                                 .timeout_ms = timeout_ms };
-        /* deployd's own deadline comes first: its answer says in which state the service is. */
-        status = session_call(session, PEER_DEPLOYD, &method_service_wait, &request,
-                              timeout_ms + READ_TIMEOUT_MS, &reply, &problem);
+        status = wait_over_restarts(session, &request, &reply, &problem);
     }
     if (status != STATUS_OK)
         return session_fail(session, arguments->operands[0], status, &problem);
@@ -143,12 +166,6 @@ static bool watch_nearest(int fd, const char *dir)
         if (below[0] == '\0' || access(below, F_OK) != 0)
             return true;
     }
-}
-
-static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
-{
-    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
-    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 0;
 }
 
 /* While there is no socket, sleeps until something happens in the run directory, or, while there is

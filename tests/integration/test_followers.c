@@ -131,3 +131,85 @@ Test(followers, two_that_print_without_end_starve_nobody)
     service_kill(&bed, "acme", "loud0");
     service_kill(&bed, "acme", "loud1");
 }
+
+static pid_t start_soloctl(const struct testbed *bed, const char *const *arguments,
+                           const char *path)
+{
+    char soloctl[4200];
+    const char *argv[12] = { soloctl, "--run", bed->run };
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed->bin);
+    for (size_t i = 0; arguments[i] != NULL; i++)
+        argv[3 + i] = arguments[i];
+    return command_start(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                         path);
+}
+
+static void await_text(const char *path, const char *text)
+{
+    uint64_t deadline = clock_boottime_ns() + 60 * 1000000000ull;
+    AUTO(buffer_close) struct buffer read = { .limit = 1u << 20 };
+    do {
+        sleep_ms(20);
+        buffer_close(&read);
+        read = (struct buffer){ .limit = 1u << 20 };
+        if (file_read(path, &read) == STATUS_OK)
+            buffer_append(&read, "", 1);
+    } while ((read.size < 2 || strstr((const char *)read.data, text) == NULL) &&
+             clock_boottime_ns() < deadline);
+    cr_assert_gt(read.size, 1, "%s: nothing", path);
+    expect_contains((const char *)read.data, text);
+}
+
+/* Whoever waits for something that has not come yet goes on waiting with the next deployd. */
+Test(followers, those_who_wait_survive_a_restart_of_deployd)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char quiet[400], fresh[400], gone[400];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    static const char script[] =
+        "echo old; while [ ! -e go ]; do sleep 0.1; done; echo new; sleep 1000";
+    static const char silent[] = "while [ ! -e go ]; do sleep 0.1; done; echo new; sleep 1000";
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s,s,s]}", "tenant", "acme", "name", "quiet",
+                                   "argv", "sh", "-c", silent));
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s,s,s]}", "tenant", "acme", "name", "talks",
+                                   "argv", "sh", "-c", script));
+    char log[400];
+    snprintf(log, sizeof log, "%s/logs/acme/talks.log", bed.data);
+    await_text(log, "old\n");
+    snprintf(quiet, sizeof quiet, "%s/quiet", bed.dir);
+    snprintf(fresh, sizeof fresh, "%s/fresh", bed.dir);
+    snprintf(gone, sizeof gone, "%s/gone", bed.dir);
+    static const char *const follow[] = { "logs", "acme/quiet", "-f", NULL };
+    static const char *const follow_new[] = { "logs", "acme/talks", "-f", "-n", "0", NULL };
+    static const char *const wait[] = { "wait",      "acme/quiet", "--for", "gone",
+                                        "--timeout", "2m",         NULL };
+    pid_t followers[] = { start_soloctl(&bed, follow, quiet),
+                          start_soloctl(&bed, follow_new, fresh) };
+    pid_t waiter = start_soloctl(&bed, wait, gone);
+    sleep_ms(500);
+    testbed_soloctl(&bed, &result, "daemon", "restart", "deployd", NULL);
+    expect_exit(&result, 0);
+    static const char *const names[] = { "quiet", "talks" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char go[400];
+        snprintf(go, sizeof go, "%s/tenants/acme/%s/go", bed.data, names[i]);
+        cr_assert_eq(file_write(go, span_of_text(""), 0644), STATUS_OK);
+    }
+    await_text(quiet, "new\n");
+    await_text(fresh, "new\n");
+    AUTO(buffer_close) struct buffer text = { .limit = 1u << 20 };
+    cr_assert_eq(file_read(fresh, &text), STATUS_OK);
+    cr_assert_eq(text.size, strlen("new\n"), "%.*s", (int)text.size, (const char *)text.data);
+    testbed_soloctl(&bed, &result, "logs", "acme/talks", "-n", "0", NULL);
+    expect_exit(&result, 0);
+    cr_assert_str_eq(result_out(&result), "");
+    for (size_t i = 0; i < COUNT_OF(followers); i++) {
+        process_signal(followers[i], SIGTERM);
+        command_wait(followers[i], 10000);
+    }
+    service_kill(&bed, "acme", "quiet");
+    cr_assert_eq(command_wait(waiter, 60000), 0);
+    await_text(gone, "acme/quiet is gone");
+}

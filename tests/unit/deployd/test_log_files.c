@@ -1,8 +1,12 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/file_number.h"
 #include "common/base/log.h"
 #include "deployd/log_files.h"
 #include "tests/support/criterion.h"
@@ -127,6 +131,26 @@ Test(log_files, loses_and_repeats_nothing_when_files_are_moved)
     expect(8, 9);
 }
 
+static void give_number(const char *name, uint64_t number)
+{
+    AUTO(fd_close) int fd = open(scratch_path(name), O_RDONLY | O_CLOEXEC);
+    file_number_write(fd, number);
+    if (file_number_read(fd) != number)
+        cr_skip_test("no attributes here");
+}
+
+/* The next thing to read is a note that begins so. */
+static void expect_note(const char *text)
+{
+    struct log_line line;
+    size_t bytes = 4096;
+    cr_assert_eq(log_files_next(&files, &bytes, &line), STATUS_OK);
+    cr_assert(line.is_note);
+    cr_assert_geq(line.text.size, strlen(text));
+    cr_assert_eq(memcmp(line.text.data, text, strlen(text)), 0, "%.*s", (int)line.text.size,
+                 (const char *)line.text.data);
+}
+
 Test(log_files, goes_on_with_the_oldest_that_is_left)
 {
     write_lines("api.log", 1, 3);
@@ -136,7 +160,41 @@ Test(log_files, goes_on_with_the_oldest_that_is_left)
     unlink(scratch_path("api.log.1"));
     write_lines("api.log.1", 4, 5);
     write_lines("api.log", 6, 6);
+    expect_note("solo: lines may be missing here");
     expect(4, 6);
+}
+
+Test(log_files, counts_the_files_that_were_removed_unread)
+{
+    write_lines("api.log", 1, 3);
+    give_number("api.log", 7);
+    open_files(&everything);
+    expect(1, 3);
+    unlink(scratch_path("api.log"));
+    write_lines("api.log.1", 10, 11);
+    give_number("api.log.1", 10);
+    write_lines("api.log", 12, 12);
+    give_number("api.log", 11);
+    expect_note("solo: lines are missing here: 2 files were removed before they were read");
+    expect(10, 12);
+    cr_assert_eq(next(), 0);
+    /* The next one is the one that follows: nothing is missing. */
+    unlink(scratch_path("api.log.1"));
+    unlink(scratch_path("api.log"));
+    write_lines("api.log", 13, 13);
+    give_number("api.log", 12);
+    expect(13, 13);
+}
+
+Test(log_files, says_that_lines_may_be_missing_where_files_have_no_number)
+{
+    write_lines("api.log", 1, 3);
+    open_files(&everything);
+    expect(1, 3);
+    unlink(scratch_path("api.log"));
+    write_lines("api.log", 4, 4);
+    expect_note("solo: lines may be missing here");
+    expect(4, 4);
 }
 
 Test(log_files, waits_for_the_rest_of_a_line)
@@ -179,6 +237,10 @@ Test(log_files, seeks_the_last_lines_across_files)
     }
     seek(1000);
     expect(1, 8);
+    seek(0);
+    cr_assert_eq(next(), 0);
+    write_lines("api.log", 9, 9);
+    expect(9, 9);
 }
 
 Test(log_files, seeks_across_many_blocks)
