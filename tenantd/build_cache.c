@@ -117,7 +117,7 @@ static enum status note(struct listing *listing, const char *name, const struct 
 
 static DIR *folder_open(const struct build_cache *cache)
 {
-    int fd = openat(cache->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(cache->folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL)
         fd_close(&fd);
@@ -138,7 +138,7 @@ static enum status list(const struct build_cache *cache, struct listing *listing
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         struct stat file;
         if (is_key(entry->d_name) &&
-            fstatat(cache->fd, entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0)
+            fstatat(cache->folder->fd, entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0)
             TRY(note(listing, entry->d_name, &file));
     }
     if (listing->count > 1)
@@ -149,10 +149,10 @@ static enum status list(const struct build_cache *cache, struct listing *listing
 /* false: somebody uses it. */
 static bool remove_unused(const struct build_cache *cache, const char *name)
 {
-    AUTO(fd_close) int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO(fd_close) int fd = openat(cache->folder->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
         return false;
-    if (unlinkat(cache->fd, name, 0) < 0 && errno != ENOENT)
+    if (unlinkat(cache->folder->fd, name, 0) < 0 && errno != ENOENT)
         return false;
     return true;
 }
@@ -186,13 +186,14 @@ static bool is_unfinished_of(const char *name, const char *tenant)
     return *name == '-' && strcmp(name + 1, tenant) == 0;
 }
 
-void build_cache_open(struct build_cache *cache, int fd, const char *tenant, uint64_t bytes_max)
+void build_cache_open(struct build_cache *cache, const struct folder *folder, const char *tenant,
+                      uint64_t bytes_max)
 {
-    *cache = (struct build_cache){ .fd = fd, .tenant = tenant, .bytes_max = bytes_max };
+    *cache = (struct build_cache){ .folder = folder, .tenant = tenant, .bytes_max = bytes_max };
     AUTO(folder_close) DIR *directory = folder_open(cache);
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;)
         if (is_unfinished_of(entry->d_name, tenant))
-            unlinkat(fd, entry->d_name, 0);
+            unlinkat(folder->fd, entry->d_name, 0);
 }
 
 static enum status write_new(struct build_cache *cache, const char *name, const struct hash *key,
@@ -200,7 +201,8 @@ static enum status write_new(struct build_cache *cache, const char *name, const 
 {
     struct hash hash;
     AUTO(fd_close)
-    int fd = openat(cache->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd =
+        openat(cache->folder->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return is_full() ? STATUS_RESOURCE_EXHAUSTED : failure("make", name);
     TRY(copy(artefact, size, key, fd, &hash));
@@ -213,13 +215,14 @@ enum status build_cache_put(struct build_cache *cache, const struct hash *key, i
                             uint64_t size)
 {
     char name[HASH_TEXT_BYTES], fresh[NEW_NAME_BYTES];
+    folder_renew(cache->folder);
     build_key_text(key, name);
     snprintf(fresh, sizeof fresh, NEW_PREFIX "%" PRIu64 "-%s", cache->next++, cache->tenant);
     enum status status = write_new(cache, fresh, key, artefact, size);
-    if (status == STATUS_OK && renameat(cache->fd, fresh, cache->fd, name) < 0)
+    if (status == STATUS_OK && renameat(cache->folder->fd, fresh, cache->folder->fd, name) < 0)
         status = failure("rename", fresh);
     if (status != STATUS_OK) {
-        unlinkat(cache->fd, fresh, 0);
+        unlinkat(cache->folder->fd, fresh, 0);
         return status;
     }
     make_room(cache, name);
@@ -246,7 +249,7 @@ enum status build_cache_take(struct build_cache *cache, const struct hash *key, 
 {
     char name[HASH_TEXT_BYTES];
     build_key_text(key, name);
-    AUTO(fd_close) int fd = openat(cache->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO(fd_close) int fd = openat(cache->folder->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ELOOP ? STATUS_NOT_FOUND : failure("open", name);
     /* Whoever makes room has it for a moment only; then it is gone, which is found out later. */
@@ -255,7 +258,7 @@ enum status build_cache_take(struct build_cache *cache, const struct hash *key, 
     enum status status = read_whole(key, fd, out);
     if (status == STATUS_DATA_LOSS) {
         log_warning("a built program is damaged, and is built again", "file", name);
-        unlinkat(cache->fd, name, 0);
+        unlinkat(cache->folder->fd, name, 0);
         return STATUS_NOT_FOUND;
     }
     TRY(status);

@@ -3,21 +3,24 @@
 
 #include "common/base/hash.h"
 #include "common/base/status.h"
+#include "tenantd/folder.h"
 
 /* DATA/builds: what compilers made, by the hash of what they made it from. May be deleted at any
- * time. All supervisors share the folder; a key names its tenant, and only supervisors write there.
+ * time, the folder too. All supervisors share the folder; a key names its tenant, and only
+ * supervisors write there.
  *
  * A file is the artefact, then the hash of key and artefact: what was changed or cut off is removed
  * when it is read, and never served. */
 struct build_cache {
-    int fd; /* of the folder; not owned */
+    const struct folder *folder; /* not owned */
     const char *tenant;
     uint64_t bytes_max;
     uint64_t next; /* number of the next temporary file */
 };
 
 /* Removes what an earlier supervisor of this tenant did not finish. */
-void build_cache_open(struct build_cache *cache, int fd, const char *tenant, uint64_t bytes_max);
+void build_cache_open(struct build_cache *cache, const struct folder *folder, const char *tenant,
+                      uint64_t bytes_max);
 
 /* Copies `size` bytes from the beginning of `artefact`, then removes the oldest ones that nobody
  * uses, until all are within the bound. resource_exhausted when the disk is full. */

@@ -342,7 +342,7 @@ void builds_open(struct builds *builds, struct supervisor *supervisor, uint64_t 
 {
     builds->supervisor = supervisor;
     builds->timeout_ms = timeout_ms;
-    build_cache_open(&builds->cache, supervisor->site->builds_fd, supervisor->site->tenant,
+    build_cache_open(&builds->cache, &supervisor->site->builds, supervisor->site->tenant,
                      cache_bytes_max);
 }
 

@@ -108,10 +108,10 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
         ev_timer_stop(hub->loop, &hub->tick);
 }
 
-void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directory)
+void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, const struct folder *folder)
 {
     hub->loop = loop;
-    hub->directory = directory;
+    hub->folder = folder;
     hub->rate = (struct log_rate_settings){ 0 };
     hub->waiting = hub->unfinished = hub->missing = NULL;
     ev_timer_init(&hub->tick, on_tick, CAPTURE_TICK_MS / 1000.0, CAPTURE_TICK_MS / 1000.0);

@@ -34,7 +34,7 @@ enum {
 /* Shared by all services of a supervisor. */
 struct capture_hub {
     struct ev_loop *loop;
-    int directory;                 /* of the tenant's log files; not owned */
+    const struct folder *folder;   /* of the tenant's log files; not owned */
     struct log_rate_settings rate; /* of each service */
     struct ev_timer tick;          /* runs while one of these lists has somebody */
     struct capture *waiting;       /* those that have used up their tick */
@@ -76,7 +76,7 @@ struct capture {
 };
 
 /* No bound on the rate until `rate` is set. */
-void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, int directory);
+void capture_hub_open(struct capture_hub *hub, struct ev_loop *loop, const struct folder *folder);
 void capture_hub_close(struct capture_hub *hub);
 
 /* `service` must outlive the capture. */

@@ -163,7 +163,7 @@ static bool say_missing(struct capture_stream *stream, struct log_file *file,
 static void begin(struct capture *capture, struct log_file *file)
 {
     char why[128];
-    log_file_begin(file, capture->hub->directory, capture->service, &capture->settings,
+    log_file_begin(file, capture->hub->folder, capture->service, &capture->settings,
                    capture->hub->write_buffer, capture->is_disk_failing);
     if (capture->streams[0].lost.bytes + capture->streams[1].lost.bytes == 0)
         return;

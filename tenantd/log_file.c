@@ -81,7 +81,7 @@ static void give_number(struct log_file *file)
     char name[FILE_NAME_BYTES];
     if (file->number == 0) {
         AUTO(fd_close)
-        int before = openat(file->directory, file_name(name, file->service, 1),
+        int before = openat(file->folder->fd, file_name(name, file->service, 1),
                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         file->number = (before < 0 ? 0 : file_number_read(before)) + 1;
     }
@@ -92,8 +92,10 @@ static void open_current(struct log_file *file)
 {
     char name[FILE_NAME_BYTES];
     struct stat stat;
-    file->fd = openat(file->directory, file_name(name, file->service, 0),
-                      O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    do
+        file->fd = openat(file->folder->fd, file_name(name, file->service, 0),
+                          O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+    while (file->fd < 0 && errno == ENOENT && folder_renew(file->folder));
     if (file->fd < 0 || fstat(file->fd, &stat) < 0) {
         fail(file, "open log");
         return;
@@ -128,10 +130,10 @@ static void rotate(struct log_file *file)
     file->number += file->number == 0 ? 0 : 1;
     fd_close(&file->fd);
     uint64_t last = file->settings.files > 0 ? file->settings.files - 1 : 0;
-    if (last == 0 && unlinkat(file->directory, file_name(from, file->service, 0), 0) < 0)
+    if (last == 0 && unlinkat(file->folder->fd, file_name(from, file->service, 0), 0) < 0)
         fail(file, "rotate log");
     for (uint64_t number = last; number > 0; number--)
-        if (renameat(file->directory, file_name(from, file->service, number - 1), file->directory,
+        if (renameat(file->folder->fd, file_name(from, file->service, number - 1), file->folder->fd,
                      file_name(to, file->service, number)) < 0 &&
             errno != ENOENT)
             fail(file, "rotate log");
@@ -139,10 +141,10 @@ static void rotate(struct log_file *file)
         open_current(file);
 }
 
-void log_file_begin(struct log_file *file, int directory, const char *service,
+void log_file_begin(struct log_file *file, const struct folder *folder, const char *service,
                     const struct log_settings *settings, uint8_t *buffer, bool is_quiet)
 {
-    *file = (struct log_file){ .directory = directory,
+    *file = (struct log_file){ .folder = folder,
                                .service = service,
                                .settings = *settings,
                                .fd = -1,

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/base/span.h"
+#include "tenantd/folder.h"
 
 /* A service's output on disk: NAME.log in the Kubernetes CRI line format,
  *     2026-11-21T20:58:17.123456789Z stdout F text
@@ -30,7 +31,7 @@ struct log_lost {
 
 /* One batch; several files may come and go within it. */
 struct log_file {
-    int directory; /* the tenant's, not owned */
+    const struct folder *folder; /* the tenant's, not owned */
     const char *service;
     struct log_settings settings;
     int fd;
@@ -45,7 +46,7 @@ struct log_file {
     bool is_quiet;             /* the batch before failed as well: its failure was logged */
 };
 
-void log_file_begin(struct log_file *file, int directory, const char *service,
+void log_file_begin(struct log_file *file, const struct folder *folder, const char *service,
                     const struct log_settings *settings, uint8_t *buffer, bool is_quiet);
 /* `stream` is "stdout" or "stderr". `head` and `tail` together are the text of one line (the tail
  * may be empty); at most LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */

@@ -60,7 +60,7 @@ static enum status folders_open(struct site *site)
     TRY(directory_make(site->run_dir, 0755));
     TRY(directory_make(site->data_dir, 0755));
     TRY(folder(site->run_dir, ".", 0755, pass, NULL));
-    TRY(folder(site->data_dir, ".", 0755, pass, NULL));
+    TRY(folder(site->data_dir, ".", 0755, pass, &site->data_fd));
     TRY(folder(site->run_dir, RUN_INTERNAL, 0700, 0, NULL));
     TRY(folder(site->run_dir, RUN_TENANTS, 0700, 0, &site->socket_fd));
     TRY(folder(site->run_dir, "tenants", 0711, pass, NULL));
@@ -69,9 +69,11 @@ static enum status folders_open(struct site *site)
     TRY(path_join(name, "tenants", site->tenant));
     TRY(folder(site->run_dir, name, 0750, 0, &site->code_fd));
     TRY(folder(site->data_dir, name, 0711, pass, &site->home_fd));
-    TRY(folder(site->data_dir, BUILDS_FOLDER, 0700, 0, &site->builds_fd));
-    TRY(path_join(name, "logs", site->tenant));
-    TRY(folder(site->data_dir, name, 0750, 0, &site->log_fd));
+    snprintf(site->logs_path, sizeof site->logs_path, "logs/%s", site->tenant);
+    TRY(folder(site->data_dir, BUILDS_FOLDER, 0700, 0, &site->builds.fd));
+    TRY(folder(site->data_dir, site->logs_path, 0750, 0, &site->logs.fd));
+    site->builds = (struct folder){ site->builds.fd, site->data_fd, BUILDS_FOLDER, 0700 };
+    site->logs = (struct folder){ site->logs.fd, site->data_fd, site->logs_path, 0750 };
     if (site->has_ids && fchown(site->code_fd, 0, site->gid) < 0)
         return failure("set owner", name);
     site->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -105,7 +107,7 @@ enum status site_open(struct site *site, const struct options *options, const ch
     site->gid = options->has_gid ? options->gid : getegid();
     TRY(folders_open(site));
     TRY(lock_take(site));
-    TRY(claim_take(&site->claim, site->log_fd, site->host_proc_fd));
+    TRY(claim_take(&site->claim, site->logs.fd, site->host_proc_fd));
     if (!options->without_cgroup)
         cgroup_open(&site->cgroup, site->store_id, site->tenant);
     TRY(cgroup_end_leftovers(&site->cgroup, site->has_ids && site->uid != 0));
@@ -126,9 +128,10 @@ void site_close(struct site *site)
     cgroup_close(&site->cgroup);
     if (site->proc_fd != site->host_proc_fd)
         fd_close(&site->proc_fd);
-    int *const descriptors[] = { &site->socket_fd,    &site->code_fd,      &site->home_fd,
-                                 &site->log_fd,       &site->builds_fd,    &site->null_fd,
-                                 &site->host_proc_fd, &site->host_pids_fd, &site->credentials_fd };
+    int *const descriptors[] = { &site->socket_fd,     &site->code_fd,      &site->home_fd,
+                                 &site->logs.fd,       &site->builds.fd,    &site->data_fd,
+                                 &site->null_fd,       &site->host_proc_fd, &site->host_pids_fd,
+                                 &site->credentials_fd };
     for (size_t i = 0; i < COUNT_OF(descriptors); i++)
         fd_close(descriptors[i]);
     file_lock_release(&site->claim);

@@ -10,6 +10,7 @@
 #include "common/base/name.h"
 #include "common/base/status.h"
 #include "tenantd/cgroup.h"
+#include "tenantd/folder.h"
 #include "tenantd/limits.h"
 #include "tenantd/options.h"
 
@@ -31,8 +32,10 @@ struct site {
     int socket_fd;          /* RUN/internal/tenants */
     int code_fd;            /* RUN/tenants/T: code, GENERATION below a service */
     int home_fd;            /* DATA/tenants/T: a working directory per service */
-    int log_fd;             /* DATA/logs/T */
-    int builds_fd;          /* DATA/builds */
+    int data_fd;            /* DATA */
+    struct folder logs;     /* DATA/logs/T */
+    char logs_path[NAME_BYTES_MAX + sizeof "logs/"];
+    struct folder builds; /* DATA/builds */
     int null_fd;
     int host_proc_fd; /* the host's /proc */
     int host_pids_fd; /* the host's pid namespace, where the kernel translates pids into it; or -1
@@ -55,8 +58,9 @@ struct site {
                     .socket_fd = -1,                                                               \
                     .code_fd = -1,                                                                 \
                     .home_fd = -1,                                                                 \
-                    .log_fd = -1,                                                                  \
-                    .builds_fd = -1,                                                               \
+                    .data_fd = -1,                                                                 \
+                    .logs = { .fd = -1 },                                                          \
+                    .builds = { .fd = -1 },                                                        \
                     .null_fd = -1,                                                                 \
                     .host_proc_fd = -1,                                                            \
                     .host_pids_fd = -1,                                                            \

@@ -278,7 +278,7 @@ enum status supervisor_open(struct supervisor *supervisor, struct lifecycle *lif
     supervisor->killed_names.limit = NAMES_BYTES_MAX;
     TRY(clock_boot_id(supervisor->boot_id));
     random_fill(supervisor->incarnation, sizeof supervisor->incarnation);
-    capture_hub_open(&supervisor->hub, supervisor->loop, site->log_fd);
+    capture_hub_open(&supervisor->hub, supervisor->loop, &site->logs);
     endings_open(&supervisor->endings, supervisor);
     supervisor->notify.told = on_told;
     supervisor->notify.context = supervisor;

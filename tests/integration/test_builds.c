@@ -271,6 +271,18 @@ Test(builds, the_cache_keeps_to_its_bound)
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
 }
 
+static void await_logged(const struct testbed *bed, const char *service, const char *text)
+{
+    AUTO(result_close) struct result result = { 0 };
+    for (int i = 0; i < 500; i++) {
+        testbed_soloctl(bed, &result, "logs", service, NULL);
+        if (strstr(result_out(&result), text) != NULL)
+            return;
+        sleep_ms(20);
+    }
+    cr_assert_fail("\"%s\" never came: %s%s", text, result_out(&result), result_err(&result));
+}
+
 Test(builds, are_made_again_when_the_cache_is_gone)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -291,6 +303,18 @@ Test(builds, are_made_again_when_the_cache_is_gone)
     testbed_start(&bed);
     service_await(&bed, "acme", "api", "running", 10000);
     service_await(&bed, "acme", "other", "running", 10000);
+    /* And while everything runs; what is printed then goes to a folder that is made anew, too. */
+    snprintf(command, sizeof command, "rm -r %s/builds %s/logs", bed.data, bed.data);
+    shell(&bed, &result, command);
+    expect_exit(&result, 0);
+    deploy_good(&bed, "third");
+    service_kill(&bed, "acme", "third");
+    service_deploy(&bed, service_spec(&bed, "acme", "talks", "printer", "3", NULL));
+    await_logged(&bed, "acme/talks", "out 3");
+    service_kill(&bed, "acme", "talks");
+    snprintf(command, sizeof command, "stat -c %%a %s/builds %s/logs/acme", bed.data, bed.data);
+    shell(&bed, &result, command);
+    cr_assert_str_eq(result_out(&result), "700\n750\n");
     /* And when a byte of it is another one. */
     testbed_kill_everything(&bed);
     snprintf(command, sizeof command,

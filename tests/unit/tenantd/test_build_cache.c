@@ -16,13 +16,15 @@
 #include "tests/unit/tenantd/scratch.h"
 
 static struct scratch scratch;
+static struct folder folder;
 static struct build_cache cache;
 
 static void open_cache(void)
 {
     log_setup("test", LOG_LEVEL_ERROR);
     scratch_open(&scratch);
-    build_cache_open(&cache, scratch.fd, "acme", 1 << 20);
+    folder = (struct folder){ .fd = scratch.fd, .top = -1 };
+    build_cache_open(&cache, &folder, "acme", 1 << 20);
 }
 
 static void close_cache(void)
@@ -153,7 +155,7 @@ Test(build_cache, an_earlier_supervisors_unfinished_files_are_removed)
     static const char *const names[] = { ".new-3-acme", ".new-3-acme2", ".new-0-a" };
     for (size_t i = 0; i < COUNT_OF(names); i++)
         close(openat(scratch.fd, names[i], O_WRONLY | O_CREAT, 0600));
-    build_cache_open(&cache, scratch.fd, "acme", 1 << 20);
+    build_cache_open(&cache, &folder, "acme", 1 << 20);
     cr_assert_eq(faccessat(scratch.fd, names[0], F_OK, 0), -1);
     cr_assert_eq(faccessat(scratch.fd, names[1], F_OK, 0), 0, "another tenant's");
     cr_assert_eq(faccessat(scratch.fd, names[2], F_OK, 0), 0, "another tenant's");

@@ -19,6 +19,7 @@
 
 struct fixture {
     struct scratch scratch;
+    struct folder folder;
     struct ev_loop *loop;
     struct capture_hub hub;
     struct capture capture;
@@ -31,7 +32,8 @@ static void fixture_open(struct fixture *fixture, uint64_t max_bytes, uint64_t f
     memset(fixture, 0, sizeof *fixture);
     scratch_open(&fixture->scratch);
     fixture->loop = ev_loop_new(EVFLAG_NOENV);
-    capture_hub_open(&fixture->hub, fixture->loop, fixture->scratch.fd);
+    fixture->folder = (struct folder){ .fd = fixture->scratch.fd, .top = -1 };
+    capture_hub_open(&fixture->hub, fixture->loop, &fixture->folder);
     capture_init(&fixture->capture, &fixture->hub, "api");
     cr_assert_eq(capture_open(&fixture->capture, &settings, fixture->ends), STATUS_OK);
     for (int i = 0; i < 2; i++)

@@ -58,6 +58,7 @@ Test(log_rate, zero_is_no_bound)
 
 struct fixture {
     struct scratch scratch;
+    struct folder folder;
     struct ev_loop *loop;
     struct capture_hub hub;
     struct capture loud, quiet;
@@ -79,7 +80,8 @@ static void fixture_open(struct fixture *fixture, uint64_t bytes_per_s, uint64_t
     memset(fixture, 0, sizeof *fixture);
     scratch_open(&fixture->scratch);
     fixture->loop = ev_loop_new(EVFLAG_NOENV);
-    capture_hub_open(&fixture->hub, fixture->loop, fixture->scratch.fd);
+    fixture->folder = (struct folder){ .fd = fixture->scratch.fd, .top = -1 };
+    capture_hub_open(&fixture->hub, fixture->loop, &fixture->folder);
     fixture->hub.rate = (struct log_rate_settings){ bytes_per_s, burst_bytes };
     one_open(fixture, &fixture->loud, "loud", fixture->loud_ends);
     one_open(fixture, &fixture->quiet, "quiet", fixture->quiet_ends);
