@@ -114,9 +114,17 @@ static bool may_lack_memory(int exit_status)
            (number == 0 && WEXITSTATUS(exit_status) != 0);
 }
 
+/* Nobody counts what an rlimit refused. But who has filled its address space to the last eighth and
+ * ends badly has most likely been refused more. More than all of it cannot be its own: the kernel
+ * counts what the process was before its exec, which is a part of us. */
+static bool is_nearly_all(uint64_t bytes, uint64_t limit)
+{
+    return bytes <= limit && bytes >= limit - limit / 8;
+}
+
 struct limits_breach limits_breach_of(const struct spec_limits *limits,
                                       const struct limits_held *held, const struct cgroup_use *use,
-                                      int exit_status)
+                                      int exit_status, uint64_t resident_bytes_max)
 {
     struct limits_breach breach = { 0 };
     char used[SIZE_PART_TEXT_BYTES], size[SIZE_TEXT_BYTES];
@@ -138,6 +146,11 @@ struct limits_breach limits_breach_of(const struct spec_limits *limits,
         snprintf(breach.text, BREACH_TEXT_BYTES,
                  "out of tasks: %" PRIu64 " allowed, %" PRIu64 " more refused", limits->tasks,
                  use->forks_refused);
+    } else if (held->memory == LIMIT_BY_RLIMIT && may_lack_memory(exit_status) &&
+               is_nearly_all(resident_bytes_max, limits->memory_bytes)) {
+        breach.limit = "memory";
+        snprintf(breach.text, BREACH_TEXT_BYTES, "it had used %s of memory",
+                 size_part_text(used, resident_bytes_max, limits->memory_bytes));
     } else if (held->memory == LIMIT_BY_RLIMIT && may_lack_memory(exit_status)) {
         snprintf(breach.text, BREACH_TEXT_BYTES, "whether its limit of %s was reached is not known",
                  size_text(size, limits->memory_bytes));

@@ -480,10 +480,11 @@ void service_go_on(struct service *service)
     service_step(service);
 }
 
-void service_exited(struct service *service, int exit_status)
+void service_exited(struct service *service, int exit_status, uint64_t resident_bytes_max)
 {
     ensure(service->pid != 0);
     service->exit_status = exit_status;
+    service->resident_bytes_max = resident_bytes_max;
     service->ran_ns = clock_boottime_ns() - service->started_boot_ns;
     service->pid = 0;
     service->host_pid = 0;

@@ -85,8 +85,9 @@ struct service {
     struct credentials credentials;
 
     /* what follows its end */
-    struct ending ending; /* of the rest of its tree */
-    int exit_status;      /* of waitpid */
+    struct ending ending;        /* of the rest of its tree */
+    int exit_status;             /* of waitpid */
+    uint64_t resident_bytes_max; /* of the process that has ended, or one that it waited for */
     uint64_t ran_ns;
     struct limits_breach breach;         /* what limits had to do with the last exit */
     uint64_t breaches;                   /* exits for a limit, since it was last ordered to start */
@@ -150,7 +151,7 @@ void service_stop(struct service *service, const struct stop_request *request,
 void service_go_on(struct service *service);
 
 /* Its process has ended. */
-void service_exited(struct service *service, int exit_status);
+void service_exited(struct service *service, int exit_status, uint64_t resident_bytes_max);
 /* Marks its row as changed. */
 void service_touch(struct service *service);
 

@@ -203,7 +203,8 @@ void service_breach_find(struct service *service)
         return;
     const struct cgroup_use use =
         cgroup_service_use(&service->supervisor->site->cgroup, service->name);
-    service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status);
+    service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status,
+                                       service->resident_bytes_max);
     if (service->breach.limit == NULL)
         return;
     service->breaches++;

@@ -130,7 +130,7 @@ void service_readiness_step(struct service *service)
 
 bool service_readiness_is_over(const struct service *service)
 {
-    return service->readiness->is_over;
+    return service->readiness != NULL && service->readiness->is_over;
 }
 
 char *service_unready_what(const struct service *service, char text[UNREADY_BYTES])

@@ -14,6 +14,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/writer.h"
+#include "tenantd/service_readiness.h"
 #include "tenantd/supervisor.h"
 
 enum {
@@ -105,12 +106,18 @@ char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service)
 void service_exit_keep(struct service *service)
 {
     AUTO(buffer_close) struct buffer buffer = { .limit = EXIT_ROW_BYTES_MAX };
-    char text[EXIT_TEXT_BYTES], reason[EXIT_TEXT_BYTES + 48], output[EXIT_OUTPUT_BYTES_MAX + 1];
+    char text[EXIT_TEXT_BYTES], output[EXIT_OUTPUT_BYTES_MAX + 1];
+    char reason[EXIT_TEXT_BYTES + 72], unready[40] = "", timeout[DURATION_TEXT_BYTES];
     bool is_signalled = WIFSIGNALED(service->exit_status);
-    snprintf(reason, sizeof reason, "%s%s", exit_text(text, service),
-             service->was_killed && service->is_stop_wanted ? ", its grace was over"
-             : service->is_stop_wanted                      ? " when asked to stop"
-                                                            : "");
+    /* Who ended it is said: its own signal in the list would look like somebody else's. */
+    bool is_unready = service_readiness_is_over(service);
+    if (is_unready)
+        snprintf(unready, sizeof unready, "was not ready within %s; ",
+                 duration_text(timeout, service->launch->ready.timeout_ms));
+    snprintf(reason, sizeof reason, "%s%s%s", unready, exit_text(text, service),
+             !service->is_stop_wanted && !is_unready ? ""
+             : service->was_killed                   ? ", its grace was over"
+                                                     : " when asked to stop");
     const struct exit_row row = {
         .wall_ns = clock_wall_ns(),
         .ran_ms = service->ran_ns / NS_PER_MS,

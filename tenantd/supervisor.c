@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <utlist.h>
 
@@ -134,7 +135,8 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
     struct supervisor *supervisor = OWNER_OF(watcher, struct supervisor, on_child);
     int status;
     endings_child_died(&supervisor->endings);
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    struct rusage used;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;) {
         struct service *service = supervisor_find_pid(supervisor, pid);
         if (service == NULL) {
             helper_exited(supervisor, pid, status);
@@ -142,7 +144,7 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
         }
         supervisor->counters.exits++;
         HASH_DELETE(by_pid, supervisor->by_pid, service);
-        service_exited(service, status);
+        service_exited(service, status, (uint64_t)used.ru_maxrss * 1024);
     }
 }
 

@@ -53,11 +53,29 @@ Test(limited, an_exit_under_an_rlimit_says_that_its_cause_is_not_known)
     struct row row;
     bed_open(&bed, without_cgroup);
     start("api", 5,
-          "\"argv\": [\"PROGRAMS/hog\", \"memory\", \"64\", \"exit\"], \"limits\": {\"memory\": "
-          "\"16MiB\"}, \"restart\": {\"policy\": \"never\"}");
+          "\"argv\": [\"PROGRAMS/exiter\", \"1\"], \"limits\": {\"memory\": \"1GiB\"}, "
+          "\"restart\": {\"policy\": \"never\"}");
     bed_await(&bed, "api", "completed", &row);
-    cr_assert_str_eq(row.last_exit, "exited with code 1; whether its limit of 16 MiB was reached "
+    cr_assert_str_eq(row.last_exit, "exited with code 1; whether its limit of 1 GiB was reached "
                                     "is not known");
+}
+
+Test(limited, one_that_had_nearly_all_its_rlimit_ended_for_it)
+{
+    struct row row;
+    double used;
+    char why[16] = "";
+    bed_open(&bed, without_cgroup);
+    start("api", 5,
+          "\"argv\": [\"PROGRAMS/hog\", \"memory\", \"600\", \"exit\"], \"limits\": {\"memory\": "
+          "\"400MiB\"}, \"restart\": {\"policy\": \"never\"}");
+    bed_await(&bed, "api", "completed", &row);
+    cr_assert_eq(
+        sscanf(row.last_exit, "exited with code 1; it had used %lf of 400 MiB of %15s", &used, why),
+        2, "%s", row.last_exit);
+    cr_assert_str_eq(why, "memory");
+    cr_assert_geq(used, 350.0);
+    cr_assert_leq(used, 400.0);
 }
 
 /* Needs that nobody else is counted: a uid or a user namespace of the tenant's own. */

@@ -149,6 +149,7 @@ Test(limits, each_breach_is_told_as_what_it_is)
         const struct limits_held *held;
         struct cgroup_use use;
         int exit_status;
+        uint64_t resident_bytes_max;
         const char *limit;
         const char *text;
         bool is_killed;
@@ -156,54 +157,77 @@ Test(limits, each_breach_is_told_as_what_it_is)
         { &by_cgroup,
           { 256 << 20, 1, 1, 0, 0 },
           KILLED,
+          0,
           "memory",
           "killed for memory: 256 of 256 MiB",
           true },
         { &by_cgroup,
           { 0, 1, 1, 0, 0 },
           KILLED,
+          0,
           "memory",
           "killed for memory: 256 of 256 MiB",
           true },
         { &by_cgroup,
           { 900 << 10, 1, 1, 0, 0 },
           CODE_1,
+          0,
           "memory",
           "killed for memory: 900 KiB of 256 MiB",
           false },
         { &by_cgroup,
           { 9 << 20, 0, 1, 0, 0 },
           KILLED,
+          0,
           "memory",
           "killed for memory: its tenant or the machine had none left",
           true },
         { &by_cgroup,
           { 9 << 20, 0, 0, 3, 0 },
           CODE_1,
+          0,
           "tasks",
           "out of tasks: 64 allowed, 3 more refused",
           false },
         { &by_cgroup,
           { 9 << 20, 0, 0, 0, 2500000 },
           CODE_1,
+          0,
           NULL,
           "waited 2500 ms for its cpu limit",
           false },
         /* Somebody's kill is no breach, and neither is an ordinary exit. */
-        { &by_cgroup, { 9 << 20, 0, 0, 0, 0 }, KILLED, NULL, "", false },
-        { &by_cgroup, { 9 << 20, 5, 0, 0, 0 }, CODE_1, NULL, "", false },
+        { &by_cgroup, { 9 << 20, 0, 0, 0, 0 }, KILLED, 0, NULL, "", false },
+        { &by_cgroup, { 9 << 20, 5, 0, 0, 0 }, CODE_1, 0, NULL, "", false },
         { &by_rlimit,
           { 0, 0, 0, 0, 0 },
           SEGV,
+          0,
           NULL,
           "whether its limit of 256 MiB was reached is not known",
           false },
-        { &by_rlimit, { 0, 0, 0, 0, 0 }, KILLED, NULL, "", false },
-        { &by_rlimit, { 0, 0, 0, 0, 0 }, 0, NULL, "", false },
+        { &by_rlimit, { 0, 0, 0, 0, 0 }, KILLED, 0, NULL, "", false },
+        { &by_rlimit, { 0, 0, 0, 0, 0 }, 0, 0, NULL, "", false },
+        /* Under an rlimit: from seven eighths of it on, and only when it ended badly. */
+        { &by_rlimit,
+          { 0, 0, 0, 0, 0 },
+          CODE_1,
+          250 << 20,
+          "memory",
+          "it had used 250 of 256 MiB of memory",
+          false },
+        { &by_rlimit, { 0, 0, 0, 0, 0 }, 0, 250 << 20, NULL, "", false },
+        { &by_rlimit,
+          { 0, 0, 0, 0, 0 },
+          CODE_1,
+          257 << 20,
+          NULL,
+          "whether its limit of 256 MiB was reached is not known",
+          false },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const struct limits_breach breach =
-            limits_breach_of(&all, cases[i].held, &cases[i].use, cases[i].exit_status);
+        const struct limits_breach breach = limits_breach_of(
+            &all, cases[i].held, &cases[i].use, cases[i].exit_status, cases[i].resident_bytes_max);
         cr_expect_str_eq(breach.text, cases[i].text, "case %zu: %s", i, breach.text);
         cr_expect_eq(breach.is_killed, cases[i].is_killed, "case %zu", i);
         cr_expect((breach.limit == NULL) == (cases[i].limit == NULL), "case %zu", i);

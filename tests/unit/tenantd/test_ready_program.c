@@ -111,6 +111,21 @@ Test(ready_program, a_first_start_that_is_not_ready_in_time_fails_with_its_reaso
     cr_assert(row.is_trial_over);
     expect_reason(&row, "was not ready within 300ms");
     cr_assert_eq(row.pid, 0);
+    cr_assert_str_eq(row.last_exit,
+                     "was not ready within 300ms; was killed by SIGKILL, its grace was over");
+}
+
+Test(ready_program, that_it_was_not_ready_is_why_its_process_ended)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start_ready(&bed, "web", 5, 5,
+                                 "\"argv\": [\"PROGRAMS/sleeper\"]" READY(
+                                     "notify", ", \"timeout\": \"300ms\"")),
+                 STATUS_DEADLINE_EXCEEDED, "%s", bed.problem.message);
+    cr_assert(bed_row(&bed, "web", &row));
+    cr_assert_str_eq(row.last_exit,
+                     "was not ready within 300ms; was killed by SIGTERM when asked to stop");
 }
 
 Test(ready_program, a_first_start_that_ends_before_it_is_ready_fails_at_once)
