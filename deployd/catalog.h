@@ -76,7 +76,8 @@ struct service {
     unsigned delivery_change;  /* of the vault, when that was begun */
     struct service *previous_delivery, *next_delivery;
 
-    struct operation *queue; /* first is the oldest */
+    uint64_t building_since_ns; /* wall clock; 0: nothing of it is being built */
+    struct operation *queue;    /* first is the oldest */
     unsigned queued;
     bool is_marked; /* stands in catalog.marked: its queue has to be looked at in this turn */
     struct service *previous_marked, *next_marked;

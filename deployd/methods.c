@@ -16,6 +16,7 @@
 #include "deployd/operation_queue.h"
 #include "deployd/quota.h"
 #include "deployd/recovery.h"
+#include "deployd/shown.h"
 #include "deployd/status.h"
 #include "deployd/supervisors.h"
 #include "deployd/verification.h"
@@ -237,9 +238,9 @@ static enum status handle_service_describe(struct deployd *deployd, struct rpc_c
     TRY(deployd_is_readable(deployd, &call->problem));
     const struct service *service =
         catalog_service(&deployd->catalog, request->tenant, request->name);
-    if (!service_exists(service))
+    if (!service_is_shown(service))
         return no_service(&call->problem, request->tenant, request->name);
-    catalog_row_write(service, &row);
+    service_show(service, &row);
     TRY(arena_span(call, &row, &reply->service));
     uint64_t generation =
         service->wanted.generation != 0 ? service->wanted.generation : service->generation;

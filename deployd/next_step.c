@@ -1,6 +1,7 @@
 /* The commands for each state of a service. A supervisor that does not answer comes first: until it
  * is gone nothing else helps. */
 #include "deployd/next_step.h"
+#include "deployd/shown.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,7 +62,12 @@ char *next_step(const struct service *service, char text[NEXT_STEP_BYTES])
             (unsigned long long)tenant->supervisor.host_pid);
         return text;
     }
-    switch (service->state) {
+    switch (service_state_shown(service)) {
+    case SERVICE_building:
+        add(text, "soloctl wait %s --for running  # answers when it is, or its build has failed",
+            key);
+        add(text, "soloctl kill %s  # ends the build", key);
+        break;
     case SERVICE_starting:
         add(text, "soloctl wait %s --for ready  # answers when it is, or has failed", key);
         add_logs(key, text);

@@ -10,6 +10,7 @@
 #include "common/wire/writer.h"
 #include "deployd/quota.h"
 #include "deployd/recovery.h"
+#include "deployd/shown.h"
 #include "deployd/supervisors.h"
 
 enum {
@@ -32,13 +33,13 @@ enum status status_list(const struct deployd *deployd, const struct tenant *only
         return STATUS_RESOURCE_EXHAUSTED;
     for (size_t i = 0; i < count && !is_full; i++) {
         const struct service *service = services[i];
-        if (!service_exists(service) || (after[0] != '\0' && strcmp(service->key, after) <= 0))
+        if (!service_is_shown(service) || (after[0] != '\0' && strcmp(service->key, after) <= 0))
             continue;
         if (rows.size >= PAGE_BYTES_MAX || written == PAGE_ROWS_MAX) {
             is_full = true;
             continue;
         }
-        catalog_row_write(service, &rows);
+        service_show(service, &rows);
         last = service->key;
         written++;
     }
@@ -143,9 +144,9 @@ static void count_services(const struct deployd *deployd, struct counts *counts)
 {
     for (const struct service *service = deployd->catalog.services; service != NULL;
          service = service->hh.next) {
-        if (!service_exists(service))
+        if (!service_is_shown(service))
             continue;
-        counts->of[service->state]++;
+        counts->of[service_state_shown(service)]++;
         if (service->is_usage_high)
             named_add(&counts->near_limit, service->key);
         if (service->has_breached)

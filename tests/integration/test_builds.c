@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/uuid.h"
 #include "tests/support/expect.h"
@@ -95,6 +96,56 @@ static void builds_and_runs(struct testbed *bed)
 Test(builds, one_command_compiles_and_runs)
 {
     as_everybody(builds_and_runs);
+}
+
+/* Until the row of acme/slow says so. */
+static void await_building(struct testbed *bed, const char *state, uint64_t generation)
+{
+    for (int i = 0; i < 500; i++) {
+        json_t *row = service_row_of(bed, "acme", "slow");
+        bool is_shown = row != NULL && strcmp(text_in(row, "state"), state) == 0 &&
+                        number_in(row, "generation") == generation &&
+                        strstr(text_in(row, "reason"), "its program is being built since ") != NULL;
+        json_decref(row);
+        if (is_shown)
+            return;
+        sleep_ms(20);
+    }
+    cr_assert_fail("it is not shown as being built, in state %s", state);
+}
+
+Test(builds, one_that_runs_is_shown)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char file[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    snprintf(file, sizeof file, "%s/slow.c", bed.dir);
+    cr_assert_eq(file_write(file, span_of_text("sleep 1000"), 0644), STATUS_OK);
+    char soloctl[4200];
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    const char *const argv[] = { soloctl, "--run",   bed.run,     "deploy", "acme/slow", "--code",
+                                 file,    "--build", "sh {code}", "--",     "{out}",     NULL };
+    const struct command deploy = { .argv = argv, .environment = testbed_environment(&bed) };
+    char log[4096];
+    snprintf(log, sizeof log, "%s/deploy", bed.dir);
+    pid_t first = command_start(&deploy, log);
+    await_building(&bed, "building", 0);
+    testbed_soloctl(&bed, &result, "describe", "acme/slow", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "soloctl kill acme/slow");
+    testbed_soloctl(&bed, &result, "status", "-o", "json", NULL);
+    expect_contains(result_out(&result), "\"building\": 1");
+    service_kill(&bed, "acme", "slow");
+    cr_assert_neq(command_wait(first, 60000), 0);
+    cr_assert_null(service_row_of(&bed, "acme", "slow"));
+    /* One that runs says what it is and that it will be replaced. */
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "slow");
+    pid_t second = command_start(&deploy, log);
+    await_building(&bed, "running", generation);
+    service_kill(&bed, "acme", "slow");
+    cr_assert_neq(command_wait(second, 60000), 0);
 }
 
 static void fails_and_changes_nothing(struct testbed *bed)
