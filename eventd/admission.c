@@ -70,6 +70,21 @@ static enum status check_space(const struct event_store *store, enum event_type 
     }
 }
 
+/* By a log that others know to be of yesterday nothing new is begun. */
+static enum status check_branch(const struct event_store *store, enum event_type type,
+                                struct problem *problem)
+{
+    char text[LOG_FORK_TEXT_BYTES];
+    if (!store->branch.now.is_forked ||
+        (type != EVENT_service_deployed && type != EVENT_tenant_created &&
+         type != EVENT_recovery_started))
+        return STATUS_OK;
+    return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                       "the log is FORKED: %s. Stop Solo and put the newer store back, or keep "
+                       "this log with `recoveryd resolve --keep log`",
+                       log_branch_text(&store->branch.now, text));
+}
+
 /* What only a daemon may say: it speaks for others, whose requests and numbers it passes on. */
 static enum status check_daemon_fields(const struct event_append_request *item,
                                        struct problem *problem)
@@ -136,6 +151,7 @@ enum status admission_check(struct event_store *store, const struct caller *call
     const char *tenant;
     TRY(check_type(caller, item->type, type, problem));
     TRY(check_space(store, *type, is_daemon(caller) && item->source[0] != '\0', problem));
+    TRY(check_branch(store, *type, problem));
     TRY(admission_tenant(caller, item->tenant, &tenant, problem));
     if (is_daemon(caller)) {
         TRY(check_source(item, problem));

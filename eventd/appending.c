@@ -95,6 +95,7 @@ static enum status check_all(struct event_store *store, struct rpc_call *call,
                 .incarnation = draft->event.incarnation,
                 .number = items[i].source_number,
                 .body_hash = source_body(&items[i], &draft->event),
+                .jump_until = store->branch.now.noted_id,
             };
             status = check_source(store, drafts, i, &call->problem);
         }

@@ -71,6 +71,7 @@ void event_store_abort(struct event_store *store)
     db_end(&store->txn);
     late_rows_forget(&store->late);
     store->last_id = store->committed_id;
+    branch_turn_ended(&store->branch, false, store->last_id, &store->last_hash);
     store->in_turn = false;
 }
 
@@ -92,6 +93,7 @@ enum status event_store_commit(struct event_store *store)
     store->in_turn = false;
     store->committed_id = store->last_id;
     late_rows_committed(&store->late, store->last_id);
+    branch_turn_ended(&store->branch, true, store->last_id, &store->last_hash);
     store->appended += count;
     store->commits++;
     if (count > store->batch_max)
@@ -166,7 +168,7 @@ enum status event_store_append_alone(struct event_store *store, enum event_type 
 
 /* --- opening --- */
 
-static enum status raise_epoch(struct event_store *store)
+static enum status raise_epoch(struct event_store *store, const char *data_dir)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&store->db, &txn));
@@ -179,7 +181,11 @@ static enum status raise_epoch(struct event_store *store)
     TRY(db_meta_put(&txn, epoch_key, table_number_key(&epoch)));
     TRY(event_log_last(&txn, &store->committed_id));
     store->last_id = store->committed_id;
-    return db_commit(&txn);
+    TRY(branch_open(&store->branch, &txn, data_dir, store->last_id));
+    enum status committed = db_commit(&txn);
+    store->branch.kept = store->branch.now;
+    store->branch.is_dirty = false;
+    return committed;
 }
 
 static enum status projections_are_true(struct event_store *store)
@@ -221,6 +227,18 @@ static enum status repair_projections(struct event_store *store)
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
 }
 
+static enum status append_log_opened(struct event_store *store, const struct buffer *payload)
+{
+    struct event event = {
+        .type = event_type_name(EVENT_log_opened),
+        .tenant = "",
+        .subject = "system",
+        .source = "",
+        .payload = buffer_span(payload),
+    };
+    return event_store_append(store, EVENT_log_opened, &event);
+}
+
 enum status event_store_fold(struct event_store *store, uint64_t *events)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
@@ -233,14 +251,26 @@ enum status event_store_fold(struct event_store *store, uint64_t *events)
         return status;
     }
     describe_fold("live and tenants were folded anew, as an operator asked", *events, &payload);
-    struct event event = {
-        .type = event_type_name(EVENT_log_opened),
-        .tenant = "",
-        .subject = "system",
-        .source = "",
-        .payload = buffer_span(&payload),
-    };
-    return event_store_append(store, EVENT_log_opened, &event);
+    return append_log_opened(store, &payload);
+}
+
+enum status event_store_keep(struct event_store *store)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 2 * LOG_FORK_TEXT_BYTES };
+    char text[LOG_FORK_TEXT_BYTES];
+    ensure(store->in_turn);
+    write_map(&payload, 3);
+    write_str(&payload, "what");
+    write_str(&payload, "the log was kept as it is, as an operator asked");
+    write_str(&payload, "fork");
+    write_str(&payload, log_branch_text(&store->branch.now, text));
+    write_str(&payload, "events");
+    write_u64(&payload, store->last_id);
+    enum status status = branch_keep(&store->branch, &store->txn);
+    if (status == STATUS_OK)
+        return append_log_opened(store, &payload);
+    event_store_spoil(store, status);
+    return status;
 }
 
 /* So that the first questions find the heads in memory. Without space that waits for a turn that
@@ -264,7 +294,7 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     TRY(path_join(dir, data_dir, "events"));
     TRY(db_open_writer(&store->db, &events_schema, dir));
     TRY(late_rows_init(&store->late));
-    TRY(raise_epoch(store));
+    TRY(raise_epoch(store, data_dir));
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
@@ -275,6 +305,7 @@ enum status event_store_open(struct event_store *store, const char *data_dir)
 {
     *store = (struct event_store){
         .db.lease = FILE_LOCK_NONE,
+        .branch = BRANCH_INIT,
         .record = { .limit = EVENT_RECORD_BYTES_MAX },
     };
     enum status status = open_store(store, data_dir);
@@ -289,6 +320,7 @@ void event_store_close(struct event_store *store)
         event_store_abort(store);
     late_rows_reset(&store->late);
     buffer_close(&store->record);
+    branch_close(&store->branch);
     db_close(&store->db);
 }
 

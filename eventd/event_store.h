@@ -5,6 +5,7 @@
 #include "common/api/records/event_record.h"
 #include "common/base/buffer.h"
 #include "common/db/db.h"
+#include "eventd/branch.h"
 #include "eventd/late_rows.h"
 
 /* The log and its tables, as their one writer has them. A turn of the loop is one transaction:
@@ -15,6 +16,7 @@ struct event_store {
     struct db_txn txn; /* of this turn */
     bool in_turn;
     struct late_rows late;
+    struct branch branch;
     struct buffer record; /* the one that is being packed */
     uint64_t epoch;       /* how often eventd has started on this store */
 
@@ -55,6 +57,10 @@ void event_store_spoil(struct event_store *store, enum status status);
 /* In a turn of its own: eventd's own events. */
 enum status event_store_append_alone(struct event_store *store, enum event_type type,
                                      struct span payload);
+
+/* Within the turn, for an operator who keeps a FORKED log as it is: a new branch. log_opened tells
+ * of it. */
+enum status event_store_keep(struct event_store *store);
 
 /* Within the turn, for an operator who has seen that `live` is not the fold of the log: verifies
  * the chain and folds it anew. log_opened tells of it. data_loss: the chain is broken, nothing

@@ -64,6 +64,13 @@ static enum status read_batch(struct eventd *eventd, struct rpc_call *call, stru
     return STATUS_OK;
 }
 
+/* Of the end as it will be when the turn is committed: no answer goes out before. */
+static struct span anchor_of_turn(struct eventd *eventd)
+{
+    const struct event_store *store = &eventd->store;
+    return branch_anchor(&store->branch, store->last_id, &store->last_hash, eventd->anchor);
+}
+
 static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_call *call,
                                              const struct event_append_batch_request *request,
                                              struct event_append_batch_reply *reply)
@@ -77,6 +84,8 @@ static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_c
     reply->first_id = outcome.first_id;
     reply->count = outcome.count;
     reply->is_repeat = outcome.is_repeat;
+    if (call->caller.kind == CALLER_DAEMON)
+        reply->anchor = anchor_of_turn(eventd);
     return STATUS_OK;
 }
 
@@ -174,6 +183,40 @@ static enum status handle_event_source(struct eventd *eventd, struct rpc_call *c
     TRY(db_begin_read(&eventd->store.db, &txn));
     TRY(sources_last_event(&txn, &position, &reply->last, &reply->last_id));
     return sources_newest_other(&txn, &position, &reply->others_id);
+}
+
+/* --- branches --- */
+
+static enum status handle_event_anchor(struct eventd *eventd, struct rpc_call *call,
+                                       const struct event_anchor_request *request,
+                                       struct event_anchor_reply *reply)
+{
+    struct event_store *store = &eventd->store;
+    struct log_anchor anchor = { 0 };
+    if (request->anchor.size > 0 && !log_anchor_unpack(request->anchor, &anchor))
+        return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "anchor", "is none of ours");
+    enum status status =
+        branch_compare(&store->branch, &store->txn, call->caller.daemon, &anchor, store->last_id);
+    if (status != STATUS_OK) {
+        event_store_spoil(store, status);
+        return status;
+    }
+    reply->is_forked = store->branch.now.is_forked;
+    reply->anchor = anchor_of_turn(eventd);
+    return STATUS_OK;
+}
+
+static enum status handle_event_resolve(struct eventd *eventd, struct rpc_call *call,
+                                        const struct event_resolve_request *request,
+                                        struct event_resolve_reply *reply)
+{
+    (void)request;
+    if (!eventd->store.branch.now.is_forked)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "",
+                           "the log is not FORKED: there is nothing to resolve");
+    TRY(event_store_keep(&eventd->store));
+    reply->event_id = eventd->store.last_id;
+    return STATUS_OK;
 }
 
 /* --- the end of the log --- */

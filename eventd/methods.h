@@ -8,10 +8,11 @@
 struct eventd {
     struct event_store store;
     struct watch_list watches;
-    struct buffer items, list; /* of the answer that is being made */
-    struct arena batch;        /* of the batch that is being read */
-    bool is_damaged;           /* the store was not opened: everything is data_loss */
-    uint64_t close_until_ns;   /* boottime: see eventd_is_closing */
+    struct buffer items, list;        /* of the answer that is being made */
+    struct arena batch;               /* of the batch that is being read */
+    uint8_t anchor[LOG_ANCHOR_BYTES]; /* of the answer that is being made */
+    bool is_damaged;                  /* the store was not opened: everything is data_loss */
+    uint64_t close_until_ns;          /* boottime: see eventd_is_closing */
     bool is_forced;
 };
 

@@ -98,10 +98,25 @@ enum status sources_last(struct db_txn *txn, const struct source_position *posit
     return sources_last_event(txn, position, last, &event_id);
 }
 
+/* Nothing has come of it since the log was FORKED. */
+static enum status may_jump(struct db_txn *txn, const struct source_position *position, bool *may)
+{
+    uint64_t last, event_id;
+    *may = position->jump_until != 0;
+    if (!*may)
+        return STATUS_OK;
+    TRY(sources_last_event(txn, position, &last, &event_id));
+    *may = event_id <= position->jump_until;
+    return STATUS_OK;
+}
+
 enum status sources_check(struct db_txn *txn, const struct source_position *position, uint64_t last,
                           uint64_t *event_id, struct problem *problem)
 {
-    if (position->number == last + 1)
+    bool may = false;
+    if (position->number > last + 1)
+        TRY(may_jump(txn, position, &may));
+    if (position->number == last + 1 || may)
         return STATUS_NOT_FOUND;
     if (position->number > last)
         return problem_set(problem, STATUS_FAILED_PRECONDITION, "source_number",
@@ -255,7 +270,10 @@ static enum status make_room(struct db_txn *txn, const char *name)
 enum status sources_put(struct db_txn *txn, const struct source_position *position,
                         uint64_t event_id)
 {
-    if (position->number == 1)
+    uint64_t last = position->number - 1;
+    if (position->jump_until != 0)
+        TRY(sources_last(txn, position, &last));
+    if (last == 0)
         TRY(make_room(txn, position->name));
     struct table_number number = table_number(position->number), event = table_number(event_id);
     uint8_t row[INCARNATION_ROW_BYTES];

@@ -24,6 +24,9 @@ struct source_position {
     const uint8_t *incarnation;
     uint64_t number;
     struct hash body_hash;
+    /* A source of which nothing came after this event may jump ahead: the log was FORKED then, and
+     * has lost what lies between. 0: none may. */
+    uint64_t jump_until;
 };
 
 /* not_found: new, to be appended. OK: repeated, *event_id is what it became. data_loss: repeated

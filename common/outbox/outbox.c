@@ -134,7 +134,8 @@ enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn)
         outbox->removing++;
     }
     bool is_changed = outbox->is_dirty || outbox->removing > outbox->removed;
-    return is_changed ? write_meta(outbox, txn) : STATUS_OK;
+    enum status status = is_changed ? log_witness_write(&outbox->witness, txn) : STATUS_OK;
+    return is_changed && status == STATUS_OK ? write_meta(outbox, txn) : status;
 }
 
 void outbox_turn_ended(struct outbox *outbox, bool was_committed)
@@ -147,6 +148,7 @@ void outbox_turn_ended(struct outbox *outbox, bool was_committed)
         outbox->committed = outbox->put;
         outbox->numbered = outbox->number;
     }
+    log_witness_turn_ended(&outbox->witness, was_committed);
     outbox->removing = outbox->removed;
     outbox->put = outbox->committed;
     outbox->number = outbox->numbered;
@@ -230,6 +232,7 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     outbox->acknowledged = outbox->sent = last;
     if (reply->first_id > outbox->known_id)
         outbox->known_id = reply->first_id;
+    log_witness_told(&outbox->witness, reply->anchor);
     if (outbox->problem_state != OUTBOX_EMPTY)
         log_info("events of the outbox reach the log again", "waiting",
                  NUMBER(outbox_waiting(outbox)));
@@ -385,6 +388,7 @@ static void on_connection(void *context, bool is_connected)
 {
     struct outbox *outbox = context;
     outbox->is_connected = is_connected;
+    log_witness_connected(&outbox->witness, outbox->client, is_connected);
 }
 
 /* --- opening --- */
@@ -397,6 +401,7 @@ static enum status find_rows(struct outbox *outbox)
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     struct span key, row;
     TRY(db_begin_read(outbox->options.db, &txn));
+    TRY(log_witness_open(&outbox->witness, outbox->options.loop, &txn));
     TRY(read_meta(outbox, &txn));
     outbox->put = outbox->last_at_opening = outbox->committed;
     outbox->number = outbox->number_at_opening = outbox->numbered;
@@ -464,6 +469,7 @@ void outbox_close(struct outbox *outbox)
         ev_timer_stop(outbox->options.loop, &outbox->remove);
         ev_timer_stop(outbox->options.loop, &outbox->flush);
     }
+    log_witness_close(&outbox->witness);
     rpc_client_close(&outbox->client);
     buffer_close(&outbox->row);
     buffer_close(&outbox->rows);

@@ -3,6 +3,7 @@
 
 #include "common/api/api.h"
 #include "common/db/db.h"
+#include "common/outbox/log_witness.h"
 #include "common/rpc/client.h"
 
 /* Events of a daemon with a store of its own, on their way to eventd: see README.md.
@@ -82,6 +83,7 @@ struct outbox {
     uint64_t number;   /* of that row, in this incarnation */
     uint64_t removing; /* the last that this turn removes */
 
+    struct log_witness witness;
     bool is_connected;
     struct ev_timer flush;           /* active while it may take */
     enum outbox_state problem_state; /* WAITING or REFUSED after a failure, otherwise EMPTY */

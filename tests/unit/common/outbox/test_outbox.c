@@ -34,6 +34,8 @@ static struct {
     } sources[SOURCES];
     uint64_t taken, requests;
     enum status refusal;
+    char shown[65]; /* the anchor that came last, as text */
+    bool is_forked;
 } scene;
 
 static uint64_t *last_of(struct span incarnation)
@@ -69,11 +71,14 @@ static enum status take(struct rpc_call *call, struct span map)
     return STATUS_OK;
 }
 
+static struct span anchor_now(void);
+
 static enum status handle_batch(void *context, struct rpc_call *call, const void *request_,
-                                void *reply)
+                                void *reply_)
 {
-    (void)context, (void)reply;
+    (void)context;
     const struct event_append_batch_request *request = request_;
+    struct event_append_batch_reply *reply = reply_;
     struct reader reader = reader_of(request->events);
     uint32_t count;
     scene.requests++;
@@ -86,6 +91,8 @@ static enum status handle_batch(void *context, struct rpc_call *call, const void
         cr_assert_eq(reader_any(&reader, &map), STATUS_OK);
         TRY(take(call, map));
     }
+    if (!scene.is_forked)
+        reply->anchor = anchor_now();
     return STATUS_OK;
 }
 
@@ -98,6 +105,28 @@ static enum status handle_source(void *context, struct rpc_call *call, const voi
     if (scene.refusal != STATUS_OK)
         return problem_set(&call->problem, scene.refusal, "", "told to refuse");
     reply->last = *last_of(request->incarnation);
+    return STATUS_OK;
+}
+
+/* An anchor is bytes to the outbox: here what was taken so far, as text. */
+static struct span anchor_now(void)
+{
+    static char text[32];
+    snprintf(text, sizeof text, "after %lu", scene.taken);
+    return span_of_text(text);
+}
+
+static enum status handle_anchor(void *context, struct rpc_call *call, const void *request_,
+                                 void *reply_)
+{
+    (void)context, (void)call;
+    const struct event_anchor_request *request = request_;
+    struct event_anchor_reply *reply = reply_;
+    snprintf(scene.shown, sizeof scene.shown, "%.*s", (int)request->anchor.size,
+             (const char *)request->anchor.data);
+    reply->is_forked = scene.is_forked;
+    if (!scene.is_forked)
+        reply->anchor = anchor_now();
     return STATUS_OK;
 }
 
@@ -116,6 +145,7 @@ static enum status nothing(void *context)
 static const struct rpc_route routes[] = {
     { &method_event_append_batch, handle_batch },
     { &method_event_source, handle_source },
+    { &method_event_anchor, handle_anchor },
     { NULL, NULL },
 };
 static const struct rpc_service service = {
@@ -426,6 +456,63 @@ Test(outbox, a_flush_sends_at_once_and_gives_up_in_time)
         run_ms(5);
     cr_assert(outbox_is_settled(&scene.outbox), "nobody is there");
     cr_assert_eq(outbox_waiting(&scene.outbox), 2);
+}
+
+static void expect_kept(const char *wanted)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span anchor;
+    cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+    cr_assert_eq(log_witness_anchor(&txn, &anchor), STATUS_OK);
+    cr_expect(span_equal(anchor, span_of_text(wanted)), "%.*s", (int)anchor.size,
+              (const char *)anchor.data);
+}
+
+static void until_shown(bool is_agreed)
+{
+    for (int i = 0; i < 4000 && scene.outbox.witness.is_shown != is_agreed; i++)
+        run_ms(5);
+    cr_assert_eq(scene.outbox.witness.is_shown, is_agreed);
+}
+
+/* The store keeps what eventd told of the log, with the rows, and shows it to the next one. */
+Test(outbox, an_anchor_is_kept_with_the_rows_and_shown)
+{
+    eventd_start();
+    until_shown(true);
+    expect_kept(""); /* no commit of its own */
+    put_many(2);
+    expect_kept("after 0");
+    until_taken(2);
+    put_many(1);
+    expect_kept("after 2");
+    until_taken(3);
+    outbox_close(&scene.outbox);
+    outbox_start();
+    until_shown(true);
+    cr_expect_str_eq(scene.shown, "after 2");
+}
+
+Test(outbox, a_forked_log_gives_no_anchor)
+{
+    eventd_start();
+    until_shown(true);
+    put_many(1);
+    until_taken(1);
+    eventd_stop();
+    run_ms(20);
+    cr_expect_not(scene.outbox.witness.is_shown);
+    scene.is_forked = true;
+    scene.shown[0] = '\0';
+    eventd_start();
+    for (int i = 0; i < 4000 && scene.shown[0] == '\0'; i++)
+        run_ms(5);
+    put_many(2);
+    until_taken(3);
+    put_many(1);
+    until_taken(4);
+    cr_expect_not(scene.outbox.witness.is_shown);
+    expect_kept("after 1");
 }
 
 Test(outbox, has_a_bound)
