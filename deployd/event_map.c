@@ -55,6 +55,14 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn)
     return db_begin_read(&map->db, txn);
 }
 
+bool event_map_is_forked(struct event_map *map, struct log_branch *branch)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    *branch = (struct log_branch){ 0 };
+    return event_map_begin(map, &txn) == STATUS_OK && log_branch_read(&txn, branch) == STATUS_OK &&
+           branch->is_forked;
+}
+
 enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
                            struct live_row *row)
 {

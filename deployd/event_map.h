@@ -2,6 +2,7 @@
 #define SOLO_DEPLOYD_EVENT_MAP_H
 
 #include "common/api/records/event_log.h"
+#include "common/api/records/log_branch.h"
 #include "common/base/clock.h"
 #include "common/base/problem.h"
 
@@ -26,6 +27,10 @@ void event_map_turn_ended(struct event_map *map);
 enum status event_map_begin(struct event_map *map, struct db_txn *txn);
 
 /* The live row, all zero when the service is not wanted. */
+/* Whether the log is of yesterday by somebody's word: nothing is started or ended by it. Fills
+ * `branch` in any case. */
+bool event_map_is_forked(struct event_map *map, struct log_branch *branch);
+
 enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
                            struct live_row *row);
 /* not_found when the tenant is not in the log. */

@@ -156,15 +156,27 @@ static void on_stopped(void *context, enum status status, const struct problem *
     operation_end(operation, status);
 }
 
+/* In a log that has lost its end a kill's event may have a lower number than what it ends. */
+static uint64_t kill_until(const struct operation *operation)
+{
+    const struct service *service = operation->service;
+    struct log_branch branch;
+    if (!service->is_held || service->since <= operation->event_id)
+        return operation->event_id;
+    event_map_is_forked(&operation->owner->map, &branch);
+    return branch.noted_id != 0 ? service->since : operation->event_id;
+}
+
 static void ask_stop(struct operation *operation)
 {
     struct service *service = operation->service;
     /* A kill means everything before its own event. */
     bool is_kill = operation->kind == OPERATION_KILL;
+    uint64_t until = kill_until(operation);
     const struct supervisor_stop_request request = {
         .name = service_name(service),
-        .generation = is_kill ? operation->event_id : operation->generation,
-        .since = is_kill ? operation->event_id : operation->since,
+        .generation = is_kill ? until : operation->generation,
+        .since = is_kill ? until : operation->since,
         .cause = is_kill ? "kill" : "recover",
         .cause_id = is_kill ? operation->event_id : operation->recovery_id,
         .has_grace = operation->is_forced,

@@ -51,6 +51,9 @@ static bool has_record(struct deployd *deployd, uint64_t generation)
 static bool may_begin(struct deployd *deployd, const struct service *service, enum due due,
                       uint64_t generation)
 {
+    struct log_branch branch;
+    if (due != DUE_NOTHING && !service->was_killed && event_map_is_forked(&deployd->map, &branch))
+        return false;
     switch (due) {
     case DUE_NOTHING:
         return false;

@@ -110,6 +110,16 @@ static void on_act_ended(const struct operation *operation, enum status status)
         recovery->outcome.failed++;
 }
 
+static enum status refuse_forked(struct deployd *deployd, struct problem *problem)
+{
+    struct log_branch branch;
+    return event_map_is_forked(&deployd->map, &branch)
+               ? problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                             "the log is FORKED: put the newer store back, or `recoveryd resolve "
+                             "--keep log`")
+               : STATUS_OK;
+}
+
 enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
                          const struct recovery_act_request *request)
 {
@@ -120,6 +130,7 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "action",
                            "must be start, replace or stop, is \"%s\"", request->action);
     TRY(deployd_is_open(deployd, &call->problem));
+    TRY(refuse_forked(deployd, &call->problem));
     if (deployd->recovery.acting >= RECOVERY_ACTING_MAX) {
         problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
                     "%u recovery actions are in flight, at most %d may be",

@@ -163,12 +163,18 @@ static void count_services(const struct deployd *deployd, struct counts *counts)
 static void log_write_status(struct deployd *deployd, struct buffer *map)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
+    struct log_branch branch;
+    char text[LOG_FORK_TEXT_BYTES] = "";
     uint64_t last = 0, live = 0;
+    if (event_map_is_forked(&deployd->map, &branch))
+        log_branch_text(&branch, text);
     if (event_map_begin(&deployd->map, &txn) == STATUS_OK) {
         event_log_last(&txn, &last);
         live_count(&txn, &live);
     }
-    write_map(map, 2);
+    write_map(map, 3);
+    write_str(map, "forked");
+    write_str(map, text);
     write_str(map, "last_event");
     write_u64(map, last);
     write_str(map, "live");

@@ -47,6 +47,20 @@ static enum status add_damaged_log(struct examination *examination)
     return is_told ? STATUS_OK : findings_add(&examination->findings, &finding);
 }
 
+static enum status add_fork(struct examination *examination)
+{
+    const struct log_branch *branch = &examination->picture.log.branch;
+    char text[LOG_FORK_TEXT_BYTES];
+    struct finding finding = {
+        .code = FINDING_log_forked,
+        .tenant = "",
+        .name = "events",
+        .event = branch->anchor.id,
+    };
+    snprintf(finding.reason, sizeof finding.reason, "%s", log_branch_text(branch, text));
+    return branch->is_forked ? findings_add(&examination->findings, &finding) : STATUS_OK;
+}
+
 static enum status compare(const struct settings *settings, struct examination *examination)
 {
     AUTO(findings_close) struct findings differences = { 0 };
@@ -54,7 +68,7 @@ static enum status compare(const struct settings *settings, struct examination *
     TRY(findings_add_all(&examination->findings, &differences));
     TRY(picture_take(settings, &examination->picture));
     examination->has_picture = true;
-    return STATUS_OK;
+    return add_fork(examination);
 }
 
 static enum status examine_tokens(const struct settings *settings, struct examination *examination)

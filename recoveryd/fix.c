@@ -230,6 +230,10 @@ enum status fix(const struct settings *settings, const struct options *options,
         is_needed = is_needed || is_fixable(&repair, &examination->findings.items[i]);
     if (!is_needed)
         return STATUS_OK;
+    if (examination->picture.log.branch.is_forked)
+        return log_failure(STATUS_FAILED_PRECONDITION, "repair", "reason",
+                           "the log is FORKED: first put the newer store back, or `recoveryd "
+                           "resolve --keep log`");
     enum status status = peer_open_daemon(&repair.deployd, settings->run_dir, "deployd");
     if (status != STATUS_OK)
         return log_failure(status, "repair", "reason", "deployd does not answer", "hint",

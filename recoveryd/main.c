@@ -10,6 +10,7 @@
 #include "recoveryd/log_reader.h"
 #include "recoveryd/options.h"
 #include "recoveryd/recover_command.h"
+#include "recoveryd/resolve_command.h"
 #include "recoveryd/restore_command.h"
 #include "recoveryd/verify_command.h"
 
@@ -26,6 +27,8 @@ static int run(const struct settings *settings, const struct options *options)
         return verify_command(settings, options);
     case COMMAND_RESTORE:
         return restore_command(settings, options);
+    case COMMAND_RESOLVE:
+        return resolve_command(settings, options);
     case COMMAND_LOG:
         break; /* has a process of its own */
     }

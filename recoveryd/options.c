@@ -19,6 +19,8 @@ const char options_usage[] =
     "too\n"
     "  recoveryd restore DIR      put a backup into an empty data directory\n"
     "                             (--only tokens|vault: that store alone, beside the others)\n"
+    "  recoveryd resolve --keep log\n"
+    "                             of a FORKED log: go on with it as it is\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
@@ -36,6 +38,7 @@ enum {
     FITS_VERIFY = 1 << COMMAND_VERIFY,
     FITS_LOG = 1 << COMMAND_LOG,
     FITS_RESTORE = 1 << COMMAND_RESTORE,
+    FITS_RESOLVE = 1 << COMMAND_RESOLVE,
 };
 
 static const struct {
@@ -43,7 +46,8 @@ static const struct {
     unsigned commands;
     bool has_value;
 } flags[] = {
-    { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG | FITS_RESTORE, true },
+    { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG | FITS_RESTORE | FITS_RESOLVE, true },
+    { "--keep", FITS_RESOLVE, true },
     { "--at-start", FITS_RECOVER, false },
     { "--all", FITS_RECOVER, false },
     { "--dry-run", FITS_RECOVER, false },
@@ -63,6 +67,7 @@ static const struct {
 };
 enum flag {
     FLAG_output,
+    FLAG_keep,
     FLAG_at_start,
     FLAG_all,
     FLAG_dry_run,
@@ -84,10 +89,8 @@ enum flag {
 _Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
 
 static const char *const command_names[] = {
-    [COMMAND_RECOVER] = "recoveryd",
-    [COMMAND_VERIFY] = "verify",
-    [COMMAND_LOG] = "log",
-    [COMMAND_RESTORE] = "restore",
+    [COMMAND_RECOVER] = "recoveryd", [COMMAND_VERIFY] = "verify",   [COMMAND_LOG] = "log",
+    [COMMAND_RESTORE] = "restore",   [COMMAND_RESOLVE] = "resolve",
 };
 
 static bool refuse(struct options *options, const char *flag, const char *rule)
@@ -143,6 +146,11 @@ static void take_flag(struct options *options, enum flag flag, const char *value
     switch (flag) {
     case FLAG_output:
         take_output(options, value);
+        break;
+    case FLAG_keep:
+        options->keep = value;
+        if (strcmp(value, "log") != 0)
+            refuse(options, "--keep", "takes log: the log as it is now");
         break;
     case FLAG_at_start:
         options->is_at_start = true;
@@ -211,7 +219,7 @@ static int take_command(struct options *options, const char *argument)
     }
     if (options->has_command)
         return 0;
-    for (int command = COMMAND_VERIFY; command <= COMMAND_RESTORE; command++)
+    for (int command = COMMAND_VERIFY; command <= COMMAND_RESOLVE; command++)
         if (strcmp(argument, command_names[command]) == 0) {
             options->command = (enum command)command;
             options->has_command = true;
@@ -261,6 +269,10 @@ enum status options_check(const struct options *options)
         }
     if (options->command == COMMAND_RESTORE && options->backup_dir == NULL) {
         fputs("recoveryd: restore needs the directory of a backup\n", stderr);
+        return STATUS_USAGE;
+    }
+    if (options->command == COMMAND_RESOLVE && options->keep == NULL) {
+        fputs("recoveryd: resolve needs --keep log\n", stderr);
         return STATUS_USAGE;
     }
     bool is_log = options->command == COMMAND_LOG;

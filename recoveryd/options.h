@@ -7,7 +7,7 @@
 #include "common/base/status.h"
 
 /* What the command line asks for, beside the settings that every program has. */
-enum command { COMMAND_RECOVER, COMMAND_VERIFY, COMMAND_LOG, COMMAND_RESTORE };
+enum command { COMMAND_RECOVER, COMMAND_VERIFY, COMMAND_LOG, COMMAND_RESTORE, COMMAND_RESOLVE };
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 enum progress_kind { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
 
@@ -33,6 +33,7 @@ struct options {
     uint64_t count;
     const char *backup_dir; /* of restore */
     const char *only;       /* the one store that it puts back; NULL: all */
+    const char *keep;       /* of resolve */
     const char *type;       /* NULL: any */
     const char *tenant;     /* NULL: any */
     unsigned given;         /* flags that were given, by their place in the table */

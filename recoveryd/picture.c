@@ -18,6 +18,7 @@
 #include "common/spec/printable.h"
 #include "common/spec/spec.h"
 #include "common/wire/reader.h"
+#include "recoveryd/anchors.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/log_fold.h"
 
@@ -292,7 +293,7 @@ static enum status judge_run(struct db_txn *txn, const struct settings *settings
 }
 
 static enum status read_log(struct event_store *store, const struct settings *settings,
-                            struct picture *picture)
+                            const struct anchors *anchors, struct picture *picture)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     uint64_t checked;
@@ -301,6 +302,7 @@ static enum status read_log(struct event_store *store, const struct settings *se
     memcpy(picture->log.store_id, store->db.identity.id, sizeof picture->log.store_id);
     TRY(event_log_last(&txn, &picture->log.last_event));
     uint64_t last = picture->log.last_event;
+    TRY(anchors_compare(anchors, &txn, last, &picture->log.branch));
     picture->log.chain_from = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;
     TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
     TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
@@ -323,7 +325,9 @@ static enum status take(const struct settings *settings, struct picture *picture
 {
     TRY(actual_read(settings, &picture->actual));
     for (int attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
+        struct anchors anchors;
         forget_log(picture);
+        anchors_read(settings, &anchors);
         AUTO(event_store_close) struct event_store store = { 0 };
         enum status status = event_store_open(&store, settings->data_dir);
         if (status == STATUS_NOT_FOUND) {
@@ -332,7 +336,7 @@ static enum status take(const struct settings *settings, struct picture *picture
         }
         TRY(status);
         bool is_settled = true;
-        status = read_log(&store, settings, picture);
+        status = read_log(&store, settings, &anchors, picture);
         if (store.is_without_trace)
             TRY(event_store_is_settled(&store, &is_settled));
         if (is_settled)

@@ -1,6 +1,7 @@
 #ifndef SOLO_RECOVERYD_PICTURE_H
 #define SOLO_RECOVERYD_PICTURE_H
 
+#include "common/api/records/log_branch.h"
 #include "common/plan/plan.h"
 #include "recoveryd/actual.h"
 #include "recoveryd/token_census.h"
@@ -15,7 +16,8 @@ struct picture {
         uint64_t last_event; /* the snapshot */
         uint64_t chain_from; /* the chain was checked from here to the end */
         uint64_t map_used_bytes, map_bytes;
-        bool is_live_damaged; /* folded anew here, in memory, as eventd will when it starts */
+        struct log_branch branch; /* FORKED: nothing of the plan may be carried out */
+        bool is_live_damaged;     /* folded anew here, in memory, as eventd will when it starts */
     } log;
     struct token_census tokens; /* taken by who shows it */
     bool is_new_run;            /* no recovery has been completed in this run of Solo */

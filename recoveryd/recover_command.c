@@ -50,11 +50,23 @@ static int dry_run_code(const struct picture *picture, const struct options *opt
 {
     const struct plan *plan = &picture->plan;
     if (options->has_detailed_exitcode &&
-        (plan_needs_person(plan) || token_census_needs_person(&picture->tokens)))
+        (picture->log.branch.is_forked || plan_needs_person(plan) ||
+         token_census_needs_person(&picture->tokens)))
         return EXIT_PERSON_NEEDED;
     if (options->has_detailed_exitcode && plan_has_changes(plan))
         return EXIT_CHANGES_DUE;
     return 0;
+}
+
+/* By a log of yesterday nothing is started and nothing ended: the plan is shown instead. */
+static int refuse_forked(const struct picture *picture)
+{
+    char text[LOG_FORK_TEXT_BYTES];
+    log_failure(STATUS_FAILED_PRECONDITION, "recover", "reason", "the log is FORKED", "because",
+                log_branch_text(&picture->log.branch, text), "next",
+                "put the newer store back, or `recoveryd resolve --keep log`");
+    parent_say("the log is FORKED: nothing was recovered");
+    return status_exit_code(STATUS_FAILED_PRECONDITION);
 }
 
 static int run_code(const struct report *report, const struct options *options)
@@ -155,11 +167,12 @@ static enum status plan_and_recover(const struct settings *settings, const struc
         return log_failure(STATUS_ABORTED, "recover", "reason",
                            "the log has moved on since the event of --if-event", "last_event",
                            NUMBER(picture.log.last_event));
-    if (!options->is_dry_run)
+    bool is_forked = picture.log.branch.is_forked;
+    if (!options->is_dry_run && !is_forked)
         return recover(settings, options, &picture, code);
     struct vault_view vault;
     vault_look(settings, &vault);
-    *code = dry_run_code(&picture, options);
+    *code = options->is_dry_run ? dry_run_code(&picture, options) : refuse_forked(&picture);
     return print_report(&(struct report){ .picture = &picture, .vault = &vault }, options);
 }
 

@@ -29,13 +29,16 @@ static void put_bool(struct buffer *map, const char *key, bool value)
 static void put_log(struct buffer *map, const struct picture *picture, bool is_damaged)
 {
     write_str(map, "log");
-    write_map(map, picture->log.exists ? 5 : 2);
+    const struct log_branch *branch = &picture->log.branch;
+    char said[LOG_FORK_TEXT_BYTES];
+    write_map(map, picture->log.exists ? 6 : 2);
     put_number(map, "last_event", picture->log.last_event);
     put_text(map, "chain", is_damaged ? "damaged" : picture->log.exists ? "intact" : "none");
     if (!picture->log.exists)
         return;
     put_number(map, "chain_from", picture->log.chain_from);
     put_text(map, "live", picture->log.is_live_damaged ? "damaged" : "matches");
+    put_text(map, "forked", branch->is_forked ? log_branch_text(branch, said) : "");
     put_number(map, "map_full_percent",
                picture->log.map_used_bytes * 100 /
                    (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));

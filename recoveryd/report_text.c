@@ -41,6 +41,17 @@ static void pad(struct buffer *text, const char *column, size_t width)
         buffer_append_text(text, " ");
 }
 
+static void write_fork(const struct log_branch *branch, struct buffer *text)
+{
+    char said[LOG_FORK_TEXT_BYTES];
+    if (branch->is_forked)
+        buffer_append_format(
+            text,
+            "FORKED   %s.\n         Nothing is deployed or recovered by it. Stop Solo and put the "
+            "newer store back, or keep this log: `recoveryd resolve --keep log`\n",
+            log_branch_text(branch, said));
+}
+
 static void write_log_line(const struct picture *picture, struct buffer *text)
 {
     if (!picture->log.exists) {
@@ -55,6 +66,7 @@ static void write_log_line(const struct picture *picture, struct buffer *text)
         picture->log.is_live_damaged ? "damaged: eventd will rebuild it at its start" : "matches",
         picture->log.map_used_bytes * 100 /
             (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));
+    write_fork(&picture->log.branch, text);
 }
 
 struct line {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/api/records/log_anchor.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/fault.h"
@@ -172,6 +173,10 @@ static enum status restore_all(const char *backup, const char *data_dir, const c
     for (size_t i = 0; i < COUNT_OF(schemas); i++)
         if (has[i])
             TRY(restore_store(schemas[i], backup, data_dir));
+    /* What was known of the log that was here says nothing about this one. */
+    TRY(path_join(place, data_dir, LOG_ANCHOR_FILE));
+    if (has[COUNT_OF(schemas) - 1] && unlink(place) < 0 && errno != ENOENT)
+        return failure("remove", place);
     if (unlink(marker) < 0)
         return failure("remove", marker);
     return sync_folder(data_dir);

@@ -148,6 +148,11 @@ static const char *needs_person(const struct picture *picture)
 {
     struct span services = part_of(picture->system, "services");
     struct span recovery = part_of(picture->system, "recovery");
+    struct span log = part_of(picture->system, "log");
+    char fork[STATUS_TEXT_BYTES] = "";
+    if (log.size > 0 && map_text(log, "forked", fork, sizeof fork)[0] != '\0')
+        return "the log is FORKED, nothing is deployed or recovered by it: stop Solo and put the "
+               "newer DATA/events back, or keep this log with `recoveryd resolve --keep log`";
     if (strcmp(picture->state, "ready") != 0)
         return "not ready";
     if (picture->silence[0] != '\0')
@@ -380,6 +385,17 @@ static void print_programs(const struct picture *picture)
         printf("%-11sdoes not answer\n", "solod");
 }
 
+static void print_log(struct span log)
+{
+    char fork[STATUS_TEXT_BYTES];
+    printf("%-11s%" PRIu64 " events", "Log", number_of(log, "last_event"));
+    if (map_text(log, "forked", fork, sizeof fork)[0] != '\0') {
+        printf(", FORKED: ");
+        text_print(stdout, fork);
+    }
+    printf("\n");
+}
+
 static void print_page(const struct picture *picture)
 {
     struct span log = part_of(picture->system, "log");
@@ -401,7 +417,7 @@ static void print_page(const struct picture *picture)
     print_recovery(part_of(picture->system, "recovery"));
     print_verification(picture);
     if (log.size > 0)
-        printf("%-11s%" PRIu64 " events\n", "Log", number_of(log, "last_event"));
+        print_log(log);
     print_tokens(picture);
     print_vault(picture);
     print_programs(picture);
@@ -412,7 +428,7 @@ static void print_page(const struct picture *picture)
     const char *person = needs_person(picture);
     if (picture->are_tokens_damaged && strcmp(picture->state, "ready") != 0)
         printf("%-11sthe token store is damaged: see tokend's diagnostics\n", "!");
-    if (person[0] != '\0' && strcmp(picture->state, "ready") == 0)
+    if (person[0] != '\0' && strcmp(person, "not ready") != 0)
         printf("%-11s%s\n", "!", person);
 }
 

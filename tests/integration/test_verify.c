@@ -263,6 +263,7 @@ Test(verify, events_that_an_earlier_log_lacks_are_found, .init = set_up, .fini =
 
 Test(verify, what_no_record_is_of_is_stopped_only_when_asked_for, .init = set_up, .fini = tear_down)
 {
+    AUTO(result_close) struct result resolved = { 0 };
     char copy[400];
     service_deploy_sleeper(&bed, "acme", "api");
     cr_assert_eq(testbed_stop(&bed), 0);
@@ -276,6 +277,8 @@ Test(verify, what_no_record_is_of_is_stopped_only_when_asked_for, .init = set_up
     cr_assert(process_is_alive(later));
     put_log_back(copy);
     testbed_start(&bed);
+    testbed_recoveryd(&bed, &resolved, "resolve", "--keep", "log", NULL);
+    expect_exit(&resolved, 0);
     expect_found(3, NULL, "no_record");
     json_t *document = verify(3, "--fix", NULL);
     expect_list(document, "inconsistencies", "no_record");

@@ -56,6 +56,19 @@ Test(recoveryd_options, the_log_takes_its_flags)
     cr_assert_eq(options.output, OUTPUT_JSONL);
 }
 
+Test(recoveryd_options, resolve_says_what_is_kept)
+{
+    struct options options = take_well(ARGUMENTS("resolve", "--keep", "log", "-o", "json"));
+    cr_assert_eq(options.command, COMMAND_RESOLVE);
+    cr_assert_str_eq(options.keep, "log");
+    cr_assert(take_all(&options, ARGUMENTS("resolve")));
+    cr_assert_eq(options_check(&options), STATUS_USAGE);
+    cr_assert(take_all(&options, ARGUMENTS("resolve", "--keep", "tokens")));
+    cr_assert_eq(options_check(&options), STATUS_USAGE);
+    cr_assert(take_all(&options, ARGUMENTS("verify", "--keep", "log")));
+    cr_assert_eq(options_check(&options), STATUS_USAGE);
+}
+
 Test(recoveryd_options, verify_takes_fix)
 {
     struct options options = take_well(ARGUMENTS("verify", "--fix"));

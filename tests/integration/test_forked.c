@@ -1,0 +1,188 @@
+/* An older copy of the log, put back while Solo is down and while it runs: reading and killing
+ * work, nothing is begun, and an operator decides. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(forked, .timeout = 180);
+
+enum { PATIENCE_MS = 30000 };
+
+static struct testbed bed;
+static char store[400], copy[400], anchor[400];
+
+static void run(const char *const *argv)
+{
+    AUTO(result_close) struct result result = { 0 };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    expect_exit(&result, 0);
+}
+
+static void put_copy_back(void)
+{
+    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    run((const char *const[]){ "/bin/cp", "-a", copy, store, NULL });
+}
+
+/* acme/kept is in the copy, acme/lost was deployed after it. Then Solo is stopped. */
+static void set_up(void)
+{
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/events", bed.data);
+    snprintf(copy, sizeof copy, "%s/copy", bed.dir);
+    snprintf(anchor, sizeof anchor, "%s/events.anchor", bed.data);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "kept");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/cp", "-a", store, copy, NULL });
+    testbed_start(&bed);
+    service_await(&bed, "acme", "kept", "running", PATIENCE_MS);
+    service_deploy_sleeper(&bed, "acme", "lost");
+    json_decref(testbed_ask(&bed, "tokend", "token.status", NULL));
+}
+
+static void tear_down(void)
+{
+    testbed_close(&bed);
+}
+
+static void expect_deploy_refused(void)
+{
+    struct problem problem = { 0 };
+    json_t *spec = service_spec(&bed, "acme", "new", "sleeper", NULL);
+    enum status status = service_try_deploy(&bed, spec, NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, NULL);
+    expect_contains(problem.message, "FORKED");
+    expect_contains(problem.message, "recoveryd resolve --keep log");
+}
+
+static void expect_said(void)
+{
+    AUTO(result_close) struct result dry = { 0 }, real = { 0 }, status = { 0 }, verified = { 0 };
+    testbed_recoveryd(&bed, &dry, "--dry-run", "--detailed-exitcode", NULL);
+    expect_exit(&dry, 3);
+    expect_contains(result_out(&dry), "FORKED");
+    testbed_recoveryd(&bed, &real, NULL);
+    expect_exit(&real, 6);
+    expect_contains(result_out(&real), "FORKED");
+    expect_contains(result_err(&real), "resolve --keep log");
+    testbed_soloctl(&bed, &status, "status", "--check", NULL);
+    expect_exit(&status, 3);
+    expect_contains(result_out(&status), "FORKED");
+    testbed_recoveryd(&bed, &verified, "verify", NULL);
+    expect_contains(result_out(&verified), "log_forked");
+}
+
+static void resolve(void)
+{
+    AUTO(result_close) struct result resolved = { 0 }, again = { 0 };
+    testbed_recoveryd(&bed, &resolved, "resolve", "--keep", "log", NULL);
+    expect_exit(&resolved, 0);
+    testbed_recoveryd(&bed, &again, "resolve", "--keep", "log", NULL);
+    expect_exit(&again, 6);
+}
+
+static void launch_forked(void)
+{
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+}
+
+Test(forked, an_older_copy_put_back_while_solo_is_down, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result dry = { 0 };
+    cr_assert_eq(testbed_stop(&bed), 0);
+    put_copy_back();
+    testbed_recoveryd(&bed, &dry, "--dry-run", "-o", "json", NULL);
+    expect_exit(&dry, 0);
+    expect_contains(result_out(&dry), "events.anchor knows event");
+    launch_forked();
+    cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
+    expect_deploy_refused();
+    expect_said();
+    service_kill(&bed, "acme", "kept");
+    resolve();
+    service_deploy_sleeper(&bed, "acme", "new");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "new", "running", PATIENCE_MS);
+    cr_assert_eq(service_pid(&bed, "acme", "kept"), 0);
+}
+
+/* The right store put back: nothing was changed, so nothing is to be resolved. */
+Test(forked, the_newer_store_put_back_is_whole, .init = set_up, .fini = tear_down)
+{
+    char newer[400];
+    snprintf(newer, sizeof newer, "%s/newer", bed.dir);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/cp", "-a", store, newer, NULL });
+    put_copy_back();
+    launch_forked();
+    expect_deploy_refused();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    run((const char *const[]){ "/bin/cp", "-a", newer, store, NULL });
+    testbed_start(&bed);
+    service_await(&bed, "acme", "lost", "running", PATIENCE_MS);
+    service_deploy_sleeper(&bed, "acme", "new");
+}
+
+static bool is_forked(void)
+{
+    json_t *status = testbed_ask(&bed, "deployd", "system.status", NULL);
+    json_t *log = json_object_get(json_object_get(status, "status"), "log");
+    bool is = log != NULL && text_in(log, "forked") != NULL && text_in(log, "forked")[0] != '\0';
+    json_decref(status);
+    return is;
+}
+
+static void exchange_while_it_runs(void)
+{
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    process_signal(eventd, SIGSTOP);
+    put_copy_back();
+    process_signal(eventd, SIGKILL);
+    for (int waited = 0; !is_forked(); waited += 50) {
+        cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
+        sleep_ms(50);
+    }
+}
+
+Test(forked, an_older_copy_put_back_while_solo_runs, .init = set_up, .fini = tear_down)
+{
+    pid_t kept = service_pid(&bed, "acme", "kept"), lost = service_pid(&bed, "acme", "lost");
+    exchange_while_it_runs();
+    expect_deploy_refused();
+    expect_said();
+    sleep_ms(500);
+    cr_assert_eq(service_pid(&bed, "acme", "kept"), kept, "what runs goes on");
+    cr_assert_eq(service_pid(&bed, "acme", "lost"), lost);
+    service_kill(&bed, "acme", "lost");
+    cr_assert_eq(service_pid(&bed, "acme", "lost"), 0);
+    resolve();
+    service_deploy_sleeper(&bed, "acme", "new");
+}
+
+/* The file is gone with the newer store: tokend and vaultd know it, too. */
+Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result granted = { 0 };
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&granted, 0);
+    log_settled_id(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    put_copy_back();
+    cr_assert_eq(unlink(anchor), 0);
+    launch_forked();
+    for (int waited = 0; !is_forked(); waited += 50) {
+        cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
+        sleep_ms(50);
+    }
+    expect_deploy_refused();
+    cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
+}
