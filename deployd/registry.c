@@ -12,7 +12,7 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 
-enum { PRUNED_PER_WALK = 256 };
+enum { PRUNED_PER_WALK = 256, MEND_MS = 1000 };
 
 enum status registry_open(struct registry *registry, const char *run_dir)
 {
@@ -36,9 +36,14 @@ void registry_close(struct registry *registry)
     registry->is_open = false;
 }
 
-/* Said once until a write succeeds again: a full disk would fill the log as well. */
+/* Said once until a write succeeds again: a full disk would fill the log as well. What a failed one
+ * has left out is not known: all of it is written again, see mend. */
 static void written(struct registry *registry, enum status status)
 {
+    if (status != STATUS_OK) {
+        registry->is_behind = true;
+        registry->failed_ns = clock_boottime_ns();
+    }
     if (status != STATUS_OK && !registry->has_failed)
         log_warning("the registry was not written", "dir", registry->dir, "reason",
                     status_text(status));
@@ -63,9 +68,7 @@ static enum status service_write(struct db_txn *txn, const struct service *servi
     return table_put(txn, REGISTRY_SERVICES, key, buffer_span(row));
 }
 
-/* Most of what changes in a turn (an operation came, what is wanted is read again) leaves the row
- * as it is: no transaction is begun for that, which a deploy would wait for. */
-void registry_flush(struct registry *registry, struct catalog *catalog)
+static void write_changed(struct registry *registry, struct catalog *catalog)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     AUTO(buffer_close) struct buffer row = { .limit = FRAME_BYTES_SMALL };
@@ -78,7 +81,7 @@ void registry_flush(struct registry *registry, struct catalog *catalog)
         }
         if (service->is_row_stale && has_begun && status == STATUS_OK)
             status = service_write(&txn, service, &row);
-        service->is_row_stale = service->is_row_stale && status != STATUS_OK;
+        service->is_row_stale = false;
         catalog_release(catalog, service);
     }
     if (!has_begun)
@@ -88,9 +91,41 @@ void registry_flush(struct registry *registry, struct catalog *catalog)
     written(registry, status);
 }
 
+/* Every row anew, and none that is nobody's. */
+static void mend(struct registry *registry, struct catalog *catalog)
+{
+    registry->is_behind = false;
+    for (struct service *service = catalog->services; service != NULL; service = service->hh.next) {
+        service->is_row_stale = true;
+        catalog_touch(catalog, service);
+    }
+    write_changed(registry, catalog);
+    for (struct tenant *tenant = catalog->tenants; tenant != NULL && !registry->is_behind;
+         tenant = tenant->hh.next)
+        if (tenant->supervisor.state == SUPERVISOR_READY)
+            registry_put_supervisor(registry, tenant->name, tenant->supervisor.host_pid,
+                                    registry->boot_id);
+    if (!registry->is_behind)
+        registry_prune(registry, catalog);
+    if (!registry->is_behind)
+        log_info("the registry is complete again", "dir", registry->dir);
+}
+
+/* Most of what changes in a turn (an operation came, what is wanted is read again) leaves the row
+ * as it is: no transaction is begun for that, which a deploy would wait for. */
+void registry_flush(struct registry *registry, struct catalog *catalog)
+{
+    if (registry->is_behind && registry->is_complete &&
+        clock_boottime_ns() - registry->failed_ns >= MEND_MS * 1000000u)
+        mend(registry, catalog);
+    else
+        write_changed(registry, catalog);
+}
+
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
                              const char *boot_id)
 {
+    registry->boot_id = boot_id;
     if (!registry->is_open)
         return;
     AUTO(db_end) struct db_txn txn = { 0 };
@@ -237,6 +272,7 @@ static enum status table_prune(struct registry *registry, unsigned table,
 
 void registry_prune(struct registry *registry, const struct catalog *catalog)
 {
+    registry->is_complete = true;
     if (!registry->is_open)
         return;
     enum status status = table_prune(registry, REGISTRY_SERVICES, catalog);

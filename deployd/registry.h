@@ -6,20 +6,25 @@
 
 /* RUN/registry: the actual state, one row per service that a supervisor holds (or that could not be
  * started), one per running supervisor. For recoveryd, which maps it; deployd never decides by it.
- * It need not survive anything: a damaged one is made anew, a failed write is logged and goes on.
- */
+ * It need not survive anything: a damaged one is made anew, what could not be written is written
+ * again as soon as it can. */
 struct registry {
     struct db db;
     bool is_open;
-    bool has_failed; /* said so already */
+    bool has_failed;  /* said so already */
+    bool is_complete; /* the catalog has been told by every supervisor what it holds */
+    /* A write has failed: rows may be missing or old. Once a second all are tried again. */
+    bool is_behind;
+    uint64_t failed_ns;  /* since boot */
+    const char *boot_id; /* the caller's */
     char dir[4096];
 };
 
 enum status registry_open(struct registry *registry, const char *run_dir);
 void registry_close(struct registry *registry);
 
-/* Everything that changed in this turn of the loop, in one transaction; then lets go of services
- * that nobody refers to any more. */
+/* Everything that changed in this turn of the loop (all there is, when a write has failed), in one
+ * transaction; then lets go of services that nobody refers to any more. */
 void registry_flush(struct registry *registry, struct catalog *catalog);
 
 /* What was written of a service, by an earlier deployd perhaps; its texts live in the arena. */
@@ -30,7 +35,7 @@ enum status registry_find(struct registry *registry, const char *key, struct are
 void registry_each(struct registry *registry, const char *tenant, struct arena *arena,
                    void (*take)(void *context, const struct service_row *row), void *context);
 
-/* The supervisor of a tenant: its pid, 0 when none runs. */
+/* The supervisor of a tenant: its pid, 0 when none runs. `boot_id` must stay. */
 void registry_put_supervisor(struct registry *registry, const char *tenant, uint64_t pid,
                              const char *boot_id);
 
@@ -38,7 +43,8 @@ void registry_put_supervisor(struct registry *registry, const char *tenant, uint
 uint64_t registry_supervisor_pid(struct registry *registry, const char *tenant,
                                  const char *boot_id);
 
-/* Forgets rows of services that the catalog does not have: what an earlier deployd left behind. */
+/* Forgets rows of services that the catalog, which is now complete, does not have: what an earlier
+ * deployd left behind. */
 void registry_prune(struct registry *registry, const struct catalog *catalog);
 
 #endif
