@@ -22,7 +22,7 @@ void reports_close(struct reports *reports)
 
 bool reports_have_room(const struct reports *reports)
 {
-    return reports->count < REPORTS_UNACKNOWLEDGED_MAX;
+    return reports->count < (size_t)REPORTS_PLACES_ORDINARY;
 }
 
 /* The payload, with the count of those that were missed before it. */

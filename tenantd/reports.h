@@ -43,7 +43,7 @@ struct report_content {
 };
 
 void reports_close(struct reports *reports);
-/* Whether a folding report would be taken. */
+/* Whether any report would be taken: that of a start is an ordinary one. */
 bool reports_have_room(const struct reports *reports);
 /* Its number, 0 when it was not taken. */
 uint64_t reports_add(struct reports *reports, const struct report_content *content);

@@ -95,10 +95,11 @@ Test(reports, a_full_queue_counts_what_it_misses_and_leaves_no_gap)
 Test(reports, completions_find_a_place_when_others_do_not)
 {
     AUTO(reports_close) struct reports reports = { 0 };
-    add(&reports, ordinary(), REPORTS_PLACES_ORDINARY + 1);
-    add(&reports, folding(), SERVICES_PER_TENANT_MAX - 1);
+    add(&reports, ordinary(), REPORTS_PLACES_ORDINARY - 1);
     cr_assert(reports_have_room(&reports));
-    add(&reports, folding(), 1);
+    add(&reports, ordinary(), 2);
+    cr_assert_not(reports_have_room(&reports), "a start would not be told");
+    add(&reports, folding(), SERVICES_PER_TENANT_MAX);
     cr_assert_eq(reports.count, REPORTS_UNACKNOWLEDGED_MAX);
     cr_assert_eq(reports.last->number, REPORTS_UNACKNOWLEDGED_MAX);
     cr_assert_not(reports_have_room(&reports));
