@@ -24,6 +24,7 @@ enum {
         SUPERVISOR_REPORT_BYTES_MAX + 32, /* with a generation that it did not name */
     CRASHES_PER_BATCH = 512,
     CRASH_BYTES_MAX = 512, /* of one event in a batch */
+    REPORTS_PENDING_MAX = CLIENT_PENDING_MAX / 4 * 3,
 };
 
 /* One report on its way to eventd. */
@@ -112,6 +113,9 @@ static enum status report_send(struct supervisor *supervisor, uint64_t number,
 {
     char subject[SUBJECT_BYTES], source[EVENT_SOURCE_BYTES_MAX + 1];
     const char *tenant = supervisor->tenant->name;
+    /* The rest of the places is for kills and deploys; a report is asked for again. */
+    if (rpc_client_pending(supervisor->owner->eventd) >= REPORTS_PENDING_MAX)
+        return STATUS_RESOURCE_EXHAUSTED;
     struct sent_report *sent = calloc(1, sizeof *sent);
     if (sent == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
