@@ -82,17 +82,28 @@ void supervisor_need(struct supervisor *supervisor)
         supervisor_spawn(supervisor);
 }
 
+/* Wakes as many as there are places for: those that it wakes begin in a turn of their own, and one
+ * that needs no start after all wakes the next. */
+static void slots_fill(struct deployd *deployd)
+{
+    unsigned places = deployd->supervisors_spawning < SUPERVISORS_SPAWNING_MAX
+                          ? SUPERVISORS_SPAWNING_MAX - deployd->supervisors_spawning
+                          : 0;
+    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL && places > 0;
+         tenant = tenant->hh.next)
+        if (tenant->supervisor.waits_for_slot) {
+            tenant->supervisor.waits_for_slot = false;
+            supervisor_timer_set(&tenant->supervisor, 0, 0);
+            places--;
+        }
+}
+
 /* A start ended, one way or the other: another may begin. */
 static void slot_free(struct deployd *deployd)
 {
     ensure(deployd->supervisors_spawning > 0);
     deployd->supervisors_spawning--;
-    for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL; tenant = tenant->hh.next)
-        if (tenant->supervisor.waits_for_slot) {
-            tenant->supervisor.waits_for_slot = false;
-            supervisor_timer_set(&tenant->supervisor, 0, 0);
-            return;
-        }
+    slots_fill(deployd);
 }
 
 static void supervisor_spawn(struct supervisor *supervisor)
@@ -255,6 +266,8 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
             if (supervisor->is_ending)
                 supervisor->owner->supervisor_events->on_ended(supervisor->owner, supervisor);
         }
+        if (supervisor->state != SUPERVISOR_SPAWNING)
+            slots_fill(supervisor->owner); /* its place was not used */
         break;
     default:
         break;
