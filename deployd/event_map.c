@@ -19,6 +19,8 @@ enum {
 
 enum status event_map_open(struct event_map *map, const char *data_dir)
 {
+    if (map->is_open)
+        return STATUS_OK; /* LMDB must not have a file open twice */
     TRY(path_join(map->dir, data_dir, "events"));
     TRY(db_open_reader(&map->db, &events_schema, map->dir));
     map->is_open = true;

@@ -52,6 +52,17 @@ Test(event_map, is_not_there_before_eventd_made_it)
     cr_assert_eq(event_map_open(&map, "/nonexistent"), STATUS_NOT_FOUND);
 }
 
+Test(event_map, is_opened_once)
+{
+    must_append(&(struct rpc_call){ .caller.kind = CALLER_OPERATOR },
+                &(struct event_append_request){
+                    .type = "app.x", .tenant = "", .subject = "", .source = "", .intent = "" });
+    map_it();
+    MDB_env *opened = map.db.env;
+    cr_assert_eq(event_map_open(&map, fixture_data_dir()), STATUS_OK);
+    cr_assert_eq(map.db.env, opened, "one environment of a file in a process");
+}
+
 Test(event_map, reads_what_is_wanted)
 {
     struct live_row row;
