@@ -49,7 +49,8 @@ struct recovery {
 /* The orderly shutdown (drain.c). */
 struct drain {
     bool is_begun, is_recorded, is_killing, is_done;
-    bool is_last; /* the daemons are stopped next */
+    bool is_last;    /* the daemons are stopped next */
+    bool is_closing; /* eventd is asked to close the log */
     struct rpc_call *calls[DRAIN_CALLS_MAX];
     size_t call_count;
     struct ev_timer timer;

@@ -88,13 +88,15 @@ static void on_log_closed(void *context, enum status status, const struct proble
     if (status != STATUS_OK)
         log_warning("the log was not closed", "reason",
                     problem == NULL ? status_text(status) : problem->message);
+    deployd->drain.is_closing = false;
     answer_all(&deployd->drain);
 }
 
 /* This run is over: whatever starts next on this RUN is another one. */
 static void run_end(struct deployd *deployd)
 {
-    const struct drain *drain = &deployd->drain;
+    struct drain *drain = &deployd->drain;
+    drain->is_closing = true;
     const struct event_close_log_request request = { .is_forced = drain->killed > 0 ||
                                                                   drain->supervisors > 0 };
     const struct rpc_call_options options = {
@@ -274,6 +276,8 @@ enum status drain_begin(struct deployd *deployd, struct rpc_call *call,
     drain->calls[drain->call_count++] = call;
     drain->is_last = drain->is_last || request->is_last;
     if (drain->is_done) {
+        if (drain->is_closing)
+            return STATUS_OK; /* answered with those who wait for that */
         if (request->is_last)
             run_end(deployd);
         else

@@ -17,6 +17,7 @@ static struct {
         bool is_there;
         enum status status;
     } answers[2];
+    rpc_on_reply on_closed;
 } world;
 
 struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
@@ -59,6 +60,16 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
                             void *context)
 {
     (void)supervisor, (void)method, (void)request, (void)timeout_ms, (void)on_reply, (void)context;
+    return STATUS_OK;
+}
+
+enum status rpc_client_call(struct rpc_client *client, const struct method *method,
+                            const void *request, const struct rpc_call_options *options,
+                            uint64_t *handle)
+{
+    (void)client, (void)request, (void)handle;
+    cr_assert_eq(method, &method_event_close_log);
+    world.on_closed = options->on_reply;
     return STATUS_OK;
 }
 
@@ -146,4 +157,19 @@ Test(drain, one_that_comes_after_the_end_gets_the_same_answer)
     drain(1);
     cr_assert(world.answers[1].is_there);
     cr_assert_eq(world.answers[1].status, STATUS_OK);
+}
+
+/* One who stops eventd next must not be told so before the log is closed. */
+Test(drain, one_that_comes_while_the_log_is_closed_hastens_nobody)
+{
+    const struct system_drain_request last = { .timeout_ms = 1, .is_last = true };
+    cr_assert_eq(drain_begin(&world.deployd, &world.calls[0], &last), STATUS_OK);
+    drain_supervisor_gone(&world.deployd);
+    cr_assert_not_null(world.on_closed, "eventd is asked to close the log");
+    drain(1);
+    cr_assert_not(world.answers[0].is_there);
+    cr_assert_not(world.answers[1].is_there);
+    world.on_closed(&world.deployd, STATUS_OK, NULL, NULL);
+    cr_assert(world.answers[0].is_there);
+    cr_assert(world.answers[1].is_there);
 }
