@@ -147,6 +147,9 @@ static void committed(struct operation *operation)
 {
     enum status status = deployd_refresh(operation->owner, operation->service);
     if (status != STATUS_OK) {
+        /* Whether it was deployed again since is seen when the log can be read. */
+        operation->service->was_killed =
+            operation->service->was_killed || operation->kind == OPERATION_KILL;
         deployd_look_again(operation->owner);
         refuse(operation,
                problem_set(&operation->problem, STATUS_UNKNOWN, "",

@@ -1,5 +1,6 @@
 /* One append per new tenant, whoever asks first; deployd is the only one that gives numbers out, so
- * the next one is in its memory. A number whose append failed is not given again in this life. */
+ * the next one is in its memory. A number whose append was refused is given to the next one; one
+ * whose append may be there is not given again in this life. */
 #include "deployd/tenants.h"
 
 #include <stdio.h>
@@ -27,6 +28,9 @@ static void on_created(void *context, enum status status, const struct problem *
         on_done(tenant, NULL);
         return;
     }
+    if (rpc_effect_of(status) == RPC_NOT_DONE && tenant->index + 1 == deployd->catalog.index_next)
+        deployd->catalog.index_next--;
+    tenant->index = 0;
     append_problem(status == STATUS_OK ? STATUS_UNKNOWN : status, said,
                    "the tenant was not recorded, nothing was deployed", &problem);
     on_done(tenant, &problem);
@@ -41,7 +45,8 @@ void tenant_create(struct deployd *deployd, struct tenant *tenant,
     tenant->on_created = on_done;
     write_map(&payload, 1);
     write_str(&payload, "index");
-    write_u64(&payload, deployd->catalog.index_next++);
+    tenant->index = deployd->catalog.index_next++;
+    write_u64(&payload, tenant->index);
     struct event_append_request request = append_about_system(EVENT_tenant_created, &payload);
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
     snprintf(subject, sizeof subject, "tenant/%s", tenant->name);
