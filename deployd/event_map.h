@@ -26,11 +26,11 @@ void event_map_turn_ended(struct event_map *map);
 /* Begins a short transaction; the caller ends it with db_end. */
 enum status event_map_begin(struct event_map *map, struct db_txn *txn);
 
-/* The live row, all zero when the service is not wanted. */
 /* Whether the log is of yesterday by somebody's word: nothing is started or ended by it. Fills
  * `branch` in any case. */
 bool event_map_is_forked(struct event_map *map, struct log_branch *branch);
 
+/* The live row, all zero when the service is not wanted. */
 enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
                            struct live_row *row);
 /* not_found when the tenant is not in the log. */

@@ -111,6 +111,13 @@ enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span 
     return STATUS_OK;
 }
 
+bool event_map_is_forked(struct event_map *map, struct log_branch *branch)
+{
+    (void)map;
+    *branch = (struct log_branch){ 0 };
+    return false;
+}
+
 enum status event_map_newest(struct event_map *map, const char *subject, uint64_t *id)
 {
     (void)map;
