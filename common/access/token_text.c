@@ -1,6 +1,7 @@
 /* Texts of tokens and of their accessors. Nothing here looks anything up. */
 #include "common/access/token_text.h"
 
+#include <nettle/sha2.h>
 #include <string.h>
 
 #include "common/base/ensure.h"
@@ -58,11 +59,17 @@ bool token_text_is_valid(struct span text)
     return sodium_memcmp(checksum, text.data + CHECKSUM_AT, CHECKSUM_CHARACTERS) == 0;
 }
 
+/* By nettle, which uses the instructions that processors have for it: libsodium's takes seven times
+ * as long, which was a third of a check. */
 struct hash token_text_hash(struct span text)
 {
+    struct sha256_ctx state;
     struct hash hash;
-    _Static_assert(sizeof hash.bytes == crypto_hash_sha256_BYTES, "a hash is 256 bits");
-    crypto_hash_sha256(hash.bytes, text.data, text.size);
+    _Static_assert(sizeof hash.bytes == SHA256_DIGEST_SIZE, "a hash is 256 bits");
+    sha256_init(&state);
+    sha256_update(&state, text.size, text.data);
+    sha256_digest(&state, sizeof hash.bytes, hash.bytes);
+    sodium_memzero(&state, sizeof state); /* the text stood in it */
     return hash;
 }
 
