@@ -1,6 +1,6 @@
-/* How long the check of a token takes in the process that makes it, among many tokens, beside a GET
- * of the same keys that is answered by Redis over a Unix socket, on the same processor. Each
- * includes one reading of the clock.
+/* How long the check of a token takes in the process that makes it, among many tokens, beside a
+ * bare look-up of the same hashes by LMDB, and beside a GET that is answered by Redis over a Unix
+ * socket, on the same processor. Each includes one reading of the clock.
  *
  *     bench_tokens FOLDER [ROUNDS [TOKENS...]]   5 rounds, among 10,000 and 1,000,000 tokens by
  *     default; each number has a store of its own in FOLDER, written as tokend would write it */
@@ -39,7 +39,7 @@ static struct store {
     size_t count;
     char kept[KEPT][TOKEN_TEXT_BYTES];
     struct token_map map;
-    struct figures p50, p99;
+    struct figures p50, p99, bare_p50;
 } stores[STORES_MAX];
 static uint32_t took_ns[CHECKS];
 
@@ -72,9 +72,10 @@ static enum status write_tokens(struct db *db, struct store *store, size_t from,
     return db_commit(&txn);
 }
 
-static enum status fill(const char *dir, struct store *store)
+static enum status fill(const char *folder, const char *dir, struct store *store)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(token_voucher_close) struct token_voucher voucher = { 0 };
     struct token_time time;
     TRY(db_open_writer(&db, &tokens_schema, dir));
     TRY(token_time_read(&time));
@@ -87,6 +88,8 @@ static enum status fill(const char *dir, struct store *store)
         next = done + ROWS_PER_COMMIT < store->count ? done + ROWS_PER_COMMIT : store->count;
         TRY(write_tokens(&db, store, done, next));
     }
+    TRY(token_voucher_make(&voucher, folder, time.boot_id));
+    token_voucher_give(&voucher, &db);
     return STATUS_OK;
 }
 
@@ -116,6 +119,32 @@ static enum status check_tokens(struct store *store)
         TRY(status);
     }
     add_figures(CHECKS, &store->p50, &store->p99);
+    return STATUS_OK;
+}
+
+/* What the map itself takes: a transaction renewed, one mdb_get. */
+static enum status look_up_hashes(struct store *store)
+{
+    size_t known = store->count < KEPT ? store->count : KEPT;
+    struct db *db = store->map.db;
+    MDB_txn *txn;
+    if (mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn) != 0)
+        return STATUS_INTERNAL;
+    for (size_t i = 0; i < CHECKS; i++) {
+        struct hash hash = token_text_hash(span_of(store->kept[i * 7919 % known], TOKEN_TEXT_SIZE));
+        MDB_val key = { sizeof hash.bytes, hash.bytes }, value;
+        mdb_txn_reset(txn);
+        uint64_t began_ns = now_ns();
+        int rc = mdb_txn_renew(txn);
+        if (rc == 0)
+            rc = mdb_get(txn, db->tables[TOKENS_TOKENS], &key, &value);
+        took_ns[i] = (uint32_t)(now_ns() - began_ns);
+        if (rc != 0)
+            test_fail("LMDB does not find a token");
+    }
+    mdb_txn_abort(txn);
+    struct figures p99 = { 0 };
+    add_figures(CHECKS, &store->bare_p50, &p99);
     return STATUS_OK;
 }
 
@@ -171,12 +200,15 @@ static void stay_on_one_processor(void)
         test_fail("cannot stay on one processor");
 }
 
-static enum status open_store(const char *folder, struct ev_loop *loop, struct store *store)
+/* A DATA and a RUN of its own. */
+static enum status open_store(const char *folder, struct store *store)
 {
-    char dir[4096];
-    snprintf(dir, sizeof dir, "%s/tokens-%zu", folder, store->count);
-    TRY(fill(dir, store));
-    return token_map_open(&store->map, loop, dir);
+    char dir[4096], own[4096];
+    snprintf(own, sizeof own, "%s/%zu", folder, store->count);
+    TRY(directory_make(own, 0700));
+    TRY(path_join(dir, own, "tokens"));
+    TRY(fill(own, dir, store));
+    return token_map_open(&store->map, dir, own);
 }
 
 static void print(const struct store *store, const struct figures *redis)
@@ -185,6 +217,8 @@ static void print(const struct store *store, const struct figures *redis)
     double goal_ns = store->count > 10000 ? 3000 : 1500;
     snprintf(what, sizeof what, "check among %zu tokens, p50", store->count);
     figure_print_plain(what, figures_median(&store->p50), "ns", goal_ns, 1);
+    figure_print(what, figures_median(&store->p50), "ns", "bare LMDB get",
+                 figures_median(&store->bare_p50), 0, 1);
     if (redis->count > 0)
         figure_print(what, figures_median(&store->p50), "ns", "Redis GET", figures_median(redis),
                      0.1, 1);
@@ -195,11 +229,10 @@ static void print(const struct store *store, const struct figures *redis)
 static enum status measure(const char *folder, size_t count, int rounds)
 {
     struct figures redis_p50 = { 0 }, redis_p99 = { 0 };
-    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     char path[4096];
     int redis = -1;
     for (size_t i = 0; i < count; i++)
-        TRY(open_store(folder, loop, &stores[i]));
+        TRY(open_store(folder, &stores[i]));
     stay_on_one_processor();
     snprintf(path, sizeof path, "%s/redis.sock", folder);
     static const char *const environment[] = { "PATH=/usr/bin:/bin", NULL };
@@ -213,8 +246,10 @@ static enum status measure(const char *folder, size_t count, int rounds)
         printf("redis-server is not installed: no comparison with it\n");
     }
     for (int round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             TRY(check_tokens(&stores[i]));
+            TRY(look_up_hashes(&stores[i]));
+        }
         if (redis >= 0)
             get_keys(redis, &redis_p50, &redis_p99);
     }
@@ -229,7 +264,6 @@ static enum status measure(const char *folder, size_t count, int rounds)
         kill(server, SIGTERM);
         command_wait(server, 10000);
     }
-    ev_loop_destroy(loop);
     return STATUS_OK;
 }
 

@@ -13,14 +13,27 @@
 #include "tokend/outcomes.h"
 #include "tokend/token_events.h"
 
-enum { RETRY_AFTER_FULL_MS = 5000 };
+enum { RETRY_AFTER_FULL_MS = 5000, RETRY_AFTER_COMPARING_MS = 1000 };
 
 /* --- checks --- */
+
+/* What would be granted could not be used yet, and an older copy of the store does not know which
+ * hash was revoked. */
+static enum status check_vouched(struct token_store *store, struct rpc_call *call)
+{
+    if (token_store_is_vouched(store))
+        return STATUS_OK;
+    problem_set(&call->problem, STATUS_UNAVAILABLE, "",
+                "the token store has yet to be compared with the log: is eventd there?");
+    call->problem.retry_after_ms = RETRY_AFTER_COMPARING_MS;
+    return STATUS_UNAVAILABLE;
+}
 
 static enum status check_room(struct token_store *store, struct rpc_call *call)
 {
     uint64_t tokens, revoked;
     const char *full = NULL;
+    TRY(check_vouched(store, call));
     TRY(token_count(&store->txn, &tokens, &revoked));
     if (store->db.is_short_of_space)
         full = "the disk of the token store is full: free space";

@@ -33,25 +33,38 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 /* --- the store --- */
 
-/* Until the store has been compared with the log, what was revoked may be in it. Without eventd
- * that is later, and tokend serves meanwhile. */
+/* Until the store has been compared with the log, what was revoked may be in it. When that takes
+ * longer, because eventd is away, tokend serves meanwhile; a store that it does not vouch for is
+ * then read, and what is in it revoked, but nobody is believed by it. */
 struct comparison {
     struct catch_up catch_up;
     struct late_server *late;
-    struct outbox *outbox;
+    struct tokend *tokend;
 };
+
+static void say_health(const struct tokend *tokend)
+{
+    if (tokend->is_damaged || tokend->is_unsound)
+        return;
+    daemon_health_set("ready", "%s",
+                      token_store_is_vouched(&tokend->store)
+                          ? ""
+                          : "every token is refused until the store was compared with the log: "
+                            "eventd does not answer");
+}
 
 static void on_compare(void *context, uint64_t known_id)
 {
     struct comparison *comparison = context;
-    late_server_hold(comparison->late); /* it is known by now how to go on */
     catch_up_begin(&comparison->catch_up, known_id);
 }
 
 static void on_caught_up(void *context)
 {
     struct comparison *comparison = context;
-    outbox_release(comparison->outbox);
+    token_store_vouch(&comparison->tokend->store);
+    outbox_release(&comparison->tokend->store.outbox);
+    say_health(comparison->tokend);
     late_server_serve(comparison->late);
 }
 
@@ -69,7 +82,7 @@ static enum status open_store(struct tokend *tokend, struct comparison *comparis
     tokend->is_persistent = settings->token_persistence_enabled;
     TRY(path_join(dir, tokend->is_persistent ? settings->data_dir : settings->run_dir, "tokens"));
     TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
-    enum status status = token_store_open(&tokend->store, dir);
+    enum status status = token_store_open(&tokend->store, dir, settings->run_dir);
     if (status == STATUS_OK)
         status = catch_up_open(catch_up, &tokend->store, loop, eventd, run_key);
     if (status == STATUS_OK)
@@ -107,7 +120,7 @@ static enum status open_checks(struct checks *checks, struct access *access, str
 {
     if (tokend->is_damaged)
         return STATUS_OK;
-    TRY(token_map_attach(&checks->map, &tokend->store.db));
+    TRY(token_map_attach(&checks->map, &tokend->store.db, &tokend->store.voucher));
     TRY(token_report_open(&checks->report, loop, settings->run_dir, "tokend", run_key));
     access->tokens = &checks->map.verifier;
     access->uses = &checks->report.uses;
@@ -184,7 +197,7 @@ static enum status run(int argc, char **argv)
     tokend.sweep.context = &tokend;
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
     comparison.late = &late;
-    comparison.outbox = &tokend.store.outbox;
+    comparison.tokend = &tokend;
     comparison.catch_up.on_done = on_caught_up;
     comparison.catch_up.context = &comparison;
     TRY(open_store(&tokend, &comparison, &settings, lifecycle.loop, key));
@@ -209,7 +222,7 @@ static enum status run(int argc, char **argv)
         if (tokend.is_persistent) /* else they are of this boot only */
             store_backup_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
-        daemon_health_set("ready", "%s", "");
+        say_health(&tokend);
     }
     late_server_begin(&late, tokend.is_damaged);
     return lifecycle_run(&lifecycle);

@@ -97,7 +97,8 @@ static enum status is_due(struct token_store *store, struct span after, uint64_t
 
 static bool may_act(const struct token_store *store)
 {
-    return !store->anchor.is_suspect && outbox_has_room(&store->outbox, ROOM_FOR_SLICE);
+    return !store->anchor.is_suspect && token_store_is_vouched(store) &&
+           outbox_has_room(&store->outbox, ROOM_FOR_SLICE);
 }
 
 static enum status in_turn(struct token_store *store,

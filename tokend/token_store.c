@@ -53,9 +53,23 @@ enum status token_store_trust_clock(struct token_store *store, bool *was_suspect
 
 /* --- turns --- */
 
+/* What is committed to a file that nobody finds after a restart is not kept. The next tokend opens
+ * what lies there now, and compares it with the log. */
+static enum status check_in_place(struct token_store *store)
+{
+    bool is_same = db_check_same_file(&store->db) == STATUS_OK;
+    if (store->db.is_failed || (is_same && db_last_txn(&store->db) == store->last_txn))
+        return STATUS_OK;
+    log_failure(STATUS_UNAVAILABLE, "write to the token store", "dir", store->db.dir, "reason",
+                is_same ? "it was written over under us" : "another one was put in its place");
+    db_fail(&store->db);
+    return STATUS_UNAVAILABLE;
+}
+
 enum status token_store_begin(struct token_store *store)
 {
     ensure(!store->in_turn);
+    TRY(check_in_place(store));
     TRY(db_begin_write(&store->db, &store->txn));
     enum status status = requests_forgotten(&store->txn, &store->forgotten);
     if (status != STATUS_OK) {
@@ -105,6 +119,8 @@ enum status token_store_commit(struct token_store *store)
         return status;
     }
     fault_point("tokend.after_commit");
+    store->last_txn = db_last_txn(&store->db);
+    token_voucher_advance(&store->voucher, store->last_txn);
     store->in_turn = false;
     store->anchor = store->turning;
     store->commits++;
@@ -144,7 +160,31 @@ static enum status start_clock(struct token_store *store)
     return STATUS_OK;
 }
 
-enum status token_store_open(struct token_store *store, const char *dir)
+static enum status start_voucher(struct token_store *store, const char *run_dir)
+{
+    TRY(token_voucher_make(&store->voucher, run_dir, store->time.boot_id));
+    store->last_txn = db_last_txn(&store->db);
+    if (token_voucher_covers(&store->voucher, &store->db))
+        token_voucher_advance(&store->voucher, store->last_txn);
+    else if (store->restored == 0) /* it revives nothing */
+        token_voucher_give(&store->voucher, &store->db);
+    else
+        token_voucher_withdraw(&store->voucher);
+    return STATUS_OK;
+}
+
+void token_store_vouch(struct token_store *store)
+{
+    if (!token_store_is_vouched(store))
+        token_voucher_give(&store->voucher, &store->db);
+}
+
+bool token_store_is_vouched(const struct token_store *store)
+{
+    return token_voucher_number(&store->voucher) != 0;
+}
+
+enum status token_store_open(struct token_store *store, const char *dir, const char *run_dir)
 {
     *store = (struct token_store){
         .db.lease = FILE_LOCK_NONE,
@@ -153,6 +193,8 @@ enum status token_store_open(struct token_store *store, const char *dir)
     enum status status = db_open_writer(&store->db, &tokens_schema, dir);
     if (status == STATUS_OK)
         status = start_clock(store);
+    if (status == STATUS_OK)
+        status = start_voucher(store, run_dir);
     if (status != STATUS_OK)
         token_store_close(store);
     return status;
@@ -201,6 +243,7 @@ void token_store_close(struct token_store *store)
     }
     outbox_close(&store->outbox);
     buffer_close(&store->row);
+    token_voucher_close(&store->voucher);
     db_close(&store->db);
 }
 

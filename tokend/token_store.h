@@ -1,6 +1,7 @@
 #ifndef SOLO_TOKEND_TOKEN_STORE_H
 #define SOLO_TOKEND_TOKEN_STORE_H
 
+#include "common/access/token_voucher.h"
 #include "common/api/records/token_clock.h"
 #include "common/api/records/token_record.h"
 #include "common/base/buffer.h"
@@ -15,6 +16,8 @@ struct token_store {
     struct db db;
     struct db_txn txn; /* of this turn */
     bool in_turn;
+    struct token_voucher voucher; /* what verifiers believe */
+    uint64_t last_txn;            /* that we have committed */
     struct outbox outbox;
     struct buffer row;           /* the record that is being packed */
     struct token_anchor anchor;  /* as it stands in the store */
@@ -31,9 +34,13 @@ struct token_store {
     uint64_t persisted, renewed, revoked, expired, commits, repeats;
 };
 
-/* Opens DIR/tokens, creates it when there is none; decides with which time this boot goes on.
- * data_loss: it is damaged and was not touched. The outbox is opened by token_store_open_outbox. */
-enum status token_store_open(struct token_store *store, const char *dir);
+/* Opens DIR, creates it when there is none; decides with which time this boot goes on, and whether
+ * verifiers may believe it already (see token_voucher.h). data_loss: it is damaged and was not
+ * touched. The outbox is opened by token_store_open_outbox. */
+enum status token_store_open(struct token_store *store, const char *dir, const char *run_dir);
+/* It was compared with the log: from now on it is believed. */
+void token_store_vouch(struct token_store *store);
+bool token_store_is_vouched(const struct token_store *store);
 /* `compare` as in outbox_options, with `context`; NULL for none. */
 enum status token_store_open_outbox(struct token_store *store, struct ev_loop *loop,
                                     const char *eventd_path, struct span run_key,

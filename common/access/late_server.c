@@ -10,7 +10,7 @@ void late_server_serve(struct late_server *late)
     if (late->has_begun || late->lifecycle->is_stopping)
         return;
     late->has_begun = true;
-    late_server_hold(late);
+    ev_timer_stop(late->lifecycle->loop, &late->patience);
     const struct rpc_limits limits = late->limits == NULL ? rpc_limits_default() : *late->limits;
     enum status status = rpc_server_open_with(late->server, late->lifecycle->loop, late->service,
                                               late->listener, &limits);
@@ -25,11 +25,6 @@ static void on_patience(struct ev_loop *loop, struct ev_timer *timer, int events
 {
     (void)loop, (void)events;
     late_server_serve(timer->data);
-}
-
-void late_server_hold(struct late_server *late)
-{
-    ev_timer_stop(late->lifecycle->loop, &late->patience);
 }
 
 void late_server_begin(struct late_server *late, bool at_once)

@@ -23,8 +23,6 @@ struct late_server {
 
 /* Health is what the owner has said. `at_once`: there is nothing to wait for. */
 void late_server_begin(struct late_server *late, bool at_once);
-/* An answer has come, and late_server_serve will follow: patience has no end any more. */
-void late_server_hold(struct late_server *late);
 /* Opens the server and says ready, once; what fails ends the daemon. */
 void late_server_serve(struct late_server *late);
 

@@ -14,7 +14,7 @@ enum status token_checks_open(struct token_checks *checks, struct access *access
         key = span_of(run_key, sizeof access->run_key);
     TRY(path_join(dir, settings->token_persistence_enabled ? settings->data_dir : settings->run_dir,
                   tokens_schema.name));
-    TRY(token_map_open(&checks->map, loop, dir));
+    TRY(token_map_open(&checks->map, dir, settings->run_dir));
     TRY(token_report_open(&checks->report, loop, settings->run_dir, daemon, key));
     access->tokens = &checks->map.verifier;
     access->uses = &checks->report.uses;

@@ -23,71 +23,94 @@ static void detach(struct token_map *map)
     table_cursor_close(&map->cursor);
     if (map->db == &map->own)
         db_close(&map->own);
-    if (!map->is_attached)
-        map->db = NULL;
+    map->db = NULL;
     map->anchor_txn = 0;
 }
 
-/* not_found without a store. */
-static enum status keep_open(struct token_map *map)
+/* What fails is logged, and shall not be for every request. */
+static enum status fail(struct token_map *map, uint64_t number, enum status status)
 {
-    if (map->is_attached)
-        return map->db == NULL ? STATUS_NOT_FOUND : STATUS_OK;
-    if (map->db != NULL && !map->is_checked && db_check_same_file(&map->own) != STATUS_OK) {
-        log_info("the token store was replaced", "dir", map->dir);
-        detach(map);
-    }
-    map->is_checked = true;
-    if (map->db != NULL)
-        return STATUS_OK;
-    uint64_t now_ns = clock_boottime_ns();
-    if (now_ns < map->retry_ns)
-        return map->failure;
-    enum status status = db_open_reader(&map->own, &tokens_schema, map->dir);
-    if (status == STATUS_OK)
-        map->db = &map->own;
     map->failure = status;
-    /* It is logged, and shall not be for every request. */
-    map->retry_ns = status == STATUS_OK || status == STATUS_NOT_FOUND ? 0 : now_ns + retry_ns;
+    map->retry_number = number;
+    map->retry_ns = clock_boottime_ns() + retry_ns;
     return status;
 }
 
-/* When the clock stepped back before tokend started, its anchor is before what this process has
- * told already. A first look that was suspect does not count: its time may be years ahead. */
-static uint64_t not_before_first(const struct token_map *map, uint64_t now_ns)
+static enum status open_vouched(struct token_map *map, uint64_t number)
 {
-    if (map->first.is_suspect || !token_anchor_holds(&map->first, &map->time))
-        return now_ns;
-    uint64_t told_ns = token_clock_now(&map->first, &map->time);
-    return now_ns > told_ns ? now_ns : told_ns;
+    if (number == map->retry_number && clock_boottime_ns() < map->retry_ns)
+        return map->failure;
+    enum status status = db_open_reader(&map->own, &tokens_schema, map->dir);
+    if (status == STATUS_OK && !token_voucher_names(map->voucher, number, &map->own)) {
+        db_close(&map->own);
+        status = log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
+                             "tokend does not vouch for the store that lies there");
+    }
+    if (status != STATUS_OK)
+        return fail(map, number, status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status);
+    map->db = &map->own;
+    map->number = number;
+    return STATUS_OK;
 }
 
-/* Until tokend has started in this boot, the first look decides, once: whoever steps the wall clock
- * back afterwards revives nothing. The test clock may change the boot. */
-static uint64_t look(struct token_map *map)
+static enum status keep_open(struct token_map *map)
 {
-    if (token_anchor_holds(&map->anchor, &map->time)) {
-        uint64_t now_ns = token_clock_look(&map->anchor, &map->time);
-        return map->first.boot_id[0] == '\0' ? now_ns : not_before_first(map, now_ns);
+    if (map->own_voucher.page == NULL && map->voucher == &map->own_voucher) {
+        enum status status = token_voucher_open(&map->own_voucher, map->run_dir, map->time.boot_id);
+        if (status != STATUS_OK)
+            return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
     }
-    token_time_read_again(&map->time);
-    if (!token_anchor_holds(&map->first, &map->time))
-        map->first = token_anchor_start(&map->anchor, &map->time);
-    uint64_t now_ns = token_clock_now(&map->first, &map->time);
-    /* of a store that was put in the place of the one of the first look */
-    return now_ns > map->anchor.mark_ns ? now_ns : map->anchor.mark_ns;
+    uint64_t number = token_voucher_number(map->voucher);
+    bool is_own = map->voucher == &map->own_voucher;
+    if (number != 0 && map->db != NULL && (!is_own || number == map->number))
+        return STATUS_OK;
+    if (is_own)
+        detach(map);
+    return number == 0 || !is_own ? STATUS_UNAVAILABLE : open_vouched(map, number);
+}
+
+/* Of the transaction, by the table of readers, and of the file itself: either may have been written
+ * over in its place. */
+static bool is_older_than(const struct token_map *map, const struct db_txn *txn, uint64_t answered)
+{
+    return mdb_txn_id(txn->txn) < answered || db_last_txn(map->db) < answered;
+}
+
+static enum status read_anchor(struct token_map *map, struct db_txn *txn)
+{
+    size_t number = mdb_txn_id(txn->txn);
+    if (map->anchor_txn == number)
+        return STATUS_OK;
+    TRY(token_anchor_read(txn, &map->anchor));
+    if (!token_anchor_holds(&map->anchor, &map->time)) /* tokend writes it before it vouches */
+        return log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
+                           "the clock of the store is of another boot");
+    map->anchor_txn = number;
+    return STATUS_OK;
+}
+
+static enum status begin_read(struct token_map *map, struct db_txn *txn)
+{
+    uint64_t answered = token_voucher_txn(map->voucher);
+    if (db_begin_read(map->db, txn) != STATUS_OK)
+        return STATUS_UNAVAILABLE;
+    if (!is_older_than(map, txn, answered))
+        return STATUS_OK;
+    db_end(txn);
+    return log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
+                       "the store is older than what tokend has answered");
 }
 
 enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns)
 {
     TRY(keep_open(map));
-    TRY(db_begin_read(map->db, txn));
-    size_t number = mdb_txn_id(txn->txn);
-    if (map->anchor_txn == 0 || number != map->anchor_txn) {
-        TRY(token_anchor_read(txn, &map->anchor));
-        map->anchor_txn = number;
+    if (begin_read(map, txn) != STATUS_OK) {
+        if (map->db == &map->own)
+            detach(map);
+        return fail(map, map->number, STATUS_UNAVAILABLE);
     }
-    *now_ns = look(map);
+    TRY(read_anchor(map, txn));
+    *now_ns = token_clock_look(&map->anchor, &map->time);
     return STATUS_OK;
 }
 
@@ -116,10 +139,7 @@ static enum status check(struct token_map *map, const struct hash *hash, struct 
     AUTO(db_end) struct db_txn txn = { 0 };
     struct token_record record;
     uint64_t now_ns;
-    enum status status = token_map_begin(map, &txn, &now_ns);
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_UNAUTHENTICATED;
-    TRY(status);
+    TRY(token_map_begin(map, &txn, &now_ns));
     TRY(find(map, &txn, hash, &record));
     _Static_assert(sizeof caller->accessor >= ACCESSOR_TEXT_BYTES, "an accessor fits");
     accessor_text(caller->accessor, &record.accessor);
@@ -146,46 +166,34 @@ static enum status verify_again(void *context, const struct caller *caller)
     return check(context, &caller->token, &again);
 }
 
-static void on_turn_end(struct ev_loop *loop, struct ev_prepare *watcher, int events)
-{
-    (void)loop, (void)events;
-    ((struct token_map *)watcher->data)->is_checked = false;
-}
-
 static enum status init(struct token_map *map)
 {
     *map = (struct token_map){ .verifier = { verify, verify_again, map } };
     return token_time_read(&map->time);
 }
 
-enum status token_map_open(struct token_map *map, struct ev_loop *loop, const char *dir)
+enum status token_map_open(struct token_map *map, const char *dir, const char *run_dir)
 {
     TRY(init(map));
     ensure(strlen(dir) < sizeof map->dir);
+    ensure(strlen(run_dir) < sizeof map->run_dir);
     snprintf(map->dir, sizeof map->dir, "%s", dir);
-    map->loop = loop;
-    ev_prepare_init(&map->turn_end, on_turn_end);
-    map->turn_end.data = map;
-    ev_prepare_start(loop, &map->turn_end);
-    ev_unref(loop); /* it keeps nobody waiting */
+    snprintf(map->run_dir, sizeof map->run_dir, "%s", run_dir);
+    map->voucher = &map->own_voucher;
     return STATUS_OK;
 }
 
-enum status token_map_attach(struct token_map *map, struct db *db)
+enum status token_map_attach(struct token_map *map, struct db *db,
+                             const struct token_voucher *voucher)
 {
     TRY(init(map));
-    map->is_attached = true;
     map->db = db;
+    map->voucher = voucher;
     return STATUS_OK;
 }
 
 void token_map_close(struct token_map *map)
 {
-    if (map->loop != NULL) {
-        ev_ref(map->loop);
-        ev_prepare_stop(map->loop, &map->turn_end);
-    }
-    map->loop = NULL;
     detach(map);
-    map->db = NULL;
+    token_voucher_close(&map->own_voucher);
 }

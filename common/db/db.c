@@ -225,6 +225,14 @@ enum status db_check_readers(struct db *db)
     return STATUS_OK;
 }
 
+uint64_t db_last_txn(const struct db *db)
+{
+    MDB_envinfo info;
+    int rc = mdb_env_info(db->env, &info);
+    ensure(rc == 0);
+    return info.me_last_txnid;
+}
+
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes)
 {
     MDB_envinfo info;
@@ -283,6 +291,14 @@ void db_end(struct db_txn *txn)
     txn->txn = NULL;
 }
 
+void db_fail(struct db *db)
+{
+    bool was_failed = db->is_failed;
+    db->is_failed = true;
+    if (!was_failed && db->on_failed != NULL)
+        db->on_failed(db->on_failed_context);
+}
+
 /* Without space LMDB fails before it touches a meta page and goes on; when a meta page was being
  * written, it refuses every further transaction. Only the first is certain to have changed nothing.
  */
@@ -295,9 +311,7 @@ static enum status judge_commit(struct db *db, int rc)
         db->is_short_of_space = true; /* until a commit has found room ahead again */
         return status;
     }
-    db->is_failed = true;
-    if (db->on_failed != NULL)
-        db->on_failed(db->on_failed_context);
+    db_fail(db);
     return STATUS_UNKNOWN;
 }
 

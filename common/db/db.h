@@ -59,12 +59,15 @@ struct db {
     bool was_clean; /* the clean flag as it was found; a writer clears it when it opens */
     dev_t device;   /* of data.mdb as opened */
     ino_t inode;
+    uint64_t born_ns;        /* when that file was made; 0 where the file system does not tell */
+    uint64_t found_txn;      /* its last transaction, as it was found */
     uint64_t meta_txnids[2]; /* without trace: of both meta pages, as found */
     MDB_txn *spare_reader;   /* a reset read transaction, renewed by the next one */
     uint64_t file_bytes;     /* length of data.mdb, as far as zeros were written ahead */
     bool is_short_of_space;  /* the disk refuses to make the file longer: refuse what grows */
-    bool is_failed; /* a commit ended with an unknown outcome: nothing is written any more */
-    /* Called once, within that commit, whoever made it: note it and have the process end. May be
+    bool is_failed; /* a commit ended with an unknown outcome, or db_fail: nothing is written any
+                       more */
+    /* Called once, within that call, whoever made it: note it and have the process end. May be
      * NULL; set it after opening. */
     void (*on_failed)(void *context);
     void *on_failed_context;
@@ -110,8 +113,14 @@ void db_close(struct db *db);
  * (restored, set aside) - close and open again. */
 enum status db_check_same_file(const struct db *db);
 
+/* In a writer: nothing is written any more, as after a commit whose outcome is unknown. */
+void db_fail(struct db *db);
+
 /* Every 10 s in a writer: frees the slots of readers that died. */
 enum status db_check_readers(struct db *db);
+
+/* The number of the last transaction that was committed, by the file itself. */
+uint64_t db_last_txn(const struct db *db);
 
 /* Pages used, of the map. */
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes);

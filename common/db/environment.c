@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -21,6 +22,27 @@ static const char retired_key[] = "db.retired";
 
 /* The row behind identity_key. Numbers are big-endian. */
 enum { IDENTITY_FORMAT = 0, IDENTITY_ID = 4, IDENTITY_INCARNATION = 20, IDENTITY_NAME = 36 };
+
+/* Which file it is, to be told from another one that is put in its place. */
+static enum status note_file(struct db *db)
+{
+    int fd;
+    struct statx stat;
+    int rc = mdb_env_get_fd(db->env, &fd);
+    ensure(rc == 0);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &stat) < 0) {
+        int error = errno;
+        return log_failure(status_from_errno(error), "open database", "dir", db->dir, "reason",
+                           strerror(error));
+    }
+    db->device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    db->inode = stat.stx_ino;
+    if (stat.stx_mask & STATX_BTIME)
+        db->born_ns = (uint64_t)stat.stx_btime.tv_sec * 1000000000u + stat.stx_btime.tv_nsec;
+    db->found_txn = db_last_txn(db);
+    return STATUS_OK;
+}
 
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags)
@@ -43,18 +65,7 @@ enum status environment_open(struct db *db, const struct db_schema *schema, cons
     if (rc != 0)
         return log_failure(status_from_lmdb(rc), "open database", "dir", dir, "reason",
                            mdb_strerror(rc));
-    int fd;
-    struct stat stat;
-    rc = mdb_env_get_fd(db->env, &fd);
-    ensure(rc == 0);
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fstat(fd, &stat) < 0) {
-        int error = errno;
-        return log_failure(status_from_errno(error), "open database", "dir", dir, "reason",
-                           strerror(error));
-    }
-    db->device = stat.st_dev;
-    db->inode = stat.st_ino;
-    return STATUS_OK;
+    return note_file(db);
 }
 
 static enum status open_table(struct db *db, MDB_txn *txn, const char *name, unsigned flags,

@@ -268,13 +268,14 @@ Test(token_life, another_store_in_place_is_noticed)
     pid_t tokend = pid_of_tokend();
     process_signal(tokend, SIGSTOP);
     cr_assert_eq(rename(store, aside), 0);
-    cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED, "no store");
     cr_assert_eq(rename(spare, store), 0);
-    cr_assert_eq(ask_with(&old, "eventd", "daemon.health"), STATUS_OK);
-    cr_assert_eq(ask_with(&old, "deployd", "daemon.health"), STATUS_OK);
-    cr_assert_eq(ask_with(&late, "eventd", "daemon.health"), STATUS_UNAUTHENTICATED);
-    cr_assert_eq(ask_with(&late, "deployd", "daemon.health"), STATUS_UNAUTHENTICATED);
+    static const char *const verifiers[] = { "eventd", "deployd" };
+    for (size_t i = 0; i < COUNT_OF(verifiers); i++) { /* tokend goes on with what it has open */
+        cr_assert_eq(ask_with(&old, verifiers[i], "daemon.health"), STATUS_OK);
+        cr_assert_eq(ask_with(&late, verifiers[i], "daemon.health"), STATUS_OK);
+    }
     process_signal(tokend, SIGKILL);
+    json_decref(testbed_ask(&bed, "tokend", "token.status", NULL)); /* the next one is there */
     expect_valid(&late, false, "in the other store");
     expect_valid(&old, true, "in the other store");
     json_decref(

@@ -17,7 +17,7 @@ static struct arena arena = { .limit = 1 << 20 };
 
 static void open_store(void)
 {
-    cr_assert_eq(token_store_open(&store, scratch_path("tokens")), STATUS_OK);
+    cr_assert_eq(token_store_open(&store, scratch_path("tokens"), scratch_path(".")), STATUS_OK);
     cr_assert_eq(token_store_open_outbox(&store, loop, scratch_path("eventd.sock"),
                                          (struct span){ 0 }, NULL, NULL),
                  STATUS_OK);

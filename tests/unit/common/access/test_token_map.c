@@ -4,32 +4,63 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/access/token_text.h"
 #include "common/api/records/schemas.h"
 #include "common/api/records/token_record.h"
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/db/table.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
 
 static struct db writer;
+static struct token_voucher voucher;
 static struct token_map map;
-static struct ev_loop *loop;
-static char dir[4096];
+static char dir[4096], run_dir[4096];
+
+static void open_map(struct token_map *opened)
+{
+    cr_assert_eq(token_map_open(opened, dir, run_dir), STATUS_OK);
+}
+
+static void commit(struct db_txn *txn)
+{
+    cr_assert_eq(db_commit(txn), STATUS_OK);
+    token_voucher_advance(&voucher, db_last_txn(&writer));
+}
+
+/* tokend starts: what the clock is by then, and whether its store is the one it vouched for. */
+static bool start_tokend(void)
+{
+    struct token_time time;
+    struct token_anchor previous;
+    struct db_txn txn = { 0 };
+    db_close(&writer);
+    token_voucher_close(&voucher);
+    cr_assert_eq(db_open_writer(&writer, &tokens_schema, dir), STATUS_OK);
+    cr_assert_eq(token_time_read(&time), STATUS_OK);
+    cr_assert_eq(token_voucher_make(&voucher, run_dir, time.boot_id), STATUS_OK);
+    bool is_covered = token_voucher_covers(&voucher, &writer);
+    cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
+    cr_assert_eq(token_anchor_read(&txn, &previous), STATUS_OK);
+    struct token_anchor anchor = token_anchor_start(&previous, &time);
+    if (!anchor.is_suspect)
+        token_anchor_advance(&anchor, &time);
+    cr_assert_eq(token_anchor_write(&txn, &anchor), STATUS_OK);
+    if (!is_covered)
+        token_voucher_withdraw(&voucher);
+    commit(&txn);
+    return is_covered;
+}
 
 static void make_store(void)
 {
-    struct token_time time;
-    struct db_txn txn = { 0 };
-    cr_assert_eq(db_open_writer(&writer, &tokens_schema, dir), STATUS_OK);
-    cr_assert_eq(token_time_read(&time), STATUS_OK);
-    cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
-    struct token_anchor anchor = token_anchor_start(&(struct token_anchor){ 0 }, &time);
-    cr_assert_eq(token_anchor_write(&txn, &anchor), STATUS_OK);
-    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    cr_assert_not(start_tokend());
+    token_voucher_give(&voucher, &writer);
 }
 
 static void set_up(void)
@@ -37,15 +68,16 @@ static void set_up(void)
     log_setup("test", LOG_LEVEL_ERROR);
     scratch_make();
     snprintf(dir, sizeof dir, "%s", scratch_path("tokens"));
-    loop = ev_loop_new(EVFLAG_AUTO);
-    cr_assert_eq(token_map_open(&map, loop, dir), STATUS_OK);
+    snprintf(run_dir, sizeof run_dir, "%s", scratch_path("."));
+    writer.lease = FILE_LOCK_NONE;
+    open_map(&map);
 }
 
 static void tear_down(void)
 {
     token_map_close(&map);
     db_close(&writer);
-    ev_loop_destroy(loop);
+    token_voucher_close(&voucher);
     scratch_remove();
 }
 
@@ -70,7 +102,7 @@ static void grant(char text[TOKEN_TEXT_BYTES], const char *tenant, uint32_t perm
     cr_assert_eq(
         table_put(&txn, TOKENS_TOKENS, span_of(hash.bytes, sizeof hash.bytes), buffer_span(&row)),
         STATUS_OK);
-    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    commit(&txn);
 }
 
 static void take_back(const char *text)
@@ -80,18 +112,13 @@ static void take_back(const char *text)
     cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
     cr_assert_eq(table_delete(&txn, TOKENS_TOKENS, span_of(hash.bytes, sizeof hash.bytes)),
                  STATUS_OK);
-    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    commit(&txn);
 }
 
 static enum status verify(const char *text, struct caller *caller)
 {
     *caller = (struct caller){ 0 };
     return map.verifier.verify(map.verifier.context, span_of_text(text), caller);
-}
-
-static void next_turn(void)
-{
-    ev_run(loop, EVRUN_NOWAIT);
 }
 
 Test(token_map, a_granted_token_says_what_it_allows)
@@ -117,7 +144,7 @@ Test(token_map, what_is_no_valid_token_is_refused)
     struct caller caller;
     cr_expect_eq(verify("garbage", &caller), STATUS_UNAUTHENTICATED);
     token_text_draw(text);
-    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "without a store");
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "nobody knows without a store");
     make_store();
     cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "in an empty one");
     grant(other, "acme", 1, 0);
@@ -153,25 +180,122 @@ Test(token_map, a_damaged_row_is_data_loss)
     cr_expect_eq(caller.permissions, 0);
 }
 
-Test(token_map, another_store_is_noticed_in_the_next_turn)
+/* --- which store is believed --- */
+
+static void copy_file(const char *from_dir, const char *to_dir, const char *name)
 {
-    char first[TOKEN_TEXT_BYTES], second[TOKEN_TEXT_BYTES], aside[4096];
+    static char bytes[1 << 20];
+    char from[4200], to[4200];
+    snprintf(from, sizeof from, "%s/%s", from_dir, name);
+    snprintf(to, sizeof to, "%s/%s", to_dir, name);
+    FILE *in = fopen(from, "re"), *out = fopen(to, "we");
+    cr_assert_not_null(in);
+    cr_assert_not_null(out);
+    size_t size = fread(bytes, 1, sizeof bytes, in);
+    cr_assert(size > 0 && size < sizeof bytes);
+    cr_assert_eq(fwrite(bytes, 1, size, out), size);
+    fclose(in);
+    cr_assert_eq(fclose(out), 0);
+}
+
+static void copy_store(const char *from, const char *to)
+{
+    mkdir(to, 0750);
+    copy_file(from, to, "data.mdb");
+    copy_file(from, to, "lock.mdb");
+}
+
+/* By a verifier that starts now. */
+static enum status verify_anew(const char *text)
+{
+    struct token_map other;
+    struct caller caller = { 0 };
+    open_map(&other);
+    enum status status = other.verifier.verify(&other, span_of_text(text), &caller);
+    token_map_close(&other);
+    return status;
+}
+
+Test(token_map, what_tokend_does_not_vouch_for_is_unavailable)
+{
+    char text[TOKEN_TEXT_BYTES];
+    struct caller caller;
+    cr_assert_not(start_tokend());
+    grant(text, "acme", 1, 0);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE);
+    token_voucher_give(&voucher, &writer);
+    cr_expect_eq(verify(text, &caller), STATUS_OK);
+    token_voucher_withdraw(&voucher);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "at once");
+    token_voucher_give(&voucher, &writer);
+    cr_expect_eq(verify(text, &caller), STATUS_OK);
+}
+
+Test(token_map, a_restart_of_tokend_goes_on_with_its_store)
+{
+    char text[TOKEN_TEXT_BYTES];
     struct caller caller;
     make_store();
-    grant(first, "acme", 1, 0);
-    cr_assert_eq(verify(first, &caller), STATUS_OK);
+    grant(text, "acme", 1, 0);
+    cr_assert_eq(verify(text, &caller), STATUS_OK);
     db_close(&writer);
-    cr_expect_eq(verify(first, &caller), STATUS_OK, "nobody writes, and it is valid");
+    cr_expect_eq(verify(text, &caller), STATUS_OK, "nobody writes");
+    cr_expect(start_tokend(), "it is the same");
+    cr_expect_eq(verify(text, &caller), STATUS_OK);
+    take_back(text);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED);
+}
+
+Test(token_map, an_older_copy_is_not_believed_before_tokend_vouches_for_it)
+{
+    char revoked[TOKEN_TEXT_BYTES], kept[TOKEN_TEXT_BYTES], copy[4096], aside[4096];
+    struct caller caller;
+    snprintf(copy, sizeof copy, "%s", scratch_path("copy"));
     snprintf(aside, sizeof aside, "%s", scratch_path("aside"));
-    cr_assert_eq(rename(dir, aside), 0);
-    next_turn();
-    cr_expect_eq(verify(first, &caller), STATUS_UNAUTHENTICATED, "there is no store");
     make_store();
-    grant(second, "beta", 1, 0);
-    next_turn();
-    cr_expect_eq(verify(first, &caller), STATUS_UNAUTHENTICATED);
-    cr_expect_eq(verify(second, &caller), STATUS_OK);
+    grant(revoked, "acme", 1, 0);
+    grant(kept, "beta", 1, 0);
+    copy_store(dir, copy);
+    take_back(revoked);
+    cr_assert_eq(verify(kept, &caller), STATUS_OK);
+    cr_assert_eq(rename(dir, aside), 0);
+    copy_store(copy, dir);
+    cr_expect_eq(verify(revoked, &caller), STATUS_UNAUTHENTICATED, "it has the other one open");
+    cr_expect_eq(verify_anew(revoked), STATUS_UNAVAILABLE);
+    cr_expect_eq(verify_anew(kept), STATUS_UNAVAILABLE);
+    cr_expect_not(start_tokend());
+    cr_expect_eq(verify(revoked, &caller), STATUS_UNAVAILABLE);
+    cr_expect_eq(verify(kept, &caller), STATUS_UNAVAILABLE);
+    take_back(revoked); /* by the word of the log */
+    token_voucher_give(&voucher, &writer);
+    cr_expect_eq(verify(revoked, &caller), STATUS_UNAUTHENTICATED);
+    cr_expect_eq(verify(kept, &caller), STATUS_OK);
     cr_expect_str_eq(caller.tenant, "beta");
+}
+
+Test(token_map, an_older_copy_that_is_written_into_the_same_file_is_not_believed)
+{
+    static const char *const files[] = { "data.mdb", "lock.mdb" };
+    char revoked[TOKEN_TEXT_BYTES], copy[4096];
+    struct caller caller;
+    for (size_t count = 1; count <= COUNT_OF(files); count++) {
+        snprintf(copy, sizeof copy, "%s", scratch_path(files[count - 1]));
+        db_close(&writer);
+        make_store();
+        grant(revoked, "acme", 1, 0);
+        copy_store(dir, copy);
+        take_back(revoked);
+        cr_assert_eq(verify(revoked, &caller), STATUS_UNAUTHENTICATED);
+        for (size_t i = 0; i < count; i++)
+            copy_file(copy, dir, files[i]);
+        cr_expect_eq(verify(revoked, &caller), STATUS_UNAVAILABLE, "%zu of its files", count);
+        cr_expect_not(start_tokend());
+        cr_expect_eq(verify_anew(revoked), STATUS_UNAVAILABLE);
+        token_map_close(&map);
+        db_close(&writer);
+        cr_assert_eq(directory_remove(dir), STATUS_OK);
+        open_map(&map);
+    }
 }
 
 Test(token_map, the_owner_of_the_store_checks_in_its_own_environment)
@@ -181,7 +305,7 @@ Test(token_map, the_owner_of_the_store_checks_in_its_own_environment)
     struct token_map attached;
     make_store();
     grant(text, "acme", 1, 0);
-    cr_assert_eq(token_map_attach(&attached, &writer), STATUS_OK);
+    cr_assert_eq(token_map_attach(&attached, &writer, &voucher), STATUS_OK);
     cr_expect_eq(attached.verifier.verify(&attached, span_of_text(text), &caller), STATUS_OK);
     take_back(text);
     cr_expect_eq(attached.verifier.verify(&attached, span_of_text(text), &caller),
@@ -226,81 +350,23 @@ static void write_clock(const char *path, const char *boot, long long boottime_s
     cr_assert_eq(fclose(file), 0);
 }
 
-/* tokend starts: what the clock is by then. */
-static void start_tokend(void)
-{
-    struct token_time time;
-    struct token_anchor previous;
-    struct db_txn txn = { 0 };
-    cr_assert_eq(token_time_read(&time), STATUS_OK);
-    cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
-    cr_assert_eq(token_anchor_read(&txn, &previous), STATUS_OK);
-    struct token_anchor anchor = token_anchor_start(&previous, &time);
-    if (!anchor.is_suspect)
-        token_anchor_advance(&anchor, &time);
-    cr_assert_eq(token_anchor_write(&txn, &anchor), STATUS_OK);
-    cr_assert_eq(db_commit(&txn), STATUS_OK);
-}
-
-Test(token_map, a_tokend_that_starts_after_a_step_back_revives_nothing)
+Test(token_map, a_page_of_another_boot_vouches_for_nothing)
 {
 #ifndef SOLO_FAULTS
     cr_skip_test("built without SOLO_FAULTS");
 #endif
-    char clock[4096], text[TOKEN_TEXT_BYTES], longer[TOKEN_TEXT_BYTES];
+    char clock[4096], text[TOKEN_TEXT_BYTES];
     struct caller caller;
     make_store();
-    start_tokend(); /* there is a mark */
     grant(text, "acme", 1, clock_wall_ns() + 3600ull * 1000000000u);
-    grant(longer, "acme", 1, clock_wall_ns() + 3650 * 86400ull * 1000000000u);
+    cr_assert_eq(verify(text, &caller), STATUS_OK);
     snprintf(clock, sizeof clock, "%s", scratch_path("clock"));
     setenv("SOLO_TEST_CLOCK", clock, 1);
-    static const struct {
-        const char *boot;
-        long long first_s;
-        bool is_counted;
-    } looks[] = {
-        { "00000000-0000-4000-8000-000000000001", 86400, true },
-        { "00000000-0000-4000-8000-000000000002", 20 * 365 * 86400ll, false }, /* suspect */
-    };
-    for (size_t i = 0; i < COUNT_OF(looks); i++) {
-        write_clock(clock, looks[i].boot, 0, looks[i].first_s);
-        token_map_close(&map);
-        cr_assert_eq(token_map_open(&map, loop, dir), STATUS_OK);
-        cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "by the first look");
-        write_clock(clock, looks[i].boot, 60, 60);
-        start_tokend();
-        cr_expect_eq(verify(text, &caller),
-                     looks[i].is_counted ? STATUS_UNAUTHENTICATED : STATUS_OK,
-                     "after the step back");
-        cr_expect_eq(verify(longer, &caller), STATUS_OK, "no long-lived one is lost");
-    }
-    unsetenv("SOLO_TEST_CLOCK");
-}
-
-/* tokend has not started in this boot: its anchor is of the one before. */
-Test(token_map, a_step_back_before_tokend_has_started_revives_nothing)
-{
-#ifndef SOLO_FAULTS
-    cr_skip_test("built without SOLO_FAULTS");
-#endif
-    char clock[4096], text[TOKEN_TEXT_BYTES], longer[TOKEN_TEXT_BYTES];
-    struct caller caller;
-    const char *boot = "00000000-0000-4000-8000-000000000001";
-    make_store();
-    grant(text, "acme", 1, clock_wall_ns() + 3600ull * 1000000000u);
-    grant(longer, "acme", 1, clock_wall_ns() + 3 * 86400ull * 1000000000u);
-    snprintf(clock, sizeof clock, "%s", scratch_path("clock"));
-    setenv("SOLO_TEST_CLOCK", clock, 1);
-    write_clock(clock, boot, 0, 86400);
-    token_map_close(&map); /* a verifier that starts in the new boot */
-    cr_assert_eq(token_map_open(&map, loop, dir), STATUS_OK);
-    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "a day later");
-    cr_expect_eq(verify(longer, &caller), STATUS_OK);
-    write_clock(clock, boot, 60, 0);
-    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "the wall clock stepped back");
-    cr_expect_eq(verify(longer, &caller), STATUS_OK);
-    write_clock(clock, boot, 3 * 86400, 0);
-    cr_expect_eq(verify(longer, &caller), STATUS_UNAUTHENTICATED, "time goes on");
+    write_clock(clock, "00000000-0000-4000-8000-000000000001", 0, 0);
+    cr_expect_eq(verify_anew(text), STATUS_UNAVAILABLE, "tokend has not started in it");
+    cr_expect_not(start_tokend());
+    cr_expect_eq(verify_anew(text), STATUS_UNAVAILABLE);
+    token_voucher_give(&voucher, &writer);
+    cr_expect_eq(verify_anew(text), STATUS_OK);
     unsetenv("SOLO_TEST_CLOCK");
 }
