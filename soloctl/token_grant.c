@@ -26,6 +26,7 @@ struct grant {
     struct buffer metadata;
     struct hash hash;
     char accessor[TOKEN_ACCESSOR_BYTES_MAX + 1];
+    const char *tenant; /* "" until it is known */
     uint64_t expires_ns, event_id;
 };
 
@@ -139,8 +140,28 @@ static uint64_t event_of(struct session *session, const char *accessor)
 
 /* -- what both share -- */
 
-static void print_document(const struct session *session, const struct grant *grant,
-                           const char *tenant)
+/* What was not typed, because it is the parent's or the caller's own, is asked for. When it cannot
+ * be had now it is left out: the grant itself is done. */
+static void complete(struct session *session, struct grant *grant)
+{
+    struct problem problem = { 0 };
+    struct token_describe_reply reply = { 0 };
+    struct token_item token = { 0 };
+    const struct token_describe_request request = { .accessor = grant->accessor };
+    if (grant->tenant[0] != '\0' && grant->permission_count > 0)
+        return;
+    if (session_call(session, PEER_TOKEND, &method_token_describe, &request, READ_TIMEOUT_MS,
+                     &reply, &problem) != STATUS_OK ||
+        fields_decode(&record_token_item, reply.token, &session->arena, &token, &problem) !=
+            STATUS_OK)
+        return;
+    grant->tenant = token.tenant;
+    grant->permission_count = 0;
+    for (size_t i = 0; i < token.permissions.count && i < PERMISSIONS_MAX; i++)
+        grant->permissions[grant->permission_count++] = token.permissions.items[i];
+}
+
+static void print_document(const struct session *session, const struct grant *grant)
 {
     AUTO(item_close) struct item item = ITEM_EMPTY;
     AUTO(buffer_close) struct buffer permissions = { .limit = ITEM_BYTES_MAX };
@@ -149,7 +170,7 @@ static void print_document(const struct session *session, const struct grant *gr
         write_str(&permissions, grant->permissions[i]);
     item_text(&item, "kind", "token");
     item_text_or_null(&item, "accessor", grant->accessor);
-    item_text_or_null(&item, "tenant", tenant);
+    item_text_or_null(&item, "tenant", grant->tenant);
     item_object(&item, "permissions",
                 grant->permission_count == 0 ? (struct span){ 0 } : buffer_span(&permissions));
     item_time(&item, "expires_at", grant->expires_ns);
@@ -176,23 +197,24 @@ static void print_words(const struct grant *grant, const char *what)
         printf("%s\n", grant->out.text);
 }
 
-static int finish(struct session *session, struct grant *grant, const char *tenant,
-                  const char *what)
+static int finish(struct session *session, struct grant *grant, const char *what)
 {
     grant->event_id = event_of(session, grant->accessor);
-    if (session_is_for_programs(session))
-        print_document(session, grant, tenant);
-    else
+    if (!session_is_for_programs(session)) {
         print_words(grant, what);
+        return 0;
+    }
+    complete(session, grant);
+    print_document(session, grant);
     return 0;
 }
 
 /* The outcome is not known, and the token may be valid: its file is kept, and without one the text
  * is handed out all the same. With it the same request can be made again. */
-static void hand_out(const struct session *session, const struct grant *grant, const char *tenant)
+static void hand_out(const struct session *session, const struct grant *grant)
 {
     if (session_is_for_programs(session))
-        print_document(session, grant, tenant);
+        print_document(session, grant);
     else if (grant->out.path == NULL)
         printf("%s\n", grant->out.text);
     fprintf(stderr,
@@ -205,21 +227,21 @@ static void hand_out(const struct session *session, const struct grant *grant, c
                     "ACCESSOR` makes it void\n");
 }
 
-static int fail(struct session *session, struct grant *grant, const char *tenant,
-                enum status status, const struct problem *problem)
+static int fail(struct session *session, struct grant *grant, enum status status,
+                const struct problem *problem)
 {
     bool is_unknown = rpc_effect_of(status) == RPC_UNKNOWN;
     if (!is_unknown)
         token_out_discard(&grant->out);
     int exit_code = session_fail(session, "", status, problem);
     if (is_unknown)
-        hand_out(session, grant, tenant);
+        hand_out(session, grant);
     return exit_code;
 }
 
 int command_token_create(struct session *session, const struct arguments *arguments)
 {
-    AUTO(grant_close) struct grant grant = { 0 };
+    AUTO(grant_close) struct grant grant = { .tenant = session->tenant };
     struct problem problem = { 0 };
     struct token_grant_reply reply = { 0 };
     enum status status = STATUS_OK;
@@ -245,15 +267,15 @@ int command_token_create(struct session *session, const struct arguments *argume
     status = session_call(session, PEER_TOKEND, &method_token_grant, &request, READ_TIMEOUT_MS,
                           &reply, &problem);
     if (status != STATUS_OK)
-        return fail(session, &grant, session->tenant, status, &problem);
+        return fail(session, &grant, status, &problem);
     snprintf(grant.accessor, sizeof grant.accessor, "%s", reply.accessor);
     grant.expires_ns = reply.expires_ns;
-    return finish(session, &grant, session->tenant, "granted");
+    return finish(session, &grant, "granted");
 }
 
 int command_token_attenuate(struct session *session, const struct arguments *arguments)
 {
-    AUTO(grant_close) struct grant grant = { 0 };
+    AUTO(grant_close) struct grant grant = { .tenant = "" };
     struct problem problem = { 0 };
     struct token_attenuate_reply reply = { 0 };
     const char *parent = arguments->value[FLAG_parent];
@@ -278,8 +300,8 @@ int command_token_attenuate(struct session *session, const struct arguments *arg
     status = session_call(session, PEER_TOKEND, &method_token_attenuate, &request, READ_TIMEOUT_MS,
                           &reply, &problem);
     if (status != STATUS_OK)
-        return fail(session, &grant, "", status, &problem);
+        return fail(session, &grant, status, &problem);
     snprintf(grant.accessor, sizeof grant.accessor, "%s", reply.accessor);
     grant.expires_ns = reply.expires_ns;
-    return finish(session, &grant, "", "attenuated");
+    return finish(session, &grant, "attenuated");
 }

@@ -1,5 +1,7 @@
 /* tokend: capability tokens. Boot order, top to bottom; shutdown is the same list, bottom to top,
  * after the drain. */
+#include <stddef.h>
+
 #include "common/access/access.h"
 #include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
@@ -19,6 +21,7 @@
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "tokend/catch_up.h"
+#include "tokend/changes.h"
 #include "tokend/methods.h"
 
 enum { TIDY_SECONDS = 10 };
@@ -127,6 +130,32 @@ static enum status open_checks(struct checks *checks, struct access *access, str
     return STATUS_OK;
 }
 
+/* What `access` is in struct rpc_service: for common/access, which is given a pointer to it, its
+ * first member. */
+struct gate {
+    struct access access;
+    struct tokend *tokend;
+};
+_Static_assert(offsetof(struct gate, access) == 0, "a gate is an access");
+
+static enum status authorise(void *gate_, struct rpc_call *call, struct span token)
+{
+    struct gate *gate = gate_;
+    enum status status = access_authorise(&gate->access, call, token);
+    bool may_ask_again = status == STATUS_UNAUTHENTICATED && !gate->tokend->is_damaged &&
+                         change_may_ask_again(&gate->tokend->store, call, token);
+    return may_ask_again ? STATUS_OK : status;
+}
+
+/* Who meets damage first says so, and the walk in the background need not come by. */
+static void refused(void *gate_, const struct rpc_call *call, enum status status)
+{
+    struct gate *gate = gate_;
+    access_refused(&gate->access, call, status);
+    if (status == STATUS_DATA_LOSS && !gate->tokend->is_damaged && !gate->tokend->is_unsound)
+        on_damage(gate->tokend);
+}
+
 static void checks_close(struct checks *checks)
 {
     token_report_close(&checks->report);
@@ -168,7 +197,8 @@ static enum status run(int argc, char **argv)
     AUTO(checks_close) struct checks checks = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct settings settings = { 0 };
-    struct access access = { 0 };
+    struct gate gate = { .tokend = &tokend };
+    struct access *access = &gate.access;
     struct rpc_service service;
     uint8_t run_key[RUN_KEY_BYTES];
     bool has_run_key;
@@ -181,15 +211,15 @@ static enum status run(int argc, char **argv)
     TRY(lifecycle_open(&lifecycle));
     TRY(parent_join(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));
-    TRY(access_open(&access, &settings, has_run_key ? run_key : NULL));
+    TRY(access_open(access, &settings, has_run_key ? run_key : NULL));
 
     tokend_service(&tokend, &service);
-    service.authorise = access_authorise;
+    service.authorise = authorise;
     service.narrow = access_narrow;
-    service.refused = access_refused;
-    service.access = &access;
+    service.refused = refused;
+    service.access = &gate;
     daemon_methods_setup(&(struct daemon_self){ .name = "tokend",
-                                                .access = &access,
+                                                .access = access,
                                                 .write_counters = tokend_write_counters,
                                                 .context = &tokend },
                          service.routes);
@@ -201,7 +231,7 @@ static enum status run(int argc, char **argv)
     comparison.catch_up.on_done = on_caught_up;
     comparison.catch_up.context = &comparison;
     TRY(open_store(&tokend, &comparison, &settings, lifecycle.loop, key));
-    TRY(open_checks(&checks, &access, &tokend, &settings, lifecycle.loop, key));
+    TRY(open_checks(&checks, access, &tokend, &settings, lifecycle.loop, key));
 
     TRY(parent_listener(settings.run_dir, "tokend", &late.listener));
 

@@ -4,16 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/api/api.h"
 #include "common/api/records/schemas.h"
 #include "common/base/log.h"
 
-/* Bound to the tenant of the caller: nobody is answered with another tenant's outcome. */
+/* Bound to the tenant of the caller: nobody is answered with another tenant's outcome. That of a
+ * revocation is bound to the token that asked for it: when it was its own, nothing else is known of
+ * it by the time it asks again. */
 static struct hash request_body(const struct rpc_call *call)
 {
     struct hash_state state;
     const char *tenant = call->caller.kind == CALLER_TOKEN ? call->caller.tenant : "";
     hash_begin(&state);
-    hash_add(&state, span_of(tenant, strlen(tenant) + 1));
+    if (call->method == &method_token_revoke && !hash_is_zero(&call->caller.token))
+        hash_add(&state, span_of(call->caller.token.bytes, HASH_BYTES));
+    else
+        hash_add(&state, span_of(tenant, strlen(tenant) + 1));
     hash_add(&state, span_of(call->body_hash.bytes, HASH_BYTES));
     return hash_end(&state);
 }

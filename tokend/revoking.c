@@ -2,6 +2,8 @@
  * log has told it. */
 #include <stdlib.h>
 
+#include "common/access/token_text.h"
+#include "common/api/api.h"
 #include "common/api/event_types.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -71,12 +73,40 @@ static enum status revoke_family(struct token_store *store, struct rpc_call *cal
     return status;
 }
 
+bool change_may_ask_again(struct token_store *store, struct rpc_call *call, struct span token)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    bool was_revoked = false;
+    if (call->method != &method_token_revoke || token.data == NULL || !token_text_is_valid(token))
+        return false;
+    struct hash hash = token_text_hash(token);
+    if (db_begin_read(&store->db, &txn) != STATUS_OK ||
+        token_was_revoked(&txn, &hash, &was_revoked) != STATUS_OK || !was_revoked)
+        return false;
+    call->caller.kind = CALLER_NOBODY;
+    call->caller.token = hash;
+    return true;
+}
+
+/* As it was refused before, unless it is the request that ended it. */
+static enum status find_own_end(struct token_store *store, struct rpc_call *call,
+                                struct outcome *outcome)
+{
+    const struct problem refusal = call->problem;
+    enum status status = outcome_find(store, call, outcome);
+    if (status == STATUS_OK || status == STATUS_DATA_LOSS)
+        return status;
+    call->problem = refusal;
+    return STATUS_UNAUTHENTICATED;
+}
+
 enum status change_revoke(struct token_store *store, struct rpc_call *call,
                           const struct token_revoke_request *request,
                           struct token_revoke_reply *reply)
 {
     struct outcome outcome;
-    enum status status = outcome_find(store, call, &outcome);
+    enum status status = call->caller.kind == CALLER_NOBODY ? find_own_end(store, call, &outcome)
+                                                            : outcome_find(store, call, &outcome);
     if (status == STATUS_NOT_FOUND)
         status = revoke_family(store, call, request, &outcome);
     TRY(status);

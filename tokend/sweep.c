@@ -17,7 +17,6 @@ enum {
     FIRST_SWEEP_MS_MAX = 10000, /* after the start */
     WARNING_MS = 60 * 1000,
     CHECK_PAUSE_MS = 20,
-    FIRST_CHECK_MS = 500,
     ROOM_FOR_SLICE = WARNING_LEVELS * SWEEP_SLICE_ROWS, /* what one turn tells at most */
 };
 static const uint64_t second_ns = 1000000000u;
@@ -306,7 +305,7 @@ void sweep_open(struct sweep *sweep, struct token_store *store, struct ev_loop *
     set_timer(sweep, &sweep->due,
               sweep->interval_ms < FIRST_SWEEP_MS_MAX ? sweep->interval_ms : FIRST_SWEEP_MS_MAX);
     set_timer(sweep, &sweep->warning, RETRY_MS);
-    set_timer(sweep, &sweep->check, FIRST_CHECK_MS);
+    set_timer(sweep, &sweep->check, 0); /* before the first request: most stores are one slice */
 }
 
 void sweep_close(struct sweep *sweep)

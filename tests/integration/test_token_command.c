@@ -68,8 +68,11 @@ Test(token_command, a_token_is_granted_used_attenuated_renewed_and_revoked)
     cr_assert_neq(result.exit_code, 0, "a child is never wider");
     cr_assert_neq(access(child, F_OK), 0, "a refused grant leaves no file");
     testbed_soloctl(&bed, &result, "--token-file", file, "token", "attenuate", "--permission",
-                    "read", "--ttl", "1h", "--out", child, NULL);
+                    "read", "--ttl", "1h", "--out", child, "-o", "json", NULL);
     expect_exit(&result, 0);
+    json_t *attenuated = result_json(&result);
+    expect_text(attenuated, "tenant", "acme"); /* its parent's */
+    json_decref(attenuated);
     testbed_soloctl(&bed, &result, "--token-file", child, "token", "verify", "--permission", "read",
                     NULL);
     expect_exit(&result, 0);
@@ -89,6 +92,36 @@ Test(token_command, a_token_is_granted_used_attenuated_renewed_and_revoked)
                     NULL);
     expect_exit(&result, 5);
     testbed_soloctl(&bed, &result, "--token-file", file, "get", "services", NULL);
+    expect_exit(&result, 5);
+}
+
+/* By then the token itself is refused. */
+Test(token_command, a_token_that_ends_itself_is_answered_again)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char file[512], id[UUID_TEXT_BYTES];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    snprintf(file, sizeof file, "%s/own.token", bed.dir);
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", "--out",
+                    file, NULL);
+    expect_exit(&result, 0);
+    struct uuid drawn = uuid_draw();
+    uuid_text(id, &drawn);
+    for (int i = 0; i < 3; i++) {
+        testbed_soloctl(&bed, &result, "--token-file", file, "--request-id", id, "token", "revoke",
+                        NULL);
+        expect_exit(&result, 0);
+        if (i == 1)
+            testbed_kill_everything(&bed);
+        if (i == 1)
+            testbed_start(&bed);
+    }
+    testbed_soloctl(&bed, &result, "--token-file", file, "token", "revoke", NULL);
+    expect_exit(&result, 5); /* another request */
+    testbed_soloctl(&bed, &result, "--token-file", file, "--request-id", id, "token", "describe",
+                    NULL);
     expect_exit(&result, 5);
 }
 
