@@ -12,6 +12,7 @@
 #include "recoveryd/recover_command.h"
 #include "recoveryd/resolve_command.h"
 #include "recoveryd/restore_command.h"
+#include "recoveryd/token_census.h"
 #include "recoveryd/verify_command.h"
 
 static int run(const struct settings *settings, const struct options *options)
@@ -56,6 +57,8 @@ int main(int argc, char **argv)
         return 0;
     if (status == STATUS_OK)
         status = options_check(&options);
+    if (status == STATUS_OK)
+        status = token_census_find(&settings);
     if (status == STATUS_OK)
         status = identity_load();
     if (status != STATUS_OK)

@@ -68,6 +68,30 @@ static enum status open_store(const char *dir, struct db *db, bool *is_without_t
     return db_open_without_trace(db, &tokens_schema, dir);
 }
 
+static enum status has_store(const char *folder, bool *has)
+{
+    char dir[4096], file[4096];
+    TRY(path_join(dir, folder, tokens_schema.name));
+    TRY(path_join(file, dir, "data.mdb"));
+    *has = access(file, F_OK) == 0;
+    return STATUS_OK;
+}
+
+enum status token_census_find(struct settings *settings)
+{
+    char dir[4096], lease[4096 + 8];
+    bool is_held, is_in_run, is_in_data;
+    if (!settings->token_persistence_enabled)
+        return STATUS_OK;
+    TRY(path_join(dir, settings->run_dir, tokens_schema.name));
+    snprintf(lease, sizeof lease, "%s.lock", dir);
+    TRY(file_lock_is_held(lease, &is_held));
+    TRY(has_store(settings->run_dir, &is_in_run));
+    TRY(has_store(settings->data_dir, &is_in_data));
+    settings->token_persistence_enabled = !is_held && (is_in_data || !is_in_run);
+    return STATUS_OK;
+}
+
 static enum status find_store(const struct settings *settings, char dir[4096])
 {
     char file[4096];

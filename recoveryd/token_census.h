@@ -13,6 +13,10 @@ struct token_census {
     uint64_t valid, expired, damaged;
 };
 
+/* Where tokend keeps its tokens, which who calls us by hand need not know: without persistence when
+ * the store in RUN is open, or is the only one there. */
+enum status token_census_find(struct settings *settings);
+
 /* Opens the store for reading, whichever way leaves no trace; not_found when there is none. The
  * caller closes it with db_close. */
 enum status token_census_open(const struct settings *settings, struct db *db,

@@ -297,6 +297,12 @@ Test(tokens, without_persistence_they_lie_in_run)
     json_t *document = result_json(&result);
     cr_assert(json_is_false(json_object_get(json_object_get(document, "tokens"), "is_persistent")));
     json_decref(document);
+    await_outbox_empty(&bed);
+    testbed_set(&bed, "SOLO_TOKEN_PERSISTENCE", "true"); /* as who calls recoveryd by hand */
+    testbed_recoveryd(&bed, &result, "verify", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
+    cr_assert_null(strstr(result_out(&result), "token_missing"), "%s", result_out(&result));
+    testbed_set(&bed, "SOLO_TOKEN_PERSISTENCE", "false");
     testbed_kill_everything(&bed);
     testbed_start(&bed);
     cr_assert_eq(describe(&bed, accessor), STATUS_OK, "the same boot");
