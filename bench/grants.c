@@ -1,5 +1,5 @@
-/* Tokens: how many grants a second are acknowledged after their commit, what a sweep costs those
- * who ask meanwhile, and how soon tokend answers when its store is large.
+/* Tokens: how many grants and revocations a second are acknowledged after their commit, what a
+ * sweep costs those who ask meanwhile, and how soon tokend answers when its store is large.
  *
  *     bench_grants [SECONDS [ROUNDS [TOKENS]]]   2 seconds, 3 rounds, 1,000,000 tokens by default
  */
@@ -37,14 +37,15 @@ static void must(enum status status, const char *what)
 
 /* --- grants --- */
 
-static void measure_grants(const struct testbed *bed, double seconds, int rounds)
+static void measure_changes(const struct testbed *bed, const struct load_protocol *protocol,
+                            const char *what, double seconds, int rounds)
 {
-    char path[4096];
+    char path[4096], line[64];
     struct figures one = { 0 }, many = { 0 }, commits = { 0 };
     uint64_t answers;
     testbed_socket(bed, "tokend", path);
     for (int round = 0; round < rounds; round++) {
-        struct load load = { &protocol_token_grant, path, 1, 1, seconds };
+        struct load load = { protocol, path, 1, 1, seconds };
         figures_add(&one, load_run(&load, &answers));
         load.connections = 64;
         uint64_t before = counter(bed, "commits");
@@ -52,9 +53,40 @@ static void measure_grants(const struct testbed *bed, double seconds, int rounds
         figures_add(&many, load_run(&load, &answers));
         figures_add(&commits, (double)(counter(bed, "commits") - before) / (machine_now() - begin));
     }
-    figure_print_plain("commits while 64 clients grant", figures_median(&commits), "/s", 0, 0);
-    figure_print("grants, 64 clients", figures_median(&many), "/s", "one client",
-                 figures_median(&one), 8, 0);
+    snprintf(line, sizeof line, "commits while 64 clients %s", what);
+    figure_print_plain(line, figures_median(&commits), "/s", 0, 0);
+    snprintf(line, sizeof line, "%ss, 64 clients", what);
+    figure_print(line, figures_median(&many), "/s", "one client", figures_median(&one), 8, 0);
+}
+
+/* --- revocations --- */
+
+enum { REVOKED_MAX = 1000000 };
+static char accessors[REVOKED_MAX][REVOKED_TEXT_BYTES];
+
+static size_t list_tokens(const struct testbed *bed)
+{
+    char after[128] = "";
+    size_t count = 0;
+    do {
+        json_t *page = testbed_ask(bed, "tokend", "token.list",
+                                   json_pack("{s:s, s:i}", "after", after, "limit", 1000)),
+               *item;
+        size_t i;
+        json_array_foreach(json_object_get(page, "tokens"), i, item) if (count < REVOKED_MAX)
+            snprintf(accessors[count++], REVOKED_TEXT_BYTES, "%s", text_in(item, "accessor"));
+        const char *next = text_in(page, "next");
+        snprintf(after, sizeof after, "%s", next == NULL ? "" : next);
+        json_decref(page);
+    } while (after[0] != '\0' && count < REVOKED_MAX);
+    return count;
+}
+
+/* Of what was granted; in a third of the time, so that there are enough. */
+static void measure_revocations(const struct testbed *bed, double seconds, int rounds)
+{
+    protocol_revoke_these((const char(*)[REVOKED_TEXT_BYTES])accessors, list_tokens(bed));
+    measure_changes(bed, &protocol_token_revoke, "revoke", seconds / 3, rounds);
 }
 
 /* --- a large store --- */
@@ -179,7 +211,8 @@ int main(int argc, char **argv)
     struct testbed bed;
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    measure_grants(&bed, seconds, rounds);
+    measure_changes(&bed, &protocol_token_grant, "grant", seconds, rounds);
+    measure_revocations(&bed, seconds, rounds);
     testbed_discard(&bed);
 
     testbed_open(&bed, 0);

@@ -139,6 +139,35 @@ static void grant_pack(struct buffer *out, uint64_t number)
     write_str(out, protocol_request_id(request_id, number));
 }
 
+static struct {
+    const char (*accessors)[REVOKED_TEXT_BYTES];
+    size_t count, next;
+} revoked;
+
+void protocol_revoke_these(const char (*accessors)[REVOKED_TEXT_BYTES], size_t count)
+{
+    revoked.accessors = accessors;
+    revoked.count = count;
+    revoked.next = 0;
+}
+
+static void revoke_pack(struct buffer *out, uint64_t number)
+{
+    char request_id[37];
+    if (revoked.next == revoked.count)
+        test_fail("there are no more tokens to revoke");
+    write_array(out, 4);
+    write_u64(out, 0);
+    write_u64(out, number & 0xffffffff);
+    write_str(out, "token.revoke");
+    write_array(out, 1);
+    write_map(out, 2);
+    write_str(out, "accessor");
+    write_str(out, revoked.accessors[revoked.next++]);
+    write_str(out, "request_id");
+    write_str(out, protocol_request_id(request_id, number));
+}
+
 static void xadd_pack(struct buffer *out, uint64_t number)
 {
     static char request[REQUEST_BYTES_MAX];
@@ -170,4 +199,5 @@ static size_t xadd_take(struct span in)
 
 const struct load_protocol protocol_event_append = { "eventd", append_pack, append_take };
 const struct load_protocol protocol_token_grant = { "tokend", grant_pack, append_take };
+const struct load_protocol protocol_token_revoke = { "tokend", revoke_pack, append_take };
 const struct load_protocol protocol_redis_xadd = { "redis", xadd_pack, xadd_take };

@@ -7,7 +7,11 @@ enum { BENCH_PAYLOAD_BYTES = 256 };
 
 /* event.append of an app.bench event with BENCH_PAYLOAD_BYTES of payload, a tenant, a subject and a
  * request_id: every table of the store is written. */
-extern const struct load_protocol protocol_event_append, protocol_token_grant;
+extern const struct load_protocol protocol_event_append, protocol_token_grant,
+    protocol_token_revoke;
+/* What is revoked by it, one after the other; the caller keeps it. */
+enum { REVOKED_TEXT_BYTES = 40 };
+void protocol_revoke_these(const char (*accessors)[REVOKED_TEXT_BYTES], size_t count);
 /* XADD of the same number of bytes. */
 extern const struct load_protocol protocol_redis_xadd;
 
