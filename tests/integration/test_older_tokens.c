@@ -160,6 +160,34 @@ Test(older_tokens, what_was_revoked_since_is_void_from_the_start, .init = set_up
     testbed_close(&bed);
 }
 
+/* A compact copy, with another incarnation, beside the log that it is of. */
+Test(older_tokens, what_was_revoked_after_a_backup_is_void_when_tokens_alone_are_restored)
+{
+    AUTO(result_close) struct result result = { 0 };
+    struct granted added;
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/tokens", bed.data);
+    snprintf(copy, sizeof copy, "%s/backup", bed.data); /* the daemons write there */
+    testbed_start(&bed);
+    grant(&kept);
+    grant(&revoked);
+    testbed_soloctl(&bed, &result, "backup", copy, NULL);
+    expect_exit(&result, 0);
+    revoke_token(&revoked);
+    await_outbox_empty();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_soloctl(&bed, &result, "restore", copy, "--only", "tokens", "--data", bed.data, NULL);
+    expect_exit(&result, 0);
+    testbed_start(&bed);
+    expect_valid(&kept, true, "kept");
+    expect_valid(&revoked, false, "revoked");
+    grant(&added);
+    await_outbox_empty();
+    cr_assert_eq(told("capability_granted", &added), 1);
+    testbed_close(&bed);
+}
+
 static enum status verify_at(const struct granted *token, const char *daemon)
 {
     return testbed_call(&bed, daemon, "daemon.health", json_pack("{s:s}", "token", token->text),
