@@ -239,13 +239,38 @@ enum status session_stream(struct session *session, enum peer peer, const struct
     return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
 }
 
+/* Whether the command was about a service that there is; then its description says what helps. */
+static bool is_about_service(const struct session *session, const char *subject)
+{
+    const struct command *command = session->command;
+    return subject[0] != '\0' && command != NULL &&
+           (command->run == command_restart || command->run == command_kill ||
+            command->run == command_wait);
+}
+
+static void print_describe(const struct session *session, const char *subject)
+{
+    bool is_narrowed = session->tenant[0] != '\0' && strchr(subject, '/') == NULL;
+    fprintf(stderr, is_narrowed ? "  `soloctl describe -t %s " : "  `soloctl describe %s",
+            session->tenant);
+    text_print(stderr, subject);
+    fprintf(stderr, "` says why, and what helps\n");
+}
+
 /* What to do next. */
-static void print_advice(const struct session *session, enum status status,
+static void print_advice(const struct session *session, const char *subject, enum status status,
                          const struct problem *problem)
 {
     char id[UUID_TEXT_BYTES];
     switch (status) {
+    case STATUS_FAILED_PRECONDITION:
+    case STATUS_ABORTED:
+        if (is_about_service(session, subject))
+            print_describe(session, subject);
+        break;
     case STATUS_UNAVAILABLE:
+        if (!session->is_unreachable && is_about_service(session, subject))
+            print_describe(session, subject);
         if (!session->is_unreachable)
             break;
         fprintf(stderr, "  is Solo running? start it with scripts/up, or name its run directory "
@@ -272,6 +297,8 @@ static void print_advice(const struct session *session, enum status status,
                     "  it may have happened or still happen; the same command with --request-id %s "
                     "gives the one outcome\n",
                     uuid_text(id, &session->request_id));
+        else if (is_about_service(session, subject))
+            print_describe(session, subject);
         else if (session->command->run == command_apply)
             fprintf(stderr, "  it may have happened or still happen; apply it again: what runs "
                             "unchanged is left alone\n");
@@ -324,6 +351,6 @@ int session_fail(const struct session *session, const char *subject, enum status
     if (status == STATUS_USAGE)
         usage_print(stderr, session->command);
     else
-        print_advice(session, status, problem);
+        print_advice(session, subject, status, problem);
     return status_exit_code(status);
 }

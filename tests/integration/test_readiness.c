@@ -123,7 +123,12 @@ Test(readiness, wait_answers_when_it_is_ready)
                     NULL);
     expect_exit(&result, 7);
     expect_contains(result_err(&result), "has not said READY=1");
+    expect_contains(result_err(&result), "`soloctl describe acme/api` says why");
     result_close(&result);
+    testbed_soloctl(&bed, &result, "-t", "acme", "wait", "api", "--for", "ready", "--timeout",
+                    "1ms", NULL);
+    expect_exit(&result, 7);
+    expect_contains(result_err(&result), "`soloctl describe -t acme api` says why");
     testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "10s", NULL);
     expect_exit(&result, 0);
     json_t *row = service_row_of(&bed, "acme", "api");
