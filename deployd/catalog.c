@@ -364,8 +364,8 @@ bool service_exists(const struct service *service)
 bool service_has_spec(const struct service *service, const struct hash *spec_hash)
 {
     return service != NULL && service->wanted.generation != 0 && service->is_held &&
-           service->generation == service->wanted.generation &&
-           hash_equal(&service->wanted.spec_hash, spec_hash);
+           service->generation == service->wanted.generation && service->state != SERVICE_failed &&
+           service->state != SERVICE_parked && hash_equal(&service->wanted.spec_hash, spec_hash);
 }
 
 void catalog_release(struct catalog *catalog, struct service *service)

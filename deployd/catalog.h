@@ -197,7 +197,8 @@ static inline bool service_has_row(const struct service *service)
 /* False when nothing holds it, may hold it or wants it, nor its failed deploy is shown; also for
  * NULL. */
 bool service_exists(const struct service *service);
-/* Whether its supervisor holds the generation that the log wants, and that has this spec. */
+/* Whether its supervisor holds the generation that the log wants, and that has this spec and has
+ * not been given up: what failed or is parked is worth another try. */
 bool service_has_spec(const struct service *service, const struct hash *spec_hash);
 
 /* Services in the order of TENANT/NAME: a new array (free it), of `tenant` only when that is not

@@ -236,6 +236,19 @@ static bool is_unchanged(const struct operation *operation)
            service_has_spec(operation->service, &operation->spec_hash);
 }
 
+/* Who waits for it is answered when it is ready, or has failed, as who deployed it is. */
+static void leave_unchanged(struct operation *operation)
+{
+    const struct service *service = operation->service;
+    operation->is_unchanged = operation->is_repeat = true;
+    operation->event_id = operation->generation = service->wanted.generation;
+    operation->since = service->wanted.since;
+    if (operation->wait && service->state == SERVICE_starting)
+        operation_await_supervisor(operation);
+    else
+        operation_end(operation, STATUS_OK);
+}
+
 /* Those that wait for it go on in their queues' next step, or are refused. */
 static void on_tenant_created(struct tenant *tenant, const struct problem *refusal)
 {
@@ -295,9 +308,7 @@ static void deploy_begin(struct operation *operation)
     struct deployd *deployd = operation->owner;
     enum status status = check_event(operation);
     if (status == STATUS_OK && is_unchanged(operation)) {
-        operation->is_unchanged = true;
-        operation->event_id = operation->generation = service->wanted.generation;
-        operation_end(operation, STATUS_OK);
+        leave_unchanged(operation);
         return;
     }
     if (status == STATUS_OK)

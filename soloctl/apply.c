@@ -340,7 +340,7 @@ static void tell_failures(const struct apply *apply)
     size_t failed = 0;
     for (size_t i = 0; i < apply->count; i++)
         failed += apply->services[i].status != STATUS_OK;
-    if (failed > 0)
+    if (failed > 0 && failed < apply->count)
         fprintf(stderr,
                 "soloctl: %zu of %zu specs failed, the others are deployed; the same file again "
                 "leaves those alone\n",

@@ -108,6 +108,37 @@ Test(apply, what_runs_unchanged_is_left_alone)
     cr_assert_neq(service_pid(&bed, "acme", "two"), second);
 }
 
+Test(apply, what_was_given_up_is_tried_again_and_what_begins_is_awaited)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "job", "exiter", "3", NULL);
+    json_object_set_new(spec, "restart", json_pack("{s:i}", "max_restarts", 0));
+    char *input = json_dumps(spec, 0);
+    json_decref(spec);
+    json_decref(apply(&bed, &result, input));
+    service_await(&bed, "acme", "job", "parked", 10000);
+    json_t *document = apply(&bed, &result, input);
+    cr_assert_str_eq(result_of(document, 0), "deployed");
+    json_decref(document);
+    free(input);
+
+    spec = service_spec(&bed, "acme", "slow", "announcer", "sleep:1500", "notify:READY=1", NULL);
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "60s"));
+    input = json_dumps(spec, 0);
+    json_decref(spec);
+    json_decref(apply(&bed, &result, input));
+    testbed_soloctl_input(&bed, &result, input, "-o", "json", "apply", "--wait", "-f", "-", NULL);
+    expect_exit(&result, 0);
+    document = result_json(&result);
+    cr_assert_str_eq(result_of(document, 0), "unchanged");
+    expect_text(json_array_get(json_object_get(document, "items"), 0), "state", "running");
+    json_decref(document);
+    free(input);
+}
+
 /* Each service has its answer, in the order of the file, and the worst one decides. */
 Test(apply, the_exit_code_is_the_worst)
 {

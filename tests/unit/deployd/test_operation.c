@@ -81,6 +81,44 @@ Test(operation, the_same_spec_is_not_deployed_again_when_asked_so)
     world_take("service_deployed");
 }
 
+static size_t ask_unchanged(enum service_state state, bool wait)
+{
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    operation->only_if_changed = true;
+    operation->wait = wait;
+    operation->spec_hash = world.live.spec_hash;
+    world.service->state = state;
+    world_begin(operation);
+    return deploy;
+}
+
+Test(operation, an_unchanged_spec_is_awaited_until_it_is_ready)
+{
+    world_runs(7, "\x80");
+    size_t deploy = ask_unchanged(SERVICE_starting, true);
+    cr_assert_not(world.answers[deploy].is_there);
+    cr_assert_eq(world.asked[0].generation, 7);
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+    cr_assert(world.answers[deploy].reply.deploy.unchanged);
+    world_nothing_asked();
+    deploy = ask_unchanged(SERVICE_starting, false);
+    cr_assert(world.answers[deploy].is_there, "nobody wants to wait for it");
+}
+
+Test(operation, what_was_given_up_is_deployed_again_unchanged_or_not)
+{
+    world_runs(7, "\x80");
+    ask_unchanged(SERVICE_backoff, false);
+    world_nothing_asked();
+    ask_unchanged(SERVICE_parked, false);
+    world_append("service_deployed");
+    world_starts("running");
+    ask_unchanged(SERVICE_failed, false);
+    world_take("service_deployed");
+}
+
 Test(operation, a_new_tenant_is_recorded_first)
 {
     world.tenant->is_recorded = false;
