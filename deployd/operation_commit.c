@@ -1,8 +1,8 @@
 /* What an operation does from its turn in the queue until its event is in the log. The normal path
  * of a deploy: is it new, is it allowed here and now, is its program there, is its tenant in the
- * log, does it build; then service_deployed is appended. A kill or a restart is appended first of
- * all. Starting
- * and stopping what the log (does not) want has nothing to append and goes straight on. */
+ * log, does it build; then service_deployed is appended. A kill is appended first of all, a restart
+ * when its program is there. Starting and stopping what the log (does not) want has nothing to
+ * append and goes straight on. */
 #include "deployd/operation_commit.h"
 
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "common/base/auto.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/plan/plan.h"
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
@@ -355,12 +356,30 @@ static void kill_begin(struct operation *operation)
     commit_request(operation, EVENT_service_killed, "service.kill");
 }
 
+/* What runs is not ended for a program that is gone. That of a build may be there without its
+ * compiler. */
+static enum status check_restart(struct operation *operation)
+{
+    char code[ADMISSION_CODE_BYTES];
+    struct problem found = { 0 };
+    const struct service *service = operation->service;
+    TRY(check_supervisor(operation));
+    if (!service->is_held || !service_state_has_process(service->state))
+        return STATUS_OK;
+    enum status status =
+        admission_program_of(operation->owner, service->wanted.generation, code, &found);
+    if (status == STATUS_OK || strcmp(code, plan_code_name(PLAN_CODE_build_failed)) == 0)
+        return STATUS_OK;
+    return problem_set(&operation->problem, status, found.field, "%s; %s was not ended and runs on",
+                       found.message, service->key);
+}
+
 static void restart_begin(struct operation *operation)
 {
     struct service *service = operation->service;
     enum status status;
     if (service->wanted.generation != 0)
-        status = check_supervisor(operation);
+        status = check_restart(operation);
     else if (service_exists(service))
         status = problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "name",
                              "%s is %s and not wanted any more; deploy it again", service->key,

@@ -108,6 +108,29 @@ Test(restart, a_crash_loop_is_parked_and_its_reason_kept)
     service_await(&bed, "acme", "loop", "parked", 20000);
 }
 
+Test(restart, what_runs_is_not_ended_for_a_program_that_is_gone)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char path[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    testbed_program(&bed, "gone", path);
+    cr_assert_eq(symlink("/bin/sleep", path), 0);
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s, s]}", "tenant", "acme", "name", "api", "argv",
+                                   path, "1000"));
+    pid_t pid = service_pid(&bed, "acme", "api");
+    uint64_t last = log_settled_id(&bed);
+    cr_assert_eq(unlink(path), 0);
+    testbed_soloctl(&bed, &result, "restart", "acme/api", NULL);
+    expect_exit(&result, 6);
+    expect_contains(result_err(&result), "acme/api was not ended and runs on");
+    expect_contains(result_err(&result), "`soloctl describe acme/api`");
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    cr_assert(process_is_alive(pid));
+    cr_assert_eq(log_settled_id(&bed), last, "something was appended");
+}
+
 Test(restart, by_hand_gives_a_new_process_of_the_same_generation)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

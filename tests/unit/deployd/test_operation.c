@@ -398,6 +398,19 @@ Test(operation, a_restart_starts_what_nothing_holds)
     cr_assert_eq(world.answers[restart].status, STATUS_OK);
 }
 
+Test(operation, what_runs_is_not_ended_for_a_program_that_is_gone)
+{
+    world_runs(7, "");
+    world.program_is_missing = true;
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[restart].problem.message, "runs on"));
+    world.service->state = SERVICE_parked;
+    world_ask(OPERATION_RESTART);
+    world_take("service_restart_requested");
+}
+
 Test(operation, a_restart_of_what_is_not_wanted_is_refused)
 {
     size_t restart = world_ask(OPERATION_RESTART);
