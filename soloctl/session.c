@@ -239,11 +239,14 @@ enum status session_stream(struct session *session, enum peer peer, const struct
     return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
 }
 
-/* Whether the command was about a service that there is; then its description says what helps. */
-static bool is_about_service(const struct session *session, const char *subject)
+/* Whether the command was about a service that there is; then its description says what helps,
+ * unless that has been said. */
+static bool is_about_service(const struct session *session, const char *subject,
+                             const struct problem *problem)
 {
     const struct command *command = session->command;
     return subject[0] != '\0' && command != NULL &&
+           strstr(problem->message, "soloctl describe") == NULL &&
            (command->run == command_restart || command->run == command_kill ||
             command->run == command_wait);
 }
@@ -265,11 +268,11 @@ static void print_advice(const struct session *session, const char *subject, enu
     switch (status) {
     case STATUS_FAILED_PRECONDITION:
     case STATUS_ABORTED:
-        if (is_about_service(session, subject))
+        if (is_about_service(session, subject, problem))
             print_describe(session, subject);
         break;
     case STATUS_UNAVAILABLE:
-        if (!session->is_unreachable && is_about_service(session, subject))
+        if (!session->is_unreachable && is_about_service(session, subject, problem))
             print_describe(session, subject);
         if (!session->is_unreachable)
             break;
@@ -297,7 +300,7 @@ static void print_advice(const struct session *session, const char *subject, enu
                     "  it may have happened or still happen; the same command with --request-id %s "
                     "gives the one outcome\n",
                     uuid_text(id, &session->request_id));
-        else if (is_about_service(session, subject))
+        else if (is_about_service(session, subject, problem))
             print_describe(session, subject);
         else if (session->command->run == command_apply)
             fprintf(stderr, "  it may have happened or still happen; apply it again: what runs "

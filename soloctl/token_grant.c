@@ -14,6 +14,7 @@
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
 #include "soloctl/token_out.h"
+#include "soloctl/token_view.h"
 
 enum { PERMISSIONS_MAX = 32, PERMISSIONS_BYTES = 512, EVENT_MS_MAX = 1000 };
 
@@ -42,8 +43,7 @@ static enum status read_permissions(struct grant *grant, const char *text, struc
     char *rest = grant->permission_text;
     for (char *word; (word = strsep(&rest, ",")) != NULL;) {
         if (permission_parse(word) == PERMISSION_COUNT)
-            return problem_set(problem, STATUS_USAGE, "",
-                               "--permission: there is none called \"%s\"", word);
+            return permission_refuse(word, problem);
         if (grant->permission_count == PERMISSIONS_MAX)
             return problem_set(problem, STATUS_USAGE, "", "--permission: names too many");
         grant->permissions[grant->permission_count++] = word;

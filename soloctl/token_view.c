@@ -83,3 +83,15 @@ void token_item_build(const struct token_item *token, uint64_t now_ns, struct it
     item_text_or_null(item, "parent", token->parent);
     item_object(item, "metadata", token->metadata);
 }
+
+enum status permission_refuse(const char *word, struct problem *problem)
+{
+    static const char known[] =
+#define PERMISSION(name, wire, meaning) ", " wire
+#include "common/rpc/permissions.def"
+#undef PERMISSION
+        ;
+    return problem_set(problem, STATUS_USAGE, "",
+                       "--permission: there is none called \"%s\"; there are %s", word,
+                       known + strlen(", "));
+}

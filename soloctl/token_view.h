@@ -24,4 +24,7 @@ char *expiry_text(char text[EXPIRY_TEXT_BYTES], uint64_t expires_ns, uint64_t no
 enum { PERMISSIONS_TEXT_BYTES = 256 };
 char *permissions_text(char text[PERMISSIONS_TEXT_BYTES], struct str_list permissions);
 
+/* Says that there is no permission of this name, and which there are: usage. */
+enum status permission_refuse(const char *word, struct problem *problem);
+
 #endif

@@ -262,8 +262,7 @@ int command_token_verify(struct session *session, const struct arguments *argume
     if (request.permission == NULL)
         status = problem_set(&problem, STATUS_USAGE, "", "needs --permission");
     else if (permission_parse(request.permission) == PERMISSION_COUNT)
-        status = problem_set(&problem, STATUS_USAGE, "",
-                             "--permission: there is none called \"%s\"", request.permission);
+        status = permission_refuse(request.permission, &problem);
     else if (session->token[0] == '\0')
         status = session_read_token(session, "-", &problem);
     if (status == STATUS_OK)

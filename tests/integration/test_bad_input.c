@@ -250,7 +250,7 @@ static const struct {
       NULL,
       { "token", "create", "-t", "acme", "--permission", "fly" },
       64,
-      "fly" },
+      "called \"fly\"; there are deploy, kill, read, events:write," },
     { "metadata that is no JSON",
       NULL,
       { "token", "attenuate", "--permission", "read", "--metadata", "{" },
