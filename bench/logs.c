@@ -132,14 +132,16 @@ int main(int argc, char **argv)
     for (size_t i = NEIGHBOURS / 2; i < NEIGHBOURS; i++)
         figures_add(&busy, neighbour_ms(&bed, i));
     await_gone(&bed, services);
-    double used = cpu_seconds(supervisor) - used_before;
-    double rate = (double)(services * (mebibytes << 20)) / (machine_now() - begin) / 1e6;
+    double used = cpu_seconds(supervisor) - used_before, took = machine_now() - begin;
+    double rate = (double)(services * (mebibytes << 20)) / took / 1e6;
     char what[80];
     snprintf(what, sizeof what, "%zu services printing lines of %s B", services, line);
     figure_print(what, rate, "MB/s", "pipe to file", limit, 0, 0);
     figure_print_plain("  the same, wanted", rate, "MB/s", 200, 0);
     figure_print_plain("  per second of tenantd's processor time",
                        (double)(services * (mebibytes << 20)) / used / 1e6, "MB/s", 200, 0);
+    /* The others take their part of the machine: what it writes is bounded by its own. */
+    figure_print_plain("  tenantd's share of one processor", 100 * used / took, "%", 0, 0);
     figure_print_plain("  lines", rate * 1e6 / atof(line), "/s", 0, 0);
     figure_print_plain("  tenantd's private memory grew by", private_mib(supervisor) - before,
                        "MiB", 2, 1);

@@ -194,7 +194,7 @@ void capture_init(struct capture *capture, struct capture_hub *hub, const char *
     for (int i = 0; i < 2; i++) {
         ev_io_init(&capture->streams[i].on_readable, on_readable, -1, EV_READ);
         capture->streams[i].on_readable.data = capture;
-        capture->streams[i].name = i == 0 ? "stdout" : "stderr";
+        capture->streams[i].is_error = i == 1;
     }
     log_rate_init(&capture->rate, &hub->rate, clock_boottime_ns());
 }

@@ -46,8 +46,8 @@ struct capture_hub {
 
 struct capture_stream {
     struct ev_io on_readable; /* its fd is -1 when there is no pipe */
-    const char *name;
-    uint8_t *partial; /* an unfinished line, below LOG_LINE_BYTES_MAX; NULL for none */
+    bool is_error;            /* stderr */
+    uint8_t *partial;         /* an unfinished line, below LOG_LINE_BYTES_MAX; NULL for none */
     uint32_t partial_size;
     bool is_open_line;       /* what was written last was a piece: the line goes on */
     bool is_skipping;        /* what comes up to the next newline belongs to a dropped line */
@@ -72,6 +72,7 @@ struct capture {
     bool is_waiting, is_unfinished, is_missing; /* in the hub's list of them */
     bool is_dropping;     /* its bucket was empty and is not full enough again */
     bool is_disk_failing; /* logged when it began */
+    bool is_log_whole;    /* its file ends with a whole line */
     struct output_tail tail;
 };
 

@@ -64,7 +64,7 @@ static void note_dropped(struct capture *capture, struct capture_stream *stream,
 static void end_open_line(struct capture_stream *stream, struct log_file *file)
 {
     if (stream->is_open_line)
-        log_file_line(file, clock_wall_ns(), stream->name, false, span_of(NULL, 0),
+        log_file_line(file, clock_wall_ns(), stream->is_error, false, span_of(NULL, 0),
                       span_of(NULL, 0));
     stream->is_open_line = false;
 }
@@ -113,14 +113,14 @@ static void put_text(struct capture *capture, struct capture_stream *stream, str
     while (stream->partial_size + text.size > LOG_LINE_BYTES_MAX ||
            (!is_whole && stream->partial_size + text.size == LOG_LINE_BYTES_MAX)) {
         size_t take = LOG_LINE_BYTES_MAX - stream->partial_size;
-        log_file_line(file, wall_ns, stream->name, true, partial_span(stream),
+        log_file_line(file, wall_ns, stream->is_error, true, partial_span(stream),
                       span_of(text.data, take));
         forget_partial(stream);
         stream->is_open_line = true;
         text = span_of(text.data + take, text.size - take);
     }
     if (is_whole) {
-        log_file_line(file, wall_ns, stream->name, false, partial_span(stream), text);
+        log_file_line(file, wall_ns, stream->is_error, false, partial_span(stream), text);
         forget_partial(stream);
         stream->is_open_line = false;
     } else if (text.size > 0) {
@@ -137,7 +137,7 @@ static bool say(struct capture_stream *stream, struct log_file *file, struct spa
     if (file->error != 0)
         return false;
     end_open_line(stream, file);
-    log_file_line(file, clock_wall_ns(), stream->name, false, span_of(NULL, 0), text);
+    log_file_line(file, clock_wall_ns(), stream->is_error, false, span_of(NULL, 0), text);
     if (log_file_flush(file))
         return true;
     memset(file->lost, 0, sizeof file->lost);
@@ -164,7 +164,9 @@ static void begin(struct capture *capture, struct log_file *file)
 {
     char why[128];
     log_file_begin(file, capture->hub->folder, capture->service, &capture->settings,
-                   capture->hub->write_buffer, capture->is_disk_failing);
+                   capture->hub->write_buffer);
+    file->is_quiet = capture->is_disk_failing;
+    file->is_whole = capture->is_log_whole;
     if (capture->streams[0].lost.bytes + capture->streams[1].lost.bytes == 0)
         return;
     snprintf(why, sizeof why, "the log could not be written (%s)", strerror(capture->lost_error));
@@ -179,6 +181,7 @@ static void begin(struct capture *capture, struct log_file *file)
 static void end(struct capture *capture, struct log_file *file)
 {
     capture->is_disk_failing = !log_file_end(file);
+    capture->is_log_whole = file->is_whole;
     if (!capture->is_disk_failing)
         return;
     capture->retry_ns = clock_boottime_ns() + CAPTURE_RETRY_MS * 1000000ull;
@@ -218,7 +221,7 @@ void capture_put_unfinished(struct capture *capture)
             drop_text(capture, stream, &file, span_of(NULL, 0), false);
             continue;
         }
-        log_file_line(&file, clock_wall_ns(), stream->name, true, partial_span(stream),
+        log_file_line(&file, clock_wall_ns(), stream->is_error, true, partial_span(stream),
                       span_of(NULL, 0));
         forget_partial(stream);
         stream->is_open_line = true;

@@ -57,6 +57,7 @@ static void lose_rest(struct log_file *file, size_t size)
 static void fail(struct log_file *file, const char *what)
 {
     file->error = errno;
+    file->is_whole = false;
     if (!file->is_quiet)
         log_failure(status_from_errno(errno), what, "service", file->service, "reason",
                     strerror(errno));
@@ -67,7 +68,9 @@ static void fail(struct log_file *file, const char *what)
 static void end_torn_line(struct log_file *file)
 {
     char last;
-    if (file->size == 0 || pread(file->fd, &last, 1, (off_t)file->size - 1) != 1 || last == '\n')
+    bool is_whole = file->is_whole || file->size == 0;
+    file->is_whole = true;
+    if (is_whole || pread(file->fd, &last, 1, (off_t)file->size - 1) != 1 || last == '\n')
         return;
     if (fd_write_all(file->fd, span_of("\n", 1)) == STATUS_OK)
         file->size++;
@@ -142,18 +145,15 @@ static void rotate(struct log_file *file)
 }
 
 void log_file_begin(struct log_file *file, const struct folder *folder, const char *service,
-                    const struct log_settings *settings, uint8_t *buffer, bool is_quiet)
+                    const struct log_settings *settings, uint8_t *buffer)
 {
-    *file = (struct log_file){ .folder = folder,
-                               .service = service,
-                               .settings = *settings,
-                               .fd = -1,
-                               .buffer = buffer,
-                               .is_quiet = is_quiet };
+    *file = (struct log_file){
+        .folder = folder, .service = service, .settings = *settings, .fd = -1, .buffer = buffer
+    };
 }
 
 /* The columns before the text. All lines that were read at once have one time: it is made once. */
-static void put_head(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial)
+static void make_head(struct log_file *file, uint64_t wall_ns, bool is_error, bool is_partial)
 {
     char *head = file->head;
     if (file->head_ns != wall_ns) {
@@ -167,16 +167,17 @@ static void put_head(struct log_file *file, uint64_t wall_ns, const char *stream
         memcpy(head, time, LOG_HEAD_BYTES);
         file->head_ns = wall_ns;
     }
-    memcpy(head + LOG_HEAD_BYTES - 9, stream, 6);
+    memcpy(head + LOG_HEAD_BYTES - 9, is_error ? "stderr" : "stdout", 6);
     head[LOG_HEAD_BYTES - 2] = is_partial ? 'P' : 'F';
+    file->head_is_error = is_error;
+    file->head_is_partial = is_partial;
 }
 
-void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
+void log_file_line(struct log_file *file, uint64_t wall_ns, bool is_error, bool is_partial,
                    struct span head, struct span tail)
 {
     ensure(head.size + tail.size <= LOG_LINE_BYTES_MAX);
     size_t size = LOG_HEAD_BYTES + head.size + tail.size + 1;
-    bool is_error = strcmp(stream, "stderr") == 0;
     if (file->fd < 0 && file->error == 0)
         open_current(file);
     if (file->error == 0 && file->size > 0 && file->size + size > file->settings.max_bytes)
@@ -187,7 +188,9 @@ void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, 
         lose(file, is_error, is_partial, head.size + tail.size + 1);
         return;
     }
-    put_head(file, wall_ns, stream, is_partial);
+    if (file->head_ns != wall_ns || file->head_is_error != is_error ||
+        file->head_is_partial != is_partial)
+        make_head(file, wall_ns, is_error, is_partial);
     uint8_t *to = file->buffer + file->used;
     memcpy(to, file->head, LOG_HEAD_BYTES);
     to += LOG_HEAD_BYTES;

@@ -38,19 +38,21 @@ struct log_file {
     uint64_t size;   /* of the file, with what is still in the buffer */
     uint8_t *buffer; /* LOG_BATCH_BYTES, shared by all services, not owned */
     size_t used;
-    char head[LOG_HEAD_BYTES]; /* of the last line */
+    char head[LOG_HEAD_BYTES]; /* of the last line: */
     uint64_t head_ns;          /* its time; 0 for none */
-    uint64_t number;           /* of the next file; 0 when it has to be looked for */
-    int error;                 /* not 0: nothing more is written in this batch */
-    struct log_lost lost[2];   /* of stdout, of stderr */
-    bool is_quiet;             /* the batch before failed as well: its failure was logged */
+    bool head_is_error, head_is_partial;
+    uint64_t number;         /* of the next file; 0 when it has to be looked for */
+    int error;               /* not 0: nothing more is written in this batch */
+    struct log_lost lost[2]; /* of stdout, of stderr */
+    bool is_quiet;           /* the batch before failed as well: its failure was logged */
+    bool is_whole;           /* the file ends with a whole line: the batch before has seen to it */
 };
 
 void log_file_begin(struct log_file *file, const struct folder *folder, const char *service,
-                    const struct log_settings *settings, uint8_t *buffer, bool is_quiet);
-/* `stream` is "stdout" or "stderr". `head` and `tail` together are the text of one line (the tail
+                    const struct log_settings *settings, uint8_t *buffer);
+/* `is_error`: of stderr. `head` and `tail` together are the text of one line (the tail
  * may be empty); at most LOG_LINE_BYTES_MAX. `is_partial`: the line goes on in the next one. */
-void log_file_line(struct log_file *file, uint64_t wall_ns, const char *stream, bool is_partial,
+void log_file_line(struct log_file *file, uint64_t wall_ns, bool is_error, bool is_partial,
                    struct span head, struct span tail);
 /* Writes what has gathered; false when that, or something before it, could not be written. */
 bool log_file_flush(struct log_file *file);
