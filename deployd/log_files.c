@@ -138,9 +138,9 @@ static void note_missing(struct log_files *files, uint64_t last, uint64_t number
                  "solo: lines may be missing here: files were removed before they were read");
     else
         snprintf(files->note, sizeof files->note,
-                 "solo: lines are missing here: %" PRIu64 " files were removed before they were "
-                 "read",
-                 number - last - 1);
+                 "solo: lines are missing here: %" PRIu64 " of its files %s removed before %s read",
+                 number - last - 1, number - last == 2 ? "was" : "were",
+                 number - last == 2 ? "it was" : "they were");
 }
 
 /* The next newer file, once this one has been read to its end and been moved away. */

@@ -107,19 +107,19 @@ char *limits_text(char text[LIMITS_TEXT_BYTES], const struct spec_limits *limits
     return text;
 }
 
-static bool may_lack_memory(int exit_status)
+static bool may_have_lacked(int exit_status)
 {
     int number = WIFSIGNALED(exit_status) ? WTERMSIG(exit_status) : 0;
     return number == SIGSEGV || number == SIGBUS || number == SIGABRT ||
            (number == 0 && WEXITSTATUS(exit_status) != 0);
 }
 
-/* Nobody counts what an rlimit refused. But who has filled its address space to the last eighth and
- * ends badly has most likely been refused more. More than all of it cannot be its own: the kernel
- * counts what the process was before its exec, which is a part of us. */
+/* Nobody counts what an rlimit refused. But who has filled its memory to the last eighth and ends
+ * badly has most likely been refused more. (What it maps of files is no part of the limit and may
+ * come to more.) */
 static bool is_nearly_all(uint64_t bytes, uint64_t limit)
 {
-    return bytes <= limit && bytes >= limit - limit / 8;
+    return bytes >= limit - limit / 8;
 }
 
 struct limits_breach limits_breach_of(const struct spec_limits *limits,
@@ -146,14 +146,19 @@ struct limits_breach limits_breach_of(const struct spec_limits *limits,
         snprintf(breach.text, BREACH_TEXT_BYTES,
                  "out of tasks: %" PRIu64 " allowed, %" PRIu64 " more refused", limits->tasks,
                  use->forks_refused);
-    } else if (held->memory == LIMIT_BY_RLIMIT && may_lack_memory(exit_status) &&
+    } else if (held->memory == LIMIT_BY_RLIMIT && may_have_lacked(exit_status) &&
                is_nearly_all(resident_bytes_max, limits->memory_bytes)) {
+        uint64_t bytes =
+            resident_bytes_max < limits->memory_bytes ? resident_bytes_max : limits->memory_bytes;
         breach.limit = "memory";
         snprintf(breach.text, BREACH_TEXT_BYTES, "it had used %s of memory",
-                 size_part_text(used, resident_bytes_max, limits->memory_bytes));
-    } else if (held->memory == LIMIT_BY_RLIMIT && may_lack_memory(exit_status)) {
+                 size_part_text(used, bytes, limits->memory_bytes));
+    } else if (held->memory == LIMIT_BY_RLIMIT && may_have_lacked(exit_status)) {
         snprintf(breach.text, BREACH_TEXT_BYTES, "whether its limit of %s was reached is not known",
                  size_text(size, limits->memory_bytes));
+    } else if (held->tasks == LIMIT_BY_RLIMIT && may_have_lacked(exit_status)) {
+        snprintf(breach.text, BREACH_TEXT_BYTES,
+                 "whether its limit of %" PRIu64 " tasks was reached is not known", limits->tasks);
     } else if (use->throttled_us >= 1000 && held->cpu == LIMIT_BY_CGROUP) {
         snprintf(breach.text, BREACH_TEXT_BYTES, "waited %" PRIu64 " ms for its cpu limit",
                  use->throttled_us / 1000);

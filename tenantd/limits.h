@@ -45,7 +45,7 @@ struct limits_breach {
     char text[BREACH_TEXT_BYTES]; /* "killed for memory: 256 of 256 MiB"; may be "" */
 };
 /* `exit_status` as waitpid has it; `use` of its directory, zeros for none; `resident_bytes_max` the
- * most that one of its processes had in memory. */
+ * most that one of its processes had in memory, 0 when that is not known. */
 struct limits_breach limits_breach_of(const struct spec_limits *limits,
                                       const struct limits_held *held, const struct cgroup_use *use,
                                       int exit_status, uint64_t resident_bytes_max);

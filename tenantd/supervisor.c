@@ -129,6 +129,16 @@ static void helper_exited(struct supervisor *supervisor, pid_t pid, int status)
     helper->on_exit(helper, status);
 }
 
+/* The most that a process had in memory. It begins as a part of us, which the kernel counts: not
+ * more than we have had ourselves says nothing. */
+static uint64_t resident_bytes_max(const struct rusage *used)
+{
+    struct rusage ours;
+    if (getrusage(RUSAGE_SELF, &ours) < 0 || used->ru_maxrss <= ours.ru_maxrss)
+        return 0;
+    return (uint64_t)used->ru_maxrss * 1024;
+}
+
 static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events)
 {
     (void)loop, (void)events;
@@ -144,7 +154,7 @@ static void on_child(struct ev_loop *loop, struct ev_signal *watcher, int events
         }
         supervisor->counters.exits++;
         HASH_DELETE(by_pid, supervisor->by_pid, service);
-        service_exited(service, status, (uint64_t)used.ru_maxrss * 1024);
+        service_exited(service, status, resident_bytes_max(&used));
     }
 }
 

@@ -175,7 +175,7 @@ Test(log_files, counts_the_files_that_were_removed_unread)
     give_number("api.log.1", 10);
     write_lines("api.log", 12, 12);
     give_number("api.log", 11);
-    expect_note("solo: lines are missing here: 2 files were removed before they were read");
+    expect_note("solo: lines are missing here: 2 of its files were removed before they were read");
     expect(10, 12);
     cr_assert_eq(next(), 0);
     /* The next one is the one that follows: nothing is missing. */

@@ -142,6 +142,7 @@ static const struct limits_held by_cgroup = { LIMIT_BY_CGROUP, LIMIT_BY_CGROUP, 
                                               LIMIT_BY_CGROUP, 512 };
 static const struct limits_held by_rlimit = { LIMIT_BY_RLIMIT, LIMIT_BY_RLIMIT, LIMIT_BY_RLIMIT,
                                               LIMIT_NOT_HELD, 512 };
+static const struct limits_held tasks_by_rlimit = { .tasks = LIMIT_BY_RLIMIT };
 
 Test(limits, each_breach_is_told_as_what_it_is)
 {
@@ -220,10 +221,25 @@ Test(limits, each_breach_is_told_as_what_it_is)
         { &by_rlimit,
           { 0, 0, 0, 0, 0 },
           CODE_1,
-          257 << 20,
+          300 << 20,
+          "memory",
+          "it had used 256 of 256 MiB of memory",
+          false },
+        { &by_rlimit,
+          { 0, 0, 0, 0, 0 },
+          CODE_1,
+          200 << 20,
           NULL,
           "whether its limit of 256 MiB was reached is not known",
           false },
+        { &tasks_by_rlimit,
+          { 0, 0, 0, 0, 0 },
+          CODE_1,
+          0,
+          NULL,
+          "whether its limit of 64 tasks was reached is not known",
+          false },
+        { &tasks_by_rlimit, { 0, 0, 0, 0, 0 }, 0, 0, NULL, "", false },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct limits_breach breach = limits_breach_of(
