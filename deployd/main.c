@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 #include "deployd/boot.h"
 #include "deployd/deliveries.h"
 #include "deployd/drain.h"
@@ -180,6 +181,10 @@ static enum status run(int argc, char **argv)
 {
     static struct deployd deployd = { .listener = -1, .scratch = { .limit = SCRATCH_BYTES_MAX } };
     AUTO(deployd_close) __attribute__((unused)) struct deployd *open = &deployd;
+    AUTO(reload_close)
+    struct reload reload = {
+        .settings = &deployd.settings, .program = "deployd", .argc = argc, .argv = argv
+    };
 
     TRY(settings_load(&deployd.settings, "deployd", NULL, argc, argv));
     TRY(harden_process());
@@ -212,6 +217,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&deployd.token_timer, on_token_timer, TOKEN_CHECK_S, TOKEN_CHECK_S);
     deployd.token_timer.data = &deployd;
     ev_timer_start(deployd.loop, &deployd.token_timer);
+    reload_open(&reload, deployd.loop);
     boot_begin(&deployd);
     return lifecycle_run(&deployd.lifecycle);
 }

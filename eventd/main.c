@@ -13,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "eventd/methods.h"
@@ -42,6 +43,7 @@ static enum status open_store(struct eventd *eventd, const char *data_dir)
 static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(reload_close) struct reload reload = { 0 };
     AUTO(token_checks_close) struct token_checks tokens = { 0 };
     AUTO(eventd_close) struct eventd eventd = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
@@ -88,6 +90,9 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }
+    reload =
+        (struct reload){ .settings = &settings, .program = "eventd", .argc = argc, .argv = argv };
+    reload_open(&reload, lifecycle.loop);
     parent_ready();
     return lifecycle_run(&lifecycle);
 }

@@ -52,5 +52,5 @@ void stopping_init(struct stopping *stopping, struct eventd *eventd, struct life
         .eventd = eventd,
         .settings = settings,
     };
-    drain_init(&stopping->drain, settings->shutdown_timeout_ms);
+    drain_init(&stopping->drain, settings);
 }

@@ -35,7 +35,7 @@ const struct explanation explanations[] = {
 #include "soloctl/spec_fields.def"
 #undef SPEC_FIELD
 #undef SPEC_VALUE
-#define SETTING(kind, key, environment, otherwise, meaning)                                        \
+#define SETTING(kind, key, effect, environment, otherwise, meaning)                                \
     { EXPLAIN_SETTING, #key, #kind ", " environment ", default " otherwise, meaning },
 #include "common/daemon/settings.def"
 #undef SETTING

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 
 static void solod_step(void *context)
 {
@@ -129,6 +130,15 @@ enum status solod_open(struct solod *solod, const struct settings *settings,
     daemon_health_set("starting", "daemons are starting");
     solod_step(solod);
     return STATUS_OK;
+}
+
+void solod_reload(struct solod *solod)
+{
+    if (solod->lifecycle->is_stopping || settings_publish(solod->settings) != STATUS_OK)
+        return; /* the daemons would read the old ones again */
+    daemons_reload(&solod->daemons);
+    verification_reload(&solod->verification);
+    solod_step(solod);
 }
 
 void solod_close(struct solod *solod)

@@ -33,6 +33,9 @@ enum status solod_open(struct solod *solod, const struct settings *settings,
                        struct lifecycle *lifecycle, const struct instance *instance);
 void solod_close(struct solod *solod);
 
+/* The settings have changed: tells the daemons too. */
+void solod_reload(struct solod *solod);
+
 /* starting, recovering, ready, degraded or stopping; `reason` says why it is not ready. */
 enum { REASON_TEXT_BYTES = 256 };
 const char *solod_state(const struct solod *solod, char reason[REASON_TEXT_BYTES]);

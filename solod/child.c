@@ -18,6 +18,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/daemon/reload.h"
 
 enum { EXIT_NOT_STARTED = 127, FIRST_PASSED = 3, PLACES_ABOVE = 16 };
 
@@ -37,6 +38,8 @@ static void environment_set(const struct child_options *options, bool has_listen
     set("SOLO_KEY_FD", key_place >= 0 ? NUMBER(key_place) : NULL);
     set("NOTIFY_SOCKET", options->notify);
     set("SOLO_DIE_WITH_PARENT", "1");
+    if (options->settings != NULL && settings_export(options->settings) != STATUS_OK)
+        _exit(EXIT_NOT_STARTED);
     /* Those of our own parent are not for our children. */
     set("WATCHDOG_USEC", NULL);
     set("WATCHDOG_PID", NULL);
@@ -68,10 +71,11 @@ static bool descriptors_place(const struct child_options *options, int *key_plac
  * swallow it, are gone. */
 static void signals_reset(void)
 {
-    static const int numbers[] = { SIGPIPE, SIGHUP, SIGTERM, SIGINT };
+    static const int numbers[] = { SIGPIPE, SIGTERM, SIGINT };
     sigset_t none;
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         signal(numbers[i], SIG_DFL);
+    signal(SIGHUP, SIG_IGN); /* until it can reload: a reload must not end what is starting */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

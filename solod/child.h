@@ -5,16 +5,17 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "common/base/status.h"
+#include "common/daemon/settings.h"
 
 /* One program of ours as a child process, from its start until it has been reaped. */
 struct child_options {
-    const char *program;    /* path */
-    char *const *arguments; /* argv, ended by NULL */
-    const char *name;       /* of its listener */
-    int listener;           /* passed as LISTEN_FDS; -1: none */
-    int key_fd;             /* passed as SOLO_KEY_FD; -1: none */
-    const char *notify;     /* NOTIFY_SOCKET */
+    const char *program;             /* path */
+    char *const *arguments;          /* argv, ended by NULL */
+    const char *name;                /* of its listener */
+    int listener;                    /* passed as LISTEN_FDS; -1: none */
+    int key_fd;                      /* passed as SOLO_KEY_FD; -1: none */
+    const char *notify;              /* NOTIFY_SOCKET */
+    const struct settings *settings; /* exported */
 };
 
 struct child_exit {

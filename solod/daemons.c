@@ -168,6 +168,7 @@ void daemon_start(struct daemon *daemon)
         .listener = daemon->listener,
         .key_fd = daemons->instance->key_fd,
         .notify = daemons->notify.address,
+        .settings = daemons->settings,
     };
     if (program_beside(path, daemon->name) != STATUS_OK ||
         child_start(&daemon->child, daemons->loop, &options, on_ended, daemon) != STATUS_OK) {
@@ -246,7 +247,17 @@ static void on_told(void *context, pid_t pid, bool is_ready, const char *status)
     daemon_move(daemon, DAEMON_READY);
     log_info("daemon ready", "name", daemon->name, "pid", NUMBER(daemon->child.pid), "took_ms",
              NUMBER((daemon->ready_ns - daemon->started_ns) / 1000000));
+    if (daemon->started_ns < daemons->reloaded_ns) /* it may have read the old ones */
+        child_signal(&daemon->child, SIGHUP);
     changed(daemon);
+}
+
+void daemons_reload(struct daemons *daemons)
+{
+    daemons->reloaded_ns = clock_boottime_ns();
+    for (size_t i = 0; i < DAEMONS; i++)
+        if (daemons->items[i].state == DAEMON_READY)
+            child_signal(&daemons->items[i].child, SIGHUP);
 }
 
 static bool earlier_were_ready(const struct daemons *daemons, unsigned rank)

@@ -52,6 +52,7 @@ struct daemons {
     const struct settings *settings;
     const struct instance *instance;
     struct notify_socket notify;
+    uint64_t reloaded_ns; /* since boot; 0: never */
     /* A state has changed; the one place where solod decides what is next. */
     void (*changed)(void *context);
     /* Messages of children that are no daemons (recoveryd). */
@@ -69,6 +70,8 @@ void daemons_close(struct daemons *daemons);
  * tokend and vaultd, side by side; then deployd. */
 void daemons_start_in_order(struct daemons *daemons);
 bool daemons_are_ready(const struct daemons *daemons);
+/* Has each read its settings again, those that are starting when they are ready. */
+void daemons_reload(struct daemons *daemons);
 struct daemon *daemons_find(struct daemons *daemons, const char *name); /* NULL: no such daemon */
 
 /* At once, also out of backoff and failure. Nothing happens when it runs. */

@@ -8,33 +8,47 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 #include "solod/boot.h"
 #include "solod/methods.h"
 
 enum { EXIT_KILLED = 1 };
 
+static void on_reloaded(void *context)
+{
+    solod_reload(context);
+}
+
 /* Boot order, top to bottom; shutdown is the same list, bottom to top. */
-static enum status run(const struct settings *settings, bool *was_clean)
+static enum status run(struct settings *settings, int argc, char **argv, bool *was_clean)
 {
     AUTO(instance_close) struct instance instance = INSTANCE_NONE;
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
     AUTO(solod_close) struct solod solod = { 0 };
+    AUTO(reload_close) struct reload reload = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
     struct rpc_service service = { 0 };
     char path[4096];
     int listener = -1;
 
     TRY(harden_process());
-    signal(SIGHUP, SIG_IGN); /* there is nothing to reload, and a closed terminal is no shutdown */
-    TRY(settings_export(settings));
+    signal(SIGHUP, SIG_IGN); /* until it can reload; a closed terminal is no shutdown */
     TRY(run_socket_path(path, settings->run_dir, "solod"));
     TRY(instance_open(&instance, settings));
+    TRY(settings_publish(settings));
     TRY(lifecycle_open(&lifecycle));
     TRY(parent_join(&lifecycle));
     TRY(parent_listener(settings->run_dir, "solod", &listener));
     service = solod_service(&solod);
     TRY(rpc_server_open(&server, lifecycle.loop, &service, listener));
     TRY(solod_open(&solod, settings, &lifecycle, &instance));
+    reload = (struct reload){ .settings = settings,
+                              .program = "solod",
+                              .argc = argc,
+                              .argv = argv,
+                              .changed = on_reloaded,
+                              .context = &solod };
+    reload_open(&reload, lifecycle.loop);
     enum status status = lifecycle_run(&lifecycle);
     unlink(path);
     *was_clean = solod.was_clean;
@@ -49,6 +63,6 @@ int main(int argc, char **argv)
     if (status == STATUS_CANCELLED)
         return 0;
     if (status == STATUS_OK)
-        status = run(&settings, &was_clean);
+        status = run(&settings, argc, argv, &was_clean);
     return status == STATUS_OK && !was_clean ? EXIT_KILLED : status_exit_code(status);
 }

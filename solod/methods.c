@@ -98,7 +98,7 @@ static enum status handle_daemon_restart(struct solod *solod, struct rpc_call *c
         return problem_set(&call->problem, STATUS_NOT_FOUND, "daemon",
                            "no daemon \"%s\"; `soloctl daemon list` names them", request->daemon);
     if (solod->lifecycle->is_stopping)
-        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "Solo is shutting down");
+        return shutting_down_fill(&call->problem);
     if (daemon->started_ns == 0)
         return problem_set(
             &call->problem, STATUS_FAILED_PRECONDITION, "daemon",
@@ -131,7 +131,7 @@ static enum status handle_system_wait(struct solod *solod, struct rpc_call *call
 {
     char reason[REASON_TEXT_BYTES];
     if (solod->lifecycle->is_stopping)
-        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "Solo is shutting down");
+        return shutting_down_fill(&call->problem);
     if (solod_is_settled(solod)) {
         reply->state = solod_state(solod, reason);
         return STATUS_OK;

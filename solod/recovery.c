@@ -52,6 +52,7 @@ static void start(struct recovery *recovery)
         .key_fd =
             recovery->daemons->instance->key_fd, /* with operator = token its uid gives no rights */
         .notify = recovery->daemons->notify.address,
+        .settings = settings,
     };
     recovery->run_count++;
     recovery->status[0] = '\0';

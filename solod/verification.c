@@ -45,6 +45,7 @@ static void start(struct verification *verification)
         .listener = -1,
         .key_fd = daemons->instance->key_fd,
         .notify = daemons->notify.address,
+        .settings = settings,
     };
     verification->was_told = false;
     if (program_beside(path, "recoveryd") == STATUS_OK) /* a failure was logged there */
@@ -69,6 +70,18 @@ void verification_begin(struct verification *verification, struct daemons *daemo
     ev_timer_init(&verification->timer, on_due, interval_s, interval_s);
     verification->timer.data = verification;
     ev_timer_start(daemons->loop, &verification->timer);
+}
+
+void verification_reload(struct verification *verification)
+{
+    if (!verification->was_begun)
+        return;
+    struct ev_timer *timer = &verification->timer;
+    double interval_s = (double)verification->daemons->settings->verify_interval_ms / 1000;
+    if (timer->repeat == interval_s)
+        return;
+    timer->repeat = interval_s;
+    ev_timer_again(verification->daemons->loop, timer); /* which stops it when it is 0 */
 }
 
 void verification_told(struct verification *verification,

@@ -20,6 +20,8 @@ struct verification {
 
 /* Does nothing when it has begun already, or when the interval is 0. */
 void verification_begin(struct verification *verification, struct daemons *daemons);
+/* The interval may be another one: the next check is that far away. */
+void verification_reload(struct verification *verification);
 /* Somebody's verification has ended. */
 void verification_told(struct verification *verification,
                        const struct system_verified_request *result);

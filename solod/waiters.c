@@ -6,26 +6,35 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 
+enum { RETRY_AFTER_SHUTDOWN_MS = 1000 };
+
 static void waiter_free(struct waiter *waiter)
 {
     ev_timer_stop(waiter->owner->loop, &waiter->deadline);
     waiter->call = NULL;
 }
 
-static void waiter_fail(struct waiter *waiter, enum status status, const char *message)
+enum status shutting_down_fill(struct problem *problem)
 {
-    struct problem problem = { 0 };
+    problem_set(problem, STATUS_UNAVAILABLE, "", "Solo is shutting down");
+    problem->retry_after_ms = RETRY_AFTER_SHUTDOWN_MS;
+    return STATUS_UNAVAILABLE;
+}
+
+static void waiter_fail(struct waiter *waiter, const struct problem *problem)
+{
     struct rpc_call *call = waiter->call;
     waiter_free(waiter);
-    problem_set(&problem, status, "", "%s", message);
-    rpc_call_fail(call, status, &problem);
+    rpc_call_fail(call, problem->code, problem);
 }
 
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)events;
-    waiter_fail(watcher->data, STATUS_DEADLINE_EXCEEDED,
+    struct problem problem;
+    problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "",
                 "not there in time; `soloctl daemon list` says what it is waiting for");
+    waiter_fail(watcher->data, &problem);
 }
 
 static void on_gone(struct rpc_call *call)
@@ -44,9 +53,11 @@ void waiters_close(struct waiters *waiters)
 {
     if (waiters->loop == NULL)
         return;
+    struct problem problem;
+    shutting_down_fill(&problem);
     for (size_t i = 0; i < WAITERS_MAX; i++)
         if (waiters->items[i].call != NULL)
-            waiter_fail(&waiters->items[i], STATUS_UNAVAILABLE, "Solo is shutting down");
+            waiter_fail(&waiters->items[i], &problem);
 }
 
 enum status waiters_add(struct waiters *waiters, struct rpc_call *call, const struct waiter *waiter,

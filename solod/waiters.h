@@ -26,7 +26,7 @@ struct waiters {
 };
 
 void waiters_open(struct waiters *waiters, struct ev_loop *loop, void *context);
-/* Answers whatever waits with `unavailable`. */
+/* Answers whatever waits with shutting_down_fill. */
 void waiters_close(struct waiters *waiters);
 
 /* Defers the call until `try` answers it or the time is over (deadline_exceeded). `waiter` comes
@@ -34,5 +34,8 @@ void waiters_close(struct waiters *waiters);
 enum status waiters_add(struct waiters *waiters, struct rpc_call *call, const struct waiter *waiter,
                         uint64_t timeout_ms);
 void waiters_step(struct waiters *waiters);
+
+/* `unavailable`, and when to ask whoever starts next: what is said while Solo stops. */
+enum status shutting_down_fill(struct problem *problem);
 
 #endif

@@ -18,6 +18,7 @@
 #include "common/base/run_folder.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "tokend/catch_up.h"
@@ -189,9 +190,23 @@ static enum status finish(void *context)
     return token_store_close_cleanly(&tokend->store);
 }
 
+/* --- new settings --- */
+
+struct reloading {
+    const struct settings *settings;
+    struct sweep *sweep;
+};
+
+static void on_reloaded(void *context)
+{
+    const struct reloading *reloading = context;
+    sweep_set_interval(reloading->sweep, reloading->settings->token_cleanup_interval_ms);
+}
+
 static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(reload_close) struct reload reload = { 0 };
     AUTO(tokend_close) struct tokend tokend = { .store.db.lease = FILE_LOCK_NONE };
     AUTO(comparison_close) struct comparison comparison = { 0 };
     AUTO(checks_close) struct checks checks = { 0 };
@@ -244,7 +259,7 @@ static enum status run(int argc, char **argv)
         .finish = finish,
         .context = &tokend,
     };
-    drain_init(&drain, settings.shutdown_timeout_ms);
+    drain_init(&drain, &settings);
     struct ev_timer tidy;
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = &tokend;
@@ -254,6 +269,14 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         say_health(&tokend);
     }
+    struct reloading reloading = { .settings = &settings, .sweep = &tokend.sweep };
+    reload = (struct reload){ .settings = &settings,
+                              .program = "tokend",
+                              .argc = argc,
+                              .argv = argv,
+                              .changed = on_reloaded,
+                              .context = &reloading };
+    reload_open(&reload, lifecycle.loop);
     late_server_begin(&late, tokend.is_damaged);
     return lifecycle_run(&lifecycle);
 }

@@ -319,3 +319,12 @@ void sweep_close(struct sweep *sweep)
     db_end(&sweep->snapshot);
     sweep->loop = NULL;
 }
+
+void sweep_set_interval(struct sweep *sweep, uint64_t interval_ms)
+{
+    if (!ev_is_active(&sweep->due) || interval_ms == sweep->interval_ms)
+        return;
+    sweep->interval_ms = interval_ms > 0 ? interval_ms : 1;
+    if (ev_timer_remaining(sweep->loop, &sweep->due) * 1e3 > (double)sweep->interval_ms)
+        set_timer(sweep, &sweep->due, sweep->interval_ms);
+}

@@ -36,6 +36,9 @@ struct sweep {
 void sweep_open(struct sweep *sweep, struct token_store *store, struct ev_loop *loop,
                 uint64_t interval_ms);
 void sweep_close(struct sweep *sweep);
+/* Another interval: the next sweep is at most that far away. Nothing happens to one that is closed.
+ */
+void sweep_set_interval(struct sweep *sweep, uint64_t interval_ms);
 
 /* One slice, in a turn of its own; *is_more when another is due at once. Nothing happens while the
  * clock is suspect, or while the outbox has no room for what it would say. */

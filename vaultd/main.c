@@ -15,6 +15,7 @@
 #include "common/base/run_folder.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/parent.h"
+#include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
 #include "vaultd/methods.h"
@@ -126,6 +127,7 @@ static enum status run(int argc, char **argv)
 {
     static struct vaultd the_vaultd = { .vault.store.db.lease = FILE_LOCK_NONE };
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    AUTO(reload_close) struct reload reload = { 0 };
     AUTO(vaultd_end) struct vaultd *vaultd = &the_vaultd;
     AUTO(token_checks_close) struct token_checks checks = { 0 };
     AUTO(rpc_server_close) struct rpc_server *server = NULL;
@@ -178,7 +180,7 @@ static enum status run(int argc, char **argv)
         .finish = finish,
         .context = vaultd,
     };
-    drain_init(&drain, settings.shutdown_timeout_ms);
+    drain_init(&drain, &settings);
     struct ev_timer tidy;
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
     tidy.data = vaultd;
@@ -187,6 +189,9 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }
+    reload =
+        (struct reload){ .settings = &settings, .program = "vaultd", .argc = argc, .argv = argv };
+    reload_open(&reload, lifecycle.loop);
     late_server_begin(&late, vaultd->is_damaged);
     return lifecycle_run(&lifecycle);
 }

@@ -48,6 +48,7 @@ static void begin(struct drain *drain)
     if (drain->begun != NULL)
         drain->begun(drain->context);
     ev_prepare_start(drain->lifecycle->loop, &drain->each_turn);
+    ev_timer_set(&drain->deadline, (double)drain->settings->shutdown_timeout_ms / 1e3, 0);
     ev_timer_start(drain->lifecycle->loop, &drain->deadline);
     /* So that the loop comes round also when nothing happens on a socket. */
     ev_feed_event(drain->lifecycle->loop, &drain->each_turn, EV_PREPARE);
@@ -72,11 +73,12 @@ static void note_failed(void *context)
     ev_feed_event(drain->lifecycle->loop, &drain->store_failed, EV_PREPARE);
 }
 
-void drain_init(struct drain *drain, uint64_t timeout_ms)
+void drain_init(struct drain *drain, const struct settings *settings)
 {
+    drain->settings = settings;
     ev_prepare_init(&drain->each_turn, on_each_turn);
     ev_prepare_init(&drain->store_failed, on_store_failed);
-    ev_timer_init(&drain->deadline, on_deadline, (double)timeout_ms / 1000., 0.);
+    ev_timer_init(&drain->deadline, on_deadline, 0, 0);
     drain->each_turn.data = drain->store_failed.data = drain->deadline.data = drain;
     drain->store->on_failed = note_failed;
     drain->store->on_failed_context = drain;

@@ -2,12 +2,13 @@
 #define SOLO_COMMON_ACCESS_DRAIN_H
 
 #include "common/daemon/lifecycle.h"
+#include "common/daemon/settings.h"
 #include "common/db/db.h"
 #include "common/rpc/server.h"
 
 /* How a daemon with a store ends: health says so, intake stops, what was received is answered
  * (counted, not waited for), the server closes, the owner closes its store, the loop ends. A client
- * that does not read its answers is not waited for beyond the timeout.
+ * that does not read its answers is not waited for beyond shutdown_timeout_ms.
  *
  * It begins by itself when a commit's outcome is unknown, whoever made the commit: then nothing but
  * the answers is waited for, `finish` is not called, and the process ends with the code of `io`. */
@@ -23,12 +24,13 @@ struct drain {
     enum status (*finish)(void *context);
     void *context;
 
+    const struct settings *settings;
     struct ev_prepare each_turn, store_failed;
     struct ev_timer deadline;
     bool has_begun;
 };
 
 /* Hooks itself into the lifecycle and the store. The caller has filled lifecycle to context. */
-void drain_init(struct drain *drain, uint64_t timeout_ms);
+void drain_init(struct drain *drain, const struct settings *settings);
 
 #endif

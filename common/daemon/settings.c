@@ -35,7 +35,7 @@ struct setting {
 };
 
 static const struct setting table[] = {
-#define SETTING(kind, key, environment, otherwise, meaning)                                        \
+#define SETTING(kind, key, effect, environment, otherwise, meaning)                                \
     { KIND_##kind, #key, environment, otherwise, meaning, offsetof(struct settings, key) },
 #include "common/daemon/settings.def"
 #undef SETTING
@@ -434,32 +434,5 @@ enum status settings_load(struct settings *settings, const char *program,
             setting_assign(settings, &table[i], load.overrides[i]);
     TRY(settings_check(&load));
     log_setup(program, settings->level);
-    return STATUS_OK;
-}
-
-enum status settings_export(const struct settings *settings)
-{
-    for (size_t i = 0; i < SETTINGS; i++) {
-        const void *place = (const char *)settings + table[i].offset;
-        char number[24];
-        const char *value = NULL;
-        switch (table[i].kind) {
-        case KIND_text:
-            value = place;
-            break;
-        case KIND_boolean:
-            value = *(const bool *)place ? "true" : "false";
-            break;
-        case KIND_duration_ms:
-        case KIND_number:
-            snprintf(number, sizeof number, "%" PRIu64, *(const uint64_t *)place);
-            value = number;
-            break;
-        }
-        ensure(table[i].environment[0] != '\0');
-        if (setenv(table[i].environment, value, 1) < 0)
-            return log_failure(status_from_errno(errno), "export the settings", "key",
-                               table[i].key);
-    }
     return STATUS_OK;
 }

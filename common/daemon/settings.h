@@ -10,12 +10,12 @@
 /* Settings of every program: command line over environment over solo.conf (INI) over defaults. An
  * unknown key, a value that does not parse, and a key given twice are errors with file and line. */
 struct settings {
-#define SETTING_text                                        char
-#define SETTING(kind, key, environment, otherwise, meaning) SETTING_MEMBER_##kind(key)
-#define SETTING_MEMBER_text(key)                            char key[4096];
-#define SETTING_MEMBER_boolean(key)                         bool key;
-#define SETTING_MEMBER_duration_ms(key)                     uint64_t key;
-#define SETTING_MEMBER_number(key)                          uint64_t key;
+#define SETTING_text                                                char
+#define SETTING(kind, key, effect, environment, otherwise, meaning) SETTING_MEMBER_##kind(key)
+#define SETTING_MEMBER_text(key)                                    char key[4096];
+#define SETTING_MEMBER_boolean(key)                                 bool key;
+#define SETTING_MEMBER_duration_ms(key)                             uint64_t key;
+#define SETTING_MEMBER_number(key)                                  uint64_t key;
 #include "common/daemon/settings.def"
 #undef SETTING
 #undef SETTING_text
@@ -42,9 +42,5 @@ struct settings_own {
  * --version, which means exit 0. */
 enum status settings_load(struct settings *settings, const char *program,
                           const struct settings_own *own, int argc, char **argv);
-
-/* Puts every setting into the environment under its name there, so that the programs started from
- * here work with the same values wherever ours came from. */
-enum status settings_export(const struct settings *settings);
 
 #endif

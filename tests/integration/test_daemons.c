@@ -206,6 +206,56 @@ Test(daemons, a_restart_by_hand_changes_no_service)
     expect_exit(&result, 4);
 }
 
+static void config_write(const struct testbed *bed, char path[300], const char *text)
+{
+    snprintf(path, 300, "%s/solo.conf", bed->dir);
+    cr_assert_eq(file_write(path, span_of_text(text), 0644), STATUS_OK);
+}
+
+static void log_await(const struct testbed *bed, const char *text, size_t count)
+{
+    for (int i = 0; i < 600 && testbed_log_count(bed, text) < count; i++)
+        sleep_ms(50);
+    cr_assert_eq(testbed_log_count(bed, text), count, "%s", text);
+}
+
+Test(daemons, a_hangup_has_every_daemon_read_its_settings_again)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char path[300];
+    testbed_open(&bed, 0);
+    config_write(&bed, path, "verify_interval_ms = 0\n");
+    testbed_set(&bed, "SOLO_CONFIG", path);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "a");
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    config_write(&bed, path,
+                 "log_level = debug\nverify_interval_ms = 20\noperator = token\n"
+                 "tenant_services_max = 1\n");
+    process_signal(bed.solod, SIGHUP);
+    log_await(&bed, "msg=\"settings reloaded\"", 5); /* solod and its four */
+    log_await(&bed, "msg=\"setting changed\" key=log_level from=info to=debug", 5);
+    /* solod alone knows what the file says of the others. */
+    log_await(&bed, "needs a restart\" key=operator value=uid changed_to=token", 1);
+    struct problem problem = { 0 };
+    enum status status =
+        service_try_deploy(&bed, service_spec(&bed, "acme", "b", "sleeper", NULL), NULL, &problem);
+    cr_assert_eq(status, STATUS_RESOURCE_EXHAUSTED, "%s", problem.message);
+    cr_assert_eq(testbed_daemon(&bed, "eventd"), eventd);
+    event_await(&bed, 0, "verification_completed", NULL, NULL, 30000);
+
+    /* What cannot be read changes nothing; a daemon that starts later has what is in force. */
+    config_write(&bed, path, "log_level = loud\n");
+    process_signal(bed.solod, SIGHUP);
+    log_await(&bed, "the settings are not reloaded", 1);
+    AUTO(result_close) struct result restarted = { 0 };
+    testbed_soloctl(&bed, &restarted, "daemon", "restart", "deployd", NULL);
+    expect_exit(&restarted, 0);
+    status =
+        service_try_deploy(&bed, service_spec(&bed, "acme", "b", "sleeper", NULL), NULL, &problem);
+    cr_assert_eq(status, STATUS_RESOURCE_EXHAUSTED, "%s", problem.message);
+}
+
 Test(daemons, a_second_instance_is_refused)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -51,6 +52,41 @@ Test(shutdown, stops_services_gracefully_and_closes_the_log)
     cr_assert_eq(events_count(events, "service_crashed", NULL, NULL), 0);
     cr_assert_eq(events_count(events, "service_killed", NULL, NULL), 0);
     json_decref(events);
+}
+
+Test(shutdown, what_comes_while_services_stop_is_told_to_come_later)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "20000");
+    testbed_start(&bed);
+    char gate[300];
+    snprintf(gate, sizeof gate, "%s/gate", bed.dir);
+    cr_assert_eq(file_write(gate, span_of_text(""), 0644), STATUS_OK);
+    json_t *spec = service_spec(&bed, "acme", "slow", "sleeper", NULL);
+    json_object_set_new(spec, "argv",
+                        json_pack("[s, s, s, s, s]", "/bin/sh", "-c",
+                                  "trap 'while [ -e \"$1\" ]; do sleep 0.05; done; exit 0' TERM; "
+                                  "while :; do sleep 0.05; done",
+                                  "slow", gate));
+    json_object_set_new(spec, "stop", json_pack("{s:s}", "timeout", "60s"));
+    service_deploy(&bed, spec);
+    process_signal(bed.solod, SIGTERM);
+    event_await(&bed, 0, "system_shutdown_started", NULL, NULL, 20000);
+    struct problem problem = { 0 };
+    cr_assert_eq(service_try_deploy(&bed, service_spec(&bed, "acme", "new", "sleeper", NULL), NULL,
+                                    &problem),
+                 STATUS_UNAVAILABLE);
+    cr_assert_gt(problem.retry_after_ms, 0);
+    cr_assert_eq(testbed_call(&bed, "solod", "daemon.restart",
+                              json_pack("{s:s}", "daemon", "eventd"), NULL, &problem),
+                 STATUS_UNAVAILABLE);
+    cr_assert_gt(problem.retry_after_ms, 0);
+    cr_assert_eq(testbed_call(&bed, "solod", "system.wait", NULL, NULL, &problem),
+                 STATUS_UNAVAILABLE);
+    cr_assert_gt(problem.retry_after_ms, 0);
+    cr_assert_eq(unlink(gate), 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
 }
 
 Test(shutdown, without_services_and_without_events_when_these_are_switched_off)

@@ -127,8 +127,13 @@ static enum status take_answer(json_t *answer, json_t **result, struct problem *
     const char *code = json_string_value(json_object_get(error, "code"));
     const char *field = json_string_value(json_object_get(error, "field"));
     const char *message = json_string_value(json_object_get(error, "message"));
-    return problem_set(problem, status_from_name(code == NULL ? "" : code),
-                       field == NULL ? "" : field, "%s", message == NULL ? "" : message);
+    enum status status =
+        problem_set(problem, status_from_name(code == NULL ? "" : code), field == NULL ? "" : field,
+                    "%s", message == NULL ? "" : message);
+    if (problem != NULL)
+        problem->retry_after_ms =
+            (uint64_t)json_integer_value(json_object_get(error, "retry_after_ms"));
+    return status;
 }
 
 enum status caller_call(struct caller *caller, const char *method, const json_t *params,

@@ -52,7 +52,7 @@ void scene_open(void)
     static const char *const names[] = { "eventd",  "tokend",  "vaultd",
                                          "deployd", "tenantd", "recoveryd" };
     static const char *const variables[] = {
-#define SETTING(kind, key, environment, otherwise, meaning) environment,
+#define SETTING(kind, key, effect, environment, otherwise, meaning) environment,
 #include "common/daemon/settings.def"
 #undef SETTING
         "SOLO_CONFIG",

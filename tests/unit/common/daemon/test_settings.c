@@ -7,7 +7,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
-#include "common/daemon/settings.h"
+#include "common/daemon/reload.h"
 #include "tests/support/criterion.h"
 
 /* Each test runs in a folder of its own, with what the settings print in complaints.txt. */
@@ -20,7 +20,7 @@ static void setup(void)
     cr_assert_eq(chdir(folder), 0);
     cr_assert_not_null(realpath(".", folder));
     static const char *const ours[] = {
-#define SETTING(kind, key, environment, otherwise, meaning) environment,
+#define SETTING(kind, key, effect, environment, otherwise, meaning) environment,
 #include "common/daemon/settings.def"
 #undef SETTING
         "SOLO_CONFIG",
@@ -103,7 +103,7 @@ Test(settings, every_key_is_read_from_file_environment_and_flag)
     static const struct {
         const char *kind, *key, *environment;
     } keys[] = {
-#define SETTING(kind, key, environment, otherwise, meaning) { #kind, #key, environment },
+#define SETTING(kind, key, effect, environment, otherwise, meaning) { #kind, #key, environment },
 #include "common/daemon/settings.def"
 #undef SETTING
     };
@@ -313,10 +313,12 @@ Test(settings, exported_settings_are_loaded_back_the_same)
     const char *flags[] = { "--data", "elsewhere",      "--log-level", "warning",
                             "--set",  "operator=token", NULL };
     cr_assert_eq(load(&settings, flags), STATUS_OK);
+    cr_assert_eq(directory_make("run/internal", 0700), STATUS_OK);
+    cr_assert_eq(settings_publish(&settings), STATUS_OK);
     cr_assert_eq(settings_export(&settings), STATUS_OK);
-    unsetenv("SOLO_CONFIG");
-    memset(settings.config_file, 0, sizeof settings.config_file);
     cr_assert_eq(load(&again, NULL), STATUS_OK);
+    cr_assert_str_eq(strrchr(again.config_file, '/'), "/solo.conf");
+    memcpy(settings.config_file, again.config_file, sizeof settings.config_file);
     cr_assert_arr_eq((char *)&settings, (char *)&again, sizeof settings);
 }
 
@@ -324,7 +326,7 @@ Test(settings, exported_settings_are_loaded_back_the_same)
 Test(settings, the_installed_file_is_that_of_the_table)
 {
     static const char *const rows[][3] = {
-#define SETTING(kind, key, environment, otherwise, meaning) { #key, otherwise, meaning },
+#define SETTING(kind, key, effect, environment, otherwise, meaning) { #key, otherwise, meaning },
 #include "common/daemon/settings.def"
 #undef SETTING
     };
