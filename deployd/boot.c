@@ -146,7 +146,11 @@ static void run_step(struct deployd *deployd)
     AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
     struct run_record record;
     deployd->boot.state = BOOT_RECORDING_RUN;
+    char end[RUN_END_BYTES];
     enum status status = event_map_run(&deployd->map, &record);
+    if (status == STATUS_OK)
+        status = event_map_run_end(&deployd->map, deployd->run.boot_id,
+                                   deployd->settings.log_shutdown_events, end);
     if (is_passing(status)) {
         timer_set(deployd, MAP_RETRY_MS);
         return;
@@ -163,8 +167,7 @@ static void run_step(struct deployd *deployd)
         return;
     }
     deployd->run.is_new = true;
-    snprintf(deployd->run.last_end, sizeof deployd->run.last_end, "%s",
-             run_record_end(&record, deployd->run.boot_id, deployd->settings.log_shutdown_events));
+    snprintf(deployd->run.last_end, sizeof deployd->run.last_end, "%s", end);
     write_map(&payload, 4);
     write_str(&payload, "last_end");
     write_str(&payload, deployd->run.last_end);

@@ -17,9 +17,9 @@
 struct run {
     char id[UUID_TEXT_BYTES];
     char boot_id[BOOT_ID_BYTES];
-    bool is_new;       /* the log did not know it: adopt only, recoveryd does the rest */
-    uint64_t started;  /* event system_started */
-    char last_end[16]; /* how the run before it ended: run_record_end */
+    bool is_new;                  /* the log did not know it: adopt only, recoveryd does the rest */
+    uint64_t started;             /* event system_started */
+    char last_end[RUN_END_BYTES]; /* how the run before it ended */
 };
 
 /* How far deployd's own start is (boot.c). */

@@ -355,16 +355,8 @@ static bool run_look(void *context, const struct event *event)
     case EVENT_system_started:
         run->started = event->id;
         map_text(event->payload, "run_id", run->run_id, sizeof run->run_id);
-        map_text(event->payload, "boot_id", run->boot_id, sizeof run->boot_id);
         map_text(event->payload, "last_end", run->last_end, sizeof run->last_end);
         return true;
-    case EVENT_system_shutdown_complete:
-        run->has_ended = true;
-        run->was_forced = map_bool(event->payload, "forced", false);
-        return false;
-    case EVENT_system_shutdown_started:
-        run->has_begun_end = true;
-        return false;
     case EVENT_recovery_completed:
         if (run->recovery_started != 0 || run->recovery_completed != 0)
             return false;
@@ -383,20 +375,15 @@ static bool run_look(void *context, const struct event *event)
 
 enum status event_map_run(struct event_map *map, struct run_record *run)
 {
+    bool is_cut;
     *run = (struct run_record){ 0 };
-    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run, &run->is_unknown);
+    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run, &is_cut);
 }
 
-const char *run_record_end(const struct run_record *run, const char *boot_id,
-                           bool logs_shutdown_events)
+enum status event_map_run_end(struct event_map *map, const char *boot_id, bool logs_shutdown_events,
+                              char end[RUN_END_BYTES])
 {
-    if (run->has_ended)
-        return run->was_forced ? "forced" : "clean";
-    if (run->has_begun_end)
-        return "cut";
-    if (run->started == 0)
-        return run->is_unknown ? "unknown" : "first";
-    if (!logs_shutdown_events)
-        return "unknown";
-    return strcmp(run->boot_id, boot_id) == 0 ? "crash" : "power";
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(map, &txn));
+    return run_end_find(&txn, boot_id, logs_shutdown_events, end);
 }

@@ -1,8 +1,8 @@
 #ifndef SOLO_DEPLOYD_EVENT_MAP_H
 #define SOLO_DEPLOYD_EVENT_MAP_H
 
-#include "common/api/records/event_log.h"
 #include "common/api/records/log_branch.h"
+#include "common/api/records/run_end.h"
 #include "common/base/clock.h"
 #include "common/base/problem.h"
 
@@ -97,19 +97,13 @@ struct run_record {
     char run_id[UUID_TEXT_BYTES];
     uint64_t recovery_started;       /* newest of this run, 0 for none */
     uint64_t recovery_completed;     /* that belongs to it, 0 for none */
-    char boot_id[BOOT_ID_BYTES];     /* of the boot that it began in */
-    char last_end[16];               /* how the run before it ended, as was recorded at its start */
-    bool has_begun_end;              /* system_shutdown_started */
-    bool has_ended, was_forced;      /* system_shutdown_complete, and what it says */
-    bool is_unknown;                 /* the walk found none within its bound */
+    char last_end[RUN_END_BYTES];    /* of the run before it, as was recorded at its start */
     struct recovery_outcome outcome; /* then */
 };
 enum status event_map_run(struct event_map *map, struct run_record *run);
 
-/* How that run ended, for the one that begins in boot `boot_id`: "clean"; "forced" (something had
- * to be killed); "cut" (while it shut down); "crash" (its programs died); "power" (the machine
- * stopped under it); "first" when there was none, "unknown" where the log does not say. */
-const char *run_record_end(const struct run_record *run, const char *boot_id,
-                           bool logs_shutdown_events);
+/* How that run ended, for the one that begins in boot `boot_id`: see run_end_find. */
+enum status event_map_run_end(struct event_map *map, const char *boot_id, bool logs_shutdown_events,
+                              char end[RUN_END_BYTES]);
 
 #endif

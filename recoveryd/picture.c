@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
@@ -270,26 +271,39 @@ static enum status make_plan(struct db_txn *txn, const struct settings *settings
 
 /* --- the run --- */
 
-/* Whether this run's first recovery is still to come. Without daemons the next start begins a run.
- */
+/* The event by which the run that goes on began; 0 while deployd has not recorded the one that
+ * solod has begun, and without daemons: then the next start begins one. */
+static enum status run_find(struct db_txn *txn, const struct settings *settings, bool is_log_held,
+                            struct picture *picture, uint64_t *run)
+{
+    char current[UUID_TEXT_BYTES], recorded[UUID_TEXT_BYTES];
+    struct event event;
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(EVENT_system_started), run));
+    if (*run == 0)
+        return STATUS_OK;
+    TRY(event_log_read(txn, *run, &arena, &event));
+    map_text(event.payload, "run_id", recorded, sizeof recorded);
+    map_text(event.payload, "last_end", picture->last_end, sizeof picture->last_end);
+    if (!is_log_held ||
+        (run_id_read(settings->run_dir, current) == STATUS_OK && strcmp(current, recorded) != 0))
+        *run = 0;
+    return STATUS_OK;
+}
+
+/* Whether this run's first recovery is still to come, and how the run before it ended. */
 static enum status judge_run(struct db_txn *txn, const struct settings *settings, bool is_log_held,
                              struct picture *picture)
 {
-    picture->is_new_run = true;
-    uint64_t started, recovered;
-    TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(EVENT_system_started), &started));
+    uint64_t run, recovered;
+    char boot_id[BOOT_ID_BYTES];
+    TRY(run_find(txn, settings, is_log_held, picture, &run));
     TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(EVENT_recovery_completed), &recovered));
-    if (!is_log_held || started == 0 || recovered < started)
+    picture->is_new_run = run == 0 || recovered < run;
+    if (run != 0)
         return STATUS_OK;
-    /* deployd may not have recorded the run that solod has begun. */
-    char current[UUID_TEXT_BYTES], recorded[64];
-    struct event event;
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
-    TRY(event_log_read(txn, started, &arena, &event));
-    map_text(event.payload, "run_id", recorded, sizeof recorded);
-    picture->is_new_run =
-        run_id_read(settings->run_dir, current) == STATUS_OK && strcmp(current, recorded) != 0;
-    return STATUS_OK;
+    TRY(clock_boot_id(boot_id));
+    return run_end_find(txn, boot_id, settings->log_shutdown_events, picture->last_end);
 }
 
 static enum status read_log(struct event_store *store, const struct settings *settings,

@@ -2,6 +2,7 @@
 #define SOLO_RECOVERYD_PICTURE_H
 
 #include "common/api/records/log_branch.h"
+#include "common/api/records/run_end.h"
 #include "common/plan/plan.h"
 #include "recoveryd/actual.h"
 #include "recoveryd/token_census.h"
@@ -19,8 +20,9 @@ struct picture {
         struct log_branch branch; /* FORKED: nothing of the plan may be carried out */
         bool is_live_damaged;     /* folded anew here, in memory, as eventd will when it starts */
     } log;
-    struct token_census tokens; /* taken by who shows it */
-    bool is_new_run;            /* no recovery has been completed in this run of Solo */
+    struct token_census tokens;   /* taken by who shows it */
+    bool is_new_run;              /* no recovery has been completed in this run of Solo */
+    char last_end[RUN_END_BYTES]; /* how the run before it ended; "" without a log */
     struct arena arena;
     struct plan_wanted *wanted;
     size_t wanted_count;

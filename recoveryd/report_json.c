@@ -111,7 +111,7 @@ void report_write_json(const struct report *report, struct buffer *text)
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
     const struct plan *plan = &report->picture->plan;
     bool is_done = report->outcomes != NULL;
-    write_map(&map, (is_done ? 18u : 9u) + (report->vault != NULL ? 1 : 0));
+    write_map(&map, (is_done ? 19u : 10u) + (report->vault != NULL ? 1 : 0));
     put_text(&map, "kind", is_done ? "recovery_report" : "recovery_plan");
     put_number(&map, "schema", SCHEMA);
     put_bool(&map, "dry_run", !is_done);
@@ -119,6 +119,7 @@ void report_write_json(const struct report *report, struct buffer *text)
     token_census_write_map(&report->picture->tokens, &map);
     if (report->vault != NULL)
         vault_view_write_map(report->vault, &map);
+    put_text(&map, "last_run", report->picture->log.exists ? report->picture->last_end : "first");
     write_str(&map, "actions");
     write_array(&map, plan->count);
     for (size_t i = 0; i < plan->count; i++)

@@ -69,6 +69,18 @@ static void write_log_line(const struct picture *picture, struct buffer *text)
     write_fork(&picture->log.branch, text);
 }
 
+static void write_last_end(const struct picture *picture, struct buffer *text)
+{
+    static const char *const ends[][2] = {
+#define RUN_END(name, words) { #name, words },
+#include "common/api/run_ends.def"
+#undef RUN_END
+    };
+    for (size_t i = 0; i < COUNT_OF(ends); i++)
+        if (strcmp(picture->last_end, ends[i][0]) == 0)
+            buffer_append_format(text, "Last run %s\n", ends[i][1]);
+}
+
 struct line {
     char name[4 * SERVICE_KEY_BYTES];
     char reason[4 * REASON_BYTES_MAX];
@@ -206,6 +218,7 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
     token_census_write_text(&report->picture->tokens, text);
     if (report->vault != NULL)
         vault_view_write_text(report->vault, text);
+    write_last_end(report->picture, text);
     buffer_append_text(text, "\n");
     write_entries(report, shows_all, text);
     if (report->outcomes == NULL) {

@@ -199,11 +199,9 @@ static const char *needs_person(const struct picture *picture)
 static void print_last_end(struct span map)
 {
     static const char *const ends[][2] = {
-        { "clean", "ended in order" },
-        { "forced", "ended in order, but something had to be killed" },
-        { "cut", "was cut off while it shut down" },
-        { "crash", "crashed" },
-        { "power", "ended with the machine: switched off, or its power was cut" },
+#define RUN_END(name, words) { #name, words },
+#include "common/api/run_ends.def"
+#undef RUN_END
     };
     char end[16] = "";
     if (map.size > 0)

@@ -89,6 +89,53 @@ Test(shutdown, what_comes_while_services_stop_is_told_to_come_later)
     cr_assert_eq(testbed_stop(&bed), 0);
 }
 
+/* In the plan, in the report and in the status: the same word, or words for it. */
+static void expect_last_run(const struct testbed *bed, const char *word, const char *words,
+                            bool is_up)
+{
+    static const char *const ways[] = { "--dry-run", "--all" };
+    char line[128];
+    snprintf(line, sizeof line, "Last run %s\n", words);
+    for (size_t i = 0; i < (is_up ? 2 : 1); i++) {
+        AUTO(result_close) struct result json = { 0 }, text = { 0 };
+        testbed_recoveryd(bed, &json, ways[i], "-o", "json", NULL);
+        expect_exit(&json, 0);
+        json_error_t error;
+        json_t *document = json_loads(result_out(&json), 0, &error);
+        cr_assert_not_null(document, "%s", error.text);
+        expect_text(document, "kind", i == 0 ? "recovery_plan" : "recovery_report");
+        expect_text(document, "last_run", word);
+        json_decref(document);
+        testbed_recoveryd(bed, &text, ways[i], NULL);
+        expect_contains(result_out(&text), line);
+    }
+    if (!is_up)
+        return;
+    AUTO(result_close) struct result status = { 0 };
+    testbed_soloctl(bed, &status, "status", NULL);
+    snprintf(line, sizeof line, "Last run   %s\n", words);
+    expect_contains(result_out(&status), line);
+}
+
+Test(shutdown, how_the_last_run_ended_is_in_plan_report_and_status)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    AUTO(result_close) struct result first = { 0 };
+    testbed_recoveryd(&bed, &first, NULL);
+    expect_lacks(result_out(&first), "Last run");
+    testbed_kill_everything(&bed);
+    expect_last_run(&bed, "crash", "crashed", false);
+    testbed_start(&bed);
+    expect_last_run(&bed, "crash", "crashed", true);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    expect_last_run(&bed, "clean", "ended in order", false);
+    testbed_start(&bed);
+    expect_last_run(&bed, "clean", "ended in order", true);
+}
+
 Test(shutdown, without_services_and_without_events_when_these_are_switched_off)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

@@ -298,10 +298,9 @@ Test(event_map, finds_the_newest_run_and_its_recoveries)
 
 static const char *end_in(const char *boot_id, bool logs_shutdown_events)
 {
-    struct run_record run;
+    static char end[RUN_END_BYTES];
     map_it();
-    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
-    const char *end = run_record_end(&run, boot_id, logs_shutdown_events);
+    cr_assert_eq(event_map_run_end(&map, boot_id, logs_shutdown_events, end), STATUS_OK);
     event_map_close(&map);
     fixture_reopen();
     return end;
