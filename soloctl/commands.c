@@ -58,7 +58,7 @@ static void print_overview(FILE *out)
         if (strcmp(group, commands[i].group) != 0)
             fprintf(out, "\n%s\n", commands[i].group);
         group = commands[i].group;
-        fprintf(out, "  %-16s %s\n", commands[i].words, commands[i].meaning);
+        fprintf(out, "  %-18s %s\n", commands[i].words, commands[i].meaning);
     }
     fprintf(out, "\nflags of every command\n");
     print_flags(out, flags_global());
@@ -76,7 +76,7 @@ void help_print_topic(FILE *out, const char *topic)
     fprintf(out, "usage: soloctl [FLAGS] %s ...\n\n", topic);
     for (size_t i = 0; i < command_count; i++)
         if (strncmp(commands[i].words, topic, size) == 0 && commands[i].words[size] == ' ')
-            fprintf(out, "  %-16s %s\n", commands[i].words, commands[i].meaning);
+            fprintf(out, "  %-18s %s\n", commands[i].words, commands[i].meaning);
     fprintf(out, "\n`soloctl COMMAND --help` says more about one.\n");
 }
 

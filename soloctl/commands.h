@@ -57,6 +57,7 @@ int command_version(struct session *session, const struct arguments *arguments);
 int command_explain(struct session *session, const struct arguments *arguments);
 int command_complete(struct session *session, const struct arguments *arguments);
 int command_completion(struct session *session, const struct arguments *arguments);
+int command_manual(struct session *session, const struct arguments *arguments);
 int command_troubleshooting(struct session *session, const struct arguments *arguments);
 int command_methods(struct session *session, const struct arguments *arguments);
 

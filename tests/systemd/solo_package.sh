@@ -47,6 +47,11 @@ rm -rf "$packages/made" "$packages/tree"
 
 machine_boot || fail "the machine does not boot"
 machine dpkg -i /var/tmp/packages/old.deb >/dev/null 2>"$machine_scratch/dpkg.log" || { cat "$machine_scratch/dpkg.log"; fail "it does not install"; }
+if command -v scdoc >/dev/null; then
+    for page in man1/soloctl.1 man8/solod.8 man8/recoveryd.8 man5/solo.conf.5 man5/solo-service.5 man7/solo-events.7; do
+        [ -s "$MACHINE_ROOT/usr/share/man/$page.gz" ] || fail "the package has no manual $page"
+    done
+fi
 machine soloctl status --check >/dev/null || fail "it does not run after the installation"
 [ "$(machine systemctl is-enabled solo.target)" = enabled ] || fail "it does not start at the next boot"
 
