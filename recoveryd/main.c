@@ -25,6 +25,10 @@ static int run(const struct settings *settings, const struct options *options)
         }
         return recover_command(settings, options);
     case COMMAND_VERIFY:
+        if (options->is_periodic && settings->verify_interval_ms == 0) {
+            log_info("the periodic verification is switched off");
+            return 0;
+        }
         return verify_command(settings, options);
     case COMMAND_RESTORE:
         return restore_command(settings, options);

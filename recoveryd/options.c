@@ -25,6 +25,7 @@ const char options_usage[] =
     "\n"
     "  -o text|json               for log: text|jsonl\n"
     "  --background               verify: at the lowest priority, silent when nothing is found\n"
+    "  --periodic                 verify: do nothing when verify_interval_ms is 0\n"
     "  --at-start                 do nothing when recovery_enabled is false\n"
     "  --all                      list also the services that are as they should be\n"
     "  --if-event N               only if N is still the log's last event (exit 6)\n"
@@ -59,6 +60,7 @@ static const struct {
     { "--fix", FITS_VERIFY, false },
     { "--fix-orphans", FITS_VERIFY, false },
     { "--background", FITS_VERIFY, false },
+    { "--periodic", FITS_VERIFY, false },
     { "--after", FITS_LOG, true },
     { "-n", FITS_LOG, true },
     { "--type", FITS_LOG, true },
@@ -79,6 +81,7 @@ enum flag {
     FLAG_fix,
     FLAG_fix_orphans,
     FLAG_background,
+    FLAG_periodic,
     FLAG_after,
     FLAG_count,
     FLAG_type,
@@ -183,6 +186,9 @@ static void take_flag(struct options *options, enum flag flag, const char *value
         break;
     case FLAG_fix_orphans:
         options->has_fix = options->has_fix_orphans = true;
+        break;
+    case FLAG_periodic:
+        options->is_periodic = true;
         break;
     case FLAG_background:
         options->is_background = true;

@@ -17,6 +17,7 @@ struct options {
     enum progress_kind progress;
     bool is_dry_run;
     bool is_at_start; /* of Solo, by systemd */
+    bool is_periodic; /* by its timer */
     bool shows_all;
     bool is_full;
     bool has_fix; /* --fix-orphans means --fix, too */

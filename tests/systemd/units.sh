@@ -40,6 +40,7 @@ eventd 6
 tokend 6
 vaultd 6
 recoveryd 8
+solo-verify 8
 deployd 42
 END
 [ "$failed" = 0 ] || { echo "a daemon is less shut in than it has to be"; exit 1; }

@@ -74,7 +74,9 @@ Test(recoveryd_options, verify_takes_fix)
     struct options options = take_well(ARGUMENTS("verify", "--fix"));
     cr_assert(options.has_fix);
     cr_assert_not(options.has_fix_orphans);
-    options = take_well(ARGUMENTS("verify", "--full", "--fix-orphans"));
+    cr_assert_not(options.is_periodic);
+    options = take_well(ARGUMENTS("verify", "--full", "--fix-orphans", "--periodic"));
+    cr_assert(options.is_periodic);
     cr_assert(options.has_fix);
     cr_assert(options.has_fix_orphans);
 }
