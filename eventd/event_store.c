@@ -3,6 +3,7 @@
  * is read again at the next one. */
 #include "eventd/event_store.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/api/records/event_log.h"
@@ -14,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 #include "common/db/table.h"
 #include "common/wire/writer.h"
 #include "eventd/projection.h"
@@ -196,13 +198,30 @@ static enum status projections_are_true(struct event_store *store)
     return table_verify(&txn, EVENTS_TENANTS);
 }
 
+/* Whoever waits for a long fold, and would end it, sees that it goes on. */
+static void tell_folded(uint64_t done, uint64_t total)
+{
+    parent_progress("folding the log anew: %" PRIu64 "/%" PRIu64 " events", done, total);
+}
+
+static enum status verify_chain(struct db_txn *txn)
+{
+    uint64_t last, first = 1, checked = PROGRESS_EVENTS;
+    TRY(event_log_last(txn, &last));
+    for (; checked == PROGRESS_EVENTS; first += checked) {
+        TRY(event_log_verify(txn, first, PROGRESS_EVENTS, &checked));
+        parent_progress("checking the chain: %" PRIu64 "/%" PRIu64 " events", first + checked - 1,
+                        last);
+    }
+    return STATUS_OK;
+}
+
 static enum status rebuild(struct event_store *store, uint64_t *events)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t checked;
     TRY(db_begin_write(&store->db, &txn));
-    TRY(event_log_verify(&txn, 1, UINT64_MAX, &checked));
-    TRY(projection_rebuild(&txn, events));
+    TRY(verify_chain(&txn));
+    TRY(projection_rebuild(&txn, tell_folded, events));
     return db_commit(&txn);
 }
 
@@ -242,10 +261,9 @@ static enum status append_log_opened(struct event_store *store, const struct buf
 enum status event_store_fold(struct event_store *store, uint64_t *events)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
-    uint64_t checked;
     ensure(store->in_turn);
-    TRY(event_log_verify(&store->txn, 1, UINT64_MAX, &checked));
-    enum status status = projection_rebuild(&store->txn, events);
+    TRY(verify_chain(&store->txn));
+    enum status status = projection_rebuild(&store->txn, tell_folded, events);
     if (status != STATUS_OK) {
         event_store_spoil(store, status);
         return status;

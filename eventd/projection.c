@@ -156,7 +156,8 @@ enum status projection_apply(struct db_txn *txn, enum event_type type, const str
 
 /* --- anew --- */
 
-enum status projection_rebuild(struct db_txn *txn, uint64_t *events)
+enum status projection_rebuild(struct db_txn *txn, void (*told)(uint64_t done, uint64_t total),
+                               uint64_t *events)
 {
     TRY(event_log_last(txn, events));
     TRY(table_clear(txn, EVENTS_LIVE));
@@ -164,6 +165,8 @@ enum status projection_rebuild(struct db_txn *txn, uint64_t *events)
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     for (uint64_t id = 1; id <= *events; id++) {
         struct event event;
+        if (id % PROGRESS_EVENTS == 1)
+            told(id - 1, *events);
         arena_reset(&arena);
         TRY(event_log_read(txn, id, &arena, &event));
         /* The payload lies in the map, where the fold's own writes may move pages: it copies what

@@ -16,7 +16,10 @@ enum status projection_admits(struct db_txn *txn, enum event_type type, const st
 
 enum status projection_apply(struct db_txn *txn, enum event_type type, const struct event *event);
 
-/* Folds the whole log anew, after its chain was verified. */
-enum status projection_rebuild(struct db_txn *txn, uint64_t *events);
+/* Folds the whole log anew, after its chain was verified; says how far it is every PROGRESS_EVENTS.
+ */
+enum { PROGRESS_EVENTS = 65536 };
+enum status projection_rebuild(struct db_txn *txn, void (*told)(uint64_t done, uint64_t total),
+                               uint64_t *events);
 
 #endif

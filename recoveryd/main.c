@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/api/records/schemas.h"
+#include "common/daemon/journal.h"
 #include "common/daemon/settings.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/identity.h"
@@ -59,6 +60,7 @@ int main(int argc, char **argv)
     enum status status = settings_load(&settings, "recoveryd", &own, argc, argv);
     if (status == STATUS_CANCELLED)
         return 0;
+    journal_join();
     if (status == STATUS_OK)
         status = options_check(&options);
     if (status == STATUS_OK)

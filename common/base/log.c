@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +20,8 @@ enum { LINE_BYTES_MAX = 2048 };
 static const char *program_name = "solo";
 static uint64_t shown_pid; /* 0: our own */
 static enum log_level least_level = LOG_LEVEL_INFO;
+static bool is_for_journal;
+static bool (*keeper)(const struct log_record *record);
 static void (*failure_sink)(const char *what, const char *reason);
 static const char *const level_names[] = { "debug", "info", "warning", "error" };
 
@@ -79,7 +83,26 @@ static void put_pair(struct line *line, const char *key, const char *value)
     put_value(line, value == NULL ? "" : value);
 }
 
-static void write_line(enum log_level level, const char *what, const char *status, va_list pairs)
+static void record_fill(struct log_record *record, struct line *line, const char *what,
+                        va_list pairs)
+{
+    put_text(line, what);
+    if (record->status != NULL)
+        put_pair(line, "status", record->status);
+    for (const char *key; (key = va_arg(pairs, const char *)) != NULL;) {
+        const char *value = va_arg(pairs, const char *);
+        put_pair(line, key, value);
+        if (record->pair_count == LOG_PAIRS_MAX)
+            continue;
+        record->pairs[record->pair_count].key = key;
+        record->pairs[record->pair_count++].value = value == NULL ? "" : value;
+    }
+    line->text[line->size] = '\0';
+    record->text = line->text;
+}
+
+/* As key=value, the time first. */
+static void write_record(const struct log_record *record, const char *what)
 {
     struct line line = { .size = 0 };
     struct timespec now;
@@ -89,25 +112,59 @@ static void write_line(enum log_level level, const char *what, const char *statu
     char stamp[40];
     size_t length = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     snprintf(stamp + length, sizeof stamp - length, ".%03ldZ", now.tv_nsec / 1000000);
+    if (is_for_journal)
+        put_text(&line, (const char[]){ '<', (char)('0' + log_priority(record->level)), '>', 0 });
     put_text(&line, stamp);
-    put_pair(&line, "level", level_names[level]);
-    put_pair(&line, "program", program_name);
+    put_pair(&line, "level", level_names[record->level]);
+    put_pair(&line, "program", record->program);
     put_pair(&line, "pid", NUMBER(shown_pid != 0 ? shown_pid : (uint64_t)getpid()));
     put_pair(&line, "msg", what);
-    if (status != NULL)
-        put_pair(&line, "status", status);
-    for (const char *key; (key = va_arg(pairs, const char *)) != NULL;)
-        put_pair(&line, key, va_arg(pairs, const char *));
+    if (record->status != NULL)
+        put_pair(&line, "status", record->status);
+    for (size_t i = 0; i < record->pair_count; i++)
+        put_pair(&line, record->pairs[i].key, record->pairs[i].value);
     line.text[line.size++] = '\n';
     /* Diagnostics that cannot be written have nobody left to tell. */
     ssize_t written = write(STDERR_FILENO, line.text, line.size);
     (void)written;
 }
 
+static void log_record(enum log_level level, const char *what, const char *status, va_list pairs)
+{
+    struct line text = { .size = 0 };
+    struct log_record record = { .level = level, .program = program_name, .status = status };
+    record_fill(&record, &text, what, pairs);
+    if (keeper == NULL || !keeper(&record))
+        write_record(&record, what);
+}
+
+void log_set_keeper(bool (*taker)(const struct log_record *record))
+{
+    keeper = taker;
+}
+
+int log_priority(enum log_level level)
+{
+    static const int priorities[] = {
+        [LOG_LEVEL_DEBUG] = 7, [LOG_LEVEL_INFO] = 6, [LOG_LEVEL_WARNING] = 4, [LOG_LEVEL_ERROR] = 3
+    };
+    return priorities[level];
+}
+
+bool log_is_for_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long device, inode;
+    struct stat status;
+    return stream != NULL && sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
 void log_setup(const char *program, enum log_level level)
 {
     program_name = program;
     least_level = level;
+    is_for_journal = log_is_for_journal();
 }
 
 void log_set_pid(uint64_t pid)
@@ -141,7 +198,7 @@ void log_write(enum log_level level, const char *what, ...)
         return;
     va_list pairs;
     va_start(pairs, what);
-    write_line(level, what, NULL, pairs);
+    log_record(level, what, NULL, pairs);
     va_end(pairs);
 }
 
@@ -168,7 +225,7 @@ enum status log_write_failure(enum status status, const char *what, ...)
     if (failure_sink != NULL)
         divert(what, pairs);
     else
-        write_line(LOG_LEVEL_ERROR, what, status_name(status), pairs);
+        log_record(LOG_LEVEL_ERROR, what, status_name(status), pairs);
     va_end(pairs);
     return status;
 }

@@ -1,6 +1,8 @@
 #ifndef SOLO_COMMON_BASE_LOG_H
 #define SOLO_COMMON_BASE_LOG_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
@@ -29,6 +31,27 @@ enum status log_write_failure(enum status status, const char *what, ...);
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__, (const char *)0)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__, (const char *)0)
 #define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__, (const char *)0)
+
+/* What is logged, for who keeps more than a line: the text is what happened and its pairs, as a
+ * line shows them. */
+enum { LOG_PAIRS_MAX = 24 };
+struct log_record {
+    enum log_level level;
+    const char *program;
+    const char *text;
+    const char *status; /* NULL: none */
+    size_t pair_count;
+    struct {
+        const char *key, *value;
+    } pairs[LOG_PAIRS_MAX];
+};
+/* Records go there instead of to stderr, but for those that it does not take (false). */
+void log_set_keeper(bool (*keeper)(const struct log_record *record));
+/* Whether stderr is a stream of systemd's journal (JOURNAL_STREAM). A line then begins with its
+ * priority, <6> for example, by which the journal files it. */
+bool log_is_for_journal(void);
+/* Of syslog: 7 debug, 6 info, 4 warning, 3 error. */
+int log_priority(enum log_level level);
 
 /* While a sink is set, failures are given to it, with the value of their "reason" ("" for none),
  * instead of being written: for who tells in his own words what was found. NULL ends that. */

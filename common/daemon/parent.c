@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
+#include "common/daemon/journal.h"
 
 enum { LISTENERS_MAX = 64, STATUS_BYTES_MAX = 512 };
 
@@ -33,6 +34,7 @@ static void on_stopping(void)
 
 enum status parent_join(struct lifecycle *lifecycle)
 {
+    journal_join();
     lifecycle->on_stopping = on_stopping;
     ev_timer_init(&lifecycle->watchdog, on_watchdog, 0, 0);
     uint64_t timeout_us;
@@ -77,7 +79,8 @@ void parent_progress(const char *format, ...)
     va_start(arguments, format);
     status_text_fill(text, format, arguments);
     va_end(arguments);
-    sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%llu", text, progress_us_max);
+    /* The loop may have to wait for this, which is no hanging. */
+    sd_notifyf(0, "STATUS=%s\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=%llu", text, progress_us_max);
 }
 
 static void names_free(char ***names)

@@ -7,15 +7,17 @@
  * of libsystemd, which needs only what the parent put into the environment. Nothing happens without
  * a parent. A supervisor has none: tenantd does not link this. */
 
-/* Feeds the parent's watchdog from the loop, when it has one, so that a loop that hangs is noticed;
- * says STOPPING=1 when the stop begins. */
+/* Logs to the journal where that is what stderr is (journal.h). Feeds the parent's watchdog from
+ * the loop, when it has one, so that a loop that hangs is noticed; says STOPPING=1 when the stop
+ * begins. */
 enum status parent_join(struct lifecycle *lifecycle);
 
 void parent_ready(void); /* READY=1 */
 /* STATUS=..., on one line. */
 void parent_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same, from work that goes on: a start or stop that takes long may take another minute. */
+/* The same, from work that goes on and may keep the loop from turning: the watchdog is fed, and a
+ * start or stop that takes long may take another minute. */
 void parent_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The listening socket passed by the parent under `name` (LISTEN_FDNAMES), or, when there is no

@@ -4,11 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "common/api/records/event_log.h"
 #include "common/api/records/live_fold.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "eventd/heads.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/eventd/log_fixture.h"
@@ -364,6 +368,29 @@ Test(event_store, a_missing_live_row_is_folded_anew_and_the_log_says_so)
     cr_assert_eq(tenant_find(&txn, "t0", &tenant), STATUS_OK);
     cr_expect_eq(tenant.index, 4);
     cr_expect_eq(tenant.event_id, 1);
+}
+
+/* Who starts eventd waits as long as it goes on. */
+Test(event_store, a_fold_says_how_far_it_is_and_asks_for_time)
+{
+    char path[108], said[4096] = "";
+    size_t used = 0;
+    snprintf(path, sizeof path, "%s/notify", fixture_data_dir());
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    deploy_some();
+    delete_raw(EVENTS_LIVE, span_of_text("t0/s0"));
+    setenv("NOTIFY_SOCKET", path, 1);
+    fixture_reopen();
+    unsetenv("NOTIFY_SOCKET");
+    for (ssize_t size; (size = recv(fd, said + used, sizeof said - 1 - used, 0)) > 0;)
+        used += (size_t)size;
+    cr_expect_not_null(strstr(said, "STATUS=checking the chain: 3/3 events\n"), "%s", said);
+    cr_expect_not_null(strstr(said, "STATUS=folding the log anew: 0/3 events\n"), "%s", said);
+    cr_expect_not_null(strstr(said, "EXTEND_TIMEOUT_USEC=60000000"), "%s", said);
+    cr_expect_not_null(strstr(said, "WATCHDOG=1"), "%s", said);
 }
 
 Test(event_store, a_missing_event_is_damage)

@@ -1,7 +1,9 @@
 #include "common/base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/criterion.h"
@@ -44,6 +46,60 @@ Test(log, the_pid_of_another_namespace_can_be_said, .init = capture)
     log_set_pid(4711);
     log_info("supervising");
     cr_assert_not_null(strstr(logged(), " program=tenantd pid=4711 msg=supervising\n"));
+}
+
+Test(log, lines_for_the_journal_begin_with_their_priority, .init = capture)
+{
+    struct stat status;
+    char stream[64];
+    cr_assert_eq(fstat(STDERR_FILENO, &status), 0);
+    snprintf(stream, sizeof stream, "%lu:%lu", (unsigned long)status.st_dev,
+             (unsigned long)status.st_ino + 1);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_setup("eventd", LOG_LEVEL_INFO);
+    log_info("elsewhere"); /* the stream is somebody else's */
+    snprintf(stream, sizeof stream, "%lu:%lu", (unsigned long)status.st_dev,
+             (unsigned long)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_setup("eventd", LOG_LEVEL_INFO);
+    log_info("here");
+    cr_expect_eq(log_failure(STATUS_IO, "read"), STATUS_IO);
+    const char *lines = logged();
+    cr_expect_eq(lines[0], '2', "%s", lines);
+    cr_expect_not_null(strstr(lines, "\n<6>2"), "%s", lines);
+    cr_expect_not_null(strstr(lines, "\n<3>2"), "%s", lines);
+}
+
+static struct log_record kept;
+static char kept_text[128], kept_pairs[128];
+
+static bool keep(const struct log_record *record)
+{
+    kept = *record;
+    snprintf(kept_text, sizeof kept_text, "%s", record->text);
+    kept_pairs[0] = '\0';
+    for (size_t i = 0; i < record->pair_count; i++) {
+        size_t used = strlen(kept_pairs);
+        snprintf(kept_pairs + used, sizeof kept_pairs - used, "%s=%s;", record->pairs[i].key,
+                 record->pairs[i].value);
+    }
+    return record->level != LOG_LEVEL_WARNING;
+}
+
+Test(log, a_keeper_has_the_pairs_and_what_it_does_not_take_is_a_line, .init = capture)
+{
+    log_setup("eventd", LOG_LEVEL_INFO);
+    log_set_keeper(keep);
+    cr_expect_eq(log_failure(STATUS_IO, "read a row", "tenant", "acme", "reason", "it is torn"),
+                 STATUS_IO);
+    cr_expect_str_eq(kept_text, "read a row status=io tenant=acme reason=\"it is torn\"");
+    cr_expect_str_eq(kept_pairs, "tenant=acme;reason=it is torn;");
+    cr_expect_str_eq(kept.program, "eventd");
+    cr_expect_eq(log_priority(kept.level), 3);
+    cr_expect_str_eq(logged(), "");
+    log_warning("not taken", "key", NULL);
+    cr_expect_not_null(strstr(logged(), " level=warning program=eventd "));
+    log_set_keeper(NULL);
 }
 
 static char diverted[64];
