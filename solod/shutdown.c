@@ -1,7 +1,6 @@
 /* SIGTERM, step by step:
  *
- *     wait_deployd -> drain -> stop_deployd -> stop_vaultd -> stop_tokend -> close_log ->
- *     stop_eventd -> done
+ *     wait_deployd -> drain -> stop_deployd -> stop_stores -> close_log -> stop_eventd -> done
  *                        (any of them, when the time is over) -> kill -> done
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
@@ -31,9 +30,8 @@ static const struct {
     [SHUTDOWN_NONE] = { "none", TO(WAIT_DEPLOYD) },
     [SHUTDOWN_WAIT_DEPLOYD] = { "wait_deployd", TO(DRAIN) | TO(STOP_DEPLOYD) | TO(KILL) },
     [SHUTDOWN_DRAIN] = { "drain", TO(STOP_DEPLOYD) | TO(KILL) },
-    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_VAULTD) | TO(KILL) },
-    [SHUTDOWN_STOP_VAULTD] = { "stop_vaultd", TO(STOP_TOKEND) | TO(KILL) },
-    [SHUTDOWN_STOP_TOKEND] = { "stop_tokend", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
+    [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_STORES) | TO(KILL) },
+    [SHUTDOWN_STOP_STORES] = { "stop_stores", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_CLOSE_LOG] = { "close_log", TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(DONE) | TO(KILL) },
     [SHUTDOWN_KILL] = { "kill", TO(DONE) },
@@ -139,17 +137,11 @@ static void drain_begin(struct shutdown *shutdown)
         on_drained(shutdown, status, NULL, NULL);
 }
 
-/* These two before the log is closed: their last events are on their way there. */
-static void vaultd_stop(struct shutdown *shutdown)
+/* Before the log is closed: their last events are on their way there. */
+static void stores_stop(struct shutdown *shutdown)
 {
-    move(shutdown, SHUTDOWN_STOP_VAULTD);
+    move(shutdown, SHUTDOWN_STOP_STORES);
     daemon_stop(vaultd_of(shutdown), false);
-    shutdown_step(shutdown);
-}
-
-static void tokend_stop(struct shutdown *shutdown)
-{
-    move(shutdown, SHUTDOWN_STOP_TOKEND);
     daemon_stop(tokend_of(shutdown), false);
     shutdown_step(shutdown);
 }
@@ -260,17 +252,12 @@ void shutdown_step(struct shutdown *shutdown)
         if (!is_gone(deployd) || shutdown->recovery->child.pid != 0)
             break;
         exit_judge(shutdown, deployd);
-        vaultd_stop(shutdown);
+        stores_stop(shutdown);
         break;
-    case SHUTDOWN_STOP_VAULTD:
-        if (!is_gone(vaultd))
+    case SHUTDOWN_STOP_STORES:
+        if (!is_gone(vaultd) || !is_gone(tokend))
             break;
         exit_judge(shutdown, vaultd);
-        tokend_stop(shutdown);
-        break;
-    case SHUTDOWN_STOP_TOKEND:
-        if (!is_gone(tokend))
-            break;
         exit_judge(shutdown, tokend);
         if (shutdown->daemons->settings->log_shutdown_events && eventd->state != DAEMON_FAILED)
             close_log_begin(shutdown);

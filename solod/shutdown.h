@@ -13,8 +13,8 @@ enum shutdown_step {
     SHUTDOWN_WAIT_DEPLOYD, /* until deployd can be asked: it may be starting, or have crashed */
     SHUTDOWN_DRAIN,        /* deployd stops every service */
     SHUTDOWN_STOP_DEPLOYD, /* and recoveryd */
-    SHUTDOWN_STOP_VAULTD,  /* its last events are in the log then */
-    SHUTDOWN_STOP_TOKEND,  /* its last events are in the log then */
+    SHUTDOWN_STOP_STORES,  /* tokend and vaultd, side by side: their last events are in the log then
+                            */
     SHUTDOWN_CLOSE_LOG,    /* eventd learns that it will write system_shutdown_complete */
     SHUTDOWN_STOP_EVENTD,
     SHUTDOWN_KILL, /* the time is over: whatever is left */

@@ -232,13 +232,17 @@ void scene_until_told(const char *line)
 
 void scene_story(const char *expected)
 {
-    static const char as_told[] = "vaultd start\ntokend start\n",
-                      in_order[] = "tokend start\nvaultd start\n";
+    static const char *const beside[][2] = {
+        { "vaultd start\ntokend start\n", "tokend start\nvaultd start\n" },
+        { "tokend stop\nvaultd stop\n", "vaultd stop\ntokend stop\n" },
+    };
     AUTO(buffer_close) struct buffer story = { 0 };
     story_read(&story);
-    char *beside = strstr((char *)story.data, as_told);
-    if (beside != NULL)
-        memcpy(beside, in_order, sizeof in_order - 1);
+    for (size_t i = 0; i < COUNT_OF(beside); i++) {
+        char *as_told = strstr((char *)story.data, beside[i][0]);
+        if (as_told != NULL)
+            memcpy(as_told, beside[i][1], strlen(beside[i][1]));
+    }
     cr_assert_str_eq((const char *)story.data, expected);
 }
 

@@ -53,8 +53,8 @@ void scene_until_told(const char *line);
 enum status scene_call(const char *daemon, const struct method *method, const void *request,
                        void *reply, struct problem *problem);
 
-/* The story so far is exactly this; tokend and vaultd, which start side by side, count as in order.
- */
+/* The story so far is exactly this; tokend and vaultd, which start and stop side by side, count as
+ * in order. */
 void scene_story(const char *expected);
 size_t scene_story_count(const char *line);
 bool scene_has(const char *path_in_run);
