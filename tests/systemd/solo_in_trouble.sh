@@ -60,8 +60,8 @@ if machine grep -qw memory "/sys/fs/cgroup$(dirname "$group")/cgroup.controllers
 fi
 
 # The journal has fields, and no line of ours begins with a second time.
-machine journalctl --no-pager -o json -u deployd.service SYSLOG_IDENTIFIER=deployd | grep -q '"SOLO_TENANT":"acme"' ||
-    fail "the journal has no fields of deployd"
+machine journalctl --no-pager -o json -u deployd.service SOLO_RUN=new | grep -q '"PRIORITY":"6"' || fail "the journal has no fields of deployd"
+machine journalctl --no-pager -o json -u deployd.service PRIORITY=6 | grep -q 'program=tenantd' || fail "lines of a supervisor have no priority"
 machine journalctl --no-pager -o cat -u eventd.service | grep -qE '^<|^20[0-9]{2}-.* level=' && fail "eventd's records are lines"
 
 # A reload takes LIVE settings over.
