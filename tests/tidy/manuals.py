@@ -37,9 +37,10 @@ def flags_of_help(text):
     """Where a line begins with them: what stands behind is their meaning."""
     found = set()
     for line in text.split("\n"):
-        begins = re.match(r"\s+((?:log: )?--?[a-z].*)", line)
+        begins = re.match(r"\s+[(]?((?:log: )?--?[a-z].*)", line)
         if begins:
             listed = re.split(r"\s{3,}", begins.group(1))[0] if not begins.group(1).startswith("log: ") else begins.group(1)
+            listed = listed if listed.startswith("log: ") else listed.split(":")[0]
             found |= set(re.findall(flag, listed))
         elif line.startswith("  recoveryd "):
             found |= set(re.findall(flag, re.split(r"\s{3,}", line.strip())[0]))
