@@ -274,6 +274,8 @@ enum status db_begin_write(struct db *db, struct db_txn *txn)
     txn->is_write = true;
     if (db->is_failed)
         return STATUS_UNAVAILABLE;
+    if (db->is_short_of_space)
+        reserve_keep(db); /* there may be room by now: the first who asks is not refused */
     int rc = mdb_txn_begin(db->env, NULL, 0, &txn->txn);
     return rc == 0 ? STATUS_OK : failure(db, "begin writing", rc);
 }

@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
+#include "tests/support/secrets.h"
 
 TestSuite(full_disk, .timeout = 240);
 
@@ -94,6 +95,20 @@ static void deploy_until_taken(const struct testbed *bed)
     test_fail("still refused with space: %s", problem.message);
 }
 
+/* Each version is 60 kB: what lies ahead in the store of secrets is soon used up. */
+static void store_until_refused(const struct testbed *bed)
+{
+    enum { VALUE_BYTES = 60000 };
+    AUTO(result_close) struct result result = { 0 };
+    char *value = calloc(1, VALUE_BYTES + 1);
+    cr_assert_not_null(value);
+    memset(value, '7', VALUE_BYTES);
+    for (int i = 0; result.exit_code == 0 && i < 60; i++)
+        testbed_soloctl_input(bed, &result, value, "secret", "set", "acme/grows", NULL);
+    free(value);
+    expect_exit(&result, status_exit_code(STATUS_RESOURCE_EXHAUSTED));
+}
+
 static void disk_close(struct testbed *bed, const char *folder)
 {
     char log[80];
@@ -162,9 +177,12 @@ static void fill_and_free(bool is_run_apart)
     else
         expect_no_room_for_run(&bed);
 
+    if (is_run_apart)
+        store_until_refused(&bed);
     disk_free(folder);
     if (!is_run_apart)
         testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "later", "x"), STATUS_OK, "refused with space");
     deploy_until_taken(&bed);
     cr_assert_eq(try_deploy_code(&bed, &problem), STATUS_OK, "%s", problem.message);
     service_await(&bed, "acme", "stays", "running", 20000);
