@@ -11,16 +11,18 @@ enum { TOLD_EVERY_MS = 1000 };
 
 static bool is_same(const struct denial *a, const struct denial *b)
 {
-    return strcmp(a->tenant, b->tenant) == 0 && strcmp(a->name, b->name) == 0 &&
-           strcmp(a->method, b->method) == 0 && strcmp(a->by, b->by) == 0 && a->reason == b->reason;
+    return strcmp(a->tenant, b->tenant) == 0 && strcmp(a->of, b->of) == 0 &&
+           strcmp(a->name, b->name) == 0 && strcmp(a->method, b->method) == 0 &&
+           strcmp(a->by, b->by) == 0 && a->reason == b->reason;
 }
 
-void denials_note(struct denials *denials, const struct rpc_call *call, const char *tenant,
-                  const char *name, enum status status)
+static void note(struct denials *denials, const struct rpc_call *call, const char *tenant,
+                 const char *of, const char *name, enum status status)
 {
     char text[CALLER_TEXT_BYTES];
     struct denial denial = { .reason = status_name(status), .count = 1 };
     snprintf(denial.tenant, sizeof denial.tenant, "%s", tenant);
+    snprintf(denial.of, sizeof denial.of, "%s", of);
     snprintf(denial.name, sizeof denial.name, "%s", name);
     snprintf(denial.method, sizeof denial.method, "%s", call->method->name);
     snprintf(denial.by, sizeof denial.by, "%s", caller_text(&call->caller, text));
@@ -39,11 +41,17 @@ void denials_note(struct denials *denials, const struct rpc_call *call, const ch
     ev_timer_start(denials->loop, &denials->due);
 }
 
+void denials_note(struct denials *denials, const struct rpc_call *call, const char *tenant,
+                  const char *name, enum status status)
+{
+    note(denials, call, tenant, tenant, name, status);
+}
+
 static enum status put_all(struct denials *denials)
 {
     for (size_t i = 0; i < denials->count; i++) {
         const struct denial *denial = &denials->items[i];
-        TRY(secret_event_denied(&denials->vault->store, denial->tenant, denial->name,
+        TRY(secret_event_denied(&denials->vault->store, denial->tenant, denial->of, denial->name,
                                 denial->method, denial->by, denial->reason, denial->count));
     }
     return STATUS_OK;
@@ -121,7 +129,9 @@ enum status denials_narrow(void *denials_, struct rpc_call *call, void *request)
     enum status status = access_narrow(denials->access, call, request);
     if (status != STATUS_OK && is_of_secret(call)) {
         const char **name = fields_text(call->method->request, request, "name");
-        denials_note(denials, call, call->caller.tenant, name == NULL ? "" : *name, status);
+        const char **tenant = fields_text(call->method->request, request, "tenant");
+        const char *of = tenant == NULL || (*tenant)[0] == '\0' ? call->caller.tenant : *tenant;
+        note(denials, call, call->caller.tenant, of, name == NULL ? "" : *name, status);
     }
     return status;
 }

@@ -12,6 +12,7 @@
  * daemon.stats only. */
 struct denial {
     char tenant[NAME_BYTES_MAX + 1]; /* the caller's own, or the operator's choice */
+    char of[NAME_BYTES_MAX + 1];     /* whose secret was asked for */
     char name[NAME_BYTES_MAX + 1];
     char method[METHOD_NAME_BYTES_MAX + 1];
     char by[CALLER_TEXT_BYTES];

@@ -2,6 +2,7 @@
 #include "vaultd/vault_events.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/access/access.h"
 #include "common/base/auto.h"
@@ -73,20 +74,23 @@ enum status secret_event_delivered(struct vault_store *store, const char *tenant
                &payload);
 }
 
-enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
-                                const char *method, const char *by, const char *reason,
-                                uint64_t count)
+enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *of,
+                                const char *name, const char *method, const char *by,
+                                const char *reason, uint64_t count)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
-    write_map(&payload, 5);
+    bool is_own = strcmp(of, tenant) == 0;
+    write_map(&payload, is_own ? 5 : 6);
+    if (!is_own)
+        write_text_pair(&payload, "tenant", of);
     write_text_pair(&payload, "name", name);
     write_text_pair(&payload, "method", method);
     write_text_pair(&payload, "by", by);
     write_text_pair(&payload, "reason", reason);
     write_number_pair(&payload, "count", count);
-    return put(store, EVENT_secret_access_denied, tenant, secret_subject(subject, tenant, name),
-               &payload);
+    return put(store, EVENT_secret_access_denied, tenant,
+               secret_subject(subject, tenant, is_own ? name : ""), &payload);
 }
 
 enum status vault_event(struct vault_store *store, enum event_type type, const char *how)

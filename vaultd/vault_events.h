@@ -17,9 +17,11 @@ enum status secret_event(struct vault_store *store, enum event_type type, const 
 /* secret_accessed for a start of a service. */
 enum status secret_event_delivered(struct vault_store *store, const char *tenant, const char *name,
                                    uint64_t version, const char *service, uint64_t generation);
-enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *name,
-                                const char *method, const char *by, const char *reason,
-                                uint64_t count);
+/* Told to `tenant`, the caller's; about a secret of the tenant `of`, which is the same one unless
+ * the caller asked for another's: then that is in the payload, and the subject is no secret's. */
+enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *of,
+                                const char *name, const char *method, const char *by,
+                                const char *reason, uint64_t count);
 /* Of the vault itself; `how` it opens, or why it was sealed. */
 enum status vault_event(struct vault_store *store, enum event_type type, const char *how);
 /* A tenant's old keys are gone. */
