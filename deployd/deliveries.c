@@ -15,6 +15,7 @@
 enum {
     DELIVER_MS_MAX = 5 * 1000, /* for vaultd, and for a supervisor */
     AGAIN_MS = 5 * 1000,       /* after what no change of the vault will end */
+    AGAIN_MS_MAX = 300 * 1000, /* after a supervisor has refused what was given: each try is told */
     SPEC_ARENA_BYTES = 16 * 1024 * 1024,
 };
 
@@ -108,12 +109,29 @@ static void ended(struct deployd *deployd, struct service *service, enum deliver
     go_on(deployd);
 }
 
+static void try_in(struct deployd *deployd, uint64_t delay_ms)
+{
+    struct ev_timer *again = &deployd->deliveries.again;
+    if (ev_is_active(again) && ev_timer_remaining(deployd->loop, again) * 1e3 <= (double)delay_ms)
+        return;
+    ev_timer_stop(deployd->loop, again);
+    ev_timer_set(again, (double)delay_ms / 1e3, 0);
+    ev_timer_start(deployd->loop, again);
+}
+
 static void try_later(struct deployd *deployd)
 {
-    if (!ev_is_active(&deployd->deliveries.again)) {
-        ev_timer_set(&deployd->deliveries.again, AGAIN_MS / 1e3, 0);
-        ev_timer_start(deployd->loop, &deployd->deliveries.again);
-    }
+    try_in(deployd, AGAIN_MS);
+}
+
+/* What was given stands in the log each time: so it is tried less and less often. */
+static void try_refused_later(struct deployd *deployd)
+{
+    uint64_t *refused_ms = &deployd->deliveries.refused_ms;
+    *refused_ms = *refused_ms == 0                  ? AGAIN_MS
+                  : *refused_ms >= AGAIN_MS_MAX / 2 ? AGAIN_MS_MAX
+                                                    : *refused_ms * 2;
+    try_in(deployd, *refused_ms);
 }
 
 static void on_withheld(void *context, enum status status, const struct problem *problem,
@@ -155,13 +173,14 @@ static void on_delivered(void *context, enum status status, const struct problem
     struct service *service = context;
     struct deployd *deployd = service->tenant->supervisor.owner;
     if (status == STATUS_OK || status == STATUS_ABORTED) {
+        deployd->deliveries.refused_ms = 0;
         ended(deployd, service, DELIVERY_NONE);
         return;
     }
     log_warning("secrets could not be delivered", "service", service->key, "reason",
                 problem == NULL ? status_text(status) : problem->message);
     if (status != STATUS_FAILED_PRECONDITION)
-        try_later(deployd);
+        try_refused_later(deployd);
     ended(deployd, service, DELIVERY_WITHHELD);
 }
 
@@ -224,8 +243,8 @@ static void write_wanted(const struct spec *spec, struct buffer *list)
 }
 
 /* Which secrets: what the log says of the generation that waits. */
-static enum status find_wanted(struct deployd *deployd, const struct service *service,
-                               struct buffer *list)
+static enum status find_wanted(struct deployd *deployd, uint64_t generation, struct buffer *list,
+                               size_t *count)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
@@ -233,20 +252,22 @@ static enum status find_wanted(struct deployd *deployd, const struct service *se
     struct span stored;
     struct spec spec;
     TRY(event_map_begin(&deployd->map, &txn));
-    TRY(event_log_spec(&txn, service->generation, &stored));
+    TRY(event_log_spec(&txn, generation, &stored));
     TRY(spec_decode(stored, &arena, &spec, &problem));
     write_wanted(&spec, list);
+    *count = spec.secret_count;
     return list->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 
 static void begin(struct deployd *deployd, struct service *service)
 {
     AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_SMALL };
+    size_t count;
     service->delivery_request = service->secret_request;
     service->delivery_change = deployd->deliveries.changes;
     move(deployd, service, DELIVERY_ASKED);
     deployd->deliveries.running++;
-    enum status status = find_wanted(deployd, service, &list);
+    enum status status = find_wanted(deployd, service->generation, &list, &count);
     if (status == STATUS_OK) {
         const struct secret_deliver_request request = {
             .tenant = service->tenant->name,
@@ -279,6 +300,30 @@ void deliveries_step(struct deployd *deployd)
         else
             move(deployd, service, DELIVERY_NONE);
     }
+}
+
+enum status deliveries_ask(struct deployd *deployd, const struct service *service,
+                           uint64_t generation, rpc_on_reply on_reply, void *context)
+{
+    AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_SMALL };
+    size_t count;
+    TRY(find_wanted(deployd, generation, &list, &count));
+    if (count == 0)
+        return STATUS_NOT_FOUND;
+    const struct secret_deliver_request request = {
+        .tenant = service->tenant->name,
+        .service = service_name(service),
+        .generation = generation,
+        .secrets = buffer_span(&list),
+        .check_only = true,
+    };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = DELIVER_MS_MAX,
+        .on_reply = on_reply,
+        .context = context,
+    };
+    return rpc_client_call(deployd->vaultd, &method_secret_deliver, &request, &options, NULL);
 }
 
 /* ---- what changes in the vault ---- */

@@ -78,6 +78,7 @@ struct deliveries {
     unsigned changes; /* seen so far */
     bool is_awaiting; /* the next one */
     struct ev_timer again;
+    uint64_t refused_ms; /* how long a supervisor's refusals are waited out; 0 for none */
 };
 
 struct deployd {

@@ -13,7 +13,9 @@ static const struct {
     const char *name;
     unsigned next;
 } operation_states[OPERATION_STATES] = {
-    [OPERATION_QUEUED] = { "queued", TO(TENANT) | TO(COMMITTING) | TO(SUPERVISOR) | TO(DONE) },
+    [OPERATION_QUEUED] = { "queued",
+                           TO(TENANT) | TO(SECRETS) | TO(COMMITTING) | TO(SUPERVISOR) | TO(DONE) },
+    [OPERATION_SECRETS] = { "secrets", TO(COMMITTING) | TO(DONE) },
     [OPERATION_TENANT] = { "tenant", TO(COMMITTING) | TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_COMMITTING] = { "committing", TO(SUPERVISOR) | TO(DONE) },
     [OPERATION_SUPERVISOR] = { "supervisor", TO(BUILDING) | TO(ACTING) | TO(RECORDING) | TO(DONE) },

@@ -20,15 +20,18 @@
  * With a build: queued or tenant ──► supervisor ◄──► building ──► committing, and before it is
  * started supervisor ◄──► building ──► recording once more: what was built may have been removed.
  *
- * queued: others are before it. tenant: waits until tenant_created is in the log. committing: its
- * event is on the way to eventd; until then nothing has changed. supervisor: waits for a supervisor
- * that is ready (again). building: the supervisor has it built; before its commit nothing has
- * changed, and a kill ends it. acting: the supervisor does it. reporting: the program of a deploy
- * or restart runs, and the report of it is on the way into the log; so what was acknowledged has
- * run by the log, too, and a later recovery that cannot start it does not take it for a deploy that
- * failed. recording: the failure is on the way to eventd; where the log falls back it then goes
- * back to `supervisor` with the generation that the log wants instead, and once more to `recording`
- * if that one cannot be started either.
+ * A restart of what runs on secrets: queued ──► secrets ──► committing.
+ *
+ * queued: others are before it. secrets: vaultd is asked whether it can give them again; if not,
+ * what runs goes on, and nothing has changed. tenant: waits until tenant_created is in the log.
+ * committing: its event is on the way to eventd; until then nothing has changed. supervisor: waits
+ * for a supervisor that is ready (again). building: the supervisor has it built; before its commit
+ * nothing has changed, and a kill ends it. acting: the supervisor does it. reporting: the program
+ * of a deploy or restart runs, and the report of it is on the way into the log; so what was
+ * acknowledged has run by the log, too, and a later recovery that cannot start it does not take it
+ * for a deploy that failed. recording: the failure is on the way to eventd; where the log falls
+ * back it then goes back to `supervisor` with the generation that the log wants instead, and once
+ * more to `recording` if that one cannot be started either.
  */
 enum {
     SUPERVISOR_WAIT_MS_MAX = 10 * 1000,  /* for one that is ready */
@@ -40,6 +43,7 @@ enum {
 enum operation_state {
     OPERATION_QUEUED,
     OPERATION_TENANT,
+    OPERATION_SECRETS,
     OPERATION_COMMITTING,
     OPERATION_SUPERVISOR,
     OPERATION_BUILDING,

@@ -15,6 +15,7 @@
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
+#include "deployd/deliveries.h"
 #include "deployd/operation_act.h"
 #include "deployd/operation_build.h"
 #include "deployd/operation_outcome.h"
@@ -374,6 +375,39 @@ static enum status check_restart(struct operation *operation)
                        found.message, service->key);
 }
 
+static void restart_record(struct operation *operation)
+{
+    fault_point("deployd.before_restart_append");
+    commit_request(operation, EVENT_service_restart_requested, "service.restart");
+}
+
+static void on_secrets(void *context, enum status status, const struct problem *problem,
+                       const void *reply)
+{
+    (void)reply;
+    struct operation *operation = context;
+    if (status == STATUS_OK)
+        status = deployd_is_open(operation->owner, &operation->problem);
+    else
+        problem_set(&operation->problem, status, "",
+                    "%s runs on and was not restarted, its secrets cannot be had: %s",
+                    operation->service->key,
+                    problem == NULL ? status_text(status) : problem->message);
+    if (status == STATUS_OK)
+        restart_record(operation);
+    else
+        refuse(operation, status);
+}
+
+/* Its process would end first, and the next one wait for secrets: so they are asked for before. */
+static enum status ask_for_secrets(struct operation *operation)
+{
+    const struct service *service = operation->service;
+    if (!service->is_held || service->pid == 0 || service->generation != operation->generation)
+        return STATUS_NOT_FOUND;
+    return deliveries_ask(operation->owner, service, operation->generation, on_secrets, operation);
+}
+
 static void restart_begin(struct operation *operation)
 {
     struct service *service = operation->service;
@@ -392,8 +426,13 @@ static void restart_begin(struct operation *operation)
         return;
     }
     operation->generation = service->wanted.generation;
-    fault_point("deployd.before_restart_append");
-    commit_request(operation, EVENT_service_restart_requested, "service.restart");
+    status = ask_for_secrets(operation);
+    if (status == STATUS_NOT_FOUND)
+        restart_record(operation);
+    else if (status == STATUS_OK)
+        operation_move(operation, OPERATION_SECRETS);
+    else
+        on_secrets(operation, status, NULL, NULL);
 }
 
 static void operation_first_step(struct operation *operation)

@@ -166,6 +166,9 @@ enum status delivery_make(struct delivery *delivery, struct rpc_call *call,
     if (fd < 0)
         return failed("make a memfd");
     TRY(write_file(delivery, call, request, items, found, fd, name));
+    *count = found;
+    if (request->check_only)
+        return STATUS_OK;
     for (size_t i = 0; i < found; i++) {
         enum status status =
             secret_event_delivered(&vault->store, request->tenant, items[i].name,
@@ -176,7 +179,6 @@ enum status delivery_make(struct delivery *delivery, struct rpc_call *call,
         }
     }
     vault->accessed += found;
-    *count = found;
     rpc_call_give(call, fd);
     fd = -1;
     return STATUS_OK;

@@ -174,6 +174,34 @@ Test(delivery, every_start_is_given_them_as_an_ordinary_user)
     every_start_is_given_them(TESTBED_AS_USER);
 }
 
+/* A restart would end it, and wait: so it goes on, and whoever asked is told why. */
+Test(delivery, a_restart_without_its_secrets_leaves_it_running)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    service_deploy(&bed, spec_of("api", "exec sleep 1000000", json_pack("[s]", "db")));
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+    pid_t pid = service_pid(&bed, "acme", "api");
+    json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
+    testbed_soloctl(&bed, &result, "restart", "acme/api", NULL);
+    expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+    expect_contains(result_err(&result), "runs on");
+    expect_contains(result_err(&result), "sealed");
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
+    uint64_t before = log_settled_id(&bed);
+    testbed_soloctl(&bed, &result, "restart", "acme/api", NULL);
+    expect_exit(&result, 0);
+    service_await_new_pid(&bed, "acme", "api", pid, WAIT_MS);
+    log_settled_id(&bed);
+    json_t *events = events_after(&bed, before);
+    cr_assert_eq(events_count(events, "secret_accessed", NULL, NULL), 1, "asking is no access");
+    json_decref(events);
+}
+
 Test(delivery, what_cannot_be_had_is_waited_for)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -320,6 +348,28 @@ Test(delivery, a_value_is_nowhere_but_in_its_file)
     expect_nowhere(&bed, value, "/+credentials/api/db");
 }
 
+/* The secret_access_denied of this method, told to acme; waits for it. */
+static json_t *await_denied(const struct testbed *bed, const char *method)
+{
+    json_t *denied = NULL;
+    for (int left_ms = WAIT_MS; denied == NULL && left_ms > 0; left_ms -= 50) {
+        sleep_ms(50);
+        json_t *events = events_after(bed, 0);
+        json_t *event;
+        size_t i;
+        json_array_foreach(events, i, event)
+        {
+            if (denied == NULL && strcmp(text_in(event, "type"), "secret_access_denied") == 0 &&
+                strcmp(text_in(json_object_get(event, "payload"), "method"), method) == 0)
+                denied = json_incref(event);
+        }
+        json_decref(events);
+    }
+    cr_assert_not_null(denied, "no secret_access_denied of %s", method);
+    expect_text(denied, "tenant", "acme");
+    return denied;
+}
+
 Test(delivery, who_was_not_given_a_secret_is_in_the_log)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -338,21 +388,21 @@ Test(delivery, who_was_not_given_a_secret_is_in_the_log)
                      json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "db", "token", token),
                      NULL, &problem);
     expect_refused(status, STATUS_PERMISSION_DENIED, &problem, NULL);
-    json_t *denied = NULL;
-    for (int left_ms = WAIT_MS; denied == NULL && left_ms > 0; left_ms -= 50) {
-        sleep_ms(50);
-        json_t *events = events_after(&bed, 0);
-        json_t *event;
-        size_t i;
-        json_array_foreach(events, i,
-                           event) if (strcmp(text_in(event, "type"), "secret_access_denied") == 0)
-            denied = json_incref(event);
-        json_decref(events);
-    }
-    cr_assert_not_null(denied, "no secret_access_denied");
+    json_t *denied = await_denied(&bed, "secret.read");
     json_t *payload = json_object_get(denied, "payload");
-    expect_text(payload, "method", "secret.read");
     expect_text(payload, "reason", "permission_denied");
-    expect_text(denied, "tenant", "acme");
+    json_decref(denied);
+
+    /* another tenant's: told to its own, and named as what it is */
+    status =
+        testbed_call(&bed, "vaultd", "secret.describe",
+                     json_pack("{s:s, s:s, s:s}", "tenant", "beta", "name", "db", "token", token),
+                     NULL, &problem);
+    expect_refused(status, STATUS_UNAUTHENTICATED, &problem, NULL);
+    denied = await_denied(&bed, "secret.describe");
+    payload = json_object_get(denied, "payload");
+    expect_text(denied, "subject", "secret");
+    expect_text(payload, "tenant", "beta");
+    expect_text(payload, "name", "db");
     json_decref(denied);
 }

@@ -9,6 +9,7 @@
 #include "deployd/admission.h"
 #include "deployd/appends.h"
 #include "deployd/boot.h"
+#include "deployd/deliveries.h"
 #include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
 #include "deployd/supervisor_talk.h"
@@ -247,6 +248,19 @@ void supervisor_need(struct supervisor *supervisor)
 {
     (void)supervisor;
     world.supervisors_needed++;
+}
+
+enum status deliveries_ask(struct deployd *deployd, const struct service *service,
+                           uint64_t generation, rpc_on_reply on_reply, void *context)
+{
+    (void)deployd, (void)service;
+    if (!world.has_secrets)
+        return STATUS_NOT_FOUND;
+    cr_assert_lt(world.asked_count, ASKED_MAX);
+    struct asked *asked = &world.asked[world.asked_count++];
+    *asked = (struct asked){ .generation = generation, .on_reply = on_reply, .context = context };
+    snprintf(asked->what, sizeof asked->what, "secret.deliver");
+    return STATUS_OK;
 }
 
 const char *supervisor_problem(const struct supervisor *supervisor)

@@ -53,6 +53,7 @@ extern struct world {
     /* what is admitted */
     bool program_is_missing;
     bool has_build; /* specs have one from now on */
+    bool has_secrets;
     /* what waits for an answer */
     struct asked asked[ASKED_MAX];
     size_t asked_count;

@@ -331,6 +331,29 @@ Test(operation, a_restart_is_appended_then_carried_out_then_answered)
     cr_assert_eq(world.answers[restart].reply.restart.generation, 7);
 }
 
+Test(operation, a_restart_of_what_runs_on_secrets_asks_for_them_first)
+{
+    world_runs(7, "");
+    world.has_secrets = true;
+    size_t restart = world_ask(OPERATION_RESTART);
+    const struct problem sealed = { .code = STATUS_FAILED_PRECONDITION,
+                                    .message = "the vault is sealed" };
+    struct asked asked = world_take("secret.deliver");
+    cr_assert_eq(asked.generation, 7);
+    asked.on_reply(asked.context, STATUS_FAILED_PRECONDITION, &sealed, NULL);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[restart].problem.message, "runs on"));
+    cr_assert_not_null(strstr(world.answers[restart].problem.message, "the vault is sealed"));
+
+    restart = world_ask(OPERATION_RESTART);
+    asked = world_take("secret.deliver");
+    asked.on_reply(asked.context, STATUS_OK, NULL, NULL);
+    world_append("service_restart_requested");
+    world_restarts(STATUS_OK);
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+}
+
 Test(operation, a_restart_is_answered_when_its_report_is_in_the_log)
 {
     world_runs(7, "");
