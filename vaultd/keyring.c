@@ -251,7 +251,8 @@ void keyring_release(struct keyring *keyring)
 bool keyring_can(enum cipher cipher)
 {
 #ifdef SOLO_FAULTS
-    if (cipher == CIPHER_AES256GCM && getenv("SOLO_FAULT_NO_AES") != NULL)
+    const char *fault = getenv("SOLO_FAULT_NO_AES");
+    if (cipher == CIPHER_AES256GCM && fault != NULL && strcmp(fault, "1") == 0)
         return false;
 #endif
     return cipher != CIPHER_AES256GCM || crypto_aead_aes256gcm_is_available() == 1;

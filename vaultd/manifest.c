@@ -230,7 +230,6 @@ static enum status count_tenant(void *context, const char *tenant, const struct 
     totals->secrets += row->secrets;
     for (int i = 0; i < CIPHERS; i++)
         totals->versions[i] += row->versions[i];
-    totals->rotating += row->oldest_epoch < row->epoch;
     return STATUS_OK;
 }
 

@@ -27,7 +27,7 @@ struct manifests {
 
 /* What all tenants have together. */
 struct vault_totals {
-    uint64_t tenants, secrets, versions[CIPHERS], rotating;
+    uint64_t tenants, secrets, versions[CIPHERS];
 };
 
 /* Forgets what was compared. */

@@ -9,6 +9,7 @@
 #include "common/base/ensure.h"
 #include "common/wire/writer.h"
 #include "vaultd/listing.h"
+#include "vaultd/new_keys.h"
 #include "vaultd/secrets.h"
 #include "vaultd/vault_events.h"
 
@@ -167,7 +168,8 @@ static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *c
     reply->secrets = totals.secrets;
     reply->versions = totals.versions[0] + totals.versions[1];
     reply->damaged_tenants = manifests_broken(&vault->manifests);
-    reply->rotating = totals.rotating;
+    if (vault->keyring.is_open)
+        TRY(new_keys_left(&txn, &reply->rotating));
     reply->outbox = outbox_waiting(&vault->store.outbox);
     reply->outbox_state = outbox_state_name(outbox_state(&vault->store.outbox));
     return STATUS_OK;

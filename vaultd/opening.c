@@ -33,7 +33,7 @@ static enum status find_source(struct opening *opening, enum key_source *source,
 static enum status read_key_file(struct opening *opening, bool is_new, struct problem *problem)
 {
     const struct settings *settings = opening->vault->settings;
-    if (is_new && opening->vault->pool.is_locked)
+    if (is_new)
         TRY(key_file_make_if_absent(settings));
     return key_file_read(settings, &opening->kek, problem);
 }
@@ -55,7 +55,10 @@ void opening_begin(struct opening *opening)
     struct problem problem = { 0 };
     enum key_source source = KEY_SOURCE_KEY;
     bool is_new = false;
-    enum status status = find_source(opening, &source, &is_new);
+    /* Before anything is said of a key: without locked memory none is made or read. */
+    enum status status = vault_may_open(vault, &problem);
+    if (status == STATUS_OK)
+        status = find_source(opening, &source, &is_new);
     if (status == STATUS_OK && source == KEY_SOURCE_PASSPHRASE) {
         vault_seal(vault, "%s",
                    is_new ? "it has no passphrase yet: `soloctl vault unseal` sets one"

@@ -7,13 +7,16 @@
 
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "vaultd/new_keys.h"
 #include "vaultd/secrets.h"
 #include "vaultd/vault_events.h"
 
 enum { PAUSE_MS = 4, RETRY_MS = 1000 };
+static const uint64_t work_ns_max = 2 * 1000 * 1000, slice_ns_wanted = 5 * 1000 * 1000;
 
 /* --- which tenant --- */
 
@@ -60,13 +63,15 @@ struct work {
     struct vault *vault;
     const char *tenant;
     struct vault_tenant tenant_row;
-    size_t versions, bytes;
+    size_t versions, versions_max, bytes;
+    uint64_t until_ns;
     bool has_leftover;
 };
 
 static bool is_full(const struct work *work)
 {
-    return work->versions >= ROTATION_SLICE_VERSIONS || work->bytes >= ROTATION_SLICE_BYTES;
+    return work->versions >= work->versions_max || work->bytes >= ROTATION_SLICE_BYTES ||
+           (work->versions > 0 && clock_boottime_ns() >= work->until_ns);
 }
 
 static enum status seal_again(struct work *work, const char *name, struct secret_version *version)
@@ -186,7 +191,10 @@ static enum status rotate_some(struct rotation *rotation, struct work *work, boo
 static enum status work_on_tenant(struct rotation *rotation, bool *is_finished)
 {
     struct vault *vault = rotation->vault;
-    struct work work = { .vault = vault, .tenant = rotation->tenant };
+    struct work work = { .vault = vault,
+                         .tenant = rotation->tenant,
+                         .versions_max = rotation->at_once,
+                         .until_ns = clock_boottime_ns() + work_ns_max };
     enum status status = manifest_check(&vault->manifests, &vault->store.txn, work.tenant);
     if (status == STATUS_DATA_LOSS) { /* nothing of it is touched */
         rotation->has_leftover = *is_finished = true;
@@ -199,15 +207,33 @@ static enum status work_on_tenant(struct rotation *rotation, bool *is_finished)
     return STATUS_OK;
 }
 
+/* A slower disk, or a busier one, is given less at once. */
+static void adapt(struct rotation *rotation, uint64_t took_ns)
+{
+    if (took_ns > slice_ns_wanted && rotation->at_once > 1)
+        rotation->at_once /= 2;
+    else if (took_ns < slice_ns_wanted && rotation->at_once < ROTATION_SLICE_VERSIONS_MAX)
+        rotation->at_once++;
+}
+
 enum status rotation_slice(struct rotation *rotation, bool *is_more)
 {
     struct vault *vault = rotation->vault;
     struct problem problem;
     char after[NAME_BYTES_MAX + 1];
-    bool is_finished = false;
+    bool is_finished = false, is_wave = false;
+    uint64_t began_ns = clock_boottime_ns();
     *is_more = false;
     TRY(vault_store_begin(&vault->store));
     enum status status = vault_ready(vault, &vault->store.txn, &problem);
+    if (status == STATUS_OK)
+        status = new_keys_go_on(vault, &is_wave);
+    if (status == STATUS_OK && is_wave) {
+        fault_point("vaultd.rotation_begin");
+        TRY(vault_store_commit(&vault->store));
+        *is_more = true;
+        return STATUS_OK;
+    }
     if (status == STATUS_OK)
         status = choose_tenant(rotation, &vault->store.txn);
     memcpy(after, rotation->after, sizeof after);
@@ -224,6 +250,7 @@ enum status rotation_slice(struct rotation *rotation, bool *is_more)
         memcpy(rotation->after, after, sizeof after);
         return status;
     }
+    adapt(rotation, clock_boottime_ns() - began_ns);
     if (is_finished && rotation->has_leftover)
         pass_over(rotation);
     else if (is_finished)
@@ -234,74 +261,51 @@ enum status rotation_slice(struct rotation *rotation, bool *is_more)
 
 /* --- beginning --- */
 
-struct beginning {
-    struct rotation *rotation;
-    char (*names)[NAME_BYTES_MAX + 1];
-    const char *only;
-    size_t count;
-};
-
-static enum status collect(void *context, const char *tenant, const struct vault_tenant *row)
+static enum status begin_one(struct vault *vault, struct rpc_call *call, const char *tenant,
+                             struct vault_rotate_reply *reply)
 {
-    struct beginning *beginning = context;
-    (void)row;
-    if (beginning->count < TENANTS_MAX &&
-        (beginning->only[0] == '\0' || strcmp(beginning->only, tenant) == 0))
-        memcpy(beginning->names[beginning->count++], tenant, strlen(tenant) + 1);
-    return STATUS_OK;
+    enum status status = manifest_check(&vault->manifests, &vault->store.txn, tenant);
+    if (status == STATUS_NOT_FOUND)
+        return problem_set(&call->problem, status, "tenant", "has no secrets");
+    if (status == STATUS_DATA_LOSS)
+        return secret_refuse_damaged(&call->problem, "tenant", tenant);
+    TRY(status);
+    reply->tenants = 1;
+    return new_keys_for(vault, tenant, &reply->versions);
 }
 
-static enum status begin_tenant(struct vault *vault, const char *tenant, uint64_t *versions)
+static enum status begin_all(struct vault *vault, struct rpc_call *call,
+                             struct vault_rotate_reply *reply)
 {
+    struct vault_totals totals;
     struct db_txn *txn = &vault->store.txn;
-    struct vault_tenant row;
-    uint8_t key[EPOCH_KEY_BYTES], wrapped[WRAPPED_KEY_BYTES];
-    TRY(manifest_load(txn, tenant, &row));
-    row.epoch++;
-    keyring_draw_data_key(&vault->keyring, tenant, row.epoch, wrapped);
-    TRY(manifest_put(&vault->manifests, txn, tenant, &row, VAULT_KEYS,
-                     epoch_key(key, tenant, row.epoch), span_of(wrapped, sizeof wrapped)));
-    *versions += row.versions[0] + row.versions[1];
-    return manifest_save(&vault->manifests, txn, tenant, &row);
-}
-
-/* What cannot be begun is refused before anything is written. */
-static enum status check_tenants(struct vault *vault, struct rpc_call *call,
-                                 const struct beginning *beginning)
-{
-    if (beginning->count == 0 && beginning->only[0] != '\0')
-        return problem_set(&call->problem, STATUS_NOT_FOUND, "tenant", "has no secrets");
-    for (size_t i = 0; i < beginning->count; i++) {
-        const char *tenant = beginning->names[i];
-        if (manifest_check(&vault->manifests, &vault->store.txn, tenant) == STATUS_DATA_LOSS)
-            return secret_refuse_damaged(&call->problem, "tenant", tenant);
-    }
-    return STATUS_OK;
+    if (manifests_check_list(&vault->manifests, txn, &totals) != STATUS_OK)
+        return problem_set(&call->problem, STATUS_DATA_LOSS, "",
+                           "the list of the vault's tenants is damaged: restore a backup");
+    reply->tenants = totals.tenants;
+    reply->versions = totals.versions[0] + totals.versions[1];
+    return new_keys_for_all(txn);
 }
 
 enum status rotation_begin(struct rotation *rotation, struct rpc_call *call,
                            const struct vault_rotate_request *request,
                            struct vault_rotate_reply *reply)
 {
-    static char names[TENANTS_MAX][NAME_BYTES_MAX + 1];
     struct vault *vault = rotation->vault;
-    struct beginning beginning = { .names = names, .only = request->tenant };
     TRY(vault_ready(vault, &vault->store.txn, &call->problem));
     enum status status = secrets_find_request(vault, call, &call->body_hash, &reply->versions);
     if (status != STATUS_NOT_FOUND)
         return status;
     TRY(vault_check_room(vault, &call->problem));
-    TRY(manifests_each(&vault->store.txn, collect, &beginning));
-    TRY(check_tenants(vault, call, &beginning));
-    status = STATUS_OK;
-    for (size_t i = 0; i < beginning.count && status == STATUS_OK; i++)
-        status = begin_tenant(vault, names[i], &reply->versions);
+    status = request->tenant[0] == '\0' ? begin_all(vault, call, reply)
+                                        : begin_one(vault, call, request->tenant, reply);
+    if (call->problem.message[0] != '\0')
+        return status; /* before anything was written */
     if (status == STATUS_OK)
         status =
             secrets_put_request(vault, call, &call->body_hash, request->tenant, reply->versions);
     if (status != STATUS_OK)
         vault_store_spoil(&vault->store, status);
-    reply->tenants = beginning.count;
     rotation->tenant[0] = '\0';
     rotation_wake(rotation);
     return status;
@@ -345,6 +349,7 @@ void rotation_wake(struct rotation *rotation)
 void rotation_open(struct rotation *rotation, struct vault *vault, struct ev_loop *loop)
 {
     rotation->vault = vault;
+    rotation->at_once = ROTATION_SLICE_VERSIONS_MAX / 4;
     rotation->loop = loop;
     ev_timer_init(&rotation->slice, on_slice, 0, 0);
     rotation->slice.data = rotation;

@@ -9,12 +9,14 @@
 
 /* New data keys. A rotation begins with a new epoch for new versions; what is there is sealed again
  * in slices between the turns of callers, and a tenant's old keys are destroyed in the transaction
- * of its last slice. Where it stands is in the rows: after a crash it goes on by itself.
+ * of its last slice. That of all tenants begins tenant by tenant, in slices, too. Where it stands
+ * is in the rows: after a crash it goes on by itself.
  *
  * A version that does not open keeps its old key and its tenant's rotation unfinished, until it is
  * destroyed or a backup is restored. */
 
-enum { ROTATION_SLICE_VERSIONS = 32, ROTATION_SLICE_BYTES = 256 * 1024 };
+/* How much a slice does follows from how long those before it took, with their commits. */
+enum { ROTATION_SLICE_VERSIONS_MAX = 64, ROTATION_SLICE_BYTES = 128 * 1024 };
 
 struct rotation {
     struct vault *vault;
@@ -23,6 +25,7 @@ struct rotation {
     char tenant[NAME_BYTES_MAX + 1]; /* that is being worked on; "" for none */
     char after[NAME_BYTES_MAX + 1];  /* the secret that was done last */
     bool has_leftover;               /* versions of it that did not open */
+    size_t at_once;                  /* versions in the next slice, at most */
     struct manifests_names {
         char names[TENANTS_MAX][NAME_BYTES_MAX + 1]; /* passed over until something changes */
         size_t count;

@@ -150,10 +150,17 @@ enum status vault_compare(struct vault *vault)
     return STATUS_OK;
 }
 
+static bool is_memory_locked(const struct vault *vault)
+{
+    return vault->keyring.keys.data != NULL && vault->pool.is_locked;
+}
+
 enum status vault_may_open(const struct vault *vault, struct problem *problem)
 {
     if (vault->is_compared)
-        return STATUS_OK;
+        return is_memory_locked(vault) ? STATUS_OK
+                                       : problem_set(problem, STATUS_FAILED_PRECONDITION, "", "%s",
+                                                     memory_lock_problem());
     return vault->is_damaged
                ? problem_set(problem, STATUS_DATA_LOSS, "", "the vault is damaged: %s",
                              vault->reason)
@@ -253,7 +260,7 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
 {
     struct master_row row;
     bool was_damaged = vault->is_damaged;
-    if (vault->keyring.keys.data == NULL || !vault->pool.is_locked)
+    if (!is_memory_locked(vault))
         return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "", memory_lock_problem());
     if (!keyring_can(vault->cipher))
         return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "vault_cipher",

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,11 +250,65 @@ Test(vault, a_value_is_nowhere_in_clear)
     cr_assert_eq(result.exit_code, 1, "found in %s", result_out(&result));
 }
 
+/* --- what the machine does not have --- */
+
+Test(vault, without_locked_memory_it_stays_sealed_and_says_so)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    const struct rlimit none = { 0, 0 };
+    testbed_open(&bed, TESTBED_AS_USER); /* root may lock whatever the limit is */
+    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+    testbed_start(&bed);
+    expect_vault_state(&bed, "sealed", "RLIMIT_MEMLOCK");
+    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_FAILED_PRECONDITION);
+    testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
+    expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+    expect_contains(result_err(&result), "RLIMIT_MEMLOCK");
+    service_deploy_sleeper(&bed, "acme", "without"); /* who needs no secret is not concerned */
+}
+
+Test(vault, aes_records_are_refused_where_there_is_no_aes)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_VAULT_CIPHER", "aes256gcm");
+    testbed_start(&bed);
+    json_t *status = testbed_ask(&bed, "vaultd", "vault.status", NULL);
+    bool has_aes = strcmp(text_in(status, "state"), "open") == 0;
+    json_decref(status);
+    if (!has_aes) {
+        expect_vault_state(&bed, "sealed", "no AES");
+        return;
+    }
+    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_OK);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT_NO_AES", "1");
+    testbed_start(&bed);
+    status = testbed_ask(&bed, "vaultd", "vault.status", NULL);
+    bool has_fault = strcmp(text_in(status, "state"), "sealed") == 0;
+    json_decref(status);
+    if (!has_fault)
+        return;                                   /* this build has no fault points */
+    expect_vault_state(&bed, "sealed", "no AES"); /* the setting asks for it */
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_VAULT_CIPHER", "xchacha20poly1305");
+    testbed_start(&bed);
+    expect_vault_state(&bed, "sealed", "AES-256-GCM records");
+    expect_secret_status(&bed, "acme", "db", STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT_NO_AES", "0");
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "db", canary);
+}
+
 /* --- death at every step --- */
 
 static void torture(const char *point, int arrival)
 {
-    enum { SECRETS = 12 };
+    enum { SECRETS = 12, MORE = 3 };
+    enum status more[MORE];
+    uint64_t stored = SECRETS;
     struct testbed bed = { 0 };
     char fault[100], name[16];
     testbed_open(&bed, 0);
@@ -266,7 +321,12 @@ static void torture(const char *point, int arrival)
     snprintf(fault, sizeof fault, "%s:%d", point, arrival);
     testbed_set(&bed, "SOLO_FAULT", fault);
     testbed_launch(&bed, NULL);
-    if (testbed_wait_ready(&bed, 3000)) {
+    bool is_ready = testbed_wait_ready(&bed, 3000);
+    for (int i = 0; i < MORE; i++) {
+        snprintf(name, sizeof name, "more%d", i);
+        more[i] = is_ready ? secret_put(&bed, "acme", name, name) : STATUS_UNAVAILABLE;
+    }
+    if (is_ready) {
         struct problem problem = { 0 };
         testbed_call(&bed, "vaultd", "vault.rotate", NULL, NULL, &problem);
         testbed_call(&bed, "vaultd", "vault.rekey", NULL, NULL, &problem);
@@ -279,7 +339,16 @@ static void torture(const char *point, int arrival)
         snprintf(name, sizeof name, "s%d", i);
         expect_secret(&bed, i % 2 == 0 ? "acme" : "beta", name, name);
     }
-    uint64_t end = clock_boottime_ns() + 10000000000u;
+    for (int i = 0; i < MORE; i++) { /* what was acknowledged is there; the rest is whole or not */
+        char value[SECRET_TEXT_BYTES];
+        snprintf(name, sizeof name, "more%d", i);
+        enum status status = secret_read_version(&bed, "acme", name, 0, value);
+        if (more[i] == STATUS_OK || status != STATUS_NOT_FOUND)
+            cr_assert(status == STATUS_OK && strcmp(value, name) == 0, "%s: %s: %s", fault, name,
+                      status_name(status));
+        stored += status == STATUS_OK;
+    }
+    uint64_t end = clock_boottime_ns() + 30000000000u;
     for (uint64_t left = 1; left > 0; sleep_ms(10)) {
         json_t *reply = testbed_ask(&bed, "vaultd", "vault.status", NULL);
         left = number_in(reply, "rotating");
@@ -287,17 +356,18 @@ static void torture(const char *point, int arrival)
         cr_assert_lt(clock_boottime_ns(), end, "%s: the rotation does not end", fault);
     }
     json_t *reply = testbed_ask(&bed, "vaultd", "vault.verify", NULL);
-    expect_number(reply, "readable", SECRETS);
+    expect_number(reply, "readable", stored);
     expect_number(reply, "damaged", 0);
     expect_number(reply, "damaged_tenants", 0);
     json_decref(reply);
     testbed_close(&bed);
 }
 
-Test(vault, rotation_and_rekeying_survive_death_at_every_step)
+Test(vault, putting_rotation_and_rekeying_survive_death_at_every_step)
 {
     static const char *const points[] = { "vaultd.before_commit", "vaultd.after_commit",
-                                          "vaultd.rotation", "vaultd.rekey", "rpc_committed" };
+                                          "vaultd.rotation",      "vaultd.rotation_begin",
+                                          "vaultd.rekey",         "rpc_committed" };
     for (size_t i = 0; i < COUNT_OF(points); i++)
         for (int arrival = 1; arrival <= 5; arrival += 2)
             torture(points[i], arrival);
