@@ -17,6 +17,11 @@ enum { STACK_BYTES = 4096, PLACE_BYTES_MAX = 256 };
 enum subkey { SUBKEY_LIST = 1, SUBKEY_BODY };
 static const char context[crypto_kdf_CONTEXTBYTES + 1] = "solo.vlt";
 
+struct place {
+    uint8_t bytes[PLACE_BYTES_MAX];
+    size_t size;
+};
+
 /* The master key and what is derived from it. */
 struct master {
     uint8_t master[KEY_BYTES], list[KEY_BYTES], body[KEY_BYTES];
@@ -27,9 +32,19 @@ struct keys {
     struct master now, next;
     uint8_t next_kek[KEY_BYTES];
     uint8_t manifest[KEY_BYTES]; /* of the tenant whose manifest is in hand */
-    uint8_t data[KEY_BYTES];     /* of the operation in hand */
+    uint8_t data[KEY_BYTES];     /* of the operation in hand, or while held of the one before */
     uint8_t record[KEY_BYTES];   /* derived from it for one row */
+    /* While held: what `data` was unwrapped from, and for where. */
+    bool has_data;
+    uint8_t data_wrapped[WRAPPED_KEY_BYTES];
+    struct place data_place;
 };
+
+static void forget_data(struct keys *keys)
+{
+    sodium_memzero(keys->data, KEY_BYTES);
+    keys->has_data = false;
+}
 
 static struct keys *enter(struct keyring *keyring)
 {
@@ -65,11 +80,6 @@ void keyring_free(struct keyring *keyring)
 }
 
 /* --- what is bound to what --- */
-
-struct place {
-    uint8_t bytes[PLACE_BYTES_MAX];
-    size_t size;
-};
 
 static void add_bytes(struct place *place, const void *bytes, size_t size)
 {
@@ -206,7 +216,7 @@ static void draw_key(struct keyring *keyring, const char *tenant, uint32_t epoch
     struct place place = place_of_key(keyring, tenant, epoch);
     random_fill(keys->data, KEY_BYTES);
     wrap(keys->now.master, &place, keys->data, wrapped);
-    sodium_memzero(keys->data, KEY_BYTES);
+    forget_data(keys);
     leave(keyring);
 }
 
@@ -231,7 +241,7 @@ bool keyring_wrap_again(struct keyring *keyring, const char *tenant, uint32_t ep
     bool is_good = unwrap(keys->now.master, &place, wrapped, keys->data);
     if (is_good)
         wrap(keys->next.master, &place, keys->data, wrapped);
-    sodium_memzero(keys->data, KEY_BYTES);
+    forget_data(keys);
     leave(keyring);
     return is_good;
 }
@@ -239,11 +249,40 @@ bool keyring_wrap_again(struct keyring *keyring, const char *tenant, uint32_t ep
 void keyring_hold(struct keyring *keyring)
 {
     enter(keyring);
+    keyring->is_held = true;
 }
 
 void keyring_release(struct keyring *keyring)
 {
+    keyring->is_held = false;
+    forget_data(secret_open(&keyring->keys));
+    secret_close(&keyring->keys);
     leave(keyring);
+}
+
+/* Into keys->data. Versions of a tenant mostly have the one key: while the keys are held it is
+ * unwrapped once. */
+static bool take_data_key(struct keyring *keyring, struct keys *keys, const struct place *place,
+                          const uint8_t wrapped[WRAPPED_KEY_BYTES])
+{
+    if (keys->has_data && keys->data_place.size == place->size &&
+        memcmp(keys->data_place.bytes, place->bytes, place->size) == 0 &&
+        memcmp(keys->data_wrapped, wrapped, WRAPPED_KEY_BYTES) == 0)
+        return true;
+    keys->has_data = false;
+    if (!unwrap(keys->now.master, place, wrapped, keys->data))
+        return false;
+    keys->has_data = keyring->is_held;
+    keys->data_place = *place;
+    memcpy(keys->data_wrapped, wrapped, WRAPPED_KEY_BYTES);
+    return true;
+}
+
+static void put_data_key_back(struct keys *keys)
+{
+    if (!keys->has_data)
+        sodium_memzero(keys->data, KEY_BYTES);
+    sodium_memzero(keys->record, KEY_BYTES);
 }
 
 /* --- values --- */
@@ -272,7 +311,7 @@ bool keyring_seal(struct keyring *keyring, const uint8_t data_key[WRAPPED_KEY_BY
 {
     struct keys *keys = enter(keyring);
     struct place place = place_of_key(keyring, where->tenant, head->epoch);
-    bool is_good = unwrap(keys->now.master, &place, data_key, keys->data);
+    bool is_good = take_data_key(keyring, keys, &place, data_key);
     uint8_t *out = row + VERSION_HEAD_BYTES;
     place = place_of_version(keyring, where, head);
     random_fill(head->nonce, NONCE_BYTES);
@@ -284,8 +323,7 @@ bool keyring_seal(struct keyring *keyring, const uint8_t data_key[WRAPPED_KEY_BY
         crypto_aead_xchacha20poly1305_ietf_encrypt(out, NULL, value.data, value.size, place.bytes,
                                                    place.size, NULL, head->nonce, keys->data);
     }
-    sodium_memzero(keys->data, KEY_BYTES);
-    sodium_memzero(keys->record, KEY_BYTES);
+    put_data_key_back(keys);
     leave(keyring);
     version_row_encode(head, row);
     return is_good;
@@ -297,7 +335,7 @@ bool keyring_unseal(struct keyring *keyring, const uint8_t data_key[WRAPPED_KEY_
 {
     struct keys *keys = enter(keyring);
     struct place place = place_of_key(keyring, where->tenant, row->epoch);
-    bool is_good = unwrap(keys->now.master, &place, data_key, keys->data);
+    bool is_good = take_data_key(keyring, keys, &place, data_key);
     struct span in = row->ciphertext;
     place = place_of_version(keyring, where, row);
     if (is_good && row->cipher == CIPHER_AES256GCM) {
@@ -309,8 +347,7 @@ bool keyring_unseal(struct keyring *keyring, const uint8_t data_key[WRAPPED_KEY_
                                                              place.bytes, place.size, row->nonce,
                                                              keys->data) == 0;
     }
-    sodium_memzero(keys->data, KEY_BYTES);
-    sodium_memzero(keys->record, KEY_BYTES);
+    put_data_key_back(keys);
     leave(keyring);
     return is_good;
 }

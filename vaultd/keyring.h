@@ -13,6 +13,7 @@ struct keyring {
     struct secret keys;
     uint8_t store_id[16]; /* bound into everything that is authenticated */
     bool is_open;
+    bool is_held; /* see keyring_hold */
 };
 
 /* What a version is bound to: a row that was moved to another place does not open. */

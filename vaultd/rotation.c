@@ -202,7 +202,10 @@ static enum status work_on_tenant(struct rotation *rotation, bool *is_finished)
     }
     TRY(status);
     TRY(manifest_load(&vault->store.txn, work.tenant, &work.tenant_row));
-    TRY(rotate_some(rotation, &work, is_finished));
+    keyring_hold(&vault->keyring);
+    status = rotate_some(rotation, &work, is_finished);
+    keyring_release(&vault->keyring);
+    TRY(status);
     rotation->has_leftover = rotation->has_leftover || work.has_leftover;
     return STATUS_OK;
 }

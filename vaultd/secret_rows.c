@@ -82,11 +82,10 @@ enum status secret_value(struct vault *vault, struct db_txn *txn, const struct v
     struct span key = version_key(bytes, place->tenant, place->name, place->version), stored;
     struct version_row row;
     struct hash seal;
-    enum status status = table_get(txn, VAULT_VERSIONS, key, &stored);
+    enum status status = table_get_with_seal(txn, VAULT_VERSIONS, key, &stored, &seal);
     if (status == STATUS_NOT_FOUND)
         return damaged(place, "its row is missing");
     TRY(status);
-    TRY(table_seal(txn, VAULT_VERSIONS, key, &seal));
     if (!hash_equal(&seal, &version->seal))
         return damaged(place, "its row is not the one that was put");
     TRY(version_row_decode(stored, &row));

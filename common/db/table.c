@@ -65,6 +65,13 @@ enum status table_get(struct db_txn *txn, unsigned table, struct span key, struc
     return get_row(txn, table, key, value, &seal);
 }
 
+enum status table_get_with_seal(struct db_txn *txn, unsigned table, struct span key,
+                                struct span *value, struct hash *seal)
+{
+    ensure((schema_of(txn, table)->flags & TABLE_UNSEALED) == 0);
+    return get_row(txn, table, key, value, seal);
+}
+
 static enum status broken_size(struct db_txn *txn, unsigned table)
 {
     return log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",

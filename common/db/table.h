@@ -15,6 +15,9 @@ enum status table_put(struct db_txn *txn, unsigned table, struct span key, struc
 enum status table_append(struct db_txn *txn, unsigned table, struct span key, struct span value);
 /* not_found when there is no such row. */
 enum status table_delete(struct db_txn *txn, unsigned table, struct span key);
+/* As table_get, and the seal, which is good. Not of TABLE_UNSEALED. */
+enum status table_get_with_seal(struct db_txn *txn, unsigned table, struct span key,
+                                struct span *value, struct hash *seal);
 /* The seal as it stands behind a row, whether the row is whole or not; not_found when there is no
  * row. For who keeps proofs of rows elsewhere. Not of TABLE_UNSEALED. */
 enum status table_seal(struct db_txn *txn, unsigned table, struct span key, struct hash *seal);

@@ -85,6 +85,32 @@ Test(keyring, aes256gcm_opens_only_in_its_place)
     opens_only_in_its_place(CIPHER_AES256GCM);
 }
 
+/* While held the key that was opened last is used again: for its own place only. */
+Test(keyring, what_is_held_opens_what_it_did_before)
+{
+    uint8_t key[WRAPPED_KEY_BYTES], other_key[WRAPPED_KEY_BYTES], out[SIZE];
+    uint8_t bytes[VERSION_HEAD_BYTES + SIZE + TAG_BYTES];
+    uint8_t other_bytes[VERSION_HEAD_BYTES + SIZE + TAG_BYTES];
+    const struct version_place place = { "acme", "db", 7 }, other = { "beta", "db", 7 };
+    keyring_draw_data_key(&ring, "acme", 3, key);
+    keyring_draw_data_key(&ring, "beta", 3, other_key);
+    struct version_row row = seal(CIPHER_XCHACHA20POLY1305, key, &place, bytes);
+    struct version_row other_row = seal(CIPHER_XCHACHA20POLY1305, other_key, &other, other_bytes);
+    keyring_hold(&ring);
+    for (int i = 0; i < 3; i++) {
+        cr_assert(keyring_unseal(&ring, key, &place, &row, out));
+        cr_assert_not(keyring_unseal(&ring, key, &other, &row, out), "a key of another tenant's");
+        cr_assert(keyring_unseal(&ring, key, &place, &row, out));
+        cr_assert_not(keyring_unseal(&ring, other_key, &place, &row, out));
+        cr_assert(keyring_unseal(&ring, other_key, &other, &other_row, out));
+    }
+    keyring_draw_data_key(&ring, "acme", 4, other_key);
+    cr_assert(keyring_unseal(&ring, key, &place, &row, out));
+    keyring_release(&ring);
+    cr_assert(keyring_unseal(&ring, key, &place, &row, out));
+    cr_assert_eq(memcmp(out, value, SIZE), 0);
+}
+
 Test(keyring, another_key_opens_nothing)
 {
     keyring_close(&ring);
