@@ -8,6 +8,7 @@
 #include "bench/protocols.h"
 #include "common/wire/writer.h"
 #include "tests/support/process.h"
+#include "tests/support/secrets.h"
 
 enum { BATCH_EVENTS = 1000, BATCHES_ON_THE_WAY = 2, DEPLOYS_ON_THE_WAY = 64 };
 
@@ -79,8 +80,30 @@ double fill_events(const struct testbed *bed, size_t count)
     return machine_now() - begin;
 }
 
-double fill_services(const struct testbed *bed, size_t count, size_t tenants)
+/* `count` of them, of each tenant. */
+static void fill_secrets(const struct testbed *bed, size_t count, size_t tenants)
 {
+    for (size_t i = 0; i < count * tenants; i++) {
+        char tenant[32], name[32];
+        snprintf(tenant, sizeof tenant, "t%zu", i / count);
+        snprintf(name, sizeof name, "secret%zu", i % count);
+        enum status status = secret_put(bed, tenant, name, "a value that nobody reads");
+        if (status != STATUS_OK)
+            test_fail("secret.put: %s", status_name(status));
+    }
+}
+
+static json_t *names_of_secrets(size_t count)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(names, json_sprintf("secret%zu", i));
+    return names;
+}
+
+double fill_services(const struct testbed *bed, size_t count, size_t tenants, size_t secrets)
+{
+    fill_secrets(bed, secrets, tenants);
     struct caller caller;
     connect_to(bed, "deployd", &caller);
     double begin = machine_now();
@@ -91,8 +114,10 @@ double fill_services(const struct testbed *bed, size_t count, size_t tenants)
             snprintf(tenant, sizeof tenant, "t%zu", sent % tenants);
             snprintf(name, sizeof name, "s%zu", sent / tenants);
             AUTO(buffer_close) struct buffer frame = { .limit = 4 << 20 };
-            json_t *params =
-                json_pack("{s:o}", "spec", service_spec(bed, tenant, name, "sleeper", NULL));
+            json_t *spec = service_spec(bed, tenant, name, "sleeper", NULL);
+            if (secrets > 0)
+                json_object_set_new(spec, "secrets", names_of_secrets(secrets));
+            json_t *params = json_pack("{s:o}", "spec", spec);
             caller_pack(&frame, sent, "service.deploy", params);
             json_decref(params);
             if (!caller_send(&caller, buffer_span(&frame)))

@@ -9,8 +9,9 @@
  */
 double fill_events(const struct testbed *bed, size_t count);
 
-/* `count` sleepers of `tenants` tenants ("t0".. and "s0"..), many deploys on the way; seconds. */
-double fill_services(const struct testbed *bed, size_t count, size_t tenants);
+/* `count` sleepers of `tenants` tenants ("t0".. and "s0"..), each given `secrets` of its tenant's,
+ * many deploys on the way; seconds. */
+double fill_services(const struct testbed *bed, size_t count, size_t tenants, size_t secrets);
 
 /* Whether as many sleepers of this testbed run. */
 size_t fill_running(const struct testbed *bed);

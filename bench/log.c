@@ -108,7 +108,7 @@ int main(int argc, char **argv)
     testbed_open(&bed, 0);
     testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
     testbed_start(&bed);
-    fill_services(&bed, services, services < 50 ? services : 50);
+    fill_services(&bed, services, services < 50 ? services : 50, 0);
     double took = fill_events(&bed, events);
     figure_print_plain("batch append, 1000 events a request", (double)events / took, "/s", 0, 0);
 

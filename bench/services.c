@@ -92,7 +92,7 @@ static void measure_recovery(int rounds, size_t services, size_t tenants)
     testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
     testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
     testbed_start(&bed);
-    double deploying = fill_services(&bed, services, tenants);
+    double deploying = fill_services(&bed, services, tenants, 0);
     figure_print_plain("deploys, one connection", (double)services / deploying, "/s", 0, 0);
     measure_memory(&bed, services, tenants);
     const char *const argv[] = { testbed_program(&bed, "sleeper", sleeper), NULL };
@@ -120,6 +120,43 @@ static void measure_recovery(int rounds, size_t services, size_t tenants)
     testbed_discard(&bed);
 }
 
+/* From solod's exec until all run. */
+static double back_seconds(int rounds, size_t services, size_t tenants, size_t secrets)
+{
+    struct testbed bed;
+    struct figures back = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
+    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
+    testbed_start(&bed);
+    fill_services(&bed, services, tenants, secrets);
+    for (int i = 0; i < rounds; i++) {
+        testbed_kill_everything(&bed);
+        double begin = machine_now();
+        start_seconds(&bed);
+        while (fill_running(&bed) != services) {
+            if (machine_now() - begin > 120)
+                test_fail("%zu of %zu services are back", fill_running(&bed), services);
+            sleep_ms(5);
+        }
+        figures_add(&back, machine_now() - begin);
+    }
+    testbed_discard(&bed);
+    return figures_median(&back);
+}
+
+static void measure_delivery(int rounds, size_t services, size_t tenants)
+{
+    enum { SECRETS = 3 };
+    char what[80];
+    double without = back_seconds(rounds, services, tenants, 0);
+    double with = back_seconds(rounds, services, tenants, SECRETS);
+    snprintf(what, sizeof what, "%zu services back, solod exec to all run", services);
+    figure_print_plain(what, without, "s", 0, 0);
+    figure_print_plain("what 3 secrets for each of them add", with - without, "s",
+                       0.3 * (double)services / 1000, 1);
+}
+
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : 5;
@@ -129,5 +166,6 @@ int main(int argc, char **argv)
         return 64;
     measure_start(rounds);
     measure_recovery(rounds, services, tenants);
+    measure_delivery(rounds, services, tenants);
     return 0;
 }
