@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/api/event_types.h"
+#include "common/api/records/log_salvage.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -63,6 +64,16 @@ bool event_map_is_forked(struct event_map *map, struct log_branch *branch)
     *branch = (struct log_branch){ 0 };
     return event_map_begin(map, &txn) == STATUS_OK && log_branch_read(&txn, branch) == STATUS_OK &&
            branch->is_forked;
+}
+
+bool event_map_needs_review(struct event_map *map, const char *tenant, const char *name,
+                            uint64_t since)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct log_salvage salvage;
+    return event_map_begin(map, &txn) == STATUS_OK &&
+           log_salvage_read(&txn, &salvage) == STATUS_OK &&
+           log_salvage_needs_review(&salvage, tenant, name, since);
 }
 
 enum status event_map_live(struct event_map *map, const char *tenant, const char *name,

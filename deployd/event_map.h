@@ -30,6 +30,10 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn);
  * `branch` in any case. */
 bool event_map_is_forked(struct event_map *map, struct log_branch *branch);
 
+/* Whether the log was salvaged and has lost, perhaps, what was decided last about this service. */
+bool event_map_needs_review(struct event_map *map, const char *tenant, const char *name,
+                            uint64_t since);
+
 /* The live row, all zero when the service is not wanted. */
 enum status event_map_live(struct event_map *map, const char *tenant, const char *name,
                            struct live_row *row);

@@ -20,24 +20,9 @@ struct draft {
     uint64_t repeats;              /* the event that it was already; 0: it is new */
 };
 
-static void hash_text(struct hash_state *state, const char *text)
-{
-    hash_add(state, span_of(text, strlen(text) + 1));
-}
-
-/* What makes two reports of a source the same: what was said, not what a daemon added on the way.
- */
 static struct hash source_body(const struct event_append_request *item, const struct event *event)
 {
-    if (!hash_is_zero(&item->body_hash))
-        return item->body_hash;
-    struct hash_state state;
-    hash_begin(&state);
-    hash_text(&state, event->type);
-    hash_text(&state, event->tenant);
-    hash_text(&state, event->subject);
-    hash_add(&state, event->payload);
-    return hash_end(&state);
+    return hash_is_zero(&item->body_hash) ? sources_body(event) : item->body_hash;
 }
 
 /* The newest number of the draft's source: of this request's events before it, else of the table.

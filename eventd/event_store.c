@@ -19,6 +19,7 @@
 #include "common/db/table.h"
 #include "common/wire/writer.h"
 #include "eventd/projection.h"
+#include "eventd/salvaged.h"
 
 enum { PRUNED_AT_ONCE = 4096 };
 static const char epoch_key[] = "epoch";
@@ -170,7 +171,7 @@ enum status event_store_append_alone(struct event_store *store, enum event_type 
 
 /* --- opening --- */
 
-static enum status raise_epoch(struct event_store *store, const char *data_dir)
+static enum status raise_epoch(struct event_store *store, const char *data_dir, bool *was_salvaged)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&store->db, &txn));
@@ -179,10 +180,11 @@ static enum status raise_epoch(struct event_store *store, const char *data_dir)
     if (status != STATUS_NOT_FOUND)
         TRY(status);
     store->epoch = (status == STATUS_OK ? table_number_value(value) : 0) + 1;
-    struct table_number epoch = table_number(store->epoch);
-    TRY(db_meta_put(&txn, epoch_key, table_number_key(&epoch)));
     TRY(event_log_last(&txn, &store->committed_id));
     store->last_id = store->committed_id;
+    TRY(salvaged_settle(&txn, store->last_id, &store->epoch, was_salvaged));
+    struct table_number epoch = table_number(store->epoch);
+    TRY(db_meta_put(&txn, epoch_key, table_number_key(&epoch)));
     TRY(branch_open(&store->branch, &txn, data_dir, store->last_id));
     enum status committed = db_commit(&txn);
     store->branch.kept = store->branch.now;
@@ -306,17 +308,28 @@ static enum status load_late_rows(struct event_store *store)
     return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
 }
 
+static enum status tell_salvaged(struct event_store *store)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    describe_fold("the log was salvaged: it has what a damaged store and backups proved",
+                  store->committed_id, &payload);
+    return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
+}
+
 static enum status open_store(struct event_store *store, const char *data_dir)
 {
     char dir[4096];
     TRY(path_join(dir, data_dir, "events"));
     TRY(db_open_writer(&store->db, &events_schema, dir));
     TRY(late_rows_init(&store->late));
-    TRY(raise_epoch(store, data_dir));
+    bool was_salvaged;
+    TRY(raise_epoch(store, data_dir, &was_salvaged));
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
-    return status == STATUS_OK ? load_late_rows(store) : status;
+    if (status == STATUS_OK)
+        status = load_late_rows(store);
+    return status == STATUS_OK && was_salvaged ? tell_salvaged(store) : status;
 }
 
 enum status event_store_open(struct event_store *store, const char *data_dir)

@@ -76,6 +76,22 @@ static enum status read_row(struct db_txn *txn, const struct source_key *key, si
                : log_failure(STATUS_DATA_LOSS, "read source", "reason", "not the size of its row");
 }
 
+static void hash_text(struct hash_state *state, const char *text)
+{
+    hash_add(state, span_of(text, strlen(text) + 1));
+}
+
+struct hash sources_body(const struct event *event)
+{
+    struct hash_state state;
+    hash_begin(&state);
+    hash_text(&state, event->type);
+    hash_text(&state, event->tenant);
+    hash_text(&state, event->subject);
+    hash_add(&state, event->payload);
+    return hash_end(&state);
+}
+
 enum status sources_last_event(struct db_txn *txn, const struct source_position *position,
                                uint64_t *last, uint64_t *event_id)
 {

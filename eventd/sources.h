@@ -1,6 +1,7 @@
 #ifndef SOLO_EVENTD_SOURCES_H
 #define SOLO_EVENTD_SOURCES_H
 
+#include "common/api/records/event_record.h"
 #include "common/base/hash.h"
 #include "common/base/problem.h"
 #include "common/db/db.h"
@@ -28,6 +29,10 @@ struct source_position {
      * has lost what lies between. 0: none may. */
     uint64_t jump_until;
 };
+
+/* What makes two reports of a source the same: what was said, not what a daemon added on the way.
+ */
+struct hash sources_body(const struct event *event);
 
 /* not_found: new, to be appended. OK: repeated, *event_id is what it became. data_loss: repeated
  * with another body. failed_precondition: not the number that is expected, or too old to compare.

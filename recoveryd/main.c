@@ -13,6 +13,7 @@
 #include "recoveryd/recover_command.h"
 #include "recoveryd/resolve_command.h"
 #include "recoveryd/restore_command.h"
+#include "recoveryd/salvage_command.h"
 #include "recoveryd/token_census.h"
 #include "recoveryd/verify_command.h"
 
@@ -33,6 +34,8 @@ static int run(const struct settings *settings, const struct options *options)
         return verify_command(settings, options);
     case COMMAND_RESTORE:
         return restore_command(settings, options);
+    case COMMAND_SALVAGE:
+        return salvage_command(settings, options);
     case COMMAND_RESOLVE:
         return resolve_command(settings, options);
     case COMMAND_LOG:

@@ -21,6 +21,8 @@ const char options_usage[] =
     "                             (--only tokens|vault: that store alone, beside the others)\n"
     "  recoveryd resolve --keep log\n"
     "                             of a FORKED log: go on with it as it is\n"
+    "  recoveryd salvage [BACKUP...]\n"
+    "                             make a log of what a damaged one and backups prove\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
@@ -40,6 +42,7 @@ enum {
     FITS_LOG = 1 << COMMAND_LOG,
     FITS_RESTORE = 1 << COMMAND_RESTORE,
     FITS_RESOLVE = 1 << COMMAND_RESOLVE,
+    FITS_SALVAGE = 1 << COMMAND_SALVAGE,
 };
 
 static const struct {
@@ -47,13 +50,13 @@ static const struct {
     unsigned commands;
     bool has_value;
 } flags[] = {
-    { "-o", FITS_RECOVER | FITS_VERIFY | FITS_LOG | FITS_RESTORE | FITS_RESOLVE, true },
+    { "-o", ~0u, true },
     { "--keep", FITS_RESOLVE, true },
     { "--at-start", FITS_RECOVER, false },
     { "--all", FITS_RECOVER, false },
     { "--dry-run", FITS_RECOVER, false },
     { "--if-event", FITS_RECOVER | FITS_VERIFY, true },
-    { "--detailed-exitcode", FITS_RECOVER | FITS_VERIFY, false },
+    { "--detailed-exitcode", FITS_RECOVER | FITS_VERIFY | FITS_SALVAGE, false },
     { "--timeout", FITS_RECOVER, true },
     { "--progress", FITS_RECOVER, true },
     { "--full", FITS_VERIFY, false },
@@ -93,7 +96,7 @@ _Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
 
 static const char *const command_names[] = {
     [COMMAND_RECOVER] = "recoveryd", [COMMAND_VERIFY] = "verify",   [COMMAND_LOG] = "log",
-    [COMMAND_RESTORE] = "restore",   [COMMAND_RESOLVE] = "resolve",
+    [COMMAND_RESTORE] = "restore",   [COMMAND_RESOLVE] = "resolve", [COMMAND_SALVAGE] = "salvage",
 };
 
 static bool refuse(struct options *options, const char *flag, const char *rule)
@@ -223,9 +226,15 @@ static int take_command(struct options *options, const char *argument)
         options->backup_dir = argument;
         return 1;
     }
+    if (options->command == COMMAND_SALVAGE) {
+        if (options->source_count == SALVAGE_SOURCES_MAX)
+            return 0;
+        options->sources[options->source_count++] = argument;
+        return 1;
+    }
     if (options->has_command)
         return 0;
-    for (int command = COMMAND_VERIFY; command <= COMMAND_RESOLVE; command++)
+    for (int command = COMMAND_VERIFY; command <= COMMAND_SALVAGE; command++)
         if (strcmp(argument, command_names[command]) == 0) {
             options->command = (enum command)command;
             options->has_command = true;

@@ -7,9 +7,18 @@
 #include "common/base/status.h"
 
 /* What the command line asks for, beside the settings that every program has. */
-enum command { COMMAND_RECOVER, COMMAND_VERIFY, COMMAND_LOG, COMMAND_RESTORE, COMMAND_RESOLVE };
+enum command {
+    COMMAND_RECOVER,
+    COMMAND_VERIFY,
+    COMMAND_LOG,
+    COMMAND_RESTORE,
+    COMMAND_RESOLVE,
+    COMMAND_SALVAGE
+};
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 enum progress_kind { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
+
+enum { SALVAGE_SOURCES_MAX = 8 };
 
 struct options {
     enum command command;
@@ -32,12 +41,14 @@ struct options {
     uint64_t after;
     bool has_count;
     uint64_t count;
-    const char *backup_dir; /* of restore */
-    const char *only;       /* the one store that it puts back; NULL: all */
-    const char *keep;       /* of resolve */
-    const char *type;       /* NULL: any */
-    const char *tenant;     /* NULL: any */
-    unsigned given;         /* flags that were given, by their place in the table */
+    const char *backup_dir;                   /* of restore */
+    const char *only;                         /* the one store that it puts back; NULL: all */
+    const char *keep;                         /* of resolve */
+    const char *sources[SALVAGE_SOURCES_MAX]; /* of salvage: backups, stores that were set aside */
+    unsigned source_count;
+    const char *type;   /* NULL: any */
+    const char *tenant; /* NULL: any */
+    unsigned given;     /* flags that were given, by their place in the table */
     bool has_command;
     bool is_refused; /* told on stderr already */
 };

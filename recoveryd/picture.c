@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/api/records/log_salvage.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -129,9 +130,13 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
                                  struct picture *picture, struct plan_wanted *wanted,
                                  struct program_memory *memory, struct arena *arena)
 {
+    struct log_salvage salvage;
     struct span packed;
     struct spec spec;
     struct problem problem = { 0 };
+    TRY(log_salvage_read(txn, &salvage));
+    if (log_salvage_needs_review(&salvage, wanted->tenant, wanted->name, wanted->row.since))
+        return note_obstacle(picture, wanted, PLAN_CODE_needs_review, "");
     enum status status = event_log_spec(txn, wanted->row.generation, &packed);
     if (status == STATUS_NOT_FOUND)
         return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid,

@@ -22,6 +22,12 @@ void damaged_store_say(const char *daemon, enum status status, const char *dir)
                  "the store of %s cannot be read: see the kernel's log about the disk, then "
                  "`soloctl daemon restart %s`",
                  daemon, daemon);
+    else if (strcmp(folder, "events") == 0)
+        snprintf(
+            damage.reason, sizeof damage.reason,
+            "the store of %s is damaged: stop Solo and `recoveryd salvage BACKUP`, which makes "
+            "a log of what is whole and keeps the folder %s aside",
+            daemon, folder);
     else
         snprintf(damage.reason, sizeof damage.reason,
                  "the store of %s is damaged: keep a copy of its folder %s, stop Solo and put a "

@@ -45,7 +45,8 @@ static enum status is_absent(const char *dir, bool *is_there)
 }
 
 /* Fills a new store; closed again before it is renamed, so that no environment moves. */
-static enum status create_in(const struct db_schema *schema, const char *dir)
+static enum status create_in(const struct db_schema *schema, const char *dir, const uint8_t *id,
+                             enum status (*fill)(struct db *db, void *context), void *context)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
     TRY(environment_open(&db, schema, dir, schema->is_durable ? 0 : MDB_NOSYNC));
@@ -53,8 +54,10 @@ static enum status create_in(const struct db_schema *schema, const char *dir)
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&db, &txn));
     TRY(environment_open_tables(&db, txn.txn, MDB_CREATE));
-    TRY(environment_write_identity(&db, &txn));
+    TRY(environment_write_identity(&db, &txn, id));
     TRY(db_commit(&txn));
+    if (fill != NULL)
+        TRY(fill(&db, context));
     int rc = schema->is_durable ? mdb_env_sync(db.env, 1) : 0;
     if (rc != 0)
         return log_failure(status_from_lmdb(rc), "sync new store", "dir", dir, "reason",
@@ -94,7 +97,7 @@ enum status store_create_if_absent(const struct db_schema *schema, const char *d
     TRY(directory_make(parent, 0755));
     TRY(directory_remove(beside));
     TRY(directory_make(beside, schema->is_private ? 0700 : 0750));
-    TRY(create_in(schema, beside));
+    TRY(create_in(schema, beside, NULL, NULL, NULL));
 
     TRY(give_to_group_of(schema, beside, dir));
     if (schema->is_durable)
@@ -110,4 +113,13 @@ enum status store_create_if_absent(const struct db_schema *schema, const char *d
         TRY(environment_sync_directory(parent));
     log_info("store created", "dir", dir);
     return STATUS_OK;
+}
+
+enum status store_create_filled(const struct db_schema *schema, const char *dir,
+                                const uint8_t id[16],
+                                enum status (*fill)(struct db *db, void *context), void *context)
+{
+    TRY(directory_make(dir, schema->is_private ? 0700 : 0750));
+    TRY(create_in(schema, dir, id, fill, context));
+    return environment_sync_directory(dir);
 }

@@ -145,9 +145,11 @@ static enum status put_identity(struct db *db, struct db_txn *txn)
     return db_meta_put(txn, identity_key, span_of(row, IDENTITY_NAME + name_size));
 }
 
-enum status environment_write_identity(struct db *db, struct db_txn *txn)
+enum status environment_write_identity(struct db *db, struct db_txn *txn, const uint8_t *id)
 {
     random_fill(&db->identity, sizeof db->identity);
+    if (id != NULL)
+        memcpy(db->identity.id, id, sizeof db->identity.id);
     TRY(put_identity(db, txn));
     for (unsigned i = 0; i < db->schema->table_count; i++)
         if (db->schema->tables[i].flags & TABLE_DIGEST)

@@ -27,8 +27,8 @@ enum status environment_renew_incarnation(struct db *db, struct db_txn *txn);
  * 0640, lock 0660; 0700 and 0600 of a private store. */
 enum status environment_set_modes(const struct db_schema *schema, const char *dir);
 
-/* Writes identity and empty digests into a new store. */
-enum status environment_write_identity(struct db *db, struct db_txn *txn);
+/* Writes identity and empty digests into a new store; `id` is its store id, NULL: a random one. */
+enum status environment_write_identity(struct db *db, struct db_txn *txn, const uint8_t *id);
 
 /* "DIR" and the directory it lies in. */
 enum status environment_sync_directory(const char *dir);

@@ -197,3 +197,12 @@ enum status requests_are_due(struct db_txn *txn, unsigned table, uint64_t now_ms
     struct uuid id;
     return oldest_is_due(txn, table, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
 }
+
+enum status requests_forget(struct db_txn *txn, uint64_t now_ms)
+{
+    struct uuid newest;
+    memset(&newest, 0xff, sizeof newest);
+    for (int i = 0; i < 6; i++) /* where its time stands, in milliseconds */
+        newest.bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    return db_meta_put(txn, forgotten_key, id_key(&newest));
+}

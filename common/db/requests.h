@@ -49,6 +49,9 @@ enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *
 enum status requests_put_at(struct table_cursor *cursor, struct uuid *newest, const struct uuid *id,
                             const struct request_outcome *outcome);
 
+/* Nobody knows any more what came of requests that were drawn before `now_ms`: they are refused. */
+enum status requests_forget(struct db_txn *txn, uint64_t now_ms);
+
 /* Deletes rows that need not be kept, at most `count_max`. */
 enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, uint64_t kept_max,
                            unsigned count_max, unsigned *pruned);

@@ -1,0 +1,258 @@
+/* A file is read in blocks; what looks like the beginning of a record is read once more as a whole,
+ * because it may lie across blocks. A file of LMDB has the same record many times, on pages that
+ * were copied and left: only one of them is kept. */
+#include "recoveryd/record_scan.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+enum { BLOCK_BYTES = 1024 * 1024, MAGIC_BYTES = 8, AT_LENGTH = 12, UNREADABLE_STEP = 4096 };
+
+/* --- a list without doubles --- */
+
+static int compare(const void *a_, const void *b_)
+{
+    const struct scanned *a = a_, *b = b_;
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
+    return memcmp(a->hash.bytes, b->hash.bytes, HASH_BYTES);
+}
+
+static void drop_doubles(struct record_scan *scan)
+{
+    size_t kept = 0;
+    qsort(scan->records, scan->count, sizeof *scan->records, compare);
+    for (size_t i = 0; i < scan->count; i++)
+        if (kept == 0 || compare(&scan->records[kept - 1], &scan->records[i]) != 0)
+            scan->records[kept++] = scan->records[i];
+    scan->count = kept;
+}
+
+static enum status add(struct record_scan *scan, const struct scanned *found)
+{
+    if (scan->count == scan->capacity && scan->count > 0)
+        drop_doubles(scan);
+    if (scan->count >= scan->capacity / 2 + scan->capacity / 4) {
+        size_t capacity = scan->capacity == 0 ? 1024 : 2 * scan->capacity;
+        void *grown = realloc(scan->records, capacity * sizeof *scan->records);
+        if (grown == NULL)
+            return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "reason", "no memory");
+        scan->records = grown;
+        scan->capacity = capacity;
+    }
+    scan->records[scan->count++] = *found;
+    return STATUS_OK;
+}
+
+/* --- one record --- */
+
+static bool read_exactly(int fd, void *bytes, size_t size, uint64_t offset)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t got = pread(fd, (uint8_t *)bytes + done, size - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static bool read_record(struct record_scan *scan, int fd, uint64_t offset, uint32_t length)
+{
+    buffer_clear(&scan->record);
+    uint8_t *bytes = buffer_reserve(&scan->record, length);
+    if (bytes == NULL || !read_exactly(fd, bytes, length, offset))
+        return false;
+    scan->record.size = length;
+    return true;
+}
+
+static void ignore_failure(const char *what, const char *reason)
+{
+    (void)what, (void)reason;
+}
+
+/* What lies at `offset` begins like a record. */
+static enum status try_record(struct record_scan *scan, unsigned file, uint64_t offset)
+{
+    uint8_t header[EVENT_HEADER_BYTES];
+    uint32_t length;
+    struct event event;
+    int fd = scan->files[file];
+    if (!read_exactly(fd, header, sizeof header, offset))
+        return STATUS_OK;
+    memcpy(&length, header + AT_LENGTH, sizeof length);
+    length = le32toh(length);
+    if (length < EVENT_HEADER_BYTES + HASH_BYTES || length > EVENT_RECORD_BYTES_MAX ||
+        !read_record(scan, fd, offset, length))
+        return STATUS_OK;
+    log_divert_failures(ignore_failure);
+    enum status status = event_decode_header(buffer_span(&scan->record), &event);
+    log_divert_failures(NULL);
+    if (status != STATUS_OK || event.id == 0)
+        return STATUS_OK;
+    struct scanned found = {
+        .id = event.id,
+        .hash = event.hash,
+        .previous = event.previous_hash,
+        .epoch = event.epoch,
+        .offset = offset,
+        .length = length,
+        .file = file,
+    };
+    memcpy(found.log_id, event.log_id, sizeof found.log_id);
+    return add(scan, &found);
+}
+
+/* --- a file --- */
+
+static enum status scan_block(struct record_scan *scan, unsigned file, const uint8_t *block,
+                              size_t size, uint64_t offset)
+{
+    const uint8_t *at = block, *end = block + size;
+    while ((at = memmem(at, (size_t)(end - at), EVENT_MAGIC, MAGIC_BYTES)) != NULL) {
+        TRY(try_record(scan, file, offset + (uint64_t)(at - block)));
+        at++;
+    }
+    return STATUS_OK;
+}
+
+static void free_block(uint8_t **block)
+{
+    free(*block);
+}
+
+enum status record_scan_file(struct record_scan *scan, const char *path)
+{
+    AUTO(free_block) uint8_t *block = malloc(BLOCK_BYTES);
+    if (block == NULL || scan->file_count == SCAN_FILES_MAX)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
+    unsigned file = scan->file_count;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return log_failure(status_from_errno(errno), "scan for events", "path", path, "reason",
+                           strerror(errno));
+    scan->files[scan->file_count++] = fd;
+    for (uint64_t offset = 0;;) {
+        ssize_t got = pread(fd, block, BLOCK_BYTES, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            scan->unreadable_bytes += UNREADABLE_STEP;
+            offset += UNREADABLE_STEP;
+            continue;
+        }
+        if (got < MAGIC_BYTES)
+            return STATUS_OK;
+        TRY(scan_block(scan, file, block, (size_t)got, offset));
+        offset += (uint64_t)got - (MAGIC_BYTES - 1);
+    }
+}
+
+/* --- the chain --- */
+
+/* The log that most of the records are of, found by a vote; the others' are dropped. */
+static void choose_log(struct record_scan *scan)
+{
+    size_t lead = 0, kept = 0;
+    for (size_t i = 0; i < scan->count; i++) {
+        bool is_for = memcmp(scan->records[i].log_id, scan->log_id, 16) == 0;
+        if (lead == 0)
+            memcpy(scan->log_id, scan->records[i].log_id, 16);
+        lead += lead == 0 || is_for ? 1 : (size_t)-1;
+    }
+    for (size_t i = 0; i < scan->count; i++)
+        if (memcmp(scan->records[i].log_id, scan->log_id, 16) == 0)
+            scan->records[kept++] = scan->records[i];
+    scan->count = kept;
+}
+
+/* The first record of this number, by halving. */
+static size_t first_of(const struct record_scan *scan, uint64_t id)
+{
+    size_t low = 0, high = scan->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (scan->records[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Of several records that may follow, the one whose story was told last: what a later start of
+ * eventd appended in the place of something that never was acknowledged, or was given up. */
+static const struct scanned *follower(const struct record_scan *scan, uint64_t id,
+                                      const struct hash *previous)
+{
+    const struct scanned *best = NULL;
+    for (size_t i = first_of(scan, id); i < scan->count && scan->records[i].id == id; i++) {
+        const struct scanned *record = &scan->records[i];
+        if (hash_equal(&record->previous, previous) &&
+            (best == NULL || record->last_epoch > best->last_epoch ||
+             (record->last_epoch == best->last_epoch && record->last_id > best->last_id)))
+            best = record;
+    }
+    return best;
+}
+
+enum status record_scan_link(struct record_scan *scan)
+{
+    struct hash previous = { { 0 } };
+    drop_doubles(scan);
+    choose_log(scan);
+    scan->last_id = scan->count == 0 ? 0 : scan->records[scan->count - 1].id;
+    for (size_t i = scan->count; i-- > 0;) {
+        struct scanned *record = &scan->records[i];
+        const struct scanned *next = follower(scan, record->id + 1, &record->hash);
+        record->last_epoch = next == NULL ? record->epoch : next->last_epoch;
+        record->last_id = next == NULL ? record->id : next->last_id;
+    }
+    scan->chain = calloc(scan->count + 1, sizeof *scan->chain);
+    if (scan->chain == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "link events", "reason", "no memory");
+    for (const struct scanned *next;
+         (next = follower(scan, scan->chain_count + 1, &previous)) != NULL;) {
+        scan->chain[scan->chain_count++] = (size_t)(next - scan->records);
+        previous = next->hash;
+    }
+    return STATUS_OK;
+}
+
+enum status record_scan_read(struct record_scan *scan, const struct scanned *scanned,
+                             struct span *record)
+{
+    struct event event;
+    if (!read_record(scan, scan->files[scanned->file], scanned->offset, scanned->length))
+        return log_failure(STATUS_IO, "read a salvaged event", "event", NUMBER(scanned->id));
+    TRY(event_decode_header(buffer_span(&scan->record), &event));
+    if (!hash_equal(&event.hash, &scanned->hash))
+        return log_failure(STATUS_ABORTED, "read a salvaged event", "event", NUMBER(scanned->id),
+                           "reason", "the file changes while it is read");
+    *record = buffer_span(&scan->record);
+    return STATUS_OK;
+}
+
+void record_scan_close(struct record_scan *scan)
+{
+    for (unsigned i = 0; i < scan->file_count; i++)
+        close(scan->files[i]);
+    scan->file_count = 0;
+    free(scan->records);
+    free(scan->chain);
+    scan->records = NULL;
+    scan->chain = NULL;
+    scan->count = scan->capacity = scan->chain_count = 0;
+    buffer_close(&scan->record);
+}

@@ -1,0 +1,51 @@
+#ifndef SOLO_RECOVERYD_RECORD_SCAN_H
+#define SOLO_RECOVERYD_RECORD_SCAN_H
+
+#include "common/api/records/event_record.h"
+
+/* Event records in files that need not be stores any more: each is found by its magic and believed
+ * by its hash, wherever it lies. Those of one log that link to each other from event 1 on are the
+ * chain. */
+
+enum { SCAN_FILES_MAX = 9 };
+
+struct scanned {
+    uint64_t id;
+    struct hash hash, previous;
+    uint8_t log_id[16];
+    uint64_t epoch;
+    uint64_t offset;
+    uint32_t length;
+    uint32_t file;
+    /* The end of the longest story that begins here: its last epoch, and its last number. */
+    uint64_t last_epoch, last_id;
+};
+
+struct record_scan {
+    int files[SCAN_FILES_MAX];
+    unsigned file_count;
+    struct scanned *records; /* by number, each hash once */
+    size_t count, capacity;
+    uint8_t log_id[16];
+    size_t *chain; /* places in records; chain[i] is event i + 1 */
+    size_t chain_count;
+    uint64_t last_id; /* the greatest number that any record has */
+    uint64_t unreadable_bytes;
+    struct buffer record; /* the one that was read last */
+};
+
+#define RECORD_SCAN_INIT                                                                           \
+    {                                                                                              \
+        .record = {.limit = EVENT_RECORD_BYTES_MAX }                                               \
+    }
+
+/* Reads a whole file. A block that the disk does not give is passed over, and counted. */
+enum status record_scan_file(struct record_scan *scan, const char *path);
+/* After all files: the log (the one with most records) and its chain. */
+enum status record_scan_link(struct record_scan *scan);
+/* The bytes of one, in scan->record, checked again. */
+enum status record_scan_read(struct record_scan *scan, const struct scanned *scanned,
+                             struct span *record);
+void record_scan_close(struct record_scan *scan);
+
+#endif

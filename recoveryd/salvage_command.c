@@ -1,0 +1,223 @@
+/* The new store is made beside the old one, probed, and exchanged with it; what stood there is
+ * renamed and never touched again. Cut off at any point, there is the damaged store in its place or
+ * the new one, and nothing that was there is gone. */
+#include "recoveryd/salvage_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/fault.h"
+#include "common/base/file.h"
+#include "common/base/file_lock.h"
+#include "common/base/log.h"
+#include "common/db/environment.h"
+#include "recoveryd/anchors.h"
+#include "recoveryd/exit_codes.h"
+#include "recoveryd/salvage_report.h"
+#include "recoveryd/salvage_store.h"
+
+struct salvage {
+    char place[4096];      /* DATA/events */
+    char beside[4096];     /* DATA/events.salvaging */
+    char quarantine[4096]; /* DATA/quarantine-events-TIME */
+    char anchor[4096];
+    struct record_scan scan;
+    struct salvage_losses losses;
+    uint64_t known_last;
+};
+
+static void salvage_close(struct salvage *salvage)
+{
+    record_scan_close(&salvage->scan);
+    salvage_losses_close(&salvage->losses);
+}
+
+static enum status failure(const char *what, const char *path)
+{
+    int error = errno;
+    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
+}
+
+/* --- looking --- */
+
+/* A folder of a backup, or of a store. */
+static enum status scan_folder(struct record_scan *scan, const char *dir)
+{
+    char path[4096];
+    TRY(path_join(path, dir, "events/data.mdb"));
+    if (access(path, F_OK) < 0)
+        TRY(path_join(path, dir, "data.mdb"));
+    return record_scan_file(scan, path);
+}
+
+static enum status look(struct salvage *salvage, const struct settings *settings,
+                        const struct options *options)
+{
+    struct anchors anchors;
+    char path[4096];
+    TRY(path_join(path, salvage->place, "data.mdb"));
+    if (access(path, F_OK) == 0 || options->source_count == 0)
+        TRY(record_scan_file(&salvage->scan, path));
+    for (unsigned i = 0; i < options->source_count; i++)
+        TRY(scan_folder(&salvage->scan, options->sources[i]));
+    TRY(record_scan_link(&salvage->scan));
+    anchors_read(settings, &anchors);
+    for (size_t i = 0; i < anchors.count; i++)
+        if (anchors.items[i].anchor.id > salvage->known_last)
+            salvage->known_last = anchors.items[i].anchor.id;
+    if (salvage->scan.chain_count > 0)
+        return STATUS_OK;
+    return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "events",
+                       NUMBER(salvage->scan.count), "reason",
+                       "event 1 is not there, and nothing can be linked to it: name backups that "
+                       "have it");
+}
+
+/* --- exchanging --- */
+
+static enum status name_quarantine(struct salvage *salvage, const char *data_dir)
+{
+    time_t now = (time_t)(clock_wall_ns() / 1000000000u);
+    struct tm utc;
+    char stamp[32], name[64];
+    gmtime_r(&now, &utc);
+    strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &utc);
+    for (int i = 1; i < 100; i++) {
+        if (i == 1)
+            snprintf(name, sizeof name, "quarantine-events-%s", stamp);
+        else
+            snprintf(name, sizeof name, "quarantine-events-%s-%d", stamp, i);
+        TRY(path_join(salvage->quarantine, data_dir, name));
+        if (access(salvage->quarantine, F_OK) < 0)
+            return STATUS_OK;
+    }
+    return log_failure(STATUS_ALREADY_EXISTS, "salvage", "path", salvage->quarantine);
+}
+
+/* A salvage that was cut off may have left the damaged store under this name: it is set aside. */
+static enum status clear_beside(struct salvage *salvage, const char *data_dir)
+{
+    if (access(salvage->beside, F_OK) < 0)
+        return STATUS_OK;
+    TRY(name_quarantine(salvage, data_dir));
+    return rename(salvage->beside, salvage->quarantine) < 0
+               ? failure("set a store aside", salvage->beside)
+               : STATUS_OK;
+}
+
+/* Whoever owned the store owns the new one. */
+static enum status give_to_owner(const struct salvage *salvage)
+{
+    static const char *const files[] = { "", "data.mdb", "lock.mdb" };
+    struct stat old;
+    if (stat(salvage->place, &old) < 0)
+        return STATUS_OK;
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        char path[4096];
+        TRY(path_join(path, salvage->beside, files[i]));
+        if (chown(path, old.st_uid, old.st_gid) < 0 && geteuid() == 0)
+            return failure("give a store to its owner", path);
+    }
+    return environment_set_modes(&events_schema, salvage->beside);
+}
+
+/* At once where the file system can; otherwise a cut between the two leaves no log, which eventd
+ * takes for a FORKED one, by its anchor. */
+static enum status exchange(struct salvage *salvage, const char *data_dir)
+{
+    bool is_there = access(salvage->place, F_OK) == 0;
+    fault_point("salvage.before_exchange");
+    if (is_there &&
+        renameat2(AT_FDCWD, salvage->beside, AT_FDCWD, salvage->place, RENAME_EXCHANGE) == 0) {
+        fault_point("salvage.exchanged");
+        if (rename(salvage->beside, salvage->quarantine) < 0)
+            return failure("set a store aside", salvage->beside);
+        return environment_sync_directory(data_dir);
+    }
+    if (is_there && rename(salvage->place, salvage->quarantine) < 0)
+        return failure("set a store aside", salvage->place);
+    if (rename(salvage->beside, salvage->place) < 0)
+        return failure("move a store to its place", salvage->place);
+    return environment_sync_directory(data_dir);
+}
+
+/* The log that is put there begins a branch of its own, and what others know of the one before is
+ * counted among what is lost. */
+static void begin_branch(const struct settings *settings, struct log_branch *branch)
+{
+    struct anchors anchors;
+    *branch = (struct log_branch){ 0 };
+    anchors_read(settings, &anchors);
+    for (size_t i = 0; i < anchors.count; i++) {
+        memcpy(branch->id, anchors.items[i].anchor.branch, sizeof branch->id);
+        log_branch_keep(branch);
+    }
+    if (anchors.count == 0)
+        log_branch_keep(branch);
+}
+
+static enum status make_and_exchange(struct salvage *salvage, const struct settings *settings)
+{
+    struct log_branch branch;
+    TRY(clear_beside(salvage, settings->data_dir));
+    begin_branch(settings, &branch);
+    TRY(salvage_store_make(salvage->beside, &salvage->scan, salvage->known_last, &branch,
+                           &salvage->losses));
+    TRY(db_probe(&events_schema, salvage->beside));
+    TRY(give_to_owner(salvage));
+    TRY(name_quarantine(salvage, settings->data_dir));
+    TRY(exchange(salvage, settings->data_dir));
+    if (unlink(salvage->anchor) < 0 && errno != ENOENT)
+        return failure("remove", salvage->anchor);
+    return STATUS_OK;
+}
+
+/* --- the command --- */
+
+static enum status take_lock(const char *data_dir, const char *name, struct file_lock *lock)
+{
+    char path[4096];
+    TRY(path_join(path, data_dir, name));
+    enum status status = file_lock_take(lock, path, 0);
+    return status == STATUS_LOCKED ? log_failure(status, "salvage", "data", data_dir, "reason",
+                                                 "a Solo runs there: stop it")
+                                   : status;
+}
+
+static enum status salvage_log(const struct settings *settings, const struct options *options,
+                               int *code)
+{
+    AUTO(file_lock_release) struct file_lock solod = FILE_LOCK_NONE;
+    AUTO(file_lock_release) struct file_lock lease = FILE_LOCK_NONE;
+    AUTO(salvage_close) struct salvage salvage = { .scan = RECORD_SCAN_INIT };
+    TRY(path_join(salvage.place, settings->data_dir, events_schema.name));
+    TRY(path_join(salvage.beside, settings->data_dir, "events.salvaging"));
+    TRY(path_join(salvage.anchor, settings->data_dir, LOG_ANCHOR_FILE));
+    TRY(take_lock(settings->data_dir, "solod.lock", &solod));
+    TRY(take_lock(settings->data_dir, "events.lock", &lease));
+    TRY(look(&salvage, settings, options));
+    TRY(make_and_exchange(&salvage, settings));
+    const struct salvage_report report = {
+        .scan = &salvage.scan,
+        .losses = &salvage.losses,
+        .quarantine = salvage.quarantine,
+    };
+    *code = options->has_detailed_exitcode && salvage.losses.known_last > salvage.losses.until
+                ? EXIT_PERSON_NEEDED
+                : 0;
+    return salvage_report_print(&report, options->output == OUTPUT_JSON);
+}
+
+int salvage_command(const struct settings *settings, const struct options *options)
+{
+    int code = 0;
+    enum status status = salvage_log(settings, options, &code);
+    return status == STATUS_OK ? code : status_exit_code(status);
+}

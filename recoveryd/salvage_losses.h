@@ -1,0 +1,41 @@
+#ifndef SOLO_RECOVERYD_SALVAGE_LOSSES_H
+#define SOLO_RECOVERYD_SALVAGE_LOSSES_H
+
+#include "recoveryd/log_fold.h"
+#include "recoveryd/record_scan.h"
+
+/* What a salvage could not bring back, and whom it may concern: an event that is lost may have
+ * deployed or killed anything, unless whole records behind it say by their back links that it was
+ * not of that tenant, or not about that service. */
+struct event_range {
+    uint64_t first, last;
+};
+
+enum { RANGES_SHOWN_MAX = 32 };
+
+struct event_ranges {
+    struct event_range items[RANGES_SHOWN_MAX]; /* the first */
+    size_t count;                               /* of all */
+    uint64_t events;
+};
+
+struct reviewed {
+    char key[SERVICE_KEY_BYTES];
+    bool is_needed;
+};
+
+struct salvage_losses {
+    uint64_t until;               /* the salvaged log ends here */
+    uint64_t known_last;          /* the newest event that anybody knows of */
+    struct event_ranges lost;     /* nothing is left of them */
+    struct event_ranges unlinked; /* whole, but what they follow is lost */
+    struct reviewed *services;    /* wanted by the salvaged log, by key */
+    size_t service_count, review_count;
+};
+
+/* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. */
+enum status salvage_losses_find(struct salvage_losses *losses, struct record_scan *scan,
+                                uint64_t known_last, const struct log_fold *fold);
+void salvage_losses_close(struct salvage_losses *losses);
+
+#endif

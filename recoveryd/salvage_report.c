@@ -1,0 +1,106 @@
+/* Lists are cut after the first few: the counts are of all. */
+#include "recoveryd/salvage_report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+
+enum { REVIEWS_SHOWN_MAX = 20, TEXT_BYTES_MAX = 1024 * 1024 };
+
+/* --- text --- */
+
+static void write_ranges(struct buffer *text, const char *name, const struct event_ranges *ranges,
+                         const char *words)
+{
+    if (ranges->events == 0)
+        return;
+    buffer_append_format(text, "%-11s%" PRIu64 " event%s: ", name, ranges->events,
+                         ranges->events == 1 ? "" : "s");
+    for (size_t i = 0; i < ranges->count && i < RANGES_SHOWN_MAX; i++) {
+        const struct event_range *range = &ranges->items[i];
+        buffer_append_format(text, "%s%" PRIu64, i == 0 ? "" : ", ", range->first);
+        if (range->last != range->first)
+            buffer_append_format(text, " to %" PRIu64, range->last);
+    }
+    buffer_append_format(text, "%s; %s\n", ranges->count > RANGES_SHOWN_MAX ? ", ..." : "", words);
+}
+
+static void write_reviews(struct buffer *text, const struct salvage_losses *losses)
+{
+    size_t shown = 0;
+    if (losses->review_count == 0)
+        return;
+    buffer_append_format(text, "%-11s%zu service%s: ", "Review", losses->review_count,
+                         losses->review_count == 1 ? "" : "s");
+    for (size_t i = 0; i < losses->service_count && shown < REVIEWS_SHOWN_MAX; i++)
+        if (losses->services[i].is_needed)
+            buffer_append_format(text, "%s%s", shown++ == 0 ? "" : ", ", losses->services[i].key);
+    buffer_append_text(text, shown < losses->review_count ? ", ...\n" : "\n");
+    buffer_append_text(text, "           a deploy or kill of them may be lost: none is started "
+                             "until you deploy it again; `soloctl kill` ends it for good\n");
+}
+
+static void write_text(const struct salvage_report *report, struct buffer *text)
+{
+    const struct salvage_losses *losses = report->losses;
+    buffer_append_format(text, "%-11sevents 1 to %" PRIu64 " are proven, and are the log now\n",
+                         "Salvaged", losses->until);
+    write_ranges(text, "Lost", &losses->lost, "nothing is left of them");
+    write_ranges(text, "Unlinked", &losses->unlinked, "whole, but what they follow is lost");
+    if (report->scan->unreadable_bytes > 0)
+        buffer_append_format(text, "%-11s%" PRIu64 " bytes were not given by the disk\n",
+                             "Unreadable", report->scan->unreadable_bytes);
+    write_reviews(text, losses);
+    buffer_append_format(text, "%-11s%s: the damaged store, as it was\n", "Kept",
+                         report->quarantine);
+    buffer_append_text(text, losses->known_last > losses->until
+                                 ? "Next: `recoveryd --dry-run`, then start Solo.\n"
+                                 : "Nothing is lost. Start Solo.\n");
+}
+
+/* --- JSON --- */
+
+static json_t *ranges_json(const struct event_ranges *ranges)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < ranges->count && i < RANGES_SHOWN_MAX; i++)
+        json_array_append_new(list,
+                              json_pack("{s:I, s:I}", "first", (json_int_t)ranges->items[i].first,
+                                        "last", (json_int_t)ranges->items[i].last));
+    return json_pack("{s:I, s:b, s:o}", "events", (json_int_t)ranges->events, "is_cut",
+                     ranges->count > RANGES_SHOWN_MAX, "ranges", list);
+}
+
+static enum status print_json(const struct salvage_report *report)
+{
+    const struct salvage_losses *losses = report->losses;
+    json_t *review = json_array();
+    for (size_t i = 0; i < losses->service_count; i++)
+        if (losses->services[i].is_needed)
+            json_array_append_new(review, json_string(losses->services[i].key));
+    json_t *document =
+        json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:I, s:s}", "kind", "salvage_report",
+                  "schema", 1, "salvaged", (json_int_t)losses->until, "known_last",
+                  (json_int_t)losses->known_last, "lost", ranges_json(&losses->lost), "unlinked",
+                  ranges_json(&losses->unlinked), "needs_review", review, "unreadable_bytes",
+                  (json_int_t)report->scan->unreadable_bytes, "quarantine", report->quarantine);
+    bool is_done = document != NULL && json_dumpf(document, stdout, 0) == 0 && puts("") >= 0;
+    json_decref(document);
+    return is_done ? STATUS_OK : log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
+}
+
+enum status salvage_report_print(const struct salvage_report *report, bool is_json)
+{
+    AUTO(buffer_close) struct buffer text = { .limit = TEXT_BYTES_MAX };
+    if (is_json)
+        return print_json(report);
+    write_text(report, &text);
+    if (text.is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
+    return fd_write_all(STDOUT_FILENO, buffer_span(&text));
+}

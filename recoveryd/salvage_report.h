@@ -1,0 +1,16 @@
+#ifndef SOLO_RECOVERYD_SALVAGE_REPORT_H
+#define SOLO_RECOVERYD_SALVAGE_REPORT_H
+
+#include "recoveryd/record_scan.h"
+#include "recoveryd/salvage_losses.h"
+
+/* What `recoveryd salvage` tells of what it did. */
+struct salvage_report {
+    const struct record_scan *scan;
+    const struct salvage_losses *losses;
+    const char *quarantine; /* where the damaged store is */
+};
+
+enum status salvage_report_print(const struct salvage_report *report, bool is_json);
+
+#endif

@@ -1,0 +1,234 @@
+/* A damaged log, and what is made of it: whatever the file and a backup prove, and nothing else. A
+ * service whose kill may be lost is not brought back. */
+#include <fcntl.h>
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/buffer.h"
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+
+TestSuite(salvage, .timeout = 180);
+
+enum { PATIENCE_MS = 30000, LOG_BYTES_MAX = 64 << 20, AT_ID = 40, AT_BODY = 121 };
+
+static struct testbed bed;
+static char data[400], backup[400];
+
+static void set_up(void)
+{
+    testbed_open(&bed, 0);
+    snprintf(data, sizeof data, "%s/events/data.mdb", bed.data);
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_start(&bed);
+}
+
+static void tear_down(void)
+{
+    testbed_close(&bed);
+}
+
+/* Every copy of these events in the file. */
+static void spoil_events(uint64_t first, uint64_t last)
+{
+    AUTO(buffer_close) struct buffer bytes = { .limit = LOG_BYTES_MAX };
+    cr_assert_eq(file_read(data, &bytes), STATUS_OK);
+    AUTO(fd_close) int fd = open(data, O_WRONLY | O_CLOEXEC);
+    size_t spoiled = 0;
+    for (uint8_t *at = bytes.data, *end = bytes.data + bytes.size;
+         (at = memmem(at, (size_t)(end - at), "SoloEvt1", 8)) != NULL; at++) {
+        uint64_t id;
+        if (end - at < AT_BODY)
+            break;
+        memcpy(&id, at + AT_ID, sizeof id);
+        if (id < first || id > last)
+            continue;
+        cr_assert_eq(pwrite(fd, "\xff", 1, at - bytes.data + AT_BODY), 1);
+        spoiled++;
+    }
+    cr_assert_gt(spoiled, 0);
+}
+
+static json_t *salvage(int exit_code, const char *source)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "salvage", "-o", "json", "--detailed-exitcode", source, NULL);
+    expect_exit(&result, exit_code);
+    json_t *report = json_loads(result_out(&result), 0, NULL);
+    cr_assert_not_null(report, "%s", result_out(&result));
+    return report;
+}
+
+static size_t quarantined(char path[400])
+{
+    char pattern[400];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/quarantine-events-*", bed.data);
+    cr_assert_eq(glob(pattern, 0, NULL, &found), 0);
+    size_t count = found.gl_pathc;
+    snprintf(path, 400, "%s", found.gl_pathv[0]);
+    globfree(&found);
+    return count;
+}
+
+static void expect_verified(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
+}
+
+Test(salvage, a_backup_fills_the_gap, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result made = { 0 }, repeated = { 0 };
+    AUTO(buffer_close) struct buffer before = { .limit = LOG_BYTES_MAX };
+    AUTO(buffer_close) struct buffer after = { .limit = LOG_BYTES_MAX };
+    char kept[400], file[420];
+    uint64_t api = service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t gone = service_deploy_sleeper(&bed, "acme", "gone");
+    testbed_soloctl(&bed, &made, "backup", backup, NULL);
+    expect_exit(&made, 0);
+    service_kill(&bed, "acme", "gone");
+    uint64_t late = service_deploy_sleeper(&bed, "beta", "late");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(api, gone);
+    cr_assert_eq(file_read(data, &before), STATUS_OK);
+
+    /* Damaged mode, with everything else at work, until somebody decides. */
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+    struct problem problem = { 0 };
+    enum status status = service_try_deploy(
+        &bed, service_spec(&bed, "acme", "new", "sleeper", NULL), NULL, &problem);
+    expect_refused(status, STATUS_DATA_LOSS, &problem, NULL);
+    testbed_recoveryd(&bed, &repeated, "salvage", backup, NULL);
+    expect_exit(&repeated, 75); /* not while it runs */
+    (void)testbed_stop(&bed);
+
+    json_t *report = salvage(0, backup);
+    cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
+    cr_assert_eq(json_array_size(json_object_get(report, "needs_review")), 0);
+    json_decref(report);
+    cr_assert_eq(quarantined(kept), 1);
+    snprintf(file, sizeof file, "%s/data.mdb", kept);
+    cr_assert_eq(file_read(file, &after), STATUS_OK);
+    cr_assert(span_equal(buffer_span(&before), buffer_span(&after)), "it is kept as it was");
+
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", PATIENCE_MS);
+    service_await(&bed, "beta", "late", "running", PATIENCE_MS);
+    json_t *row = service_row_of(&bed, "beta", "late");
+    expect_number(row, "generation", late);
+    json_decref(row);
+    cr_assert_eq(service_pid(&bed, "acme", "gone"), 0, "its kill was behind the gap");
+    service_deploy_sleeper(&bed, "acme", "new");
+    log_settled_id(&bed);
+    expect_verified();
+}
+
+Test(salvage, what_may_have_been_killed_waits_for_a_person, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result dry = { 0 };
+    service_deploy_sleeper(&bed, "acme", "first");
+    service_deploy_sleeper(&bed, "acme", "third");
+    uint64_t second = service_deploy_sleeper(&bed, "beta", "second");
+    log_settled_id(&bed);
+    service_kill(&bed, "acme", "first");
+    log_settled_id(&bed);
+    json_t *events = events_after(&bed, 0);
+    uint64_t killed = number_in(event_last(events, "service_killed", "acme", "first"), "id");
+    json_decref(events);
+    json_decref(testbed_ask(&bed, "deployd", "service.restart",
+                            json_pack("{s:s, s:s}", "tenant", "beta", "name", "second")));
+    log_settled_id(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(killed, killed);
+
+    json_t *report = salvage(3, NULL);
+    expect_number(report, "salvaged", killed - 1);
+    json_t *review = json_object_get(report, "needs_review");
+    cr_assert_eq(json_array_size(review), 1, "the others' later events say that none is lost");
+    cr_assert_str_eq(json_string_value(json_array_get(review, 0)), "acme/first");
+    json_t *lost = json_object_get(report, "lost");
+    expect_number(lost, "events", 1);
+    expect_number(json_array_get(json_object_get(lost, "ranges"), 0), "first", killed);
+    cr_assert_gt(number_in(json_object_get(report, "unlinked"), "events"), 0);
+    json_decref(report);
+
+    testbed_recoveryd(&bed, &dry, "--dry-run", "-o", "json", NULL);
+    expect_exit(&dry, 0);
+    expect_contains(result_out(&dry), "needs_review");
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+    service_await(&bed, "beta", "second", "running", PATIENCE_MS);
+    json_t *row = service_row_of(&bed, "beta", "second");
+    expect_number(row, "generation", second);
+    json_decref(row);
+    service_await(&bed, "acme", "third", "running", PATIENCE_MS);
+    cr_assert_eq(service_pid(&bed, "acme", "first"), 0);
+    row = service_row_of(&bed, "acme", "first");
+    expect_contains(text_in(row, "reason"), "salvaged");
+    json_decref(row);
+    service_deploy_sleeper(&bed, "acme", "first");
+    log_settled_id(&bed);
+    expect_verified();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "first", "running", PATIENCE_MS);
+}
+
+/* A file that nothing but the tail is lost of, cut where LMDB cannot open it any more. */
+Test(salvage, a_file_that_cannot_be_opened_is_read_all_the_same, .init = set_up, .fini = tear_down)
+{
+    service_deploy_sleeper(&bed, "acme", "api");
+    log_settled_id(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    AUTO(fd_close) int fd = open(data, O_WRONLY | O_CLOEXEC);
+    static const uint8_t zeros[8192];
+    cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+    json_t *report = salvage(0, NULL);
+    cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
+    json_decref(report);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", PATIENCE_MS);
+    log_settled_id(&bed);
+    expect_verified();
+}
+
+Test(salvage, cut_off_anywhere_it_is_run_again, .init = set_up, .fini = tear_down)
+{
+    static const char *const points[] = { "salvage.before_exchange", "salvage.exchanged" };
+    char kept[400];
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    for (size_t i = 0; i < COUNT_OF(points); i++) {
+        AUTO(result_close) struct result cut = { 0 };
+        testbed_set(&bed, "SOLO_FAULT", points[i]);
+        testbed_recoveryd(&bed, &cut, "salvage", NULL);
+        cr_assert_neq(cut.exit_code, 0, "%s", points[i]);
+        testbed_set(&bed, "SOLO_FAULT", "none");
+        json_decref(salvage(0, NULL));
+    }
+    cr_assert_geq(quarantined(kept), 3, "whatever was there is kept");
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", PATIENCE_MS);
+}
+
+Test(salvage, without_the_beginning_nothing_is_made, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result result = { 0 };
+    struct stat before, after;
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(1, 1);
+    cr_assert_eq(stat(data, &before), 0);
+    testbed_recoveryd(&bed, &result, "salvage", NULL);
+    expect_exit(&result, 86);
+    expect_contains(result_err(&result), "event 1 is not there");
+    cr_assert_eq(stat(data, &after), 0);
+    cr_assert_eq(before.st_ino, after.st_ino);
+}
