@@ -127,7 +127,7 @@ static void deploy_reply(const struct operation *operation)
     rpc_call_reply(operation->call, &reply);
 }
 
-static void answer(struct operation *operation)
+static void answer_done(struct operation *operation)
 {
     const struct service *service = operation->service;
     switch (operation->kind) {
@@ -175,6 +175,18 @@ static void refuse(struct operation *operation, enum status status)
     rpc_call_fail(operation->call, status, has_words ? problem : NULL);
 }
 
+void operation_answer(struct operation *operation, enum status status)
+{
+    if (operation->call != NULL && status != STATUS_OK)
+        refuse(operation, status);
+    else if (operation->call != NULL)
+        answer_done(operation);
+    if (operation->on_end != NULL)
+        operation->on_end(operation, status);
+    operation->call = NULL;
+    operation->on_end = NULL;
+}
+
 void operation_end(struct operation *operation, enum status status)
 {
     struct deployd *deployd = operation->owner;
@@ -183,12 +195,7 @@ void operation_end(struct operation *operation, enum status status)
     bool is_reconciling = operation->kind == OPERATION_START || operation->kind == OPERATION_STOP;
     operation_move(operation, OPERATION_DONE);
     unqueue(operation);
-    if (operation->call != NULL && status != STATUS_OK)
-        refuse(operation, status);
-    else if (operation->call != NULL)
-        answer(operation);
-    if (operation->on_end != NULL)
-        operation->on_end(operation, status);
+    operation_answer(operation, status);
     operation_free(operation);
     catalog_changed(&deployd->catalog, service);
     if (service->queue != NULL)

@@ -123,9 +123,13 @@ bool operation_is_uncommitted(const struct operation *operation);
 
 bool operation_may_move(enum operation_state from, enum operation_state to);
 void operation_move(struct operation *operation, enum operation_state state);
-/* Answers the caller, tells on_end, and frees the operation. Begins nothing, but notes what the
- * service needs that was left alone because this one was at it (catalog_look). */
+/* Answers the caller and tells on_end, unless that was done, and frees the operation. Begins
+ * nothing, but notes what the service needs that was left alone because this one was at it
+ * (catalog_look). */
 void operation_end(struct operation *operation, enum status status);
+
+/* Answers the caller and tells on_end, who wait for nothing any more; the operation goes on. */
+void operation_answer(struct operation *operation, enum status status);
 
 /* Moves to `supervisor`: goes on in the queue's next step if it is ready, else when it is. */
 void operation_await_supervisor(struct operation *operation);

@@ -41,6 +41,54 @@ static void discarded(struct operation *operation, bool is_gone)
     operation_end_failed(operation);
 }
 
+static const char silent_text[] =
+    "its supervisor does not answer (`soloctl status` says what to do)";
+
+/* What its caller is told who cannot wait for the supervisor. What stands in the log is carried out
+ * later; of a restart that was asked for it is not known. */
+static void say_why(struct operation *operation, const char *why)
+{
+    struct problem *problem = &operation->problem;
+    const char *key = operation->service->key;
+    number id = operation->event_id;
+    if (operation_is_uncommitted(operation))
+        problem_set(problem, STATUS_UNAVAILABLE, "",
+                    "%s was not built, and nothing was changed: %s", key, why);
+    else if (operation->kind == OPERATION_DEPLOY)
+        problem_set(problem, STATUS_UNKNOWN, "",
+                    "generation %llu is recorded and is started as soon as this is over: %s", id,
+                    why);
+    else if (operation->kind == OPERATION_KILL)
+        problem_set(
+            problem, STATUS_UNKNOWN, "",
+            "the kill is recorded (event %llu) and is carried out as soon as this is over: %s", id,
+            why);
+    else if (operation->attempts == 0)
+        problem_set(problem, STATUS_UNAVAILABLE, "", "%s was not restarted: %s", key, why);
+    else
+        problem_set(problem, STATUS_UNKNOWN, "", "whether %s was restarted is not known: %s", key,
+                    why);
+    problem->retry_after_ms = 1000;
+}
+
+void operation_supervisor_silent(struct operation *operation)
+{
+    if (operation->state != OPERATION_ACTING && operation->state != OPERATION_BUILDING)
+        return;
+    if (operation->fallback != FALLBACK_NONE) {
+        operation_answer(operation, operation->problem.code); /* the refusal stands */
+        return;
+    }
+    if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
+        operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), silent_text);
+        operation_answer(operation, STATUS_OK);
+        return;
+    }
+    say_why(operation, silent_text);
+    operation->is_killed = operation_is_uncommitted(operation); /* as its caller is told */
+    operation_answer(operation, operation->problem.code);
+}
+
 /* No supervisor in time. What is in the log stays there and is carried out when there is one. */
 static void give_up(struct operation *operation)
 {
@@ -54,7 +102,7 @@ static void give_up(struct operation *operation)
     if (supervisor->is_ending)
         why = "Solo is shutting down";
     else if (supervisor->is_silent)
-        why = "its supervisor does not answer";
+        why = silent_text;
     else if (supervisor->state == SUPERVISOR_READY && why[0] == '\0')
         why = operation->attempts >= SUPERVISOR_ATTEMPTS_MAX ? "its supervisor breaks off"
                                                              : "the event log cannot be read";
@@ -68,46 +116,19 @@ static void give_up(struct operation *operation)
         operation_fallback_failed(operation, operation_code_of(STATUS_UNAVAILABLE), why);
         return;
     }
-    switch (operation->kind) {
-    case OPERATION_DEPLOY:
-        if (operation_is_uncommitted(operation)) {
-            problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
-                        "%s was not built, and nothing was changed: %s", service->key, why);
-            operation->problem.retry_after_ms = 1000;
-            operation_end(operation, STATUS_UNAVAILABLE);
-            return;
-        }
-        problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
-                    "generation %llu is recorded and is started as soon as this is over: %s",
-                    (number)operation->generation, why);
-        break;
-    case OPERATION_KILL:
-        problem_set(
-            &operation->problem, STATUS_UNAVAILABLE, "",
-            "the kill is recorded (event %llu) and is carried out as soon as this is over: %s",
-            (number)operation->event_id, why);
-        break;
-    case OPERATION_RESTART:
-        problem_set(&operation->problem, STATUS_UNAVAILABLE, "", "%s was not restarted: %s",
-                    service->key, why);
-        break;
-    case OPERATION_START:
+    if (!operation_is_uncommitted(operation) && operation->kind != OPERATION_STOP)
         operation_row_failed(operation, why);
+    if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
         operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
-        if (operation->is_recovery && !supervisor->is_ending) {
+        bool is_recorded = operation->kind == OPERATION_START && operation->is_recovery;
+        if (is_recorded && !supervisor->is_ending)
             operation_record_failure(operation);
-            return;
-        }
-        operation_end(operation, STATUS_OK);
-        return;
-    case OPERATION_STOP:
-        operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
-        operation_end(operation, STATUS_OK);
+        else
+            operation_end(operation, STATUS_OK);
         return;
     }
-    operation_row_failed(operation, why);
-    operation->problem.retry_after_ms = 1000;
-    operation_end(operation, STATUS_UNAVAILABLE);
+    say_why(operation, why);
+    operation_end(operation, operation->problem.code);
 }
 
 /* ---- stopping ---- */

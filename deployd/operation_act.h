@@ -9,4 +9,8 @@
 /* In `supervisor`: the supervisor is ready, or the operation has waited or tried long enough. */
 void operation_supervisor_step(struct operation *operation);
 
+/* The supervisor was asked and does not answer any more. Who waits is told what is known; the
+ * operation goes on when it answers again, or when another one is there. */
+void operation_supervisor_silent(struct operation *operation);
+
 #endif

@@ -45,11 +45,12 @@ static void refuse(struct operation *operation, enum status status, const struct
 
 void operation_build_killed(struct operation *operation)
 {
-    struct problem problem = { 0 };
-    problem_set(&problem, STATUS_ABORTED, "build",
-                "%s was killed while this was being built; it was not deployed",
-                operation->service->key);
-    refuse(operation, STATUS_ABORTED, &problem);
+    struct problem problem = operation->problem;
+    if (problem.message[0] == '\0') /* else its caller was told already why it is not deployed */
+        problem_set(&problem, STATUS_ABORTED, "build",
+                    "%s was killed while this was being built; it was not deployed",
+                    operation->service->key);
+    refuse(operation, problem.code, &problem);
 }
 
 /* 0: not any more. */

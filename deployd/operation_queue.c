@@ -2,29 +2,40 @@
 #include "deployd/operation_queue.h"
 
 #include "common/base/ensure.h"
+#include "deployd/operation_act.h"
 #include "deployd/operation_commit.h"
 
 /* A kill waits for a commit, not for what follows it: the one before it is fenced by its event.
- * Nor does it wait for a build that comes before one. */
+ * Nor does it wait for a build that comes before one. Where the supervisor is silent nothing else
+ * waits either: it comes to its end without asking. */
 static bool may_run_beside(const struct operation *operation, const struct operation *before)
 {
-    return operation->kind == OPERATION_KILL &&
+    bool is_free =
+        operation->kind == OPERATION_KILL || operation->service->tenant->supervisor.is_silent;
+    return is_free &&
            (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_BUILDING ||
             before->state == OPERATION_ACTING || before->state == OPERATION_REPORTING);
 }
 
-/* The first one, and a kill right behind a first one that is past its commit. */
+/* The first one, and a kill right behind a first one that is past its commit; of a silent
+ * supervisor all that may run. */
 static void queue_step(struct service *service)
 {
     struct operation *first = service->queue;
     if (first == NULL)
         return;
-    struct operation *second = first->next;
+    bool is_silent = service->tenant->supervisor.is_silent;
+    unsigned queued = service->queued;
+    struct operation *before = first, *next;
     operation_step(first);
-    if (service->queue != first || second == NULL)
-        return; /* it has ended, which marked the queue again */
-    if (second->state != OPERATION_QUEUED || may_run_beside(second, first))
-        operation_step(second);
+    /* Where one has ended, that marked the queue again. */
+    while (service->queued == queued && (next = before->next) != NULL &&
+           (before == first || is_silent)) {
+        if (next->state == OPERATION_QUEUED && !may_run_beside(next, before))
+            return;
+        operation_step(next);
+        before = next;
+    }
 }
 
 bool operations_step(struct deployd *deployd)
@@ -73,6 +84,14 @@ void operations_supervisor_lost(struct tenant *tenant)
                 operation->state == OPERATION_REPORTING)
                 operation_await_supervisor(operation);
         }
+}
+
+void operations_supervisor_silent(struct tenant *tenant)
+{
+    for (struct service *service = tenant->services; service != NULL; service = service->next)
+        for (struct operation *operation = service->queue; operation != NULL;
+             operation = operation->next)
+            operation_supervisor_silent(operation);
 }
 
 void operations_refuse_queued(struct deployd *deployd, const struct problem *problem)

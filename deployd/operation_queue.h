@@ -17,6 +17,9 @@ bool operations_step(struct deployd *deployd);
 /* No answer of the tenant's supervisor will come: those that wait for one ask again, or give up. */
 void operations_supervisor_lost(struct tenant *tenant);
 
+/* It lives and does not answer: those who wait for what it was asked are told so. */
+void operations_supervisor_silent(struct tenant *tenant);
+
 /* For SIGTERM and system.drain: what is still queued is refused with the problem; what runs goes
  * on. */
 void operations_refuse_queued(struct deployd *deployd, const struct problem *problem);

@@ -57,6 +57,7 @@ static void assume(void *context, const struct service_row *last)
 static void on_silent(struct deployd *deployd, struct supervisor *supervisor)
 {
     struct tenant *tenant = supervisor->tenant;
+    operations_supervisor_silent(tenant);
     catalog_mark_queues(&deployd->catalog, tenant);
     if (supervisor->state == SUPERVISOR_READY)
         return; /* it has told what it holds */

@@ -368,7 +368,7 @@ Test(daemons, a_deployd_that_comes_back_does_not_wait_for_a_supervisor_that_hang
     cr_assert_eq(log_last_id(&bed), last, "what is refused changes nothing");
     status = testbed_call(&bed, "deployd", "service.kill",
                           json_pack("{s:s, s:s}", "tenant", "beta", "name", "b"), NULL, &problem);
-    expect_refused(status, STATUS_UNAVAILABLE, &problem, NULL);
+    expect_refused(status, STATUS_UNKNOWN, &problem, NULL);
     expect_contains(problem.message, "the kill is recorded");
     cr_assert(process_is_alive(pids[2]));
     cr_assert(process_is_alive(hanging));

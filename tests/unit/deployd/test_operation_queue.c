@@ -179,3 +179,72 @@ Test(operation_queue, a_forced_kill_does_not_wait_for_the_start_before_it)
     start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
     cr_assert_null(world.service->queue);
 }
+
+/* ---- a supervisor that lives and does not answer ---- */
+
+static void fall_silent(void)
+{
+    world.tenant->supervisor.is_silent = true;
+    operations_supervisor_silent(world.tenant);
+    catalog_mark_queues(&world.deployd.catalog, world.tenant);
+    world_turn();
+}
+
+static void expect_answer(size_t index, enum status status, const char *part)
+{
+    const struct answer *answer = &world.answers[index];
+    cr_assert(answer->is_there, "nobody waits for a supervisor that hangs");
+    cr_assert_eq(answer->status, status, "%s", status_name(answer->status));
+    cr_assert_not_null(strstr(answer->problem.message, part), "%s", answer->problem.message);
+}
+
+Test(operation_queue, who_waits_for_a_kill_is_told_when_the_supervisor_falls_silent)
+{
+    world_runs(7, "");
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    struct asked stop = world_take("supervisor.stop");
+    fall_silent();
+    expect_answer(kill, STATUS_UNKNOWN, "the kill is recorded (event 11)");
+    cr_assert_not_null(world.service->queue, "what was sent may still be done");
+    world.tenant->supervisor.is_silent = false;
+    const struct supervisor_stop_reply reply = { 0 };
+    stop.on_reply(stop.context, STATUS_OK, NULL, &reply);
+    world_turn();
+    cr_assert_null(world.service->queue);
+    cr_assert_eq(world.service->state, SERVICE_wanted, "the late answer is taken");
+}
+
+Test(operation_queue, what_is_behind_what_a_silent_supervisor_does_not_answer_is_told_too)
+{
+    size_t first = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    struct asked start = world_take("supervisor.start");
+    size_t second = world_ask(OPERATION_DEPLOY), restart = world_ask(OPERATION_RESTART);
+    fall_silent();
+    expect_answer(first, STATUS_UNKNOWN, "generation 11 is recorded");
+    expect_answer(second, STATUS_UNAVAILABLE, "nothing was changed");
+    expect_answer(restart, STATUS_UNAVAILABLE, "nothing was changed");
+    size_t late = world_ask(OPERATION_DEPLOY), kill = world_ask(OPERATION_KILL);
+    expect_answer(late, STATUS_UNAVAILABLE, "nothing was changed");
+    cr_assert_not(world.answers[kill].is_there);
+    world_append("service_killed");
+    expect_answer(kill, STATUS_UNKNOWN, "the kill is recorded (event 12)");
+    world.tenant->supervisor.is_silent = false;
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    world_turn();
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_queue, what_a_silent_supervisor_was_to_build_is_not_deployed)
+{
+    world.has_build = true;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    struct asked build = world_take("supervisor.build");
+    fall_silent();
+    expect_answer(deploy, STATUS_UNAVAILABLE, "nothing was changed");
+    world.tenant->supervisor.is_silent = false;
+    build.on_reply(build.context, STATUS_OK, NULL, NULL);
+    world_nothing_asked();
+    cr_assert_null(world.service->queue);
+}

@@ -132,7 +132,7 @@ Test(operation_start, a_start_that_ends_every_supervisor_is_given_up)
         start.on_reply(start.context, STATUS_UNKNOWN, NULL, NULL);
     }
     world_nothing_asked();
-    cr_assert_eq(world.answers[deploy].status, STATUS_UNAVAILABLE);
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN, "it is recorded");
     cr_assert_neq(world.service->wanted.generation, 0, "it stays wanted");
     cr_assert_eq(world.service->state, SERVICE_failed);
 }
@@ -161,7 +161,7 @@ Test(operation_start, a_supervisor_that_is_lost_too_often_is_given_up)
         if (attempt + 1 < SUPERVISOR_ATTEMPTS_MAX)
             world_supervisor_ready();
     }
-    cr_assert_eq(world.answers[deploy].status, STATUS_UNAVAILABLE);
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
 }
 
 Test(operation_start, what_nobody_wants_needs_no_supervisor)
