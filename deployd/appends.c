@@ -72,14 +72,14 @@ enum status append_problem(enum status status, const struct problem *said, const
     uint64_t retry_after_ms = said == NULL ? 0 : said->retry_after_ms;
     if (rpc_effect_of(status) == RPC_UNKNOWN)
         problem_set(problem, STATUS_UNKNOWN, "",
-                    "%s: whether the log has it is not known (%s); repeat with the same request_id",
+                    "whether %s is recorded is not known (%s); repeat with the same request_id",
                     what, message);
     else if (status == STATUS_UNAVAILABLE)
-        problem_set(problem, STATUS_UNAVAILABLE, "", "%s: the event log cannot be reached (%s)",
-                    what, message);
+        problem_set(problem, STATUS_UNAVAILABLE, "",
+                    "%s was not recorded: the event log cannot be reached (%s)", what, message);
     else
         problem_set(problem, status, said == NULL ? "" : said->field,
-                    "%s: the event log refused: %s", what, message);
+                    "%s was not recorded: the event log refused: %s", what, message);
     problem->retry_after_ms = retry_after_ms;
     return problem->code;
 }

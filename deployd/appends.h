@@ -32,7 +32,7 @@ struct event_append_request append_about_service(enum event_type type,
 struct event_append_request append_about_system(enum event_type type, const struct buffer *payload);
 
 /* What goes wrong with an append, in words for the caller: *problem is filled from what eventd
- * said. Returns the status to answer with. */
+ * said; `what` was to be recorded ("the kill"). Returns the status to answer with. */
 enum status append_problem(enum status status, const struct problem *said, const char *what,
                            struct problem *problem);
 

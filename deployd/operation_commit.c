@@ -31,6 +31,13 @@ static void refuse(struct operation *operation, enum status status)
 static void on_committed(void *context, enum status status, const struct problem *problem,
                          const void *reply);
 
+static const char *name_of(const struct operation *operation)
+{
+    return operation->kind == OPERATION_KILL      ? "the kill"
+           : operation->kind == OPERATION_RESTART ? "the restart"
+                                                  : "the deploy";
+}
+
 static void commit(struct operation *operation, struct event_append_request *request)
 {
     if (operation->has_request_id)
@@ -38,7 +45,7 @@ static void commit(struct operation *operation, struct event_append_request *req
     enum status status = append_send(operation->owner, request, &operation->request_id,
                                      APPEND_TIMEOUT_MS, on_committed, operation);
     if (status != STATUS_OK)
-        refuse(operation, append_problem(status, NULL, "nothing was changed", &operation->problem));
+        refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
 }
 
 static void commit_deploy(struct operation *operation)
@@ -174,11 +181,7 @@ static void on_committed(void *context, enum status status, const struct problem
     struct deployd *deployd = operation->owner;
     const struct event_append_reply *appended = reply;
     if (status != STATUS_OK) {
-        append_problem(status, problem,
-                       operation->kind == OPERATION_KILL      ? "the kill was not recorded"
-                       : operation->kind == OPERATION_RESTART ? "the restart was not recorded"
-                                                              : "the deploy was not recorded",
-                       &operation->problem);
+        append_problem(status, problem, name_of(operation), &operation->problem);
         if (operation->problem.code == STATUS_UNKNOWN) {
             operation->service->was_killed |= operation->kind == OPERATION_KILL;
             deployd_look_again(deployd);

@@ -43,8 +43,11 @@ static enum status rule_find(struct operation *operation)
 /* The log may still want it: reconciling finds out. */
 static void outcome_is_unknown(struct operation *operation, const struct problem *problem)
 {
-    struct problem refusal = operation->problem;
-    append_problem(STATUS_UNKNOWN, problem, refusal.message, &operation->problem);
+    struct problem refusal = operation->problem, doubt;
+    append_problem(STATUS_UNKNOWN, problem, "that", &doubt);
+    problem_set(&operation->problem, STATUS_UNKNOWN, refusal.field, "%.*s; %s",
+                (int)strcspn(refusal.message, "\n"), refusal.message, doubt.message);
+    operation->problem.retry_after_ms = doubt.retry_after_ms;
     operation_row_failed(operation, operation->reason);
     deployd_look_again(operation->owner);
     operation_end(operation, STATUS_UNKNOWN);

@@ -40,7 +40,7 @@ static void on_begun(void *context, enum status status, const struct problem *sa
     const struct event_append_reply *appended = reply;
     if (status != STATUS_OK) {
         struct problem problem = { 0 };
-        status = append_problem(status, said, "the recovery was not recorded", &problem);
+        status = append_problem(status, said, "the recovery", &problem);
         rpc_call_fail(call, status, &problem);
         return;
     }
@@ -75,7 +75,7 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
     enum status status =
         append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS, on_begun, call);
     if (status != STATUS_OK)
-        return append_problem(status, NULL, "the recovery was not recorded", &call->problem);
+        return append_problem(status, NULL, "the recovery", &call->problem);
     deployd->recovery.outcome.total = plan_total(request->plan);
     call->user = deployd;
     rpc_call_defer(call);
@@ -192,7 +192,7 @@ static void on_ended(void *context, enum status status, const struct problem *sa
         rpc_call_reply(ending->call, &answer);
     } else {
         struct problem problem = { 0 };
-        status = append_problem(status, said, "the end of the recovery was not recorded", &problem);
+        status = append_problem(status, said, "the end of the recovery", &problem);
         rpc_call_fail(ending->call, status, &problem);
     }
     free(ending);
@@ -235,8 +235,7 @@ enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
                                            APPEND_TIMEOUT_MS, on_ended, ending);
     if (status != STATUS_OK) {
         free(ending);
-        return append_problem(status, NULL, "the end of the recovery was not recorded",
-                              &call->problem);
+        return append_problem(status, NULL, "the end of the recovery", &call->problem);
     }
     rpc_call_defer(call);
     return STATUS_OK;

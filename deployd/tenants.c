@@ -31,8 +31,7 @@ static void on_created(void *context, enum status status, const struct problem *
     if (rpc_effect_of(status) == RPC_NOT_DONE && tenant->index + 1 == deployd->catalog.index_next)
         deployd->catalog.index_next--;
     tenant->index = 0;
-    append_problem(status == STATUS_OK ? STATUS_UNKNOWN : status, said,
-                   "the tenant was not recorded, nothing was deployed", &problem);
+    append_problem(status == STATUS_OK ? STATUS_UNKNOWN : status, said, "the tenant", &problem);
     on_done(tenant, &problem);
 }
 

@@ -19,7 +19,7 @@
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
 
-static const char unrecorded[] = "what the verification found was not recorded";
+static const char findings_text[] = "what the verification found";
 
 static void on_recorded(void *context, enum status status, const struct problem *said,
                         const void *reply)
@@ -28,7 +28,7 @@ static void on_recorded(void *context, enum status status, const struct problem 
     const struct event_append_reply *appended = reply;
     if (status != STATUS_OK) {
         struct problem problem = { 0 };
-        status = append_problem(status, said, unrecorded, &problem);
+        status = append_problem(status, said, findings_text, &problem);
         rpc_call_fail(call, status, &problem);
         return;
     }
@@ -69,7 +69,7 @@ enum status verification_record(struct deployd *deployd, struct rpc_call *call,
     enum status status =
         append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS, on_recorded, call);
     if (status != STATUS_OK)
-        return append_problem(status, NULL, unrecorded, &call->problem);
+        return append_problem(status, NULL, findings_text, &call->problem);
     rpc_call_defer(call);
     return STATUS_OK;
 }
