@@ -399,6 +399,7 @@ enum status event_store_tidy(struct event_store *store)
     TRY(db_check_readers(&store->db));
     if (store->in_turn) /* its commit does what is most urgent */
         return STATUS_OK;
+    db_look_for_space(&store->db);
     TRY(write_late_rows(store));
     return prune_requests(store);
 }

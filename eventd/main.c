@@ -70,11 +70,13 @@ static enum status run(int argc, char **argv)
     service.narrow = access_narrow;
     service.refused = access_refused;
     service.access = &access;
-    daemon_methods_setup(&(struct daemon_self){ .name = "eventd",
-                                                .access = &access,
-                                                .write_counters = eventd_write_counters,
-                                                .context = &eventd },
-                         service.routes);
+    daemon_methods_setup(
+        &(struct daemon_self){ .name = "eventd",
+                               .access = &access,
+                               .write_counters = eventd_write_counters,
+                               .context = &eventd,
+                               .is_short_of_space = &eventd.store.db.is_short_of_space },
+        service.routes);
     TRY(open_store(&eventd, settings.data_dir));
     watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store, &access);
 

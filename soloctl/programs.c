@@ -83,13 +83,25 @@ static void ask_systemd(struct programs *programs, const struct session *session
     }
 }
 
+/* Whoever started it knows whether it runs; how it is, it says itself. */
+static void ask_health(struct program *program, struct session *session, enum peer peer,
+                       uint64_t timeout_ms)
+{
+    const struct daemon_health_request request = {};
+    struct daemon_health_reply reply = { 0 };
+    struct problem problem;
+    if (session_call(session, peer, &method_daemon_health, &request, timeout_ms, &reply,
+                     &problem) != STATUS_OK)
+        return;
+    snprintf(program->state, sizeof program->state, "%s", reply.state);
+    snprintf(program->reason, sizeof program->reason, "%s", reply.reason);
+}
+
 static void ask_itself(struct programs *programs, struct session *session, enum peer peer,
                        uint64_t timeout_ms)
 {
     struct daemon_describe_request describe_request = {};
     struct daemon_describe_reply description = { 0 };
-    struct daemon_health_request health_request = {};
-    struct daemon_health_reply health = { 0 };
     struct problem problem = { 0 };
     if (session_call(session, peer, &method_daemon_describe, &describe_request, timeout_ms,
                      &description, &problem) != STATUS_OK)
@@ -101,9 +113,8 @@ static void ask_itself(struct programs *programs, struct session *session, enum 
         return;
     snprintf(program->name, sizeof program->name, "%s", peer_name(peer));
     program->pid = description.pid;
-    bool is_answered = session_call(session, peer, &method_daemon_health, &health_request,
-                                    timeout_ms, &health, &problem) == STATUS_OK;
-    snprintf(program->state, sizeof program->state, "%s", is_answered ? health.state : "");
+    program->state[0] = '\0';
+    ask_health(program, session, peer, timeout_ms);
 }
 
 static void ask_for_supervisors(struct programs *programs, struct session *session,
@@ -148,10 +159,12 @@ void programs_load(struct programs *programs, struct session *session, bool with
         ask_systemd(programs, session);
     static const enum peer peers[] = { PEER_EVENTD, PEER_TOKEND, PEER_VAULTD, PEER_DEPLOYD };
     for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++) {
-        const struct program *program = find(programs, peer_name(peers[i]));
-        /* Its unit is ready when it answers, also when it has nothing but bad news. */
-        if (program == NULL || (!programs->has_solod && strcmp(program->state, "ready") == 0))
+        struct program *program = find(programs, peer_name(peers[i]));
+        if (program == NULL)
             ask_itself(programs, session, peers[i], timeout_ms);
+        /* To its parent it is ready when it answers, also when it has nothing but bad news. */
+        else if (strcmp(program->state, "ready") == 0)
+            ask_health(program, session, peers[i], timeout_ms);
     }
     if (with_supervisors)
         ask_for_supervisors(programs, session, timeout_ms);
@@ -162,6 +175,7 @@ void program_item(const struct program *program, struct item *item)
     item_text(item, "name", program->name);
     item_number_or_null(item, "pid", program->pid);
     item_text(item, "state", program->state);
+    item_text_or_null(item, "reason", program->reason);
     item_text_or_null(item, "tenant", program->tenant);
     item_number(item, "restarts", program->restarts);
     item_time(item, "ready_at", program->ready_ns);

@@ -12,7 +12,7 @@ enum { PROGRAMS_MAX = 16 + TENANTS_MAX };
 struct program {
     char name[16];
     char tenant[NAME_BYTES_MAX + 1]; /* of a supervisor */
-    char state[33];
+    char state[33], reason[257]; /* why it is not ready, or what a person must do all the same */
     uint64_t pid, restarts, ready_ns;
 };
 

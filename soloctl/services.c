@@ -1,24 +1,13 @@
-/* kill, restart and wait: one service, one call each. */
-#include <errno.h>
+/* kill and restart: one service, one call each. */
 #include <inttypes.h>
-#include <libgen.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
 #include "common/api/api.h"
 #include "common/base/auto.h"
-#include "common/base/clock.h"
-#include "common/base/file.h"
-#include "common/base/run_folder.h"
-#include "common/base/unix_socket.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
 #include "soloctl/target.h"
-
-enum { RETRY_PAUSE_MS = 100 };
 
 int command_kill(struct session *session, const struct arguments *arguments)
 {
@@ -93,159 +82,4 @@ int command_restart(struct session *session, const struct arguments *arguments)
     item_number_or_null(&item, "pid", reply.pid);
     document_print(session->format, &item, target.key);
     return 0;
-}
-
-static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
-{
-    uint64_t passed_ms = (clock_boottime_ns() - began_ns) / 1000000u;
-    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 0;
-}
-
-/* A deployd that ends says so to those who wait: they go on waiting with the next one. */
-static enum status wait_over_restarts(struct session *session, struct service_wait_request *request,
-                                      struct service_wait_reply *reply, struct problem *problem)
-{
-    uint64_t began_ns = clock_boottime_ns(), timeout_ms = request->timeout_ms;
-    for (;;) {
-        /* deployd's own deadline comes first: its answer says in which state the service is. */
-        enum status status = session_call(session, PEER_DEPLOYD, &method_service_wait, request,
-                                          request->timeout_ms + READ_TIMEOUT_MS, reply, problem);
-        uint64_t left_ms = left_of(timeout_ms, began_ns);
-        if (status != STATUS_UNAVAILABLE || session->is_unreachable || left_ms == 0)
-            return status;
-        poll(NULL, 0, (int)(left_ms < RETRY_PAUSE_MS ? left_ms : RETRY_PAUSE_MS));
-        request->timeout_ms = left_ms;
-    }
-}
-
-static int wait_for_service(struct session *session, const struct arguments *arguments,
-                            uint64_t timeout_ms)
-{
-    struct problem problem = { 0 };
-    struct target target = { 0 };
-    struct service_wait_reply reply = { 0 };
-    const char *condition = arguments->value[FLAG_for_condition];
-    enum status status = target_parse(arguments->operands[0], session->tenant, &target, &problem);
-    if (status == STATUS_OK) {
-        struct service_wait_request request = { .tenant = target.tenant,
-                                                .name = target.name,
-                                                .condition = condition,
-                                                .timeout_ms = timeout_ms };
-        status = wait_over_restarts(session, &request, &reply, &problem);
-    }
-    if (status != STATUS_OK)
-        return session_fail(session, arguments->operands[0], status, &problem);
-    if (!session_is_for_programs(session)) {
-        printf("%s is %s\n", target.key, reply.state[0] == '\0' ? condition : reply.state);
-        return 0;
-    }
-    AUTO(item_close) struct item item = ITEM_EMPTY;
-    item_text(&item, "kind", "wait");
-    item_text(&item, "tenant", target.tenant);
-    item_text(&item, "name", target.name);
-    item_text(&item, "condition", condition);
-    item_text(&item, "state", reply.state);
-    document_print(session->format, &item, target.key);
-    return 0;
-}
-
-/* Watches `dir`, or the nearest folder above it that exists; false when nothing can be watched. */
-static bool watch_nearest(int fd, const char *dir)
-{
-    for (;;) {
-        char path[PATH_TEXT_BYTES_MAX], below[PATH_TEXT_BYTES_MAX] = "";
-        snprintf(path, sizeof path, "%s", dir);
-        while (inotify_add_watch(fd, path, IN_CREATE | IN_MOVED_TO) < 0) {
-            if (errno != ENOENT || strcmp(path, ".") == 0)
-                return false;
-            memcpy(below, path, sizeof below);
-            const char *parent = dirname(path);
-            memmove(path, parent, strlen(parent) + 1);
-        }
-        /* What was made before its parent was watched is told by nobody. */
-        if (below[0] == '\0' || access(below, F_OK) != 0)
-            return true;
-    }
-}
-
-/* While there is no socket, sleeps until something happens in the run directory, or, while there is
- * none, in the nearest folder above it; returns what is left of `timeout_ms`. The client alone
- * would do, but after a while it asks once a second only, and always at the same place: a Solo that
- * is being started here has no run directory yet. */
-static uint64_t wait_for_run_directory(struct session *session, uint64_t timeout_ms)
-{
-    char path[PATH_TEXT_BYTES_MAX];
-    uint64_t began_ns = clock_boottime_ns(), left_ms = timeout_ms;
-    while (left_ms > 0) {
-        AUTO(fd_close) int probe = -1;
-        /* A new one each time: what it has told and what it watched are of the past. */
-        AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
-        /* Watched first, asked second: a socket made in between is seen by one of the two. One
-         * that is there and refuses may be about to listen, which no file tells. */
-        if (fd < 0 || (session->is_run_dir_guessed && !watch_nearest(fd, RUN_DIR_HERE)))
-            break;
-        session_guess_run_dir(session);
-        if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK ||
-            !watch_nearest(fd, session->run_dir) ||
-            unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
-            break;
-        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)left_ms);
-        left_ms = left_of(timeout_ms, began_ns);
-    }
-    return left_ms > 0 ? left_ms : 1;
-}
-
-/* Solo may not even have made its sockets yet: the client connects as soon as it has. */
-static int wait_for_solo(struct session *session, uint64_t timeout_ms)
-{
-    struct problem problem = { 0 };
-    struct rpc_client *client;
-    timeout_ms = wait_for_run_directory(session, timeout_ms);
-    struct system_wait_request request = { .timeout_ms = timeout_ms };
-    struct system_wait_reply reply = { 0 };
-    struct rpc_call_options options = { .flags = RPC_RETRY, .timeout_ms = timeout_ms };
-    enum status status = session_client_unprobed(session, PEER_SOLOD, &client, &problem);
-    if (status == STATUS_OK)
-        status = rpc_client_call_wait(client, &method_system_wait, &request, &options,
-                                      &session->arena, &reply, &problem);
-    session->is_unreachable = status == STATUS_UNAVAILABLE;
-    if (status != STATUS_OK)
-        return session_fail(session, "", status, &problem);
-    bool is_ready = strcmp(reply.state, "ready") == 0;
-    if (session_is_for_programs(session)) {
-        AUTO(item_close) struct item item = ITEM_EMPTY;
-        item_text(&item, "kind", "wait");
-        item_text(&item, "state", reply.state);
-        document_print(session->format, &item, reply.state);
-    } else {
-        printf("Solo is %s%s\n", reply.state,
-               is_ready ? "" : ": `soloctl status` says what is missing");
-    }
-    return is_ready ? 0 : 3;
-}
-
-int command_wait(struct session *session, const struct arguments *arguments)
-{
-    struct problem problem = { 0 };
-    uint64_t timeout_ms;
-    bool for_ready = arguments_has(arguments, FLAG_ready);
-    const char *condition = arguments->value[FLAG_for_condition];
-    enum status status =
-        arguments_duration(arguments, FLAG_timeout, 60 * 1000, &timeout_ms, &problem);
-    if (status == STATUS_OK && timeout_ms == 0)
-        timeout_ms = 1;
-    if (status == STATUS_OK && timeout_ms > 86400000)
-        status = problem_set(&problem, STATUS_USAGE, "", "--timeout: at most 1d");
-    else if (status == STATUS_OK && for_ready != (arguments->operand_count == 0))
-        status = problem_set(&problem, STATUS_USAGE, "",
-                             "name a service and --for CONDITION, or --ready alone");
-    else if (status == STATUS_OK && !for_ready &&
-             (condition == NULL ||
-              (strcmp(condition, "running") != 0 && strcmp(condition, "ready") != 0 &&
-               strcmp(condition, "gone") != 0)))
-        status = problem_set(&problem, STATUS_USAGE, "", "--for: must be running, ready or gone");
-    if (status != STATUS_OK)
-        return session_fail(session, "", status, &problem);
-    return for_ready ? wait_for_solo(session, timeout_ms)
-                     : wait_for_service(session, arguments, timeout_ms);
 }

@@ -19,6 +19,7 @@ static const struct column program_columns[] = {
     { "NAME", COLUMN_TEXT, false },       { "TENANT", COLUMN_TEXT, false },
     { "PID", COLUMN_NUMBER, false },      { "STATE", COLUMN_TEXT, false },
     { "RESTARTS", COLUMN_NUMBER, false }, { "READY", COLUMN_TEXT, true },
+    { "REASON", COLUMN_TEXT, true },
 };
 
 int command_daemon_list(struct session *session, const struct arguments *arguments)
@@ -52,6 +53,7 @@ int command_daemon_list(struct session *session, const struct arguments *argumen
         table_cell(table, program->state);
         table_cell(table, NUMBER(program->restarts));
         table_cell(table, program->ready_ns == 0 ? "" : time_text(ready, program->ready_ns));
+        table_cell(table, program->reason);
     }
     if (status == STATUS_OK && !session_is_for_programs(session))
         status = table_print(table, stdout);

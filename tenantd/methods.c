@@ -486,9 +486,8 @@ static void write_counters(void *context, struct buffer *buffer)
 void methods_setup(struct rpc_service *service, struct supervisor *supervisor,
                    struct access *access)
 {
-    static struct daemon_self self;
-    self = (struct daemon_self){ "tenantd", access, write_counters, supervisor };
-    daemon_methods_setup(&self, routes);
+    daemon_methods_setup(
+        &(struct daemon_self){ "tenantd", access, write_counters, supervisor, NULL }, routes);
     daemon_health_set("ready", "%s", "");
     *service = (struct rpc_service){
         .routes = routes,

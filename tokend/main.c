@@ -233,11 +233,13 @@ static enum status run(int argc, char **argv)
     service.narrow = access_narrow;
     service.refused = refused;
     service.access = &gate;
-    daemon_methods_setup(&(struct daemon_self){ .name = "tokend",
-                                                .access = access,
-                                                .write_counters = tokend_write_counters,
-                                                .context = &tokend },
-                         service.routes);
+    daemon_methods_setup(
+        &(struct daemon_self){ .name = "tokend",
+                               .access = access,
+                               .write_counters = tokend_write_counters,
+                               .context = &tokend,
+                               .is_short_of_space = &tokend.store.db.is_short_of_space },
+        service.routes);
     tokend.sweep.on_damage = on_damage;
     tokend.sweep.context = &tokend;
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);

@@ -295,6 +295,7 @@ enum status token_store_tidy(struct token_store *store)
     TRY(db_check_readers(&store->db));
     if (store->in_turn)
         return STATUS_OK;
+    db_look_for_space(&store->db);
     TRY(token_time_read(&store->time));
     TRY(prune_is_due(store, &prunes));
     struct token_anchor anchor = store->anchor;

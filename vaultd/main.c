@@ -158,11 +158,13 @@ static enum status run(int argc, char **argv)
     service.narrow = denials_narrow;
     service.refused = denials_refused;
     service.access = &vaultd->denials;
-    daemon_methods_setup(&(struct daemon_self){ .name = "vaultd",
-                                                .access = &access,
-                                                .write_counters = vaultd_write_counters,
-                                                .context = vaultd },
-                         service.routes);
+    daemon_methods_setup(
+        &(struct daemon_self){ .name = "vaultd",
+                               .access = &access,
+                               .write_counters = vaultd_write_counters,
+                               .context = vaultd,
+                               .is_short_of_space = &vaultd->vault.store.db.is_short_of_space },
+        service.routes);
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
     TRY(open_store(&comparison, &settings, lifecycle.loop, key));
     TRY(token_checks_open(&checks, &access, lifecycle.loop, &settings, "vaultd",

@@ -182,6 +182,7 @@ enum status vault_store_tidy(struct vault_store *store)
     TRY(db_check_readers(&store->db));
     if (store->in_turn)
         return STATUS_OK;
+    db_look_for_space(&store->db);
     {
         AUTO(db_end) struct db_txn txn = { 0 };
         TRY(vault_store_look(store, &txn));

@@ -12,10 +12,13 @@ struct daemon_self {
     /* Writes the program's counters as one map. May be NULL. */
     void (*write_counters)(void *context, struct buffer *buffer);
     void *context;
+    /* Of a daemon with a store: set while there is no room for it. May be NULL. */
+    const bool *is_short_of_space;
 };
 
 void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route *routes);
-/* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. */
+/* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. (One
+ * that is ready says besides when it is short of space.) */
 void daemon_health_set(const char *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

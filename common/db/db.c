@@ -233,6 +233,12 @@ uint64_t db_last_txn(const struct db *db)
     return info.me_last_txnid;
 }
 
+void db_look_for_space(struct db *db)
+{
+    if (db->is_short_of_space)
+        reserve_keep(db);
+}
+
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes)
 {
     MDB_envinfo info;

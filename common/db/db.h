@@ -118,6 +118,8 @@ void db_fail(struct db *db);
 
 /* Every 10 s in a writer: frees the slots of readers that died. */
 enum status db_check_readers(struct db *db);
+/* The same, between its transactions: whether there is room again for what was short of it. */
+void db_look_for_space(struct db *db);
 
 /* The number of the last transaction that was committed, by the file itself. */
 uint64_t db_last_txn(const struct db *db);

@@ -169,6 +169,9 @@ static void fill_and_free(bool is_run_apart)
     cr_assert_eq(testbed_call(&bed, "eventd", "event.append",
                               json_pack("{s:s}", "type", "app.note"), NULL, &problem),
                  STATUS_RESOURCE_EXHAUSTED);
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 3);
+    expect_contains(result_out(&result), "!          there is no room for the store of eventd");
 
     cr_assert_eq(testbed_stop(&bed), 0);
     disk_fill(folder);
@@ -191,6 +194,8 @@ static void fill_and_free(bool is_run_apart)
     cr_assert_null(service_row_of(&bed, "acme", "goes"), "what was killed is back");
     testbed_recoveryd(&bed, &result, "verify", "--full", NULL);
     expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_lacks(result_out(&result), "there is no room for the store of eventd");
     if (is_run_apart) {
         cr_assert_eq(testbed_stop(&bed), 0);
         cr_assert_eq(umount2(bed.run, MNT_DETACH), 0);

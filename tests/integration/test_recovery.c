@@ -166,6 +166,8 @@ Test(recovery, the_limit_holds_at_start_and_solo_gets_ready_all_the_same)
     json_decref(reply);
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 3);
+    expect_contains(result_out(&result),
+                    "!          recovery ran out of time: run `recoveryd` again");
     testbed_recoveryd(&bed, &result, "--timeout", "60s", NULL);
     expect_exit(&result, 0);
     cr_assert_eq(running_sleepers(&bed), MANY);

@@ -1,0 +1,103 @@
+/* What a person is told to do: all of it, the most urgent first. */
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "common/wire/writer.h"
+#include "soloctl/needs.h"
+#include "tests/support/criterion.h"
+
+static struct picture picture;
+static struct needs needs;
+
+static void add_program(const char *name, const char *state, const char *reason)
+{
+    struct program *program = &picture.programs.items[picture.programs.count++];
+    snprintf(program->name, sizeof program->name, "%s", name);
+    snprintf(program->state, sizeof program->state, "%s", state);
+    snprintf(program->reason, sizeof program->reason, "%s", reason);
+}
+
+/* deployd's map: a recovery that was cut, and two services that need somebody. */
+static void fill_system(const char *recovery)
+{
+    struct buffer map = { .limit = sizeof picture.system_bytes };
+    write_map(&map, 2);
+    write_str(&map, "services");
+    write_map(&map, 2);
+    write_str(&map, "parked");
+    write_u64(&map, 1);
+    write_str(&map, "failed");
+    write_u64(&map, 2);
+    write_str(&map, "recovery");
+    write_map(&map, 2);
+    write_str(&map, "state");
+    write_str(&map, recovery);
+    write_str(&map, "exit_hint");
+    write_str(&map, "7");
+    memcpy(picture.system_bytes, map.data, map.size);
+    picture.system = span_of(picture.system_bytes, map.size);
+    buffer_close(&map);
+}
+
+static void start(const char *state)
+{
+    memset(&picture, 0, sizeof picture);
+    snprintf(picture.state, sizeof picture.state, "%s", state);
+    picture.programs.recovery_exit_code = -1;
+}
+
+static void expect(size_t index, const char *part)
+{
+    cr_assert_lt(index, needs.count, "nothing says %s", part);
+    cr_assert_not_null(strstr(needs.texts[index], part), "%s", needs.texts[index]);
+}
+
+Test(needs, a_solo_that_is_well_needs_nobody)
+{
+    start("ready");
+    add_program("eventd", "ready", "");
+    needs_find(&picture, &needs);
+    cr_assert_eq(needs.count, 0);
+}
+
+Test(needs, everything_is_said_and_not_the_first_alone)
+{
+    start("degraded");
+    add_program("eventd", "ready", "there is no room for the store of eventd");
+    add_program("tokend", "damaged", "the store of tokend is damaged");
+    add_program("vaultd", "failed", "");
+    fill_system("cut");
+    picture.programs.recovery_exit_code = 7;
+    snprintf(picture.silence, sizeof picture.silence, "the supervisor of tenant x");
+    picture.has_tokens = picture.tokens.is_suspect = true;
+    picture.vault.damaged_tenants = 1;
+    needs_find(&picture, &needs);
+    expect(0, "there is no room for the store of eventd");
+    expect(1, "the store of tokend is damaged");
+    expect(2, "`soloctl daemon restart vaultd`");
+    expect(3, "run `recoveryd` again");
+    expect(4, "the supervisor of tenant x");
+    expect(5, "services are parked");
+    expect(6, "services have failed");
+    expect(7, "`soloctl token trust-clock`");
+    expect(8, "`soloctl vault verify`");
+    cr_assert_eq(needs.count, 9);
+}
+
+Test(needs, one_damage_is_said_once)
+{
+    start("ready");
+    add_program("eventd", "damaged", "the store of eventd is damaged");
+    add_program("deployd", "damaged", "the event store: the store of eventd is damaged");
+    needs_find(&picture, &needs);
+    expect(0, "the store of eventd is damaged");
+    cr_assert_eq(needs.count, 1);
+}
+
+Test(needs, what_passes_with_the_start_needs_nobody)
+{
+    start("recovering");
+    fill_system("running");
+    needs_find(&picture, &needs);
+    cr_assert_eq(needs.count, 0);
+}
