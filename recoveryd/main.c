@@ -1,6 +1,8 @@
 /* One-shot: plan, restore, verify, report; or one of these alone. Opens no store for writing and
  * starts nothing itself: deployd does what is due. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/api/records/schemas.h"
 #include "common/daemon/journal.h"
@@ -44,6 +46,16 @@ static int run(const struct settings *settings, const struct options *options)
     return status_exit_code(STATUS_INTERNAL);
 }
 
+/* A folder without a store is a Solo that was never started; none at all is a slip of the pen. */
+static enum status check_data_dir(const struct settings *settings)
+{
+    if (access(settings->data_dir, X_OK) == 0)
+        return STATUS_OK;
+    return log_failure(status_from_errno(errno), "open the data directory", "dir",
+                       settings->data_dir, "reason", strerror(errno), "next",
+                       "name the right one with --data DIR (or SOLO_DATA_DIR)");
+}
+
 int main(int argc, char **argv)
 {
     schema_probe_if_asked(argc, argv);
@@ -70,6 +82,8 @@ int main(int argc, char **argv)
         status = token_census_find(&settings);
     if (status == STATUS_OK)
         status = identity_load();
+    if (status == STATUS_OK && options.command != COMMAND_RESTORE)
+        status = check_data_dir(&settings);
     if (status != STATUS_OK)
         return status_exit_code(status);
     if (options.command == COMMAND_LOG)

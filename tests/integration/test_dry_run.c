@@ -329,8 +329,13 @@ Test(dry_run, of_a_folder_that_does_not_exist_creates_nothing)
     AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 4);
+    expect_contains(result_err(&result), "--data DIR");
     cr_assert_neq(access(bed.data, F_OK), 0, "a dry run made %s", bed.data);
     cr_assert_neq(access(bed.run, F_OK), 0, "a dry run made %s", bed.run);
+    cr_assert_eq(mkdir(bed.data, 0700), 0);
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 0); /* never started: nothing to do */
 }
 
 Test(dry_run, a_dry_run_for_people_has_a_line_per_service_and_a_summary)
