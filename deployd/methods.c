@@ -30,13 +30,15 @@ static enum status no_service(struct problem *problem, const char *tenant, const
                        name);
 }
 
-/* Refusals are said once, here, for what never became an operation. */
+/* Refusals are said once, here, for what never became an operation. Who only asks for what is not
+ * there is told so, and that is all. */
 static enum status refused(enum status status, const struct rpc_call *call, const char *tenant,
                            const char *name)
 {
     const char *reason =
         call->problem.message[0] == '\0' ? status_text(status) : call->problem.message;
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+    bool is_change = (call->method->flags & METHOD_MUTATES) != 0;
+    if (status == STATUS_OK || (status == STATUS_NOT_FOUND && !is_change))
         return status;
     if (tenant == NULL)
         log_info("refused", "method", call->method->name, "field", call->problem.field, "reason",

@@ -377,6 +377,8 @@ int command_apply(struct session *session, const struct arguments *arguments)
     pass(&apply, false);
     list_end(&apply.list);
     tell_failures(&apply);
+    if (apply.count == 0 && !session_is_for_programs(session))
+        printf("0 services: nothing was deployed\n");
     for (size_t i = 0; i < apply.count && !session_is_for_programs(session); i++)
         if (apply.services[i].isolation[0] != '\0') {
             deployment_isolation_note(apply.services[i].isolation);

@@ -46,12 +46,10 @@ static enum status read_cpu(struct spec_values *values, struct reader *reader, c
 {
     struct spec_limits *limits = out;
     double found;
-    if (reader_peek(reader) == WIRE_INTEGER) {
-        TRY(value_count(values, reader, place, 1, CPU_MILLI_MAX / 1000, &limits->cpu_milli));
-        limits->cpu_milli *= 1000;
-        return STATUS_OK;
-    }
-    if (reader_f64(reader, &found) != STATUS_OK)
+    int64_t whole;
+    if (reader_i64(reader, &whole) == STATUS_OK)
+        found = (double)whole;
+    else if (reader_f64(reader, &found) != STATUS_OK)
         return value_refuse_type(values, reader, place, "a number of processors like 0.5 or 2");
     /* Asked so that what is no number is refused, too. */
     if (!(found >= CPU_MILLI_MIN / 1000.0 && found <= CPU_MILLI_MAX / 1000.0))

@@ -170,6 +170,7 @@ Test(apply, the_exit_code_is_the_worst)
 Test(apply, validating_changes_nothing)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
     uint64_t before = log_settled_id(&bed);
@@ -180,6 +181,9 @@ Test(apply, validating_changes_nothing)
     cr_assert_not(json_is_true(json_object_get(reply, "unchanged")));
     json_decref(reply);
     cr_assert_null(service_row_of(&bed, "acme", "api"));
+    testbed_soloctl_input(&bed, &result, "[]", "apply", "-f", "-", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "0 services");
     cr_assert_eq(log_settled_id(&bed), before);
     service_deploy(&bed, json_incref(spec));
     reply = testbed_ask(&bed, "deployd", "service.validate", json_pack("{s:o}", "spec", spec));

@@ -126,6 +126,10 @@ Test(bad_input, a_request_that_its_checks_refuse_is_logged_once)
         { "tokend", "token.nonsense", "{}", "status=not_found field=method" },
         { "vaultd", "vault.status", "{'token':'no token'}",
           "method=vault.status status=unauthenticated" },
+        { "deployd", "service.kill", "{'tenant':'nope','name':'nope'}",
+          "msg=refused method=service.kill tenant=nope name=nope" },
+        { "deployd", "service.restart", "{'tenant':'nope','name':'nope'}",
+          "msg=refused method=service.restart tenant=nope name=nope" },
     };
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
