@@ -1,8 +1,15 @@
 """Runs the example of docs/protocol.md against a Solo started for it: check_example.py DOCUMENT SOLOD SOLOCTL"""
-import os, re, signal, subprocess, sys, tempfile
+import io, os, re, signal, subprocess, sys, tempfile
 
 document, solod, soloctl = sys.argv[1:]
 example = re.search(r"```python\n(.*?)```", open(document).read(), re.S).group(1)
+scope = {}
+exec(example.split("connection = ")[0], scope)
+for cut in (b"", b"\x94\x01", b"\xdb\x00\x00\x00\x05ab"):  # a connection that ends
+    try:
+        raise AssertionError(scope["unpack"](io.BytesIO(cut)))
+    except EOFError:
+        pass
 with tempfile.TemporaryDirectory() as folder:
     run = os.path.join(folder, "run")
     process = subprocess.Popen([solod, "--data", os.path.join(folder, "data"), "--run", run, "--log-level", "warning"])
