@@ -45,7 +45,8 @@ enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span 
 
 /* The newest event of a tenant, type or subject; 0 for none. The table of heads may be behind; the
  * events that are later are looked through: unless the disk is full, fewer than LATE_EVENTS_MAX and
- * not much more than LATE_BYTES_MAX of them. */
+ * not much more than LATE_BYTES_MAX of them. A process reads each of them once, however often it
+ * asks. */
 enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
 enum { HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
 enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id);

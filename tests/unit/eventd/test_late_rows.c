@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -91,6 +92,34 @@ static void expect_all_known(void)
     cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 8);
     cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/2"), 9);
     cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/3"), 0);
+}
+
+static uint64_t processor_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* A plan asks about a thousand services: were each event read for each of them, it would cost a
+ * thousand times as much. */
+Test(late_rows, what_is_late_is_read_once_however_often_it_is_asked)
+{
+    enum { LATE = 1000, TIMES = 200 };
+    append_some(0, LATE);
+    cr_assert_eq(written(), 0);
+    uint64_t began_ns = processor_ns();
+    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/none"), 0);
+    uint64_t first_ns = processor_ns() - began_ns;
+    began_ns = processor_ns();
+    for (int i = 0; i < TIMES; i++)
+        cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/none"), 0);
+    uint64_t rest_ns = processor_ns() - began_ns;
+    cr_assert_lt(rest_ns, TIMES / 4 * first_ns, "%d more cost %.1f times as much as the first",
+                 TIMES, (double)rest_ns / (double)first_ns);
+    append_some(LATE, LATE + 1);
+    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/1"), LATE + 1);
+    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/0"), LATE);
 }
 
 Test(late_rows, what_is_not_written_is_known_and_survives_a_crash)
