@@ -41,9 +41,9 @@ static void of_daemons(const struct picture *picture, struct needs *needs)
                 "restart %s` starts it",
                 program->name, program->name);
         else if (strcmp(program->state, "damaged") == 0 && !is_damage_of_another(picture, program))
-            add(needs, "%s", program->reason);
+            add(needs, "%s: %s", program->name, program->reason);
         else if (strcmp(program->state, "ready") == 0 && program->reason[0] != '\0')
-            add(needs, "%s", program->reason);
+            add(needs, "%s: %s", program->name, program->reason);
     }
 }
 

@@ -29,14 +29,27 @@ static void say(struct picture *picture, const char *state, const char *reason)
     snprintf(picture->reason, sizeof picture->reason, "%s", reason);
 }
 
+/* Who was refused was answered, and told why: too many connections of this user, say. */
+static void say_deployd_is_away(struct picture *picture)
+{
+    const char *message = picture->problem.message;
+    bool was_reached = picture->deployd != STATUS_UNAVAILABLE &&
+                       picture->deployd != STATUS_DEADLINE_EXCEEDED &&
+                       picture->deployd != STATUS_UNKNOWN;
+    snprintf(picture->reason, sizeof picture->reason, "%s: %s",
+             was_reached ? "deployd refused to answer" : "deployd does not answer",
+             message[0] == '\0' ? status_text(picture->deployd) : message);
+    snprintf(picture->state, sizeof picture->state, was_reached ? "unknown" : "degraded");
+}
+
 /* solod's word counts where it is there, because recovery and restarts are its business. */
-static void judge(struct picture *picture)
+void picture_judge(struct picture *picture)
 {
     char state[33] = "";
     if (picture->system.size > 0)
         map_text(picture->system, "state", state, sizeof state);
     if (picture->deployd != STATUS_OK)
-        say(picture, "degraded", "deployd does not answer");
+        say_deployd_is_away(picture);
     else if (!picture->programs.has_solod)
         say(picture, state, "");
     else if (strcmp(picture->programs.state, "ready") == 0 && strcmp(state, "draining") == 0)
@@ -108,7 +121,7 @@ enum status picture_load(struct session *session, struct picture *picture)
     look_at_tokens(session, picture);
     look_at_vault(session, picture);
     programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
-    judge(picture);
+    picture_judge(picture);
     return picture->deployd != STATUS_OK && picture->programs.count == 0 ? picture->deployd
                                                                          : STATUS_OK;
 }

@@ -17,12 +17,15 @@ struct picture {
     char outbox_state[17];
     struct vault_status_reply vault; /* numbers only: its texts are copied */
     char vault_state[17], vault_reason[REASON_BYTES_MAX + 1]; /* "" when we may not ask */
-    char state[33], reason[300];
+    char state[33], reason[1100];
     char silence[400]; /* "" while every supervisor answers */
 };
 
 /* Fails only when nobody answers. */
 enum status picture_load(struct session *session, struct picture *picture);
+
+/* The part of it that is no question: state and reason, from what the daemons said. */
+void picture_judge(struct picture *picture);
 
 /* A part of a packed map, and a number in it: empty and 0 when there is none. */
 struct span picture_part(struct span map, const char *key);

@@ -243,10 +243,6 @@ static void print_page(const struct picture *picture, const struct needs *needs)
     print_tokens(picture);
     print_vault(picture);
     print_programs(picture);
-    if (picture->deployd != STATUS_OK)
-        printf("%-11sdoes not answer: %s\n", "deployd",
-               picture->problem.message[0] == '\0' ? status_text(picture->deployd)
-                                                   : picture->problem.message);
     for (size_t i = 0; i < needs->count; i++) {
         printf("%-11s", "!");
         text_print(stdout, needs->texts[i]);

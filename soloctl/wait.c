@@ -163,8 +163,10 @@ static enum status wait_for_daemon(struct session *session, enum peer peer, uint
     if (strcmp(reply.state, "starting") == 0)
         return problem_set(problem, STATUS_DEADLINE_EXCEEDED, "", "%s is still starting: %s",
                            peer_name(peer), reply.reason);
+    char reason[sizeof readiness->reason];
+    snprintf(reason, sizeof reason, "%s: %s", peer_name(peer), reply.reason);
     if (strcmp(reply.state, "ready") != 0)
-        note(readiness, "degraded", reply.reason);
+        note(readiness, "degraded", reason);
     return STATUS_OK;
 }
 

@@ -65,14 +65,10 @@ enum status daemon_health_route(void *context, struct rpc_call *call, const void
     answer->state = daemon_state.state;
     answer->reason = daemon_state.reason;
     const bool *is_short = daemon_state.self.is_short_of_space;
-    if (is_short == NULL || !*is_short || strcmp(answer->state, "ready") != 0)
-        return STATUS_OK;
-    static char reason[sizeof daemon_state.reason];
-    snprintf(reason, sizeof reason,
-             "there is no room for the store of %s: what grows is refused, kills and revocations "
-             "go on; make room on its disk (`df`), nothing has to be restarted",
-             daemon_state.self.name);
-    answer->reason = reason;
+    if (is_short != NULL && *is_short && strcmp(answer->state, "ready") == 0)
+        answer->reason =
+            "there is no room for its store: what grows is refused, kills and revocations "
+            "go on; make room on its disk (`df`), nothing has to be restarted";
     return STATUS_OK;
 }
 

@@ -9,6 +9,7 @@
 
 static struct {
     enum status status;
+    const char *daemon;
     char reason[256];
 } damage = { .status = STATUS_OK };
 
@@ -17,22 +18,22 @@ void damaged_store_say(const char *daemon, enum status status, const char *dir)
     const char *slash = strrchr(dir, '/');
     const char *folder = slash == NULL ? dir : slash + 1;
     damage.status = status;
+    damage.daemon = daemon;
     if (status == STATUS_IO)
         snprintf(damage.reason, sizeof damage.reason,
-                 "the store of %s cannot be read: see the kernel's log about the disk, then "
+                 "its store cannot be read: see the kernel's log about the disk, then "
                  "`soloctl daemon restart %s`",
-                 daemon, daemon);
+                 daemon);
     else if (strcmp(folder, "events") == 0)
-        snprintf(
-            damage.reason, sizeof damage.reason,
-            "the store of %s is damaged: stop Solo and `recoveryd salvage BACKUP`, which makes "
-            "a log of what is whole and keeps the folder %s aside",
-            daemon, folder);
+        snprintf(damage.reason, sizeof damage.reason,
+                 "its store is damaged: stop Solo and `recoveryd salvage BACKUP`, which makes "
+                 "a log of what is whole and keeps the folder %s aside",
+                 folder);
     else
         snprintf(damage.reason, sizeof damage.reason,
-                 "the store of %s is damaged: keep a copy of its folder %s, stop Solo and put a "
+                 "its store is damaged: keep a copy of its folder %s, stop Solo and put a "
                  "backup back with `soloctl restore`",
-                 daemon, folder);
+                 folder);
     daemon_health_set("damaged", "%s", damage.reason);
     parent_say("damaged (%s): %s", dir, damage.reason);
 }
@@ -40,7 +41,7 @@ void damaged_store_say(const char *daemon, enum status status, const char *dir)
 enum status damaged_store_refuse(void *context, struct rpc_call *call)
 {
     (void)context;
-    return damage.status == STATUS_OK
-               ? STATUS_OK
-               : problem_set(&call->problem, STATUS_DATA_LOSS, "", "%s", damage.reason);
+    return damage.status == STATUS_OK ? STATUS_OK
+                                      : problem_set(&call->problem, STATUS_DATA_LOSS, "", "%s: %s",
+                                                    damage.daemon, damage.reason);
 }

@@ -6,7 +6,8 @@
 /* A daemon whose store is damaged, or cannot be read, stays: restarting would not mend it. It says
  * so, and refuses whatever would need the store. There is one store to a process. */
 
-/* Health and the parent are told. `status` is data_loss or io; `dir` is the store's folder. */
+/* Health and the parent are told. `status` is data_loss or io; `dir` is the store's folder,
+ * `daemon` a constant. */
 void damaged_store_say(const char *daemon, enum status status, const char *dir);
 
 /* For rpc_service.may_serve: ok until damaged_store_say was called. */

@@ -177,11 +177,11 @@ static void expect_damaged(void (*change)(uint8_t *page))
     expect_refused(status, STATUS_DATA_LOSS, &problem, NULL);
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 3);
-    expect_contains(result_out(&result), "!          the store of eventd is damaged: keep a copy");
+    expect_contains(result_out(&result), "!          eventd: its store is damaged: ");
     expect_contains(result_out(&result), "eventd damaged");
     testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "10s", NULL);
     expect_exit(&result, 3);
-    expect_contains(result_out(&result), "Solo is degraded: the store of eventd is damaged");
+    expect_contains(result_out(&result), "Solo is degraded: eventd: its store is damaged");
 }
 
 Test(live_pages, a_page_of_no_kind_is_a_damaged_store_for_dry_run_and_eventd)

@@ -218,7 +218,7 @@ static bool status_says_damaged(void)
 {
     AUTO(result_close) struct result result = { 0 };
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
-    return result.exit_code == 3 && strstr(result_out(&result), "the store of tokend is damaged");
+    return result.exit_code == 3 && strstr(result_out(&result), "tokend: its store is damaged");
 }
 
 static size_t event_count(const char *type)

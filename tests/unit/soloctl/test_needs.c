@@ -63,8 +63,8 @@ Test(needs, a_solo_that_is_well_needs_nobody)
 Test(needs, everything_is_said_and_not_the_first_alone)
 {
     start("degraded");
-    add_program("eventd", "ready", "there is no room for the store of eventd");
-    add_program("tokend", "damaged", "the store of tokend is damaged");
+    add_program("eventd", "ready", "there is no room for its store");
+    add_program("tokend", "damaged", "its store is damaged");
     add_program("vaultd", "failed", "");
     fill_system("cut");
     picture.programs.recovery_exit_code = 7;
@@ -72,8 +72,8 @@ Test(needs, everything_is_said_and_not_the_first_alone)
     picture.has_tokens = picture.tokens.is_suspect = true;
     picture.vault.damaged_tenants = 1;
     needs_find(&picture, &needs);
-    expect(0, "there is no room for the store of eventd");
-    expect(1, "the store of tokend is damaged");
+    expect(0, "eventd: there is no room for its store");
+    expect(1, "tokend: its store is damaged");
     expect(2, "`soloctl daemon restart vaultd`");
     expect(3, "run `recoveryd` again");
     expect(4, "the supervisor of tenant x");
@@ -87,10 +87,10 @@ Test(needs, everything_is_said_and_not_the_first_alone)
 Test(needs, one_damage_is_said_once)
 {
     start("ready");
-    add_program("eventd", "damaged", "the store of eventd is damaged");
-    add_program("deployd", "damaged", "the event store: the store of eventd is damaged");
+    add_program("eventd", "damaged", "its store is damaged");
+    add_program("deployd", "damaged", "the event store: its store is damaged");
     needs_find(&picture, &needs);
-    expect(0, "the store of eventd is damaged");
+    expect(0, "its store is damaged");
     cr_assert_eq(needs.count, 1);
 }
 
@@ -100,4 +100,19 @@ Test(needs, what_passes_with_the_start_needs_nobody)
     fill_system("running");
     needs_find(&picture, &needs);
     cr_assert_eq(needs.count, 0);
+}
+
+Test(needs, who_is_refused_is_told_why_and_not_that_nobody_answers)
+{
+    start("");
+    picture.deployd = problem_set(&picture.problem, STATUS_RESOURCE_EXHAUSTED, "",
+                                  "too many connections of this user");
+    picture_judge(&picture);
+    cr_assert_str_eq(picture.reason,
+                     "deployd refused to answer: too many connections of this user");
+    cr_assert_str_eq(picture.state, "unknown");
+    picture.deployd = problem_set(&picture.problem, STATUS_UNAVAILABLE, "", "no such socket");
+    picture_judge(&picture);
+    cr_assert_str_eq(picture.reason, "deployd does not answer: no such socket");
+    cr_assert_str_eq(picture.state, "degraded");
 }

@@ -46,7 +46,7 @@ Test(daemon_methods, health_says_that_there_is_no_room_for_the_store)
     daemon_health_set("ready", NULL);
     cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
     cr_expect_str_eq(reply.state, "ready");
-    cr_expect_not_null(strstr(reply.reason, "no room for the store of eventd"));
+    cr_expect_not_null(strstr(reply.reason, "no room for its store"));
     is_short = false;
     cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
     cr_expect_str_eq(reply.reason, "");
