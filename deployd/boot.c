@@ -105,6 +105,7 @@ void boot_supervisor_told(struct deployd *deployd)
 static void adopt_step(struct deployd *deployd)
 {
     deployd->boot.state = BOOT_ADOPTING;
+    registry_belong(&deployd->registry, deployd->map.db.identity.incarnation);
     timer_set(deployd, ADOPTING_MS_MAX);
     enum status status = supervisors_adopt(deployd);
     if (status != STATUS_OK)

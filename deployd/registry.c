@@ -280,3 +280,29 @@ void registry_prune(struct registry *registry, const struct catalog *catalog)
         status = table_prune(registry, REGISTRY_TENANTS, catalog);
     written(registry, status);
 }
+
+static enum status belong(struct registry *registry, struct span incarnation)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span known;
+    TRY(db_begin_write(&registry->db, &txn));
+    enum status status = db_meta_get(&txn, REGISTRY_LOG_KEY, &known);
+    if (status == STATUS_OK && span_equal(known, incarnation))
+        return STATUS_OK;
+    if (status == STATUS_OK) {
+        log_warning("the registry tells of the services of another event log: it is emptied", "dir",
+                    registry->dir);
+        TRY(table_clear(&txn, REGISTRY_SERVICES));
+        TRY(table_clear(&txn, REGISTRY_TENANTS));
+    } else if (status != STATUS_NOT_FOUND) {
+        return status;
+    }
+    TRY(db_meta_put(&txn, REGISTRY_LOG_KEY, incarnation));
+    return db_commit(&txn);
+}
+
+void registry_belong(struct registry *registry, const uint8_t incarnation[16])
+{
+    if (registry->is_open)
+        written(registry, belong(registry, span_of(incarnation, 16)));
+}

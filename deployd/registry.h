@@ -23,6 +23,10 @@ struct registry {
 enum status registry_open(struct registry *registry, const char *run_dir);
 void registry_close(struct registry *registry);
 
+/* Before anything of it is used: rows of services of another event log say nothing, and are
+ * forgotten. */
+void registry_belong(struct registry *registry, const uint8_t incarnation[16]);
+
 /* Everything that changed in this turn of the loop (all there is, when a write has failed), in one
  * transaction; then lets go of services that nobody refers to any more. */
 void registry_flush(struct registry *registry, struct catalog *catalog);

@@ -15,8 +15,11 @@
  *     │            ▼            ▼            ▼          ▼
  *     └──────── delayed ◄──────────── lost ◄────────────┘
  *
+ * greeting ──► dismissed ──► lost
+ *
  * absent: none runs and none is needed. spawning: our child, the outer half of tenantd, has not
  * ended. greeting: its lock is held; hello is on its way. listing: what it holds is being read.
+ * dismissed: it serves another event log than ours, and was told to end with everything it holds.
  * lost: the connection broke; whether it lives is being found out. delayed: it is started again
  * after a pause. */
 enum supervisor_state {
@@ -24,6 +27,7 @@ enum supervisor_state {
     SUPERVISOR_SPAWNING,
     SUPERVISOR_GREETING,
     SUPERVISOR_LISTING,
+    SUPERVISOR_DISMISSED,
     SUPERVISOR_READY,
     SUPERVISOR_LOST,
     SUPERVISOR_DELAYED,

@@ -79,9 +79,11 @@ static int spawn(char *const argv[], int *pid)
 enum status supervisor_process_start(struct deployd *deployd, const struct tenant *tenant, int *pid,
                                      int *pidfd, char problem[256])
 {
-    char program[4096], store[2 * 16 + 1], uid[NUMBER_BYTES];
+    char program[4096], store[2 * 16 + 1], incarnation[2 * 16 + 1], uid[NUMBER_BYTES];
     TRY(program_beside(program, "tenantd"));
-    hex_text(store, deployd->map.db.identity.id, sizeof deployd->map.db.identity.id);
+    const struct store_identity *log = &deployd->map.db.identity;
+    hex_text(store, log->id, sizeof log->id);
+    hex_text(incarnation, log->incarnation, sizeof log->incarnation);
     snprintf(uid, sizeof uid, "%llu",
              (unsigned long long)(deployd->settings.tenant_uid_base + tenant->index));
     char *argv[24];
@@ -89,6 +91,7 @@ enum status supervisor_process_start(struct deployd *deployd, const struct tenan
     argv[count++] = program;
     argv[count++] = "--tenant", argv[count++] = (char *)tenant->name;
     argv[count++] = "--store-id", argv[count++] = store;
+    argv[count++] = "--store-incarnation", argv[count++] = incarnation;
     argv[count++] = "--run", argv[count++] = deployd->settings.run_dir;
     argv[count++] = "--data", argv[count++] = deployd->settings.data_dir;
     argv[count++] = "--log-level", argv[count++] = (char *)log_level_name(deployd->settings.level);

@@ -15,7 +15,8 @@ static const struct {
 } supervisor_states[SUPERVISOR_STATES] = {
     [SUPERVISOR_ABSENT] = { "absent", TO(SPAWNING) | TO(GREETING) | TO(DELAYED) },
     [SUPERVISOR_SPAWNING] = { "spawning", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },
-    [SUPERVISOR_GREETING] = { "greeting", TO(LISTING) | TO(LOST) },
+    [SUPERVISOR_GREETING] = { "greeting", TO(LISTING) | TO(DISMISSED) | TO(LOST) },
+    [SUPERVISOR_DISMISSED] = { "dismissed", TO(LOST) },
     [SUPERVISOR_LISTING] = { "listing", TO(READY) | TO(LOST) },
     [SUPERVISOR_READY] = { "ready", TO(LOST) },
     [SUPERVISOR_LOST] = { "lost", TO(GREETING) | TO(DELAYED) | TO(ABSENT) },

@@ -1,10 +1,12 @@
 /* What deployd and a supervisor say to each other when a connection begins: hello, everything that
  * it holds, then the watch, which brings every change from there on. Anything that goes wrong gives
- * the connection up. */
+ * the connection up. One that serves another event log is ended instead. */
 #include "deployd/supervisor_talk.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #include "common/base/log.h"
 #include "common/wire/reader.h"
@@ -18,7 +20,8 @@ enum {
     RECONNECT_MS = 20,
     UNSENT_MS = 1000,
     PROTOCOL_MS = 5 * 1000,
-    PROBE_MS = 5 * 1000, /* and an answer that takes longer is none */
+    DISMISSAL_SLACK_MS = 2 * 1000, /* for its answer, past the grace of its services */
+    PROBE_MS = 5 * 1000,           /* and an answer that takes longer is none */
 };
 
 static void on_connection(void *context, bool is_connected)
@@ -26,7 +29,8 @@ static void on_connection(void *context, bool is_connected)
     struct supervisor *supervisor = context;
     /* While greeting, hello is repeated by the client itself. */
     if (!is_connected &&
-        (supervisor->state == SUPERVISOR_LISTING || supervisor->state == SUPERVISOR_READY))
+        (supervisor->state == SUPERVISOR_LISTING || supervisor->state == SUPERVISOR_READY ||
+         supervisor->state == SUPERVISOR_DISMISSED))
         supervisor_lose(supervisor, 0);
 }
 
@@ -210,6 +214,51 @@ static void list_ask(struct supervisor *supervisor, const char *after)
         supervisor_lose(supervisor, RECONNECT_MS);
 }
 
+/* Its trees are gone, or will never be by its own hand: what is left is ended with it. */
+static void on_dismissed(void *context, enum status status, const struct problem *problem,
+                         const void *reply)
+{
+    struct supervisor *supervisor = context;
+    (void)problem, (void)reply;
+    if (supervisor->state != SUPERVISOR_DISMISSED)
+        return;
+    if (status != STATUS_OK)
+        log_warning("a supervisor of another event log is killed", "tenant",
+                    supervisor->tenant->name, "reason", status_text(status));
+    if (ev_is_active(&supervisor->process))
+        pidfd_send_signal(supervisor->process.fd, SIGKILL, NULL, 0);
+    supervisor_lose(supervisor, RECONNECT_MS);
+}
+
+/* The log was put back from a backup, or is another one: the numbers that it fences with mean
+ * nothing here, and it would refuse what is new, or take what is old for new. */
+static bool is_of_another_log(const struct supervisor *supervisor,
+                              const struct supervisor_hello_reply *hello)
+{
+    const struct store_identity *ours = &supervisor->owner->map.db.identity;
+    struct span its = hello->store_incarnation;
+    return its.size > 0 && !span_equal(its, span_of(ours->incarnation, sizeof ours->incarnation));
+}
+
+static void supervisor_dismiss(struct supervisor *supervisor)
+{
+    uint64_t grace_ms = supervisor->owner->settings.shutdown_timeout_ms;
+    const struct supervisor_shutdown_request request = { .timeout_ms =
+                                                             grace_ms == 0 ? 1 : grace_ms };
+    const struct rpc_call_options options = {
+        .timeout_ms = grace_ms + DISMISSAL_SLACK_MS,
+        .on_reply = on_dismissed,
+        .context = supervisor,
+    };
+    log_warning("a supervisor serves another event log: it is ended, with all that it holds",
+                "tenant", supervisor->tenant->name, "pid", NUMBER(supervisor->host_pid));
+    ev_timer_stop(supervisor->owner->loop, &supervisor->timer);
+    supervisor_move(supervisor, SUPERVISOR_DISMISSED);
+    if (rpc_client_call(supervisor->client, &method_supervisor_shutdown, &request, &options,
+                        NULL) != STATUS_OK)
+        supervisor_lose(supervisor, RECONNECT_MS);
+}
+
 static void on_hello(void *context, enum status status, const struct problem *problem,
                      const void *reply)
 {
@@ -247,6 +296,10 @@ static void on_hello(void *context, enum status status, const struct problem *pr
     snprintf(supervisor->isolation, sizeof supervisor->isolation, "%s", hello->isolation);
     snprintf(supervisor->stop_method, sizeof supervisor->stop_method, "%s", hello->stop_method);
     supervisor_watch_process(supervisor);
+    if (is_of_another_log(supervisor, hello)) {
+        supervisor_dismiss(supervisor);
+        return;
+    }
     supervisor->owner->supervisor_events->on_greeted(supervisor->owner, supervisor);
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)

@@ -159,16 +159,14 @@ static enum status ask_page_of_supervisor(struct peer *peer, const char *after, 
 }
 
 /* Every page of who listens there. `is_silent` when an answer did not come. */
-static enum status ask_all(const struct rpc_client_options *options, page_ask *ask,
-                           struct actual *actual, bool *is_silent, struct problem *problem)
+static enum status ask_pages(struct peer *peer, page_ask *ask, struct actual *actual,
+                             bool *is_silent, struct problem *problem)
 {
-    AUTO(peer_close) struct peer peer = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
     char after[SERVICE_KEY_BYTES] = "";
-    TRY(peer_open(&peer, options));
     do {
         struct page page = { .next = "" };
-        enum status status = ask(&peer, after, &arena, &page, problem);
+        enum status status = ask(peer, after, &arena, &page, problem);
         *is_silent = is_absence(status);
         TRY(status);
         TRY(add_rows(actual, page.services));
@@ -189,7 +187,9 @@ static enum status ask_deployd(const struct settings *settings, struct actual *a
         return STATUS_UNAVAILABLE;
     struct rpc_client_options options = { .path = path };
     identity_set(&options);
-    enum status status = ask_all(&options, ask_page_of_deployd, actual, &is_silent, &problem);
+    AUTO(peer_close) struct peer peer = { 0 };
+    TRY(peer_open(&peer, &options));
+    enum status status = ask_pages(&peer, ask_page_of_deployd, actual, &is_silent, &problem);
     if (status == STATUS_OK) {
         actual->source = "deployd";
         return STATUS_OK;
@@ -207,17 +207,44 @@ struct supervisors {
     struct actual *actual;
 };
 
+/* Of one that does not say which log it serves, as an earlier version, what it holds counts. */
+static enum status ask_whom(struct peer *peer, const struct actual *actual, bool *is_foreign,
+                            bool *is_silent, struct problem *problem)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
+    const struct supervisor_hello_request request = {};
+    struct supervisor_hello_reply reply = { 0 };
+    enum status status =
+        peer_ask(peer, ANSWER_MS_MAX, &method_supervisor_hello, &request, &arena, &reply, problem);
+    *is_silent = is_absence(status);
+    TRY(status);
+    struct span its = reply.store_incarnation;
+    *is_foreign =
+        its.size > 0 && !span_equal(its, span_of(actual->incarnation, sizeof actual->incarnation));
+    if (*is_foreign)
+        log_warning("a supervisor serves another event log: the next start ends it, with all that "
+                    "it holds",
+                    "tenant", reply.tenant, "pid", NUMBER(reply.pid), "services",
+                    NUMBER(reply.services));
+    return STATUS_OK;
+}
+
 static enum status ask_supervisor(void *context, const char *tenant)
 {
     const struct supervisors *supervisors = context;
     struct actual *actual = supervisors->actual;
     char path[4096];
-    bool is_silent = false;
+    bool is_silent = false, is_foreign = false;
     struct problem problem = { 0 };
     size_t first = actual->count;
+    AUTO(peer_close) struct peer peer = { 0 };
     TRY(tenant_socket_path(path, supervisors->settings->run_dir, tenant));
-    const struct rpc_client_options options = { .path = path };
-    enum status status = ask_all(&options, ask_page_of_supervisor, actual, &is_silent, &problem);
+    TRY(peer_open(&peer, &(struct rpc_client_options){ .path = path }));
+    enum status status = ask_whom(&peer, actual, &is_foreign, &is_silent, &problem);
+    if (status == STATUS_OK && is_foreign)
+        return STATUS_OK;
+    if (status == STATUS_OK)
+        status = ask_pages(&peer, ask_page_of_supervisor, actual, &is_silent, &problem);
     for (size_t i = first; i < actual->count; i++)
         actual->services[i].is_held = true;
     if (!is_silent)
@@ -266,8 +293,8 @@ static enum status add_if_alive(void *context, const struct service_row *row)
 static enum status read_registry(const char *run_dir, const char *boot_id, struct actual *actual)
 {
     size_t count = actual->count;
-    enum status status =
-        registry_rows_each(run_dir, add_if_alive, &(struct living){ actual, boot_id });
+    enum status status = registry_rows_each(run_dir, actual->incarnation, add_if_alive,
+                                            &(struct living){ actual, boot_id });
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         return STATUS_OK;
     actual->count = count;
@@ -294,9 +321,11 @@ static enum status read_all(const struct settings *settings, struct actual *actu
     return read_registry(settings->run_dir, boot_id, actual);
 }
 
-enum status actual_read(const struct settings *settings, struct actual *actual)
+enum status actual_read(const struct settings *settings, const uint8_t incarnation[16],
+                        struct actual *actual)
 {
     *actual = (struct actual){ .arena = { .limit = NAMES_BYTES_MAX }, .source = "nothing runs" };
+    memcpy(actual->incarnation, incarnation, sizeof actual->incarnation);
     enum status status = read_all(settings, actual);
     if (status != STATUS_OK) {
         actual_close(actual);

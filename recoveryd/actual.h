@@ -27,11 +27,15 @@ struct actual {
     size_t count, capacity;
     struct silent_tenant *silent; /* whose supervisor lives and does not answer; in the arena */
     const char *source;           /* "deployd", "supervisors", "nothing runs" */
+    uint8_t incarnation[16];      /* of the event log that it is compared with */
 };
 
-/* Changes nothing. A supervisor that does not answer is told on stderr, and its services are taken
- * as the registry has them, as deployd does. */
-enum status actual_read(const struct settings *settings, struct actual *actual);
+/* Changes nothing. `incarnation` is that of the event log, all zero for none: what supervisors hold
+ * for another log, and what the registry tells of one, is left out, because deployd ends it before
+ * it does anything else; such a supervisor is told on stderr. A supervisor that does not answer is
+ * told on stderr, and its services are taken as the registry has them, as deployd does. */
+enum status actual_read(const struct settings *settings, const uint8_t incarnation[16],
+                        struct actual *actual);
 /* NULL: there is no such service. */
 const struct actual_service *actual_find(const struct actual *actual, const char *tenant,
                                          const char *name);

@@ -340,24 +340,37 @@ static void forget_log(struct picture *picture)
     arena_reset(&picture->arena);
 }
 
+/* What is there is asked for before the snapshot of the log is taken, and after the store was
+ * opened, which says whose supervisors count. */
+static enum status take_once(const struct settings *settings, struct picture *picture,
+                             bool *is_settled)
+{
+    static const uint8_t no_log[16];
+    struct anchors anchors;
+    *is_settled = true;
+    forget_log(picture);
+    actual_close(&picture->actual);
+    anchors_read(settings, &anchors);
+    AUTO(event_store_close) struct event_store store = { 0 };
+    enum status status = event_store_open(&store, settings->data_dir);
+    if (status == STATUS_NOT_FOUND) {
+        picture->is_new_run = true;
+        TRY(actual_read(settings, no_log, &picture->actual));
+        return make_plan(NULL, settings, picture);
+    }
+    TRY(status);
+    TRY(actual_read(settings, store.db.identity.incarnation, &picture->actual));
+    status = read_log(&store, settings, &anchors, picture);
+    if (store.is_without_trace)
+        TRY(event_store_is_settled(&store, is_settled));
+    return status;
+}
+
 static enum status take(const struct settings *settings, struct picture *picture)
 {
-    TRY(actual_read(settings, &picture->actual));
     for (int attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
-        struct anchors anchors;
-        forget_log(picture);
-        anchors_read(settings, &anchors);
-        AUTO(event_store_close) struct event_store store = { 0 };
-        enum status status = event_store_open(&store, settings->data_dir);
-        if (status == STATUS_NOT_FOUND) {
-            picture->is_new_run = true;
-            return make_plan(NULL, settings, picture);
-        }
-        TRY(status);
-        bool is_settled = true;
-        status = read_log(&store, settings, &anchors, picture);
-        if (store.is_without_trace)
-            TRY(event_store_is_settled(&store, &is_settled));
+        bool is_settled;
+        enum status status = take_once(settings, picture, &is_settled);
         if (is_settled)
             return status;
     }

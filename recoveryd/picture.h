@@ -7,9 +7,9 @@
 #include "recoveryd/actual.h"
 #include "recoveryd/token_census.h"
 
-/* Wanted and actual at one moment, and the plan that follows. What is actual is asked first: what
- * happens in between then shows as work that deployd finds done, never as work that undoes
- * something. */
+/* Wanted and actual at one moment, and the plan that follows. What is actual is asked before the
+ * log is read: what happens in between then shows as work that deployd finds done, never as work
+ * that undoes something. */
 struct picture {
     struct {
         bool exists; /* false: nothing was ever deployed */

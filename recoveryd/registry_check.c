@@ -69,7 +69,7 @@ enum status registry_check(const char *run_dir, const struct actual *actual,
     check.is_met = calloc(actual->count + 1, sizeof *check.is_met);
     if (check.is_met == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
-    enum status status = registry_rows_each(run_dir, compare_row, &check);
+    enum status status = registry_rows_each(run_dir, actual->incarnation, compare_row, &check);
     if (status == STATUS_RESOURCE_EXHAUSTED)
         return status;
     if (status != STATUS_OK)

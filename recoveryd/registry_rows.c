@@ -21,7 +21,18 @@ static enum status open_store(const char *dir, struct db *db)
     return db_open_without_trace(db, &registry_schema, dir);
 }
 
-enum status registry_rows_each(const char *run_dir,
+/* One that does not say whose it is, is of an earlier version. */
+static enum status check_log(struct db_txn *txn, const uint8_t incarnation[16])
+{
+    struct span known;
+    enum status status = db_meta_get(txn, REGISTRY_LOG_KEY, &known);
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
+    TRY(status);
+    return span_equal(known, span_of(incarnation, 16)) ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status registry_rows_each(const char *run_dir, const uint8_t incarnation[16],
                                enum status (*visit)(void *context, const struct service_row *row),
                                void *context)
 {
@@ -34,6 +45,7 @@ enum status registry_rows_each(const char *run_dir,
     TRY(path_join(dir, run_dir, registry_schema.name));
     TRY(open_store(dir, &db));
     TRY(db_begin_read(&db, &txn));
+    TRY(check_log(&txn, incarnation));
     TRY(table_cursor_open(&txn, REGISTRY_SERVICES, &cursor));
     enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
     for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value)) {

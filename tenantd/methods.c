@@ -11,6 +11,7 @@
 #include "common/wire/writer.h"
 #include "tenantd/service_row.h"
 #include "tenantd/service_secrets.h"
+#include "tenantd/start_answer.h"
 
 enum {
     LIST_BYTES_MAX = FRAME_BYTES_MAX / 2,
@@ -37,6 +38,8 @@ static enum status handle_supervisor_hello(struct supervisor *supervisor, struct
     reply->isolation = isolation_text(site->isolation);
     reply->stop_method = site->cgroup.fd >= 0 ? "cgroup" : "mark";
     reply->services = supervisor_count(supervisor);
+    if (site->has_store_incarnation)
+        reply->store_incarnation = span_of(site->store_incarnation, sizeof site->store_incarnation);
     return STATUS_OK;
 }
 
@@ -104,43 +107,6 @@ static enum status refuse_old(struct rpc_call *call, const char *name, uint64_t 
     return problem_set(&call->problem, STATUS_ABORTED, "since",
                        "%s is held since event %" PRIu64 ", which is not before %" PRIu64, name,
                        held, asked);
-}
-
-/* What a call finds when it asks for what is there already, or nearly. */
-enum answer { ANSWER_ORDER, ANSWER_JOIN, ANSWER_ROW, ANSWER_REFUSED };
-
-static bool is_idle(enum service_state state)
-{
-    return state == SERVICE_parked || state == SERVICE_failed || state == SERVICE_backoff;
-}
-
-/* The table of section 4 of the design: a lower since is refused, the same generation is not
- * started twice, and what a supervisor has given up on is started again when somebody asks for just
- * that. */
-static enum answer compare(const struct service *service, uint64_t generation, uint64_t since,
-                           enum start_cause cause, bool until_ready)
-{
-    if (service->order != NULL) {
-        if (since < service->order->since)
-            return ANSWER_REFUSED;
-        if (since == service->order->since)
-            return generation == service->order->generation ? ANSWER_JOIN : ANSWER_REFUSED;
-        return ANSWER_ORDER;
-    }
-    if (since < service->since)
-        return ANSWER_REFUSED;
-    if (generation != service->generation)
-        return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
-    if (service->state == SERVICE_stopping)
-        return since > service->since ? ANSWER_ORDER : ANSWER_REFUSED;
-    if (service->state == SERVICE_waiting_for_secret)
-        return service->is_withheld ? ANSWER_ROW : ANSWER_JOIN;
-    if (service->state == SERVICE_starting)
-        return until_ready || service->pid == 0 ? ANSWER_JOIN : ANSWER_ROW;
-    if (is_idle(service->state) && (since > service->since || cause == START_RECOVER ||
-                                    cause == START_RESTART || cause == START_RECONCILE))
-        return ANSWER_ORDER;
-    return ANSWER_ROW;
 }
 
 static enum status answer_row(struct service *service, struct rpc_call *call, struct span *row)
@@ -262,11 +228,6 @@ static enum status check_room(struct supervisor *supervisor, bool is_new, struct
     return STATUS_OK;
 }
 
-static uint64_t newest_since(const struct service *service)
-{
-    return service->order != NULL ? service->order->since : service->since;
-}
-
 static enum status handle_supervisor_start(struct supervisor *supervisor, struct rpc_call *call,
                                            const struct supervisor_start_request *request,
                                            struct supervisor_start_reply *reply)
@@ -284,12 +245,12 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
         return problem_set(&call->problem, STATUS_ABORTED, "since",
                            "%s was killed after event %" PRIu64, request->name, request->since);
     enum answer answer = service == NULL ? ANSWER_ORDER
-                                         : compare(service, request->generation, request->since,
-                                                   cause, request->wait);
+                                         : answer_to_start(service, request->generation,
+                                                           request->since, cause, request->wait);
     struct start_order *order = NULL;
     switch (answer) {
     case ANSWER_REFUSED:
-        return refuse_old(call, request->name, newest_since(service), request->since);
+        return refuse_old(call, request->name, service_newest_since(service), request->since);
     case ANSWER_ROW:
         service->since = request->since;
         service_touch(service);
@@ -334,11 +295,6 @@ static enum status parse_stop_cause(const char *text, enum stop_cause *cause)
     return STATUS_INVALID_ARGUMENT;
 }
 
-static uint64_t newest_generation(const struct service *service)
-{
-    return service->order != NULL ? service->order->generation : service->generation;
-}
-
 /* A stop that was decided before something newer was handed to us must not end that. */
 static enum status refuse_newer(struct rpc_call *call, const struct service *service,
                                 const struct supervisor_stop_request *request)
@@ -346,8 +302,8 @@ static enum status refuse_newer(struct rpc_call *call, const struct service *ser
     return problem_set(&call->problem, STATUS_ABORTED, "generation",
                        "generation %" PRIu64 " of %s is held since event %" PRIu64
                        ", newer than %" PRIu64 " since %" PRIu64,
-                       newest_generation(service), service->name, newest_since(service),
-                       request->generation, request->since);
+                       service_newest_generation(service), service->name,
+                       service_newest_since(service), request->generation, request->since);
 }
 
 static enum status handle_supervisor_stop(struct supervisor *supervisor, struct rpc_call *call,
@@ -372,7 +328,8 @@ static enum status handle_supervisor_stop(struct supervisor *supervisor, struct 
             kills_note(&supervisor->kills, request->name, request->since);
         return not_held(call, request->name);
     }
-    if (request->generation < newest_generation(service) || request->since < newest_since(service))
+    if (request->generation < service_newest_generation(service) ||
+        request->since < service_newest_since(service))
         return refuse_newer(call, service, request);
     if (stop.cause == STOP_KILL)
         kills_note(&supervisor->kills, request->name, request->since);
@@ -389,12 +346,12 @@ static enum status handle_supervisor_restart(struct supervisor *supervisor, stru
     TRY(check_room(supervisor, false, call));
     if (service == NULL)
         return not_held(call, request->name);
-    if (request->since < newest_since(service))
-        return refuse_old(call, request->name, newest_since(service), request->since);
-    if (request->generation != newest_generation(service))
+    if (request->since < service_newest_since(service))
+        return refuse_old(call, request->name, service_newest_since(service), request->since);
+    if (request->generation != service_newest_generation(service))
         return problem_set(&call->problem, STATUS_ABORTED, "generation",
                            "%s is held in generation %" PRIu64 ", not %" PRIu64, request->name,
-                           newest_generation(service), request->generation);
+                           service_newest_generation(service), request->generation);
     /* What waits to be started, or is just being started, is fresh enough. */
     if (service->order != NULL || (service->state == SERVICE_starting && service->pid == 0) ||
         (service->state == SERVICE_waiting_for_secret && !service->is_withheld)) {

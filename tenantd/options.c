@@ -16,6 +16,7 @@ const char options_usage[] =
     "\n"
     "  --tenant NAME          whose services\n"
     "  --store-id HEX         32 digits: of the event log that wants them\n"
+    "  --store-incarnation HEX  32 digits: since when that log is what it is; told to deployd\n"
     "  --uid N, --gid N       as root: what the services run as\n"
     "  --without-namespaces   no pid and mount namespace, even where they are possible\n"
     "  --without-cgroup       find processes by their mark, even where cgroup v2 is possible\n";
@@ -44,6 +45,8 @@ int options_take(void *context, const char *argument, const char *next)
         return options->tenant = next, 2;
     if (strcmp(argument, "--store-id") == 0)
         return options->store_id = next, 2;
+    if (strcmp(argument, "--store-incarnation") == 0)
+        return options->store_incarnation = next, 2;
     bool is_uid = strcmp(argument, "--uid") == 0;
     if (!is_uid && strcmp(argument, "--gid") != 0)
         return 0;
@@ -72,6 +75,9 @@ enum status options_check(const struct options *options)
         return refuse("--tenant must match " NAME_PATTERN);
     if (options->store_id == NULL || !hex_parse(options->store_id, store_id, sizeof store_id))
         return refuse("--store-id must be 32 hexadecimal digits");
+    if (options->store_incarnation != NULL &&
+        !hex_parse(options->store_incarnation, store_id, sizeof store_id))
+        return refuse("--store-incarnation must be 32 hexadecimal digits");
     if (options->has_uid != options->has_gid)
         return refuse("--uid and --gid go together");
     if (geteuid() == 0 && (!options->has_uid || options->uid == 0 || options->gid == 0))

@@ -11,7 +11,8 @@ enum { STORE_ID_DIGITS = 32 };
 /* tenantd's own part of the command line; the rest is settings. */
 struct options {
     const char *tenant;
-    const char *store_id; /* STORE_ID_DIGITS hexadecimal digits */
+    const char *store_id;          /* STORE_ID_DIGITS hexadecimal digits */
+    const char *store_incarnation; /* the same; NULL: not said */
     bool has_uid, has_gid;
     uid_t uid;
     gid_t gid;

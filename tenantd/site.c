@@ -13,6 +13,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/file.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/spec/build.h"
@@ -99,6 +100,9 @@ enum status site_open(struct site *site, const struct options *options, const ch
 {
     snprintf(site->tenant, sizeof site->tenant, "%s", options->tenant);
     snprintf(site->store_id, sizeof site->store_id, "%s", options->store_id);
+    site->has_store_incarnation = options->store_incarnation != NULL &&
+                                  hex_parse(options->store_incarnation, site->store_incarnation,
+                                            sizeof site->store_incarnation);
     snprintf(site->data_dir, sizeof site->data_dir, "%s", data_dir);
     snprintf(site->run_dir, sizeof site->run_dir, "%s", run_dir);
     snprintf(site->mark_prefix, sizeof site->mark_prefix, "%s/%s/", site->store_id, site->tenant);

@@ -21,7 +21,9 @@ enum isolation { ISOLATION_NONE, ISOLATION_USER_NAMESPACES, ISOLATION_NAMESPACES
 struct site {
     char tenant[NAME_BYTES_MAX + 1];
     char store_id[STORE_ID_DIGITS + 1];
-    bool has_ids; /* services run as uid and gid; otherwise as we do */
+    uint8_t store_incarnation[STORE_ID_DIGITS / 2];
+    bool has_store_incarnation; /* deployd has said it */
+    bool has_ids;               /* services run as uid and gid; otherwise as we do */
     uid_t uid;
     gid_t gid;
     char data_dir[PATH_MAX], run_dir[PATH_MAX];

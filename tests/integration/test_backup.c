@@ -119,6 +119,107 @@ Test(backup, what_was_backed_up_is_there_after_the_disk_was_lost, .init = set_up
     }
 }
 
+/* Solo is killed, its supervisors and services live on; then DATA is moved away. */
+static void lose_data_behind_living_supervisors(pid_t *supervisor, pid_t *service)
+{
+    char moved[400];
+    *supervisor = testbed_supervisor(&bed, "acme");
+    *service = service_pid(&bed, "acme", "api");
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    process_signal(bed.solod, SIGKILL);
+    command_wait(bed.solod, -1);
+    bed.solod = 0;
+    cr_assert(process_wait_gone(eventd, 10000));
+    cr_assert(process_is_alive(*service), "a service outlives solod");
+    snprintf(moved, sizeof moved, "%s.lost", bed.data);
+    cr_assert_eq(rename(bed.data, moved), 0);
+}
+
+static void expect_plan(uint64_t to_start)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *plan = result_json(&result);
+    json_t *summary = json_object_get(plan, "summary");
+    expect_number(summary, "start", to_start);
+    expect_number(summary, "keep", 0);
+    expect_number(summary, "replace", 0);
+    expect_number(summary, "report", 0);
+    json_decref(plan);
+}
+
+/* What it is asked for happens: nobody fences it with numbers of another log. */
+static void expect_obeyed(void)
+{
+    pid_t pid = service_pid(&bed, "acme", "api");
+    run("", 0, "restart", "acme/api", NULL, NULL);
+    pid_t now = service_await_new_pid(&bed, "acme", "api", pid, 10000);
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert(process_wait_gone(now, 10000), "a redeploy was answered ok and not carried out");
+    pid = service_pid(&bed, "acme", "api");
+    service_kill(&bed, "acme", "api");
+    cr_assert(process_wait_gone(pid, 10000), "a kill was answered ok and not carried out");
+}
+
+static void restore_behind_living_supervisors(unsigned flags)
+{
+    pid_t supervisor, service;
+    testbed_open(&bed, flags);
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_start(&bed);
+    uint64_t generation = service_deploy_sleeper(&bed, "acme", "api");
+    make_backup();
+    service_deploy_sleeper(&bed, "acme", "later");
+    for (int i = 0; i < 3; i++)
+        service_deploy_sleeper(&bed, "acme", "api");
+    pid_t later = service_pid(&bed, "acme", "later");
+    lose_data_behind_living_supervisors(&supervisor, &service);
+    restore(0, "is in its place");
+    expect_plan(1);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 30000);
+    cr_assert(process_wait_gone(supervisor, 1000), "a supervisor of the lost log was adopted");
+    cr_assert(process_wait_gone(service, 1000), "two instances of one service");
+    cr_assert(process_wait_gone(later, 1000), "a process outlives its supervisor");
+    cr_assert_null(service_row_of(&bed, "acme", "later"), "it was deployed after the backup");
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", generation);
+    json_decref(row);
+    uint64_t before = log_settled_id(&bed);
+    expect_obeyed();
+    event_await(&bed, before, "service_restarted", "acme", "api", 10000);
+    AUTO(result_close) struct result verified = { 0 };
+    testbed_recoveryd(&bed, &verified, "verify", "--detailed-exitcode", NULL);
+    expect_exit(&verified, 0);
+    testbed_close(&bed);
+}
+
+Test(backup, a_restore_behind_living_supervisors_ends_them)
+{
+    restore_behind_living_supervisors(0);
+}
+
+Test(backup, a_restore_behind_living_supervisors_ends_them_as_a_user)
+{
+    restore_behind_living_supervisors(TESTBED_AS_USER);
+}
+
+Test(backup, supervisors_of_a_data_directory_that_was_removed_end, .init = set_up,
+     .fini = tear_down)
+{
+    pid_t supervisor, service;
+    service_deploy_sleeper(&bed, "acme", "api");
+    lose_data_behind_living_supervisors(&supervisor, &service);
+    expect_plan(0);
+    testbed_start(&bed);
+    cr_assert(process_wait_gone(supervisor, 10000));
+    cr_assert(process_wait_gone(service, 1000));
+    cr_assert_null(service_row_of(&bed, "acme", "api"), "the new log knows of nothing");
+    service_deploy_sleeper(&bed, "acme", "api");
+    expect_obeyed();
+}
+
 Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init = set_up,
      .fini = tear_down)
 {

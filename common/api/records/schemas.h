@@ -48,6 +48,8 @@ enum registry_table {
     REGISTRY_TENANTS,  /* tenant -> supervisor's pid and boot id */
 };
 extern const struct db_schema registry_schema;
+/* In its meta: the incarnation of the event log whose services it tells of. */
+#define REGISTRY_LOG_KEY "log.incarnation"
 
 /* What every program that opens a store calls first in main: when argv asks for --probe-store NAME
  * DIR it runs the probe (for events: with the last 1,000 records and their chain) and exits; for

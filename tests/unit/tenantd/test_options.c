@@ -38,6 +38,8 @@ Test(options, what_is_missing_or_wrong_is_refused)
     cr_assert_eq(PARSE("--store-id", STORE), STATUS_USAGE);
     cr_assert_eq(PARSE("--tenant", "Acme", "--store-id", STORE), STATUS_USAGE);
     cr_assert_eq(PARSE("--tenant", "acme", "--store-id", "1234"), STATUS_USAGE);
+    cr_assert_eq(PARSE("--tenant", "acme", "--store-id", STORE, "--store-incarnation", "12"),
+                 STATUS_USAGE);
     cr_assert_eq(PARSE("--tenant", "acme", "--store-id", STORE, "--uid", "5"), STATUS_USAGE);
     cr_assert_eq(PARSE("--tenant", "acme", "--store-id", STORE, "--uid", "x", "--gid", "5"),
                  STATUS_USAGE);

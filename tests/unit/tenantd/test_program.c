@@ -42,6 +42,28 @@ Test(tenantd, starts_a_service_and_says_what_runs)
     bed_close(&bed);
 }
 
+/* deployd ends one that says another incarnation than its log has; one that says none it keeps. */
+Test(tenantd, says_for_which_event_log_it_was_started)
+{
+    static const char *const told[] = { "--store-incarnation", "00112233445566778899aabbccddeeff",
+                                        NULL };
+    static const uint8_t incarnation[16] = { 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77,
+                                             0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff };
+    struct supervisor_hello_reply hello;
+    bed_open(&bed, NULL);
+    cr_assert_eq(
+        bed_call(&bed, &method_supervisor_hello, &(struct supervisor_hello_request){}, &hello),
+        STATUS_OK);
+    cr_assert_eq(hello.store_incarnation.size, 0);
+    bed_close(&bed);
+    bed_open(&bed, told);
+    cr_assert_eq(
+        bed_call(&bed, &method_supervisor_hello, &(struct supervisor_hello_request){}, &hello),
+        STATUS_OK);
+    cr_assert(span_equal(hello.store_incarnation, span_of(incarnation, sizeof incarnation)));
+    bed_close(&bed);
+}
+
 Test(tenantd, a_service_gets_its_environment_and_nothing_else)
 {
     char expected[PATH_MAX * 3];
