@@ -13,6 +13,7 @@
 #include "deployd/operation_build.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
+#include "deployd/operation_refused.h"
 #include "deployd/operation_start.h"
 #include "deployd/supervisors.h"
 
@@ -158,9 +159,8 @@ static void on_stopped(void *context, enum status status, const struct problem *
         return;
     }
     if (status == STATUS_ABORTED) {
-        /* Something newer is held: the log has moved on, and says what is to become of it. */
-        deployd_look_again(deployd);
-        operation_superseded(operation);
+        deployd_look_again(deployd); /* the log says what is to become of what is held */
+        operation_refused(operation, problem);
         return;
     }
     const char *reason = problem == NULL ? status_text(status) : problem->message;
@@ -215,7 +215,7 @@ static void stop_unwanted(struct operation *operation)
 {
     struct service *service = operation->service;
     if (!operation_is_due(operation)) {
-        operation_superseded(operation);
+        operation_fenced(operation);
     } else if (service->is_held) {
         operation->since = service->since;
         ask_stop(operation);
@@ -253,8 +253,6 @@ void operation_supervisor_step(struct operation *operation)
             give_up(operation);
         return; /* tried again when the timer ends: a log that cannot be read decides nothing */
     }
-    bool is_current = service->wanted.generation == operation->generation &&
-                      service->wanted.since == operation->since;
     if (operation->fallback == FALLBACK_DISCARD) {
         if (service->wanted.generation == 0)
             ask_stop(operation);
@@ -262,11 +260,12 @@ void operation_supervisor_step(struct operation *operation)
             discarded(operation, false);
         return;
     }
+    bool is_current = operation_fence(operation, false) == FENCE_ACT;
     if (operation->fallback == FALLBACK_START) {
         if (is_current)
             operation_ask_start(operation);
         else
-            operation_superseded(operation);
+            operation_fenced(operation);
         return;
     }
     switch (operation->kind) {
@@ -274,11 +273,11 @@ void operation_supervisor_step(struct operation *operation)
         if (is_current)
             operation_ask_start(operation);
         else
-            operation_superseded(operation);
+            operation_fenced(operation);
         break;
     case OPERATION_RESTART:
         if (!is_current)
-            operation_superseded(operation);
+            operation_fenced(operation);
         else if (service->is_held && service->generation == operation->generation)
             operation_ask_restart(operation);
         else

@@ -107,17 +107,31 @@ void operation_superseded(struct operation *operation)
     }
 }
 
-bool operation_is_due(struct operation *operation)
+enum fence operation_fence(const struct operation *operation, bool is_refused)
 {
     const struct service *service = operation->service;
-    const struct live_row *wanted = &service->wanted;
-    if (operation->kind == OPERATION_STOP)
-        return wanted->generation == 0 &&
-               !(service->is_held && service->generation != operation->generation);
-    if (operation->generation == 0) {
+    bool is_kill = operation->kind == OPERATION_KILL && operation->fallback == FALLBACK_NONE;
+    const struct fence_case fence = {
+        .what = is_kill                             ? FENCE_KILL
+                : operation->kind == OPERATION_STOP ? FENCE_STOP
+                                                    : FENCE_START,
+        .generation = is_kill ? operation->event_id : operation->generation,
+        .since = is_kill ? operation->event_id : operation->since,
+        .wanted = &service->wanted,
+        .is_held = service->is_held,
+        .held_generation = service->generation,
+        .held_since = service->since,
+        .is_refused = is_refused,
+    };
+    return fence_judge(&fence);
+}
+
+bool operation_is_due(struct operation *operation)
+{
+    const struct live_row *wanted = &operation->service->wanted;
+    if (operation->kind == OPERATION_START && operation->generation == 0) {
         operation->generation = wanted->generation;
         operation->since = wanted->since;
     }
-    return wanted->generation != 0 && wanted->generation == operation->generation &&
-           wanted->since == operation->since;
+    return operation_fence(operation, false) == FENCE_ACT;
 }

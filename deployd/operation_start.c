@@ -13,6 +13,7 @@
 #include "deployd/operation_build.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
+#include "deployd/operation_refused.h"
 #include "deployd/supervisor_talk.h"
 #include "deployd/supervisors.h"
 
@@ -103,10 +104,9 @@ static void on_started(void *context, enum status status, const struct problem *
     else if (status == STATUS_NOT_FOUND) {
         operation->is_built = false; /* its artefact was removed meanwhile */
         operation_await_supervisor(operation);
-    } else if (status == STATUS_ABORTED) {
-        deployd_refresh(operation->owner, operation->service);
-        operation_superseded(operation);
-    } else
+    } else if (status == STATUS_ABORTED)
+        operation_refused(operation, problem);
+    else
         operation_start_failed(operation, status, problem);
 }
 
@@ -209,7 +209,7 @@ void operation_start_wanted(struct operation *operation)
 {
     struct service *service = operation->service;
     if (!operation_is_due(operation)) {
-        operation_superseded(operation);
+        operation_fenced(operation);
         return;
     }
     bool is_same = service->is_held && service->generation == operation->generation &&

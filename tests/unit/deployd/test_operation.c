@@ -176,6 +176,24 @@ Test(operation, a_kill_is_appended_then_carried_out_then_answered)
     cr_assert_not(service_exists(world.service));
 }
 
+/* Only the log can say that it was deployed again since. */
+Test(operation, a_kill_that_its_supervisor_refuses_is_not_answered_ok)
+{
+    world_runs(7, "");
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    world_stops(STATUS_ABORTED);
+    cr_assert_eq(world.answers[kill].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[kill].problem.message, "its supervisor refuses it"));
+    cr_assert(world.service->was_killed, "it is still to be carried out");
+    cr_assert_eq(world.reconciled, 1);
+    kill = world_ask(OPERATION_KILL);
+    world_append("service_killed");
+    world.live = (struct live_row){ .generation = 90, .since = 90 };
+    world_stops(STATUS_ABORTED);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK, "deployed again since");
+}
+
 Test(operation, a_forced_kill_asks_for_no_grace)
 {
     struct operation *operation;

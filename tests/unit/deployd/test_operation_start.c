@@ -385,3 +385,22 @@ Test(operation_start, what_ran_before_stays_wanted_when_it_fails)
     cr_assert_eq(world.service->wanted.generation, 9);
     cr_assert_eq(world.service->state, SERVICE_failed);
 }
+
+/* What its supervisor holds is newer than the log, which knows of nobody who has overtaken it. */
+Test(operation_start, what_a_supervisor_refuses_against_the_log_is_never_answered_ok)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world_start_fails(STATUS_ABORTED, "acme/api is held since event 400");
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "held since event 400"));
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_append("service_restart_requested");
+    world_start_fails(STATUS_ABORTED, "acme/api is held since event 400");
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    size_t start = act(OPERATION_START, world.live.generation, world.live.since);
+    world_start_fails(STATUS_ABORTED, "acme/api is held since event 400");
+    world_append("service_recovery_failed");
+    expect(start, "failed", "log_went_back");
+}
