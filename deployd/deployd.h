@@ -44,6 +44,12 @@ struct recovery {
     uint64_t event_id;               /* of the newest recovery_started */
     struct recovery_outcome outcome; /* so far, while it runs */
     unsigned acting;                 /* recovery.act calls in progress */
+    bool is_abandoned;               /* cut, because recoveryd ended in the midst of it */
+};
+/* recoveryd, from its first request until it is gone. */
+struct recovery_watch {
+    struct ev_io process; /* its pidfd */
+    pid_t pid;            /* 0: none is watched */
 };
 
 /* The orderly shutdown (drain.c). */
@@ -99,6 +105,7 @@ struct deployd {
     struct run run;
     struct boot boot;
     struct recovery recovery;
+    struct recovery_watch recovery_watch;
     struct drain drain;
     struct reconcile reconcile;
     struct deliveries deliveries;

@@ -21,6 +21,7 @@
 #include "deployd/methods.h"
 #include "deployd/operation_queue.h"
 #include "deployd/reconcile.h"
+#include "deployd/recovery.h"
 #include "deployd/reports.h"
 #include "deployd/supervision.h"
 #include "deployd/supervisors.h"
@@ -154,6 +155,7 @@ static void deployd_close(struct deployd **closed)
         log_streams_end(deployd, &problem);
         boot_end(deployd);
         drain_close(deployd);
+        recovery_close(deployd);
         operations_close(deployd);
         for (struct tenant *tenant = deployd->catalog.tenants; tenant != NULL;
              tenant = tenant->hh.next)

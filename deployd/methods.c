@@ -309,7 +309,7 @@ static enum status handle_recovery_progress(struct deployd *deployd, struct rpc_
                                             struct recovery_progress_reply *reply)
 {
     (void)call, (void)reply;
-    recovery_progress(deployd, request);
+    recovery_progress(deployd, call, request);
     return STATUS_OK;
 }
 

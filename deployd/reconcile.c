@@ -23,6 +23,14 @@
 
 enum { SOON_MS = 200 };
 
+/* What it has left undone is ours. */
+static bool recovery_is_over(const struct deployd *deployd)
+{
+    const struct recovery *recovery = &deployd->recovery;
+    return recovery->phase == RECOVERY_DONE ||
+           (recovery->phase == RECOVERY_CUT && recovery->is_abandoned);
+}
+
 bool reconcile_may_start(const struct deployd *deployd, const struct service *service)
 {
     bool is_of_this_run = service->wanted.since > deployd->run.started;
@@ -30,12 +38,12 @@ bool reconcile_may_start(const struct deployd *deployd, const struct service *se
         return true;
     if (!deployd->settings.recovery_enabled)
         return deployd->recovery.phase != RECOVERY_NONE; /* an operator had it recovered */
-    return !deployd->run.is_new || deployd->recovery.phase == RECOVERY_DONE;
+    return !deployd->run.is_new || recovery_is_over(deployd);
 }
 
 static bool may_stop(const struct deployd *deployd, const struct service *service)
 {
-    return !deployd->run.is_new || service->was_killed || deployd->recovery.phase == RECOVERY_DONE;
+    return !deployd->run.is_new || service->was_killed || recovery_is_over(deployd);
 }
 
 /* What the log never heard of is left alone: only a person may have it stopped. */

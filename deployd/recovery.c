@@ -2,8 +2,11 @@
  * generation and since, so that deploys and kills during a recovery need no lock. */
 #include "deployd/recovery.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "common/api/event_types.h"
 #include "common/base/auto.h"
@@ -32,6 +35,66 @@ static enum status summary_write(struct buffer *payload, const char *key, struct
     return STATUS_OK;
 }
 
+/* ---- recoveryd itself ---- */
+
+static void watch_end(struct deployd *deployd)
+{
+    struct recovery_watch *watch = &deployd->recovery_watch;
+    if (ev_is_active(&watch->process)) {
+        ev_io_stop(deployd->loop, &watch->process);
+        close(watch->process.fd);
+    }
+    watch->pid = 0;
+}
+
+/* Nobody is left to say how it ends. What is still due is ours by now, as in a run that goes on: it
+ * is found by the next look (reconcile_look), unless another recoveryd comes first. */
+static void recoveryd_gone(struct deployd *deployd)
+{
+    struct recovery *recovery = &deployd->recovery;
+    watch_end(deployd);
+    if (recovery->phase != RECOVERY_RUNNING)
+        return;
+    log_warning("recoveryd ended in the midst of its recovery", "event", NUMBER(recovery->event_id),
+                "done", NUMBER(recovery->outcome.done), "of", NUMBER(recovery->outcome.total));
+    recovery->phase = RECOVERY_CUT;
+    recovery->is_abandoned = true;
+}
+
+static void on_process(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)loop, (void)events;
+    recoveryd_gone(io->data);
+}
+
+/* Who asks is recoveryd, or does its work. */
+static void watch_begin(struct deployd *deployd, const struct rpc_call *call)
+{
+    struct recovery_watch *watch = &deployd->recovery_watch;
+    if (call->caller.pid <= 0 || call->caller.pid == watch->pid)
+        return;
+    watch_end(deployd);
+    int pidfd = pidfd_open(call->caller.pid, 0);
+    if (pidfd < 0 && errno == ESRCH) {
+        recoveryd_gone(deployd);
+        return;
+    }
+    if (pidfd < 0) {
+        log_warning("recoveryd cannot be watched", "pid", NUMBER(call->caller.pid), "reason",
+                    strerror(errno));
+        return;
+    }
+    watch->pid = call->caller.pid;
+    ev_io_init(&watch->process, on_process, pidfd, EV_READ);
+    watch->process.data = deployd;
+    ev_io_start(deployd->loop, &watch->process);
+}
+
+void recovery_close(struct deployd *deployd)
+{
+    watch_end(deployd);
+}
+
 static void on_begun(void *context, enum status status, const struct problem *said,
                      const void *reply)
 {
@@ -50,6 +113,7 @@ static void on_begun(void *context, enum status status, const struct problem *sa
         .outcome.total = deployd->recovery.outcome.total,
         .acting = deployd->recovery.acting,
     };
+    watch_begin(deployd, call);
     log_info("recovery begins", "event", NUMBER(appended->event_id), "actions",
              NUMBER(deployd->recovery.outcome.total));
     const struct recovery_begin_reply answer = { .event_id = appended->event_id };
@@ -83,10 +147,13 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
 }
 
 /* recoveryd goes on after deployd was restarted in the middle. */
-static void goes_on(struct deployd *deployd)
+static void goes_on(struct deployd *deployd, const struct rpc_call *call)
 {
     if (deployd->recovery.phase == RECOVERY_CUT)
         deployd->recovery.phase = RECOVERY_RUNNING;
+    deployd->recovery.is_abandoned = false;
+    if (deployd->recovery.phase == RECOVERY_RUNNING)
+        watch_begin(deployd, call);
 }
 
 /* For stop, a service may be known to its supervisor only. */
@@ -152,15 +219,16 @@ enum status recovery_act(struct deployd *deployd, struct rpc_call *call,
     operation_for_call(operation, call);
     operation->has_request_id =
         false; /* fenced by since; nothing of it is recorded under this id */
-    goes_on(deployd);
+    goes_on(deployd, call);
     deployd->recovery.acting++;
     operation_begin(operation);
     return STATUS_OK;
 }
 
-void recovery_progress(struct deployd *deployd, const struct recovery_progress_request *request)
+void recovery_progress(struct deployd *deployd, const struct rpc_call *call,
+                       const struct recovery_progress_request *request)
 {
-    goes_on(deployd);
+    goes_on(deployd, call);
     deployd->recovery.outcome.done = request->done;
     deployd->recovery.outcome.total = request->total;
 }

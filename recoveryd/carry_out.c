@@ -11,6 +11,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/rpc/client.h"
@@ -172,6 +173,7 @@ static enum status open_run(struct carry_out *run, const struct options *options
     run->began_ns = clock_boottime_ns();
     if (run->causes == NULL)
         TRY(begin(run));
+    fault_point("recoveryd.after_begin");
     progress_open(&run->progress, options->progress, run->count);
     return STATUS_OK;
 }

@@ -194,6 +194,39 @@ Test(recovery, one_that_never_ended_is_said_to_be_unfinished)
     expect_exit(&result, 0);
 }
 
+/* Three of them, as solod starts them: deployd is not left waiting for what will not come. */
+Test(recovery, a_recoveryd_that_is_gone_leaves_the_rest_to_deployd)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_FAULT", "recoveryd.after_begin");
+    testbed_start(&bed);
+    json_t *events = events_after(&bed, 0), *status = NULL;
+    cr_assert_eq(events_count(events, "recovery_started", NULL, NULL), 3 + 1);
+    json_decref(events);
+    for (int waited = 0;; waited += 20) {
+        status = status_of(&bed);
+        if (strcmp(text_in(json_object_get(status, "recovery"), "state"), "cut") == 0)
+            break;
+        json_decref(status);
+        cr_assert_lt(waited, 20000, "the recovery is said to run, and nobody runs it");
+        sleep_ms(20);
+    }
+    expect_text(status, "state", "ready");
+    json_decref(status);
+    testbed_soloctl(&bed, &result, "status", NULL);
+    expect_contains(result_out(&result), "run `recoveryd`");
+    /* The next look at what is due: here the one that a new supervisor brings. */
+    pid_t supervisor = testbed_supervisor(&bed, "acme");
+    if (supervisor != 0)
+        process_signal(supervisor, SIGKILL);
+    service_await(&bed, "acme", "api", "running", 60000);
+}
+
 Test(recovery, cut_off_at_any_moment_and_run_again_it_ends_in_the_same_state)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
