@@ -101,6 +101,10 @@ static void open(void)
     log_setup("test", LOG_LEVEL_ERROR);
     cr_assert_eq(catalog_tenant_make(&world.deployd.catalog, "acme", &world.tenant, &problem),
                  STATUS_OK);
+    world.deployd.loop = ev_loop_new(EVFLAG_AUTO); /* nobody listens, and nothing is sent */
+    cr_assert_eq(rpc_client_open(&world.deployd.eventd, world.deployd.loop,
+                                 &(struct rpc_client_options){ .path = "/nonexistent" }),
+                 STATUS_OK);
     world.supervisor = &world.tenant->supervisor;
     world.supervisor->owner = &world.deployd;
     world.supervisor->tenant = world.tenant;
@@ -112,6 +116,8 @@ static void end(void)
     for (size_t i = 0; i < world.count; i++)
         world.sent[i].on_reply(world.sent[i].context, STATUS_OK, NULL, NULL);
     catalog_close(&world.deployd.catalog);
+    rpc_client_close(&world.deployd.eventd);
+    ev_loop_destroy(world.deployd.loop);
 }
 
 TestSuite(reports, .init = open, .fini = end);
