@@ -211,6 +211,7 @@ Test(backup, supervisors_of_a_data_directory_that_was_removed_end, .init = set_u
     pid_t supervisor, service;
     service_deploy_sleeper(&bed, "acme", "api");
     lose_data_behind_living_supervisors(&supervisor, &service);
+    cr_assert_eq(mkdir(bed.data, 0755), 0);
     expect_plan(0);
     testbed_start(&bed);
     cr_assert(process_wait_gone(supervisor, 10000));
