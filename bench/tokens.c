@@ -75,7 +75,7 @@ static enum status write_tokens(struct db *db, struct store *store, size_t from,
 static enum status fill(const char *folder, const char *dir, struct store *store)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
-    AUTO(token_voucher_close) struct token_voucher voucher = { 0 };
+    AUTO(store_voucher_close) struct store_voucher voucher = { 0 };
     struct token_time time;
     TRY(db_open_writer(&db, &tokens_schema, dir));
     TRY(token_time_read(&time));
@@ -88,8 +88,8 @@ static enum status fill(const char *folder, const char *dir, struct store *store
         next = done + ROWS_PER_COMMIT < store->count ? done + ROWS_PER_COMMIT : store->count;
         TRY(write_tokens(&db, store, done, next));
     }
-    TRY(token_voucher_make(&voucher, folder, time.boot_id));
-    token_voucher_give(&voucher, &db);
+    TRY(store_voucher_make(&voucher, folder, TOKENS_VOUCHER, time.boot_id));
+    store_voucher_give(&voucher, &db);
     return STATUS_OK;
 }
 

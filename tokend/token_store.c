@@ -120,7 +120,7 @@ enum status token_store_commit(struct token_store *store)
     }
     fault_point("tokend.after_commit");
     store->last_txn = db_last_txn(&store->db);
-    token_voucher_advance(&store->voucher, store->last_txn);
+    store_voucher_advance(&store->voucher, store->last_txn);
     store->in_turn = false;
     store->anchor = store->turning;
     store->commits++;
@@ -162,26 +162,26 @@ static enum status start_clock(struct token_store *store)
 
 static enum status start_voucher(struct token_store *store, const char *run_dir)
 {
-    TRY(token_voucher_make(&store->voucher, run_dir, store->time.boot_id));
+    TRY(store_voucher_make(&store->voucher, run_dir, TOKENS_VOUCHER, store->time.boot_id));
     store->last_txn = db_last_txn(&store->db);
-    if (token_voucher_covers(&store->voucher, &store->db))
-        token_voucher_advance(&store->voucher, store->last_txn);
+    if (store_voucher_covers(&store->voucher, &store->db))
+        store_voucher_advance(&store->voucher, store->last_txn);
     else if (store->restored == 0) /* it revives nothing */
-        token_voucher_give(&store->voucher, &store->db);
+        store_voucher_give(&store->voucher, &store->db);
     else
-        token_voucher_withdraw(&store->voucher);
+        store_voucher_withdraw(&store->voucher);
     return STATUS_OK;
 }
 
 void token_store_vouch(struct token_store *store)
 {
     if (!token_store_is_vouched(store))
-        token_voucher_give(&store->voucher, &store->db);
+        store_voucher_give(&store->voucher, &store->db);
 }
 
 bool token_store_is_vouched(const struct token_store *store)
 {
-    return token_voucher_number(&store->voucher) != 0;
+    return store_voucher_number(&store->voucher) != 0;
 }
 
 enum status token_store_open(struct token_store *store, const char *dir, const char *run_dir)
@@ -243,7 +243,7 @@ void token_store_close(struct token_store *store)
     }
     outbox_close(&store->outbox);
     buffer_close(&store->row);
-    token_voucher_close(&store->voucher);
+    store_voucher_close(&store->voucher);
     db_close(&store->db);
 }
 

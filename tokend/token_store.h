@@ -1,7 +1,7 @@
 #ifndef SOLO_TOKEND_TOKEN_STORE_H
 #define SOLO_TOKEND_TOKEN_STORE_H
 
-#include "common/access/token_voucher.h"
+#include "common/access/store_voucher.h"
 #include "common/api/records/token_clock.h"
 #include "common/api/records/token_record.h"
 #include "common/base/buffer.h"
@@ -16,7 +16,7 @@ struct token_store {
     struct db db;
     struct db_txn txn; /* of this turn */
     bool in_turn;
-    struct token_voucher voucher; /* what verifiers believe */
+    struct store_voucher voucher; /* what verifiers believe */
     uint64_t last_txn;            /* that we have committed */
     struct outbox outbox;
     struct buffer row;           /* the record that is being packed */
@@ -35,7 +35,7 @@ struct token_store {
 };
 
 /* Opens DIR, creates it when there is none; decides with which time this boot goes on, and whether
- * verifiers may believe it already (see token_voucher.h). data_loss: it is damaged and was not
+ * verifiers may believe it already (see store_voucher.h). data_loss: it is damaged and was not
  * touched. The outbox is opened by token_store_open_outbox. */
 enum status token_store_open(struct token_store *store, const char *dir, const char *run_dir);
 /* It was compared with the log: from now on it is believed. */

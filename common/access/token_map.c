@@ -41,7 +41,7 @@ static enum status open_vouched(struct token_map *map, uint64_t number)
     if (number == map->retry_number && clock_boottime_ns() < map->retry_ns)
         return map->failure;
     enum status status = db_open_reader(&map->own, &tokens_schema, map->dir);
-    if (status == STATUS_OK && !token_voucher_names(map->voucher, number, &map->own)) {
+    if (status == STATUS_OK && !store_voucher_names(map->voucher, number, &map->own)) {
         db_close(&map->own);
         status = log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
                              "tokend does not vouch for the store that lies there");
@@ -56,11 +56,12 @@ static enum status open_vouched(struct token_map *map, uint64_t number)
 static enum status keep_open(struct token_map *map)
 {
     if (map->own_voucher.page == NULL && map->voucher == &map->own_voucher) {
-        enum status status = token_voucher_open(&map->own_voucher, map->run_dir, map->time.boot_id);
+        enum status status =
+            store_voucher_open(&map->own_voucher, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
         if (status != STATUS_OK)
             return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
     }
-    uint64_t number = token_voucher_number(map->voucher);
+    uint64_t number = store_voucher_number(map->voucher);
     bool is_own = map->voucher == &map->own_voucher;
     if (number != 0 && map->db != NULL && (!is_own || number == map->number))
         return STATUS_OK;
@@ -91,7 +92,7 @@ static enum status read_anchor(struct token_map *map, struct db_txn *txn)
 
 static enum status begin_read(struct token_map *map, struct db_txn *txn)
 {
-    uint64_t answered = token_voucher_txn(map->voucher);
+    uint64_t answered = store_voucher_txn(map->voucher);
     if (db_begin_read(map->db, txn) != STATUS_OK)
         return STATUS_UNAVAILABLE;
     if (!is_older_than(map, txn, answered))
@@ -184,7 +185,7 @@ enum status token_map_open(struct token_map *map, const char *dir, const char *r
 }
 
 enum status token_map_attach(struct token_map *map, struct db *db,
-                             const struct token_voucher *voucher)
+                             const struct store_voucher *voucher)
 {
     TRY(init(map));
     map->db = db;
@@ -195,5 +196,5 @@ enum status token_map_attach(struct token_map *map, struct db *db,
 void token_map_close(struct token_map *map)
 {
     detach(map);
-    token_voucher_close(&map->own_voucher);
+    store_voucher_close(&map->own_voucher);
 }

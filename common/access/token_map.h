@@ -2,7 +2,7 @@
 #define SOLO_COMMON_ACCESS_TOKEN_MAP_H
 
 #include "common/access/access.h"
-#include "common/access/token_voucher.h"
+#include "common/access/store_voucher.h"
 #include "common/api/records/token_clock.h"
 #include "common/db/table.h"
 
@@ -14,8 +14,8 @@
 struct token_map {
     struct db own;
     struct db *db; /* `own`, or tokend's; NULL while there is none */
-    struct token_voucher own_voucher;
-    const struct token_voucher *voucher; /* `own_voucher`, or tokend's */
+    struct store_voucher own_voucher;
+    const struct store_voucher *voucher; /* `own_voucher`, or tokend's */
     uint64_t number;                     /* of the voucher by which `own` was opened */
     struct table_cursor cursor;          /* kept from check to check */
     uint64_t retry_ns, retry_number;     /* not opened again by this voucher before this time */
@@ -31,7 +31,7 @@ struct token_map {
 enum status token_map_open(struct token_map *map, const char *dir, const char *run_dir);
 /* In tokend, which has the store open: LMDB does not take the same file twice in one process. */
 enum status token_map_attach(struct token_map *map, struct db *db,
-                             const struct token_voucher *voucher);
+                             const struct store_voucher *voucher);
 void token_map_close(struct token_map *map);
 
 /* Begins a short read transaction of the store and tells the trusted time. unavailable: there is no

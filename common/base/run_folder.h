@@ -10,7 +10,7 @@
  *
  *     RUN/boot_id                        of the boot that it belongs to
  *     RUN/DAEMON.sock                    for clients
- *     RUN/tokens.voucher                 see common/access/token_voucher.h
+ *     RUN/tokens.voucher, vault.voucher  see common/access/store_voucher.h
  *     RUN/internal/run_id                of the run: made anew at each start of solod, else by
  *                                        deployd when absent; a drain removes it
  *     RUN/internal/tenants/TENANT.lock   held for life by the tenant's supervisor

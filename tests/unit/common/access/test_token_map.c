@@ -18,7 +18,7 @@
 #include "tests/unit/common/base/scratch.h"
 
 static struct db writer;
-static struct token_voucher voucher;
+static struct store_voucher voucher;
 static struct token_map map;
 static char dir[4096], run_dir[4096];
 
@@ -30,7 +30,7 @@ static void open_map(struct token_map *opened)
 static void commit(struct db_txn *txn)
 {
     cr_assert_eq(db_commit(txn), STATUS_OK);
-    token_voucher_advance(&voucher, db_last_txn(&writer));
+    store_voucher_advance(&voucher, db_last_txn(&writer));
 }
 
 /* tokend starts: what the clock is by then, and whether its store is the one it vouched for. */
@@ -40,11 +40,11 @@ static bool start_tokend(void)
     struct token_anchor previous;
     struct db_txn txn = { 0 };
     db_close(&writer);
-    token_voucher_close(&voucher);
+    store_voucher_close(&voucher);
     cr_assert_eq(db_open_writer(&writer, &tokens_schema, dir), STATUS_OK);
     cr_assert_eq(token_time_read(&time), STATUS_OK);
-    cr_assert_eq(token_voucher_make(&voucher, run_dir, time.boot_id), STATUS_OK);
-    bool is_covered = token_voucher_covers(&voucher, &writer);
+    cr_assert_eq(store_voucher_make(&voucher, run_dir, TOKENS_VOUCHER, time.boot_id), STATUS_OK);
+    bool is_covered = store_voucher_covers(&voucher, &writer);
     cr_assert_eq(db_begin_write(&writer, &txn), STATUS_OK);
     cr_assert_eq(token_anchor_read(&txn, &previous), STATUS_OK);
     struct token_anchor anchor = token_anchor_start(&previous, &time);
@@ -52,7 +52,7 @@ static bool start_tokend(void)
         token_anchor_advance(&anchor, &time);
     cr_assert_eq(token_anchor_write(&txn, &anchor), STATUS_OK);
     if (!is_covered)
-        token_voucher_withdraw(&voucher);
+        store_voucher_withdraw(&voucher);
     commit(&txn);
     return is_covered;
 }
@@ -60,7 +60,7 @@ static bool start_tokend(void)
 static void make_store(void)
 {
     cr_assert_not(start_tokend());
-    token_voucher_give(&voucher, &writer);
+    store_voucher_give(&voucher, &writer);
 }
 
 static void set_up(void)
@@ -77,7 +77,7 @@ static void tear_down(void)
 {
     token_map_close(&map);
     db_close(&writer);
-    token_voucher_close(&voucher);
+    store_voucher_close(&voucher);
     scratch_remove();
 }
 
@@ -223,11 +223,11 @@ Test(token_map, what_tokend_does_not_vouch_for_is_unavailable)
     cr_assert_not(start_tokend());
     grant(text, "acme", 1, 0);
     cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE);
-    token_voucher_give(&voucher, &writer);
+    store_voucher_give(&voucher, &writer);
     cr_expect_eq(verify(text, &caller), STATUS_OK);
-    token_voucher_withdraw(&voucher);
+    store_voucher_withdraw(&voucher);
     cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "at once");
-    token_voucher_give(&voucher, &writer);
+    store_voucher_give(&voucher, &writer);
     cr_expect_eq(verify(text, &caller), STATUS_OK);
 }
 
@@ -267,7 +267,7 @@ Test(token_map, an_older_copy_is_not_believed_before_tokend_vouches_for_it)
     cr_expect_eq(verify(revoked, &caller), STATUS_UNAVAILABLE);
     cr_expect_eq(verify(kept, &caller), STATUS_UNAVAILABLE);
     take_back(revoked); /* by the word of the log */
-    token_voucher_give(&voucher, &writer);
+    store_voucher_give(&voucher, &writer);
     cr_expect_eq(verify(revoked, &caller), STATUS_UNAUTHENTICATED);
     cr_expect_eq(verify(kept, &caller), STATUS_OK);
     cr_expect_str_eq(caller.tenant, "beta");
@@ -366,7 +366,7 @@ Test(token_map, a_page_of_another_boot_vouches_for_nothing)
     cr_expect_eq(verify_anew(text), STATUS_UNAVAILABLE, "tokend has not started in it");
     cr_expect_not(start_tokend());
     cr_expect_eq(verify_anew(text), STATUS_UNAVAILABLE);
-    token_voucher_give(&voucher, &writer);
+    store_voucher_give(&voucher, &writer);
     cr_expect_eq(verify_anew(text), STATUS_OK);
     unsetenv("SOLO_TEST_CLOCK");
 }

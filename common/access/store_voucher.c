@@ -1,6 +1,6 @@
 /* One page, one writer. Its number is odd while nothing is vouched for and while the page changes;
  * who reads looks at it before and after. Nothing here has to survive the boot. */
-#include "common/access/token_voucher.h"
+#include "common/access/store_voucher.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +16,9 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-static const char file_name[] = "tokens.voucher";
 static const char magic[8] = "voucher";
 
-struct token_voucher_page {
+struct store_voucher_page {
     char magic[8];
     char boot_id[BOOT_ID_BYTES];
     _Atomic uint64_t number; /* 0: never given */
@@ -33,7 +32,7 @@ static enum status failure(const char *what, const char *path)
     return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
 }
 
-static enum status map_page(struct token_voucher *voucher, const char *path, int fd, int protection,
+static enum status map_page(struct store_voucher *voucher, const char *path, int fd, int protection,
                             const char *boot_id)
 {
     void *page = mmap(NULL, sizeof *voucher->page, protection, MAP_SHARED, fd, 0);
@@ -46,17 +45,17 @@ static enum status map_page(struct token_voucher *voucher, const char *path, int
 
 static bool is_whole(int fd)
 {
-    struct token_voucher_page page;
+    struct store_voucher_page page;
     return pread(fd, &page, sizeof page, 0) == (ssize_t)sizeof page &&
            memcmp(page.magic, magic, sizeof magic) == 0;
 }
 
-/* --- tokend --- */
+/* --- the owner --- */
 
 /* Real bytes, so that a full disk is met here and not when the page is written to. A page that is
  * there is kept: verifiers have it mapped. */
-enum status token_voucher_make(struct token_voucher *voucher, const char *run_dir,
-                               const char *boot_id)
+enum status store_voucher_make(struct store_voucher *voucher, const char *run_dir,
+                               const char *file_name, const char *boot_id)
 {
     char path[4096];
     TRY(path_join(path, run_dir, file_name));
@@ -64,7 +63,7 @@ enum status token_voucher_make(struct token_voucher *voucher, const char *run_di
     if (fd < 0 && errno != ENOENT)
         return failure("open", path);
     if (fd < 0 || !is_whole(fd)) {
-        struct token_voucher_page page = { .number = 1 };
+        struct store_voucher_page page = { .number = 1 };
         memcpy(page.magic, magic, sizeof magic);
         TRY(file_write(path, span_of(&page, sizeof page), 0644));
         fd_close(&fd);
@@ -75,31 +74,31 @@ enum status token_voucher_make(struct token_voucher *voucher, const char *run_di
     return map_page(voucher, path, fd, PROT_READ | PROT_WRITE, boot_id);
 }
 
-static bool is_of_this_boot(const struct token_voucher *voucher)
+static bool is_of_this_boot(const struct store_voucher *voucher)
 {
     return memcmp(voucher->page->boot_id, voucher->boot_id, sizeof voucher->boot_id) == 0;
 }
 
-static bool is_of_file(const struct token_voucher_page *page, const struct db *db)
+static bool is_of_file(const struct store_voucher_page *page, const struct db *db)
 {
     return page->device == db->device && page->inode == db->inode && page->born_ns == db->born_ns;
 }
 
-bool token_voucher_covers(const struct token_voucher *voucher, const struct db *db)
+bool store_voucher_covers(const struct store_voucher *voucher, const struct db *db)
 {
-    return token_voucher_number(voucher) != 0 && is_of_this_boot(voucher) &&
+    return store_voucher_number(voucher) != 0 && is_of_this_boot(voucher) &&
            is_of_file(voucher->page, db) && db->found_txn >= voucher->page->txn;
 }
 
-void token_voucher_withdraw(struct token_voucher *voucher)
+void store_voucher_withdraw(struct store_voucher *voucher)
 {
     voucher->page->number |= 1;
 }
 
-void token_voucher_give(struct token_voucher *voucher, const struct db *db)
+void store_voucher_give(struct store_voucher *voucher, const struct db *db)
 {
-    struct token_voucher_page *page = voucher->page;
-    token_voucher_withdraw(voucher);
+    struct store_voucher_page *page = voucher->page;
+    store_voucher_withdraw(voucher);
     memcpy(page->boot_id, voucher->boot_id, sizeof page->boot_id);
     page->device = db->device;
     page->inode = db->inode;
@@ -108,34 +107,34 @@ void token_voucher_give(struct token_voucher *voucher, const struct db *db)
     page->number++;
 }
 
-void token_voucher_advance(struct token_voucher *voucher, uint64_t txn)
+void store_voucher_advance(struct store_voucher *voucher, uint64_t txn)
 {
     atomic_store_explicit(&voucher->page->txn, txn, memory_order_release);
 }
 
 /* --- verifiers --- */
 
-enum status token_voucher_open(struct token_voucher *voucher, const char *run_dir,
-                               const char *boot_id)
+enum status store_voucher_open(struct store_voucher *voucher, const char *run_dir,
+                               const char *file_name, const char *boot_id)
 {
     char path[4096];
     TRY(path_join(path, run_dir, file_name));
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? STATUS_NOT_FOUND : failure("open", path);
-    if (!is_whole(fd)) /* it never is: tokend renames it into its place */
+    if (!is_whole(fd)) /* it never is: its owner renames it into its place */
         return log_failure(STATUS_DATA_LOSS, "open", "path", path, "reason", "not its form");
     return map_page(voucher, path, fd, PROT_READ, boot_id);
 }
 
-void token_voucher_close(struct token_voucher *voucher)
+void store_voucher_close(struct store_voucher *voucher)
 {
     if (voucher->page != NULL)
         munmap(voucher->page, sizeof *voucher->page);
     voucher->page = NULL;
 }
 
-uint64_t token_voucher_number(const struct token_voucher *voucher)
+uint64_t store_voucher_number(const struct store_voucher *voucher)
 {
     if (voucher->page == NULL)
         return 0;
@@ -143,13 +142,13 @@ uint64_t token_voucher_number(const struct token_voucher *voucher)
     return (number & 1) == 0 ? number : 0;
 }
 
-bool token_voucher_names(const struct token_voucher *voucher, uint64_t number, const struct db *db)
+bool store_voucher_names(const struct store_voucher *voucher, uint64_t number, const struct db *db)
 {
     return is_of_this_boot(voucher) && is_of_file(voucher->page, db) &&
-           token_voucher_number(voucher) == number;
+           store_voucher_number(voucher) == number;
 }
 
-uint64_t token_voucher_txn(const struct token_voucher *voucher)
+uint64_t store_voucher_txn(const struct store_voucher *voucher)
 {
     return atomic_load_explicit(&voucher->page->txn, memory_order_acquire);
 }
