@@ -242,21 +242,26 @@ static void write_wanted(const struct spec *spec, struct buffer *list)
     }
 }
 
+static enum status list_wanted(struct span packed, struct buffer *list, size_t *count)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct problem problem;
+    struct spec spec;
+    TRY(spec_decode(packed, &arena, &spec, &problem));
+    write_wanted(&spec, list);
+    *count = spec.secret_count;
+    return list->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+}
+
 /* Which secrets: what the log says of the generation that waits. */
 static enum status find_wanted(struct deployd *deployd, uint64_t generation, struct buffer *list,
                                size_t *count)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
-    struct problem problem;
     struct span stored;
-    struct spec spec;
     TRY(event_map_begin(&deployd->map, &txn));
     TRY(event_log_spec(&txn, generation, &stored));
-    TRY(spec_decode(stored, &arena, &spec, &problem));
-    write_wanted(&spec, list);
-    *count = spec.secret_count;
-    return list->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
+    return list_wanted(stored, list, count);
 }
 
 static void begin(struct deployd *deployd, struct service *service)
@@ -303,11 +308,15 @@ void deliveries_step(struct deployd *deployd)
 }
 
 enum status deliveries_ask(struct deployd *deployd, const struct service *service,
-                           uint64_t generation, rpc_on_reply on_reply, void *context)
+                           uint64_t generation, struct span spec, rpc_on_reply on_reply,
+                           void *context)
 {
     AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_SMALL };
     size_t count;
-    TRY(find_wanted(deployd, generation, &list, &count));
+    if (spec.size > 0)
+        TRY(list_wanted(spec, &list, &count));
+    else
+        TRY(find_wanted(deployd, generation, &list, &count));
     if (count == 0)
         return STATUS_NOT_FOUND;
     const struct secret_deliver_request request = {

@@ -19,10 +19,12 @@ void deliveries_close(struct deployd *deployd);
 void deliveries_look(struct deployd *deployd, struct service *service);
 /* The connection to the tenant's supervisor was given up: what was asked of it is not answered. */
 void deliveries_cut(struct deployd *deployd, struct tenant *tenant);
-/* Whether vaultd could give a generation what it names: answered later, with its refusal if not.
- * not_found: it names no secrets. */
+/* Whether vaultd could give what a spec names: answered later, with its refusal if not. `spec` is
+ * empty for that of `generation` in the log, which is 0 for one that is not there yet. not_found:
+ * it names no secrets. */
 enum status deliveries_ask(struct deployd *deployd, const struct service *service,
-                           uint64_t generation, rpc_on_reply on_reply, void *context);
+                           uint64_t generation, struct span spec, rpc_on_reply on_reply,
+                           void *context);
 /* Once per turn. */
 void deliveries_step(struct deployd *deployd);
 

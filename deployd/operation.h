@@ -20,9 +20,9 @@
  * With a build: queued or tenant ──► supervisor ◄──► building ──► committing, and before it is
  * started supervisor ◄──► building ──► recording once more: what was built may have been removed.
  *
- * A restart of what runs on secrets: queued ──► secrets ──► committing.
+ * A restart on secrets of what runs, or a deploy that replaces it: secrets before committing.
  *
- * queued: others are before it. secrets: vaultd is asked whether it can give them again; if not,
+ * queued: others are before it. secrets: vaultd is asked whether it can give them; if not,
  * what runs goes on, and nothing has changed. tenant: waits until tenant_created is in the log.
  * committing: its event is on the way to eventd; until then nothing has changed. supervisor: waits
  * for a supervisor that is ready (again). building: the supervisor has it built; before its commit
@@ -100,6 +100,8 @@ struct operation {
     unsigned attempts; /* times that the supervisor was asked */
     /* Who began it is told of its end; NULL for nobody. It still is in the struct, in no queue. */
     void (*on_end)(const struct operation *operation, enum status status);
+
+    void (*on_secrets)(struct operation *operation); /* when they can be had */
 
     struct problem problem; /* the refusal that the caller will get */
     /* recovery.act's answer, and what is recorded of a failed start */

@@ -1,8 +1,8 @@
 /* What an operation does from its turn in the queue until its event is in the log. The normal path
  * of a deploy: is it new, is it allowed here and now, is its program there, is its tenant in the
- * log, does it build; then service_deployed is appended. A kill is appended first of all, a restart
- * when its program is there. Starting and stopping what the log (does not) want has nothing to
- * append and goes straight on. */
+ * log, does it build, can its secrets be had; then service_deployed is appended. A kill is appended
+ * first of all, a restart when its program is there. Starting and stopping what the log (does not)
+ * want has nothing to append and goes straight on. */
 #include "deployd/operation_commit.h"
 
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
-#include "deployd/deliveries.h"
 #include "deployd/operation_act.h"
 #include "deployd/operation_build.h"
+#include "deployd/operation_checks.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
 #include "deployd/quota.h"
@@ -217,24 +217,6 @@ static enum status find_repeat(struct operation *operation)
     return STATUS_OK;
 }
 
-static enum status check_event(struct operation *operation)
-{
-    char subject[SUBJECT_BYTES];
-    uint64_t newest;
-    const struct service *service = operation->service;
-    if (operation->if_event == 0)
-        return STATUS_OK;
-    subject_of_service(subject, service->tenant->name, service_name(service));
-    TRY(event_map_newest(&operation->owner->map, subject, &newest));
-    if (newest == operation->if_event)
-        return STATUS_OK;
-    return problem_set(
-        &operation->problem, STATUS_ABORTED, "if_event",
-        "the newest event of %s is %llu, not %llu: it changed meanwhile; nothing was "
-        "done",
-        service->key, (unsigned long long)newest, (unsigned long long)operation->if_event);
-}
-
 static bool is_unchanged(const struct operation *operation)
 {
     return operation->only_if_changed &&
@@ -270,20 +252,8 @@ static void on_tenant_created(struct tenant *tenant, const struct problem *refus
     }
 }
 
-/* What cannot be carried out now is not promised either. A kill is: it stands in the log. */
-static enum status check_supervisor(struct operation *operation)
-{
-    const struct tenant *tenant = operation->service->tenant;
-    if (!tenant->supervisor.is_silent)
-        return STATUS_OK;
-    problem_set(&operation->problem, STATUS_UNAVAILABLE, "tenant",
-                "the supervisor of tenant %s does not answer; nothing was changed", tenant->name);
-    operation->problem.retry_after_ms = 1000;
-    return STATUS_UNAVAILABLE;
-}
-
-/* What was allowed before its build is allowed still. */
-static void commit_built(struct operation *operation)
+/* What was allowed before its build, or before vaultd was asked, is allowed still. */
+static void commit_prepared(struct operation *operation)
 {
     if (operation->is_killed) {
         operation_build_killed(operation);
@@ -291,33 +261,33 @@ static void commit_built(struct operation *operation)
     }
     enum status status = deployd_refresh(operation->owner, operation->service);
     if (status == STATUS_OK)
-        status = check_event(operation);
+        status = operation_check_event(operation);
     if (status != STATUS_OK)
         refuse(operation, status);
     else
         commit_deploy(operation);
 }
 
-/* Everything that may refuse it has been asked, but for its build. */
+/* Everything that may refuse it has been asked, but for its build and its secrets. */
 static void prepared(struct operation *operation)
 {
     if (spec_has_build(operation->spec) && !operation->is_built)
         operation_await_supervisor(operation);
     else
-        commit_deploy(operation);
+        operation_ask_for_secrets(operation, commit_prepared);
 }
 
 static void deploy_begin(struct operation *operation)
 {
     struct service *service = operation->service;
     struct deployd *deployd = operation->owner;
-    enum status status = check_event(operation);
+    enum status status = operation_check_event(operation);
     if (status == STATUS_OK && is_unchanged(operation)) {
         leave_unchanged(operation);
         return;
     }
     if (status == STATUS_OK)
-        status = check_supervisor(operation);
+        status = operation_check_supervisor(operation);
     if (status == STATUS_OK)
         status = admission_program(deployd, operation->spec, &operation->problem);
     if (status == STATUS_OK)
@@ -360,55 +330,10 @@ static void kill_begin(struct operation *operation)
     commit_request(operation, EVENT_service_killed, "service.kill");
 }
 
-/* What runs is not ended for a program that is gone. That of a build may be there without its
- * compiler. */
-static enum status check_restart(struct operation *operation)
-{
-    char code[ADMISSION_CODE_BYTES];
-    struct problem found = { 0 };
-    const struct service *service = operation->service;
-    TRY(check_supervisor(operation));
-    if (!service->is_held || !service_state_has_process(service->state))
-        return STATUS_OK;
-    enum status status =
-        admission_program_of(operation->owner, service->wanted.generation, code, &found);
-    if (status == STATUS_OK || strcmp(code, plan_code_name(PLAN_CODE_build_failed)) == 0)
-        return STATUS_OK;
-    return problem_set(&operation->problem, status, found.field, "%s; %s was not ended and runs on",
-                       found.message, service->key);
-}
-
-static void restart_record(struct operation *operation)
+static void commit_restart(struct operation *operation)
 {
     fault_point("deployd.before_restart_append");
     commit_request(operation, EVENT_service_restart_requested, "service.restart");
-}
-
-static void on_secrets(void *context, enum status status, const struct problem *problem,
-                       const void *reply)
-{
-    (void)reply;
-    struct operation *operation = context;
-    if (status == STATUS_OK)
-        status = deployd_is_open(operation->owner, &operation->problem);
-    else
-        problem_set(&operation->problem, status, "",
-                    "%s runs on and was not restarted, its secrets cannot be had: %s",
-                    operation->service->key,
-                    problem == NULL ? status_text(status) : problem->message);
-    if (status == STATUS_OK)
-        restart_record(operation);
-    else
-        refuse(operation, status);
-}
-
-/* Its process would end first, and the next one wait for secrets: so they are asked for before. */
-static enum status ask_for_secrets(struct operation *operation)
-{
-    const struct service *service = operation->service;
-    if (!service->is_held || service->pid == 0 || service->generation != operation->generation)
-        return STATUS_NOT_FOUND;
-    return deliveries_ask(operation->owner, service, operation->generation, on_secrets, operation);
 }
 
 static void restart_begin(struct operation *operation)
@@ -416,7 +341,7 @@ static void restart_begin(struct operation *operation)
     struct service *service = operation->service;
     enum status status;
     if (service->wanted.generation != 0)
-        status = check_restart(operation);
+        status = operation_check_restart(operation);
     else if (service_exists(service))
         status = problem_set(&operation->problem, STATUS_FAILED_PRECONDITION, "name",
                              "%s is %s and not wanted any more; deploy it again", service->key,
@@ -429,13 +354,7 @@ static void restart_begin(struct operation *operation)
         return;
     }
     operation->generation = service->wanted.generation;
-    status = ask_for_secrets(operation);
-    if (status == STATUS_NOT_FOUND)
-        restart_record(operation);
-    else if (status == STATUS_OK)
-        operation_move(operation, OPERATION_SECRETS);
-    else
-        on_secrets(operation, status, NULL, NULL);
+    operation_ask_for_secrets(operation, commit_restart);
 }
 
 static void operation_first_step(struct operation *operation)
@@ -494,7 +413,7 @@ void operation_step(struct operation *operation)
         break;
     case OPERATION_BUILDING:
         if (operation->is_built && operation_is_uncommitted(operation))
-            commit_built(operation);
+            prepared(operation);
         break;
     case OPERATION_REPORTING:
         operation_reporting_step(operation);

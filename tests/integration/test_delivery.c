@@ -174,6 +174,40 @@ Test(delivery, every_start_is_given_them_as_an_ordinary_user)
     every_start_is_given_them(TESTBED_AS_USER);
 }
 
+/* A deploy would end what runs, and wait: so that goes on, and whoever asked is told why. Where
+ * nothing runs it waits. */
+Test(delivery, a_deploy_without_its_secrets_replaces_nothing)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    struct problem problem = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    put(&bed, "db", "one");
+    uint64_t generation = service_deploy(&bed, spec_of("api", "exec sleep 1000000", json_array()));
+    service_await(&bed, "acme", "api", "running", WAIT_MS);
+    pid_t pid = service_pid(&bed, "acme", "api");
+    json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
+    for (int i = 0; i < 2; i++) { /* sealed, then open but without that secret */
+        const char *name = i == 0 ? "db" : "none";
+        json_t *spec = spec_of("api", "exec sleep 1000001", json_pack("[s]", name));
+        enum status status = testbed_call(&bed, "deployd", "service.deploy",
+                                          json_pack("{s:o}", "spec", spec), NULL, &problem);
+        cr_assert_neq(status, STATUS_OK);
+        expect_contains(problem.message, "runs on and was not replaced");
+        expect_contains(problem.message, i == 0 ? "sealed" : "none");
+        cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+        if (i == 0)
+            json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
+    }
+    uint64_t next =
+        service_deploy(&bed, spec_of("api", "exec sleep 1000001", json_pack("[s]", "db")));
+    cr_assert_gt(next, generation);
+    service_await_new_pid(&bed, "acme", "api", pid, WAIT_MS);
+    json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
+    service_deploy(&bed, spec_of("new", "exec sleep 1000000", json_pack("[s]", "db")));
+    await_reason(&bed, "new", "sealed");
+}
+
 /* A restart would end it, and wait: so it goes on, and whoever asked is told why. */
 Test(delivery, a_restart_without_its_secrets_leaves_it_running)
 {

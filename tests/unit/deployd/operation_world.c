@@ -258,9 +258,10 @@ void supervisor_need(struct supervisor *supervisor)
 }
 
 enum status deliveries_ask(struct deployd *deployd, const struct service *service,
-                           uint64_t generation, rpc_on_reply on_reply, void *context)
+                           uint64_t generation, struct span spec, rpc_on_reply on_reply,
+                           void *context)
 {
-    (void)deployd, (void)service;
+    (void)deployd, (void)service, (void)spec;
     if (!world.has_secrets)
         return STATUS_NOT_FOUND;
     cr_assert_lt(world.asked_count, ASKED_MAX);

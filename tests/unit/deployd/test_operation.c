@@ -372,6 +372,33 @@ Test(operation, a_restart_of_what_runs_on_secrets_asks_for_them_first)
     cr_assert_eq(world.answers[restart].status, STATUS_OK);
 }
 
+Test(operation, a_deploy_over_what_runs_asks_for_its_secrets_first)
+{
+    world_runs(7, "");
+    world.has_secrets = true;
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    const struct problem sealed = { .code = STATUS_FAILED_PRECONDITION,
+                                    .message = "the vault is sealed" };
+    struct asked asked = world_take("secret.deliver");
+    asked.on_reply(asked.context, STATUS_FAILED_PRECONDITION, &sealed, NULL);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "was not replaced"));
+
+    world_ask(OPERATION_DEPLOY);
+    asked = world_take("secret.deliver");
+    asked.on_reply(asked.context, STATUS_OK, NULL, NULL);
+    world_append("service_deployed");
+}
+
+/* It ends nothing, and waits for them. */
+Test(operation, a_first_deploy_does_not_ask_for_its_secrets)
+{
+    world.has_secrets = true;
+    world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+}
+
 Test(operation, a_restart_is_answered_when_its_report_is_in_the_log)
 {
     world_runs(7, "");
