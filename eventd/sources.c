@@ -233,6 +233,27 @@ enum status sources_newest_other(struct db_txn *txn, const struct source_positio
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+enum status sources_has_siblings(struct db_txn *txn, const char *name, bool *has_siblings)
+{
+    const char *slash = strchr(name, '/');
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, row;
+    struct incarnation met;
+    *has_siblings = false;
+    if (slash == NULL)
+        return STATUS_OK;
+    size_t prefix_bytes = (size_t)(slash - name) + 1;
+    uint8_t prefix[KEY_BYTES] = { 'i' };
+    memcpy(prefix + 1, name, prefix_bytes);
+    TRY(table_cursor_open(txn, EVENTS_SOURCES, &cursor));
+    enum status status = table_cursor_seek(&cursor, span_of(prefix, prefix_bytes + 1), &key, &row);
+    for (; status == STATUS_OK && parse_incarnation(key, row, &met) &&
+           strncmp(met.name, name, prefix_bytes) == 0 && !*has_siblings;
+         status = table_cursor_next(&cursor, &key, &row))
+        *has_siblings = strcmp(met.name, name) != 0;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 /* How many sources there are, and the one whose newest event is the oldest. Runs only when a source
  * is met for the first time. */
 static enum status survey_all(struct db_txn *txn, size_t *count, struct incarnation *oldest)

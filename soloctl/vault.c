@@ -97,13 +97,15 @@ int command_vault_unseal(struct session *session, const struct arguments *argume
     struct problem problem = { 0 };
     struct vault_status_reply vault = { 0 };
     struct vault_unseal_reply reply = { 0 };
-    (void)arguments;
     enum status status = ask_status(session, &vault, &problem);
-    bool needs_passphrase = status == STATUS_OK && strcmp(vault.state, "sealed") == 0 &&
-                            strcmp(vault.key_source, "passphrase") == 0;
+    bool begins_anew = arguments_has(arguments, FLAG_begin_anew);
+    bool may_open = strcmp(vault.state, "sealed") == 0 || begins_anew;
+    bool needs_passphrase =
+        status == STATUS_OK && may_open && strcmp(vault.key_source, "passphrase") == 0;
     if (needs_passphrase)
         status = secret_input_passphrase(&input, !vault.is_initialised, &problem);
-    const struct vault_unseal_request request = { .passphrase = secret_input_span(&input) };
+    const struct vault_unseal_request request = { .passphrase = secret_input_span(&input),
+                                                  .begin_anew = begins_anew };
     if (status == STATUS_OK)
         status = session_call(session, PEER_VAULTD, &method_vault_unseal, &request, READ_TIMEOUT_MS,
                               &reply, &problem);

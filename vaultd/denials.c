@@ -61,7 +61,7 @@ static enum status put_all(struct denials *denials)
 static void tell(struct denials *denials)
 {
     struct vault_store *store = &denials->vault->store;
-    if (denials->count == 0 || !denials->vault->is_compared)
+    if (denials->count == 0 || !vault_store_is_vouched(&denials->vault->store))
         return;
     if (outbox_has_room(&store->outbox, OUTBOX_ROWS_MAX / 2) &&
         vault_store_begin(store) == STATUS_OK) {
@@ -77,7 +77,8 @@ static void on_due(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)events;
     struct denials *denials = timer->data;
-    bool is_early = !denials->vault->is_compared; /* eventd will take them when it is there */
+    /* Until the store counts, which is when eventd is there. */
+    bool is_early = !vault_store_is_vouched(&denials->vault->store);
     if (denials->vault->store.in_turn || is_early) {
         ev_timer_set(timer, is_early ? TOLD_EVERY_MS / 1e3 : 0.001, 0);
         ev_timer_start(loop, timer);

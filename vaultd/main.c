@@ -26,16 +26,17 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct vaultd *vaultd = timer->data;
-    if (vaultd->vault.is_compared)
+    if (vault_store_is_vouched(&vaultd->vault.store))
         vault_store_tidy(&vaultd->vault.store); /* what failed was logged there */
 }
 
 /* --- the store --- */
 
-/* The log was reached: until then the vault stays sealed. */
+/* With the log. A store that is vouched for is opened and served before, any other after it. */
 struct comparison {
     struct vaultd *vaultd;
     struct late_server *late;
+    bool is_open_before;
 };
 
 static void on_compare(void *context, uint64_t known_id)
@@ -43,7 +44,7 @@ static void on_compare(void *context, uint64_t known_id)
     struct comparison *comparison = context;
     struct vaultd *vaultd = comparison->vaultd;
     (void)known_id;
-    if (vault_compare(&vaultd->vault) == STATUS_OK)
+    if (vault_compare(&vaultd->vault) == STATUS_OK && !comparison->is_open_before)
         opening_begin(&vaultd->opening);
     late_server_serve(comparison->late);
 }
@@ -170,6 +171,9 @@ static enum status run(int argc, char **argv)
     TRY(token_checks_open(&checks, &access, lifecycle.loop, &settings, "vaultd",
                           has_run_key ? run_key : NULL));
     begin_work(vaultd, &access, lifecycle.loop);
+    comparison.is_open_before = !vaultd->is_damaged && vault_store_is_vouched(&vaultd->vault.store);
+    if (comparison.is_open_before)
+        opening_begin(&vaultd->opening);
 
     TRY(parent_listener(settings.run_dir, "vaultd", &late.listener));
 
@@ -194,7 +198,7 @@ static enum status run(int argc, char **argv)
     reload =
         (struct reload){ .settings = &settings, .program = "vaultd", .argc = argc, .argv = argv };
     reload_open(&reload, lifecycle.loop);
-    late_server_begin(&late, vaultd->is_damaged);
+    late_server_begin(&late, vaultd->is_damaged || comparison.is_open_before);
     return lifecycle_run(&lifecycle);
 }
 

@@ -212,13 +212,18 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
 {
     enum key_source source;
     bool is_new, has_passphrase = request->passphrase.size > 0;
-    if (opening->vault->keyring.is_open) {
+    if (opening->vault->keyring.is_open && !request->begin_anew) {
         reply->was_sealed = false;
         return STATUS_OK;
     }
     if (opening->state != OPENING_NOTHING)
         return refuse_second(call);
-    TRY(vault_may_open(opening->vault, &call->problem));
+    bool begins_anew = request->begin_anew && opening->vault->is_missing;
+    if (request->begin_anew && !begins_anew)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "begin_anew",
+                           "is for a vault whose store is gone, and this one is not");
+    if (!begins_anew)
+        TRY(vault_may_open(opening->vault, &call->problem));
     enum status status = find_source(opening, &source, &is_new);
     if (status == STATUS_DATA_LOSS) {
         vault_set_damaged(opening->vault, vault_master_damaged);
@@ -229,6 +234,8 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "passphrase",
                            has_passphrase ? "this vault opens with its key file: leave it out"
                                           : "this vault opens with a passphrase: none was given");
+    if (begins_anew)
+        vault_begin_anew(opening->vault);
     if (has_passphrase) {
         TRY(take_passphrase(opening, is_new));
         TRY(derive(opening, call, request->passphrase));

@@ -10,10 +10,13 @@
 
 #include "common/access/daemon_methods.h"
 #include "common/api/event_types.h"
+#include "common/api/records/schemas.h"
 #include "common/base/auto.h"
+#include "common/base/ensure.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
+#include "common/db/table.h"
 #include "vaultd/vault_events.h"
 
 enum { RETRY_AFTER_FULL_MS = 5000, INCARNATION_BYTES = 16 };
@@ -27,7 +30,7 @@ enum status vault_open(struct vault *vault, const struct settings *settings, con
     vault->cipher = cipher_parse(settings->vault_cipher);
     vault->row.limit = VERSION_ROW_BYTES_MAX;
     vault->manifests.keyring = &vault->keyring;
-    TRY(vault_store_open(&vault->store, dir));
+    TRY(vault_store_open(&vault->store, dir, settings->run_dir));
     vault_seal(vault, "it is opened when eventd has said how far the log is");
     /* Without locked memory it goes on, sealed: vault_unseal says why. */
     if (keyring_init(&vault->keyring, vault->store.db.identity.id) != STATUS_OK)
@@ -76,10 +79,28 @@ static enum status stay_sealed(struct vault *vault, struct problem *problem, enu
 
 /* --- the master key --- */
 
+/* In a vault that had one it is not missing. */
+static enum status check_new(struct db_txn *txn)
+{
+    uint64_t tenant_rows;
+    struct span home;
+    enum status status = db_meta_get(txn, home_key, &home);
+    if (status != STATUS_NOT_FOUND && status != STATUS_OK)
+        return status;
+    TRY(table_count(txn, VAULT_TENANTS, &tenant_rows));
+    return status == STATUS_NOT_FOUND && tenant_rows == 0
+               ? STATUS_NOT_FOUND
+               : log_failure(STATUS_DATA_LOSS, "read the master key", "dir", txn->db->dir, "reason",
+                             "its row is missing");
+}
+
 static enum status read_master(struct db_txn *txn, struct master_row *row)
 {
     struct span value;
-    TRY(db_meta_get(txn, master_key, &value));
+    enum status status = db_meta_get(txn, master_key, &value);
+    if (status == STATUS_NOT_FOUND)
+        return check_new(txn);
+    TRY(status);
     return master_row_decode(value, row);
 }
 
@@ -119,8 +140,36 @@ static enum status keep_incarnation(struct vault *vault)
     return db_meta_put(&vault->store.txn, home_key, span_of(incarnation, INCARNATION_BYTES));
 }
 
+/* What was compared is served, by later processes of this boot also without the log. */
+static void accept_store(struct vault *vault)
+{
+    vault->is_compared = true;
+    if (!vault_store_is_vouched(&vault->store))
+        store_voucher_give(&vault->store.voucher, &vault->store.db);
+    outbox_release(&vault->store.outbox);
+}
+
+static enum status refuse_store(struct vault *vault, const char *reason)
+{
+    store_voucher_withdraw(&vault->store.voucher);
+    vault_set_damaged(vault, reason);
+    return STATUS_DATA_LOSS;
+}
+
+void vault_begin_anew(struct vault *vault)
+{
+    ensure(vault->is_missing);
+    vault->is_missing = false;
+    log_warning("the vault begins anew: what the log knows of an earlier one is lost", "dir",
+                vault->store.db.dir);
+    vault_seal(vault, "it begins anew");
+    daemon_health_set("ready", "%s", "");
+    accept_store(vault);
+}
+
 enum status vault_compare(struct vault *vault)
 {
+    struct master_row row;
     struct outbox *outbox = &vault->store.outbox;
     bool is_restored = false;
     enum status status;
@@ -134,19 +183,24 @@ enum status vault_compare(struct vault *vault)
         vault_set_damaged(vault, "its store cannot be read: restore a backup");
         return status;
     }
-    if (outbox_is_older(outbox) && !is_restored) {
-        vault_set_damaged(vault,
-                          "its store is older than the log: a copy of another time was put "
-                          "in its place. Put the newer one back and restart vaultd, or "
-                          "move it aside and put a backup there by `soloctl restore DIR --only "
-                          "vault`");
-        return STATUS_DATA_LOSS;
-    }
+    if (outbox_is_older(outbox) && !is_restored)
+        return refuse_store(vault,
+                            "its store is older than the log: a copy of another time was put "
+                            "in its place. Put the newer one back and restart vaultd, or "
+                            "move it aside and put a backup there by `soloctl restore DIR --only "
+                            "vault`");
+    vault->is_missing =
+        outbox_has_siblings(outbox) && vault_master(vault, &row) == STATUS_NOT_FOUND;
+    if (vault->is_missing)
+        return refuse_store(vault,
+                            "its store is gone: the log tells of a vault, and this one is empty. "
+                            "Put it back and restart vaultd, or move this one aside for `soloctl "
+                            "restore DIR --only vault`; without a backup `soloctl vault unseal "
+                            "--new` begins anew");
     if (outbox_is_older(outbox))
         log_warning("the vault was restored from a backup: what was stored since is not in it",
                     "dir", vault->store.db.dir);
-    vault->is_compared = true;
-    outbox_release(outbox);
+    accept_store(vault);
     return STATUS_OK;
 }
 
@@ -157,7 +211,7 @@ static bool is_memory_locked(const struct vault *vault)
 
 enum status vault_may_open(const struct vault *vault, struct problem *problem)
 {
-    if (vault->is_compared)
+    if (vault_store_is_vouched(&vault->store))
         return is_memory_locked(vault) ? STATUS_OK
                                        : problem_set(problem, STATUS_FAILED_PRECONDITION, "", "%s",
                                                      memory_lock_problem());

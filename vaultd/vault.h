@@ -23,7 +23,8 @@ struct vault {
     struct buffer row;             /* the version row that is being made: a ciphertext */
     char reason[REASON_BYTES_MAX]; /* why it is sealed; "" while it is open */
     bool is_damaged;               /* for that reason: everything is data_loss */
-    bool is_compared;              /* with the log; it does not open before */
+    bool is_compared;              /* with the log, since the start */
+    bool is_missing;               /* the log knows of another store, and this one is new */
 
     uint64_t stored, accessed, denied, rotated, openings; /* since the start */
 };
@@ -37,10 +38,13 @@ void vault_seal(struct vault *vault, const char *format, ...) __attribute__((for
 
 /* The log was reached: compares the store with it, and lets the outbox send. data_loss: the store
  * is older than the log, and was not put back by `recoveryd restore`: a file of yesterday, which
- * has what was deleted since, and numbers of versions that were used since. Then the vault is
- * damaged. */
+ * has what was deleted since, and numbers of versions that were used since; or it is new, and the
+ * log tells of another. Then the vault is damaged. */
 enum status vault_compare(struct vault *vault);
-/* failed_precondition, data_loss: it may not be opened now. */
+/* The other one is lost, and somebody has said so: from now on this one counts. */
+void vault_begin_anew(struct vault *vault);
+/* failed_precondition, data_loss: it may not be opened now. Before it was compared it may when it
+ * is the store that was served last, in this boot. */
 enum status vault_may_open(const struct vault *vault, struct problem *problem);
 
 extern const char vault_master_damaged[]; /* a reason */
@@ -53,7 +57,7 @@ void vault_set_damaged(struct vault *vault, const char *reason);
  * stands in `problem` and leaves the vault sealed, for that reason. */
 enum status vault_unseal(struct vault *vault, struct secret *kek, const struct master_row *fresh,
                          struct problem *problem);
-/* not_found: the vault has no master key yet. */
+/* not_found: the vault has no master key yet; data_loss: any more. */
 enum status vault_master(struct vault *vault, struct master_row *row);
 /* Draws another master key and wraps everything anew; `kek` NULL keeps the key-encryption key, and
  * then `fresh` is the row as it is. Not within a turn. */

@@ -91,6 +91,7 @@ enum status vault_store_commit(struct vault_store *store)
     MDB_envinfo info;
     store->last_txnid =
         mdb_env_info(store->db.env, &info) == 0 && info.me_last_txnid < txnid ? txnid - 1 : txnid;
+    store_voucher_advance(&store->voucher, store->last_txnid);
     store->in_turn = false;
     store->commits++;
     outbox_turn_ended(&store->outbox, true);
@@ -105,14 +106,29 @@ void vault_store_spoil(struct vault_store *store, enum status status)
 
 /* --- opening --- */
 
-enum status vault_store_open(struct vault_store *store, const char *dir)
+static enum status start_voucher(struct vault_store *store, const char *run_dir)
+{
+    char boot_id[BOOT_ID_BYTES];
+    TRY(clock_boot_id(boot_id));
+    TRY(store_voucher_make(&store->voucher, run_dir, VAULT_VOUCHER, boot_id));
+    if (store_voucher_covers(&store->voucher, &store->db))
+        store_voucher_advance(&store->voucher, store->last_txnid);
+    else
+        store_voucher_withdraw(&store->voucher);
+    return STATUS_OK;
+}
+
+enum status vault_store_open(struct vault_store *store, const char *dir, const char *run_dir)
 {
     *store = (struct vault_store){ .db.lease = FILE_LOCK_NONE };
     TRY(db_open_writer(&store->db, &vault_schema, dir));
-    MDB_envinfo info;
-    mdb_env_info(store->db.env, &info);
-    store->last_txnid = info.me_last_txnid;
-    return STATUS_OK;
+    store->last_txnid = db_last_txn(&store->db);
+    return start_voucher(store, run_dir);
+}
+
+bool vault_store_is_vouched(const struct vault_store *store)
+{
+    return store_voucher_number(&store->voucher) != 0;
 }
 
 /* Removing what the log has is a turn without a change of its own. */
@@ -145,6 +161,7 @@ enum status vault_store_open_outbox(struct vault_store *store, struct ev_loop *l
         .eventd_path = eventd_path,
         .remove = remove_acknowledged,
         .compare = compare == NULL ? NULL : on_compare,
+        .is_newest = vault_store_is_vouched(store),
         .context = store,
     };
     return outbox_open(&store->outbox, &options);
@@ -157,6 +174,7 @@ void vault_store_close(struct vault_store *store)
         store->in_turn = false;
     }
     outbox_close(&store->outbox);
+    store_voucher_close(&store->voucher);
     db_close(&store->db);
 }
 

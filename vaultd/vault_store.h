@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_VAULT_STORE_H
 #define SOLO_VAULTD_VAULT_STORE_H
 
+#include "common/access/store_voucher.h"
 #include "common/db/db.h"
 #include "common/db/requests.h"
 #include "common/outbox/outbox.h"
@@ -13,18 +14,21 @@ struct vault_store {
     struct db_txn txn; /* of this turn */
     bool in_turn;
     struct outbox outbox;
-    size_t last_txnid;         /* of our own last commit */
-    bool was_touched;          /* somebody else has committed since; the owner clears it */
-    unsigned requests_put;     /* within the turn */
-    struct uuid forgotten;     /* see requests_forgotten */
-    uint64_t commits, repeats; /* since the start */
+    struct store_voucher voucher; /* by which it may be served while eventd is away */
+    size_t last_txnid;            /* of our own last commit */
+    bool was_touched;             /* somebody else has committed since; the owner clears it */
+    unsigned requests_put;        /* within the turn */
+    struct uuid forgotten;        /* see requests_forgotten */
+    uint64_t commits, repeats;    /* since the start */
     void (*compare)(void *context, uint64_t known_id); /* see vault_store_open_outbox */
     void *compare_context;
 };
 
-/* Opens DIR, creates it when there is none. data_loss: it is damaged and was not touched. The
- * outbox is opened by vault_store_open_outbox. */
-enum status vault_store_open(struct vault_store *store, const char *dir);
+/* Opens DIR, creates it when there is none, and finds out whether it is what we left in this boot.
+ * data_loss: it is damaged and was not touched. The outbox is opened by vault_store_open_outbox. */
+enum status vault_store_open(struct vault_store *store, const char *dir, const char *run_dir);
+/* It is what we left in this boot, or was compared with the log: it is no older copy. */
+bool vault_store_is_vouched(const struct vault_store *store);
 /* `compare` as in outbox_options, with `context`; NULL: there is nothing to compare. */
 enum status vault_store_open_outbox(struct vault_store *store, struct ev_loop *loop,
                                     const char *eventd_path, struct span run_key,

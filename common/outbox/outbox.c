@@ -87,6 +87,11 @@ bool outbox_is_older(const struct outbox *outbox)
     return outbox->is_older;
 }
 
+bool outbox_has_siblings(const struct outbox *outbox)
+{
+    return outbox->has_siblings;
+}
+
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 {
     return outbox->put - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
@@ -95,7 +100,7 @@ bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 static enum status put(struct outbox *outbox, struct db_txn *txn,
                        const struct event_append_request *event)
 {
-    if (outbox->is_held && !outbox->is_own)
+    if (outbox->is_held && !outbox->is_own && !outbox->options.is_newest)
         begin_incarnation(outbox);
     struct event_append_request item = *event;
     item.source = outbox->source;
@@ -270,6 +275,7 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
     outbox->is_older =
         reply->last > outbox->number_at_opening || reply->others_id > outbox->known_id;
+    outbox->has_siblings = reply->has_siblings;
     if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",

@@ -43,6 +43,9 @@ struct outbox_options {
      * tells after event `known_id`, or asks outbox_is_older, then calls outbox_release; or never:
      * then nothing is sent. NULL: there is nothing to compare. */
     void (*compare)(void *context, uint64_t known_id);
+    /* The owner knows that its store is no older copy: what is put before the log was reached is
+     * numbered on. */
+    bool is_newest;
     void *context;
 };
 
@@ -74,6 +77,7 @@ struct outbox {
     uint64_t last_in_log;       /* number that the log had of it then */
     uint64_t newest_id;         /* event that the log had of the store then */
     bool is_older;              /* it had more than this copy put */
+    bool has_siblings;          /* it has events of other stores of the owner */
     uint64_t
         known_id; /* all that the log has of this store up to here was put by this copy of it */
 
@@ -110,6 +114,9 @@ void outbox_turn_ended(struct outbox *outbox, bool was_committed);
 
 /* From `compare` on: the log has events of this store that this copy of it has not put. */
 bool outbox_is_older(const struct outbox *outbox);
+/* From `compare` on: the log has events of another store of the same owner: of one that was lost,
+ * when this one has just been made. */
+bool outbox_has_siblings(const struct outbox *outbox);
 /* After `compare`: from now on events are sent. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false

@@ -258,16 +258,119 @@ Test(vault_attacks, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     expect_damaged(&bed, "older than the log");
 }
 
-/* Until eventd says how far the log is nothing is opened, and then it opens by itself. */
-Test(vault_attacks, without_the_log_it_stays_sealed)
+/* The log tells of a vault: an empty one does not take its place by itself. */
+Test(vault_attacks, a_store_that_is_gone_is_not_made_anew_unasked)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char store[400], aside[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run(&bed, (const char *const[]){ "/bin/mv", store, aside, NULL });
+    for (int i = 0; i < 2; i++) { /* also with the empty one of the first time */
+        testbed_start(&bed);
+        expect_damaged(&bed, "unseal --new");
+        cr_assert_eq(testbed_stop(&bed), 0);
+    }
+    copy(&bed, aside, store);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "a", "first");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, 0);
+    for (int i = 0; i < 2; i++) {
+        expect_secret_status(&bed, "acme", "a", STATUS_NOT_FOUND);
+        cr_assert_eq(secret_put(&bed, "acme", "b", "new"), STATUS_OK);
+        expect_secret(&bed, "acme", "b", "new");
+        json_t *health = testbed_ask(&bed, "vaultd", "daemon.health", NULL);
+        expect_text(health, "state", "ready");
+        json_decref(health);
+        cr_assert_eq(testbed_stop(&bed), 0);
+        testbed_start(&bed);
+    }
+}
+
+/* What is left of a vault without the row of its master key is damage, not a new vault. */
+Test(vault_attacks, a_missing_master_key_is_not_drawn_again)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    struct attack attack = { .db.lease = FILE_LOCK_NONE };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", canary), STATUS_OK);
+    attack_begin(&attack, &bed);
+    int error = mdb_del(attack.txn.txn, attack.db.meta,
+                        &(MDB_val){ .mv_data = "vault.master", .mv_size = 12 }, NULL);
+    cr_assert_eq(error, 0);
+    attack_end(&attack, &bed);
+    expect_damaged(&bed, "master key");
+}
+
+/* The store that it left in this boot is served while eventd is away, and what happens then
+ * reaches the log, once. */
+Test(vault_attacks, a_killed_vaultd_needs_no_eventd)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    await_told(&bed);
     pid_t eventd = testbed_daemon(&bed, "eventd");
     process_signal(eventd, SIGSTOP);
-    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    for (int i = 0; i < 3; i++) {
+        process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+        expect_secret(&bed, "acme", "a", "first");
+        cr_assert_eq(secret_put(&bed, "acme", "b", "later"), STATUS_OK);
+        expect_vault_state(&bed, "open", "");
+    }
+    process_signal(eventd, SIGCONT);
+    await_told(&bed);
+    expect_vault_state(&bed, "open", "");
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL); /* compared with the log that has it */
+    expect_secret(&bed, "acme", "b", "later");
+    await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "b", "later");
+    json_t *events = events_after(&bed, 0), *event;
+    size_t stored = 0, opened = 0, i;
+    json_array_foreach(events, i, event)
+    {
+        stored += strcmp(text_in(event, "type"), "secret_stored") == 0;
+        opened += strcmp(text_in(event, "type"), "vault_unsealed") == 0;
+    }
+    json_decref(events);
+    cr_assert_eq(stored, 4);
+    cr_assert_geq(opened, 5);
+}
+
+/* Until eventd says how far the log is no other store is opened, and then it opens by itself. */
+Test(vault_attacks, without_the_log_another_store_stays_sealed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char store[400], before[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(before, sizeof before, "%s/before", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    process_signal(eventd, SIGSTOP);
+    pid_t vaultd = testbed_daemon(&bed, "vaultd");
+    process_signal(vaultd, SIGSTOP);
+    run(&bed, (const char *const[]){ "/bin/mv", store, before, NULL });
+    copy(&bed, before, store); /* not older, but who knows */
+    process_signal(vaultd, SIGKILL);
     expect_secret_status(&bed, "acme", "a", STATUS_FAILED_PRECONDITION);
     expect_vault_state(&bed, "sealed", "eventd");
     struct problem problem = { 0 };

@@ -164,6 +164,27 @@ Test(sources, only_the_newest_numbers_are_kept)
     db_end(&txn);
 }
 
+Test(sources, another_store_of_the_same_owner_is_told_of)
+{
+    struct db_txn txn;
+    bool has_siblings;
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    struct source_position at = position("vaultd/ab", 0, 1), other = position("vault/ab", 0, 1);
+    cr_assert_eq(sources_put(&txn, &at, 1), STATUS_OK);
+    cr_assert_eq(sources_put(&txn, &other, 2), STATUS_OK);
+    cr_assert_eq(sources_has_siblings(&txn, "vaultd/ab", &has_siblings), STATUS_OK);
+    cr_expect_not(has_siblings, "itself is none");
+    cr_assert_eq(sources_has_siblings(&txn, "vaultd/cd", &has_siblings), STATUS_OK);
+    cr_expect(has_siblings);
+    cr_assert_eq(sources_has_siblings(&txn, "vaultd/a", &has_siblings), STATUS_OK);
+    cr_expect(has_siblings);
+    cr_assert_eq(sources_has_siblings(&txn, "vaul/ab", &has_siblings), STATUS_OK);
+    cr_expect_not(has_siblings);
+    cr_assert_eq(sources_has_siblings(&txn, "vaultd", &has_siblings), STATUS_OK);
+    cr_expect_not(has_siblings);
+    db_end(&txn);
+}
+
 Test(sources, only_the_newest_incarnations_are_kept)
 {
     struct db_txn txn;
