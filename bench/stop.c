@@ -95,7 +95,8 @@ static void measure_full(int rounds, size_t services, size_t tenants)
         figures_add(&stop, 1000 * stop_seconds(&bed));
     }
     snprintf(what, sizeof what, "SIGTERM to exit, %zu services", services);
-    print_beside(what, figures_median(&stop), 1500, spawn_ms(&bed), sync_ms(&bed));
+    print_beside(what, figures_median(&stop), 1.5 * (double)services, spawn_ms(&bed),
+                 sync_ms(&bed));
     testbed_discard(&bed);
 }
 
@@ -209,8 +210,8 @@ static double worst_ms(const struct testbed *bed, bool restarts)
             test_fail("cannot connect to %s", path);
         client_begin(&clients[i]);
     }
-    for (double now = begin; now < end; now = machine_now()) {
-        if (restarts && restart == 0 && now > begin + 0.3) {
+    while (machine_now() < end) {
+        if (restarts && restart == 0 && machine_now() > begin + 0.3) {
             const char *const argv[] = { soloctl,   "--run",  bed->run, "daemon",
                                          "restart", "eventd", NULL };
             restart = command_start(
