@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench/figures.h"
@@ -33,6 +34,16 @@ static double stop_seconds(struct testbed *bed)
     if (code != 0)
         test_fail("solod ended with %d", code);
     return machine_now() - begin;
+}
+
+/* What everything that has ended since has used of the processor, in milliseconds: what a start and
+ * a stop cost, however loaded the machine is. */
+static double processor_ms(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_CHILDREN, &usage);
+    return 1000. * (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000.;
 }
 
 /* What a commit costs here at least, in milliseconds. */
@@ -66,14 +77,17 @@ static void measure_empty(int rounds)
     testbed_open(&bed, 0);
     launch_seconds(&bed);
     stop_seconds(&bed);
+    double before = processor_ms();
     for (int i = 0; i < rounds; i++) {
         figures_add(&start, 1000 * launch_seconds(&bed));
         figures_add(&stop, 1000 * stop_seconds(&bed));
     }
+    double used = (processor_ms() - before) / rounds;
     double commit = sync_ms(&bed), spawn = spawn_ms(&bed);
     print_beside("SIGTERM to exit, nothing runs", figures_median(&stop), 50, spawn, commit);
     print_beside("exec to ready after it, nothing to start", figures_median(&start), 50, spawn,
                  commit);
+    figure_print_plain("processor time of such a start and stop", used, "ms", 0, 0);
     testbed_discard(&bed);
 }
 
