@@ -116,6 +116,7 @@ struct deployd {
     struct rpc_service service;  /* what the server answers */
     unsigned operations;         /* begun or queued, all services */
     const struct supervisor_events *supervisor_events; /* whom the supervisors tell */
+    struct sent_report *reports_sent;                  /* on their way to eventd */
     unsigned supervisors_spawning;
     unsigned log_streams, waits;
     bool is_acknowledging; /* some supervisor is owed an acknowledgement */

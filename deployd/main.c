@@ -169,6 +169,7 @@ static void deployd_close(struct deployd **closed)
     }
     rpc_server_close(&deployd->server);
     rpc_client_close(&deployd->eventd);
+    reports_close(deployd);
     registry_close(&deployd->registry);
     token_checks_close(&deployd->tokens);
     event_map_close(&deployd->map);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "common/api/event_types.h"
 #include "common/base/auto.h"
@@ -29,12 +30,25 @@ enum {
 
 /* One report on its way to eventd. */
 struct sent_report {
+    struct sent_report *prev, *next; /* all of them: what is not answered is freed at the end */
     struct supervisor *supervisor;
     uint64_t number;
     uint8_t incarnation[16];
     char name[NAME_BYTES_MAX + 1];
     enum event_type type; /* inconsistency_found: stands for a refused one */
 };
+
+static void sent_free(struct deployd *deployd, struct sent_report *sent)
+{
+    DL_DELETE(deployd->reports_sent, sent);
+    free(sent);
+}
+
+void reports_close(struct deployd *deployd)
+{
+    while (deployd->reports_sent != NULL)
+        sent_free(deployd, deployd->reports_sent);
+}
 
 static bool is_reportable(enum event_type type)
 {
@@ -81,7 +95,7 @@ static void on_appended(void *context, enum status status, const struct problem 
             supervisor->refused = sent->number; /* for good: so it is when it comes again */
         supervisor_resync(supervisor, problem == NULL ? status_text(status) : problem->message);
     }
-    free(sent);
+    sent_free(deployd, sent);
 }
 
 /* The payload names its generation, whatever the supervisor put into it: the fold needs it. */
@@ -119,6 +133,7 @@ static enum status report_send(struct supervisor *supervisor, uint64_t number,
     struct sent_report *sent = calloc(1, sizeof *sent);
     if (sent == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
+    DL_APPEND(supervisor->owner->reports_sent, sent);
     sent->supervisor = supervisor;
     sent->number = number;
     sent->type = said->type;
@@ -144,7 +159,7 @@ static enum status report_send(struct supervisor *supervisor, uint64_t number,
     if (status == STATUS_OK)
         supervisor->reports_in_flight++;
     else
-        free(sent);
+        sent_free(supervisor->owner, sent);
     return status;
 }
 

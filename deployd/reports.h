@@ -19,4 +19,7 @@ void reports_acknowledge(struct deployd *deployd);
 /* Records that everything the supervisor ran ended with it, in few batches. */
 void reports_supervisor_died(struct supervisor *supervisor);
 
+/* For the end, when eventd's client closes and calls back no more. */
+void reports_close(struct deployd *deployd);
+
 #endif
