@@ -100,7 +100,7 @@ static void measure_full(int rounds, size_t services, size_t tenants)
     testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
     testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
     launch_seconds(&bed);
-    fill_services(&bed, services, tenants);
+    fill_services(&bed, services, tenants, 0);
     for (int i = 0; i < rounds; i++) {
         if (i > 0)
             launch_seconds(&bed);
@@ -143,7 +143,7 @@ static void measure_timeline(int rounds)
     struct figures clean = { 0 }, crash = { 0 };
     testbed_open(&bed, 0);
     launch_seconds(&bed);
-    fill_services(&bed, SERVICES, TENANTS);
+    fill_services(&bed, SERVICES, TENANTS, 0);
     grant_tokens(&bed, TOKENS);
     uint64_t last = log_settled_id(&bed);
     if (last < EVENTS)

@@ -45,6 +45,7 @@ static void killed_add(struct deployd *deployd, const char *key)
 {
     struct drain *drain = &deployd->drain;
     drain->killed++;
+    log_warning("a service had to be killed: its time is over", "service", key);
     if (drain->killed_names.size + SERVICE_KEY_BYTES + 8 > drain->killed_names.limit)
         return;
     write_str(&drain->killed_names, key);

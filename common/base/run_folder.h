@@ -13,6 +13,7 @@
  *     RUN/tokens.voucher, vault.voucher  see common/access/store_voucher.h
  *     RUN/internal/run_id                of the run: made anew at each start of solod, else by
  *                                        deployd when absent; a drain removes it
+ *     RUN/internal/solo.conf             the LIVE settings that solod hands on (daemon/reload.h)
  *     RUN/internal/tenants/TENANT.lock   held for life by the tenant's supervisor
  *     RUN/internal/tenants/TENANT.sock   where it listens
  */

@@ -42,6 +42,9 @@ Test(shutdown, stops_services_gracefully_and_closes_the_log)
     service_deploy_sleeper(&bed, "acme", "plain");
     service_deploy_sleeper(&bed, "beta", "plain");
     cr_assert_eq(testbed_stop(&bed), 0);
+    char run_id[512];
+    snprintf(run_id, sizeof run_id, "%s/internal/run_id", bed.run);
+    cr_assert_neq(access(run_id, F_OK), 0, "deployd under systemd would take itself for this run");
     pid_t pids[1];
     cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
     json_t *events = events_on_disk(&bed);
@@ -168,6 +171,10 @@ Test(shutdown, what_does_not_end_in_time_is_killed_and_the_exit_code_says_so)
     json_t *events = events_on_disk(&bed);
     cr_assert_str_eq(last_type(events), "system_shutdown_complete");
     json_decref(events);
+    cr_assert_eq(testbed_log_count(&bed, "had to be killed: its time is over\" service=acme/deaf"),
+                 1);
+    cr_assert_eq(testbed_log_count(&bed, "had to be killed: its time is over\" service=acme/plain"),
+                 0);
     testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "200");
     testbed_start(&bed);
     service_await(&bed, "acme", "deaf", "running", 5000);

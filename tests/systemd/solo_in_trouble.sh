@@ -47,10 +47,10 @@ machine soloctl deploy acme/reader --secret db --wait -- sh -c 'cat "$CREDENTIAL
 until_true machine grep -qx swordfish /var/lib/solo/tenants/acme/reader/got
 pid="$(pid_of acme/reader)"
 
-# It runs below deployd's delegated cgroup, with its limits where there are controllers.
+# It runs in a cgroup of its own, below deployd's delegated one; where there are controllers beside that, with its limits.
 group="$(machine sed -n 's/^0:://p' "/proc/$pid/cgroup")"
 case "$group" in
-*/deployd.service/*) ;;
+*/solo-*/t-acme/s-reader) ;;
 *) fail "the service is in the cgroup $group" ;;
 esac
 if machine grep -qw memory "/sys/fs/cgroup$(dirname "$group")/cgroup.controllers"; then
@@ -128,4 +128,14 @@ machine systemd-tmpfiles --create
 machine systemctl start solo.target
 until_true machine soloctl status --check
 [ "$(names)" = "$wanted" ] || fail "the way back from solo.service lost services"
-echo "journal, reload, secrets, verification, watchdog, a damaged store and solo.service work"
+machine systemctl show -P StatusText recoveryd.service | grep -q '^recovered 1' || fail "recoveryd does not say what it did"
+
+# A recovery that fails keeps nobody from stopping in order.
+machine sh -c 'mkdir -p /etc/systemd/system/recoveryd.service.d
+    printf "[Service]\nExecStart=\nExecStart=/bin/false\n" >/etc/systemd/system/recoveryd.service.d/fails.conf
+    systemctl daemon-reload'
+machine systemctl restart recoveryd.service 2>/dev/null && fail "the recovery does not fail"
+machine systemctl stop solo.target
+until_true sh -c "[ -z \"\$(nsenter -t $machine_leader --all systemctl list-jobs --no-legend)\" ]"
+machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "after a failed recovery the log is not closed"
+echo "journal, reload, secrets, verification, watchdog, a damaged store, solo.service and a failed recovery work"
