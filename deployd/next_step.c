@@ -57,9 +57,10 @@ char *next_step(const struct service *service, char text[NEXT_STEP_BYTES])
     if (tenant->supervisor.is_silent) {
         add(text, "soloctl daemon list  # the supervisor of tenant %s does not answer",
             tenant->name);
-        add(text,
-            "kill -KILL %llu  # ends it and its services; they are started again by a new one",
-            (unsigned long long)tenant->supervisor.host_pid);
+        if (tenant->supervisor.host_pid > 1) /* 0 would be the whole group of who pastes it */
+            add(text,
+                "kill -KILL %llu  # ends it and its services; they are started again by a new one",
+                (unsigned long long)tenant->supervisor.host_pid);
         return text;
     }
     switch (service_state_shown(service)) {

@@ -80,6 +80,15 @@ Test(next_step, a_failed_deploy_is_forgotten_and_not_restarted)
     cr_assert_not_null(strstr(next_step(service, text), "soloctl restart"));
 }
 
+Test(next_step, who_is_not_known_is_not_to_be_killed)
+{
+    tenant.supervisor.is_silent = true;
+    tenant.supervisor.host_pid = 0;
+    service->state = SERVICE_running;
+    expect_only_commands();
+    cr_assert_null(strstr(text, "kill -KILL"));
+}
+
 Test(next_step, beside_a_supervisor_that_does_not_answer_only_its_end_helps)
 {
     tenant.supervisor.is_silent = true;
