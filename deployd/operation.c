@@ -44,6 +44,10 @@ void operation_move(struct operation *operation, enum operation_state state)
     ensure(operation_may_move(operation->state, state));
     log_debug("operation", "kind", kind_names[operation->kind], "service", operation->service->key,
               "from", operation_states[operation->state].name, "to", operation_states[state].name);
+    if (operation->state == OPERATION_BUILDING && state != OPERATION_BUILDING) {
+        operation->service->building_since_ns = 0; /* also when nobody answered */
+        catalog_touch(&operation->owner->catalog, operation->service);
+    }
     operation->state = state;
     /* A kill behind it may begin now. */
     if (state == OPERATION_SUPERVISOR)

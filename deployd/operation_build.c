@@ -53,19 +53,11 @@ void operation_build_killed(struct operation *operation)
     refuse(operation, problem.code, &problem);
 }
 
-/* 0: not any more. */
-static void show_building(struct operation *operation, uint64_t since_ns)
-{
-    operation->service->building_since_ns = since_ns;
-    catalog_touch(&operation->owner->catalog, operation->service);
-}
-
 static void on_built(void *context, enum status status, const struct problem *problem,
                      const void *reply)
 {
     (void)reply;
     struct operation *operation = context;
-    show_building(operation, 0);
     bool is_uncommitted = operation_is_uncommitted(operation);
     if (operation->is_killed) {
         operation_build_killed(operation);
@@ -101,7 +93,9 @@ void operation_ask_build(struct operation *operation, struct span spec)
     catalog_mark(&operation->owner->catalog, service);
     enum status status = supervisor_call(&service->tenant->supervisor, &method_supervisor_build,
                                          &request, SUPERVISOR_ACT_MS_MAX, on_built, operation);
-    if (status == STATUS_OK)
-        show_building(operation, clock_wall_ns());
+    if (status == STATUS_OK) {
+        service->building_since_ns = clock_wall_ns(); /* operation_move ends it */
+        catalog_touch(&operation->owner->catalog, service);
+    }
     operation_asked(operation, status);
 }

@@ -124,7 +124,9 @@ Test(operation_build, it_is_asked_for_again_when_the_supervisor_dies)
     size_t deploy = world_ask(OPERATION_DEPLOY);
     struct asked build = world_take("supervisor.build");
     (void)build; /* its client is closed: nobody answers */
+    cr_assert_neq(world.service->building_since_ns, 0);
     world_supervisor_lost();
+    cr_assert_eq(world.service->building_since_ns, 0, "nobody builds it now");
     world_nothing_asked();
     cr_assert_eq(world.live.generation, 0, "nothing has changed");
     world_supervisor_ready();
