@@ -257,6 +257,8 @@ static const char *text_of(const struct event *event, enum head_kind kind)
  * asks. Tenants choose the texts: with a secret key they cannot choose the hashes. */
 static struct {
     struct store_identity store;
+    dev_t device;
+    ino_t inode;         /* a copy that is put back has the same identity, and other events */
     uint64_t first, end; /* the events from first to end - 1 were seen */
     uint64_t hashes[LATE_EVENTS_MAX][3];
     unsigned char key[crypto_shorthash_KEYBYTES];
@@ -278,9 +280,13 @@ static uint64_t *hashes_of(uint64_t id)
 static enum status see_late(struct db_txn *txn, uint64_t written, uint64_t last,
                             struct arena *arena)
 {
-    if (memcmp(&seen.store, &txn->db->identity, sizeof seen.store) != 0) {
+    const struct db *db = txn->db;
+    if (memcmp(&seen.store, &db->identity, sizeof seen.store) != 0 || seen.device != db->device ||
+        seen.inode != db->inode || seen.end > last + 1) {
         random_fill(seen.key, sizeof seen.key);
-        seen.store = txn->db->identity;
+        seen.store = db->identity;
+        seen.device = db->device;
+        seen.inode = db->inode;
         seen.first = seen.end = 0;
     }
     uint64_t from = last > LATE_EVENTS_MAX ? last - LATE_EVENTS_MAX + 1 : 1;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/api/records/event_log.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "tests/support/criterion.h"
@@ -136,6 +137,34 @@ Test(branch, an_older_copy_is_forked_until_it_is_kept)
     cr_expect(memcmp(known.branch, store.branch.now.anchor.branch, 16) == 0);
 }
 
+static uint64_t append_about(const char *subject)
+{
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "acme", subject, (struct span){ 0 });
+    return must_append(&call, &request);
+}
+
+static uint64_t head_of(const char *subject)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t id;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_head(&txn, HEAD_OF_SUBJECT, subject, &id), STATUS_OK);
+    return id;
+}
+
+Test(branch, what_was_seen_of_lost_events_is_not_taken_for_later_ones)
+{
+    append_app(3);
+    keep_copy();
+    uint64_t lost = append_about("thing/lost");
+    cr_assert_eq(head_of("thing/lost"), lost);
+    put_copy_back();
+    cr_assert_eq(append_about("thing/new"), lost, "the number is given again");
+    cr_assert_eq(head_of("thing/new"), lost);
+    cr_assert_eq(head_of("thing/lost"), 0);
+}
+
 Test(branch, another_store_knows_what_the_file_does_not)
 {
     char path[4096];
@@ -168,6 +197,18 @@ Test(branch, a_new_log_in_the_place_of_one_that_was_removed_is_forked)
 }
 
 /* The kernel wrote the newer place half, or not at all: what is left names what is there. */
+Test(branch, a_file_that_cannot_be_read_keeps_nobody_down)
+{
+    char path[4096];
+    append_app(3);
+    event_store_close(&store);
+    cr_assert_eq(unlink(path_of(LOG_ANCHOR_FILE, path)), 0);
+    cr_assert_eq(symlink("/nowhere", path), 0); /* ELOOP: it is not followed */
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    cr_assert_not(store.branch.now.is_forked);
+    append_app(1);
+}
+
 Test(branch, a_torn_or_older_file_contradicts_nothing)
 {
     char path[4096];
