@@ -40,25 +40,37 @@ static ino_t file_inode(const struct log_files *files, unsigned number)
                : stat.st_ino;
 }
 
+/* While files are moved on, one number after another is free for a moment: there is an end where
+ * two in a row are. */
+enum { ABSENT_MAX = 2 };
+
 /* Where the file of this inode stands now; LOG_FILES_MAX when it is gone. */
 static unsigned file_place(const struct log_files *files, ino_t inode)
 {
-    for (unsigned number = 0; number < LOG_FILES_MAX; number++) {
+    for (unsigned number = 0, absent = 0; number < LOG_FILES_MAX && absent < ABSENT_MAX; number++) {
         ino_t found = file_inode(files, number);
         if (found == inode)
             return number;
-        if (found == 0 && number > 0)
-            break;
+        absent = found != 0 ? 0 : absent + 1;
     }
     return LOG_FILES_MAX;
 }
 
 static unsigned file_oldest(const struct log_files *files)
 {
-    unsigned number = 0;
-    while (number + 1 < LOG_FILES_MAX && file_inode(files, number + 1) != 0)
-        number++;
-    return number;
+    unsigned oldest = 0;
+    for (unsigned number = 1, absent = 0; number < LOG_FILES_MAX && absent < ABSENT_MAX; number++) {
+        bool is_there = file_inode(files, number) != 0;
+        absent = is_there ? 0 : absent + 1;
+        oldest = is_there ? number : oldest;
+    }
+    return oldest;
+}
+
+static bool is_removed(int fd)
+{
+    struct stat stat;
+    return fstat(fd, &stat) == 0 && stat.st_nlink == 0;
 }
 
 static void block_reset(struct log_files *files, off_t offset)
@@ -151,6 +163,8 @@ static enum status file_next(struct log_files *files)
         unsigned place = file_place(files, inode);
         if (place == 0)
             return STATUS_NOT_FOUND;
+        if (place == LOG_FILES_MAX && !is_removed(files->fd))
+            continue; /* it was moved while we looked */
         /* Fallen off the end: the oldest that is left is the next one. */
         unsigned next = place == LOG_FILES_MAX ? file_oldest(files) : place - 1;
         struct log_files opened = *files;
