@@ -1,7 +1,9 @@
 /* Reports are appended as they come, pipelined, and answered by eventd in their order. When eventd
  * refuses one, those behind it are refused as well (their numbers would leave a gap): after a pause
  * the supervisor is asked for everything unacknowledged again. One that is invalid would be refused
- * for ever: an inconsistency_found takes its number in the log, and it counts as acknowledged.
+ * for ever: an inconsistency_found takes its number in the log, and it counts as acknowledged. One
+ * whose number the log refuses, because the source has lost its place there, never passes, and
+ * nothing can take its number: that is recorded once and shown, for a person to end the supervisor.
  *
  * How many may be on their way is the supervisor's affair, who alone knows what was acknowledged to
  * it: never more than the numbers of a source that eventd can still compare (tenantd/watch.c). */
@@ -24,7 +26,8 @@ enum {
     PAYLOAD_BYTES_MAX =
         SUPERVISOR_REPORT_BYTES_MAX + 32, /* with a generation that it did not name */
     CRASHES_PER_BATCH = 512,
-    CRASH_BYTES_MAX = 512, /* of one event in a batch */
+    CRASH_BYTES_MAX = 512,    /* of one event in a batch */
+    LASTING_REFUSALS_MAX = 3, /* equal ones in a row: then it is no passing thing */
     REPORTS_PENDING_MAX = CLIENT_PENDING_MAX / 4 * 3,
 };
 
@@ -67,6 +70,59 @@ static bool is_reportable(enum event_type type)
     }
 }
 
+static void on_stuck_recorded(void *context, enum status status, const struct problem *problem,
+                              const void *reply)
+{
+    struct supervisor *supervisor = context;
+    (void)problem, (void)reply;
+    if (status != STATUS_OK)
+        supervisor->stuck.is_recorded = false; /* with its next refusal */
+}
+
+/* Under no number of the supervisor's: those are what the log refuses. */
+static void stuck_record(struct supervisor *supervisor, const char *reason)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
+    char subject[SUBJECT_BYTES];
+    snprintf(subject, sizeof subject, "tenant/%s", supervisor->tenant->name);
+    write_map(&payload, 3);
+    write_str(&payload, "what");
+    write_str(&payload, "reports_stuck");
+    write_str(&payload, "number");
+    write_u64(&payload, supervisor->stuck.number);
+    write_str(&payload, "reason");
+    write_str(&payload, reason);
+    const struct event_append_request request = {
+        .type = event_type_name(EVENT_inconsistency_found),
+        .tenant = supervisor->tenant->name,
+        .subject = subject,
+        .payload = buffer_span(&payload),
+        .source = "",
+        .intent = "",
+    };
+    supervisor->stuck.is_recorded = append_send(supervisor->owner, &request, NULL, 0,
+                                                on_stuck_recorded, supervisor) == STATUS_OK;
+}
+
+/* The first one that is refused: those behind it are only in its wake. */
+static void refusal_note(struct supervisor *supervisor, uint64_t number, enum status status,
+                         const char *reason)
+{
+    struct stuck_report *stuck = &supervisor->stuck;
+    bool is_lasting = status == STATUS_FAILED_PRECONDITION || status == STATUS_DATA_LOSS;
+    if (!is_lasting || stuck->number != number || stuck->status != status)
+        *stuck = (struct stuck_report){ .number = number, .status = status };
+    stuck->refusals++;
+    if (!is_lasting || stuck->refusals < LASTING_REFUSALS_MAX)
+        return;
+    if (!stuck->is_told)
+        log_error("a supervisor's reports are refused for good", "tenant", supervisor->tenant->name,
+                  "pid", NUMBER(supervisor->host_pid), "number", NUMBER(number), "reason", reason);
+    stuck->is_told = true;
+    if (!stuck->is_recorded)
+        stuck_record(supervisor, reason);
+}
+
 static void on_appended(void *context, enum status status, const struct problem *problem,
                         const void *reply)
 {
@@ -81,6 +137,8 @@ static void on_appended(void *context, enum status status, const struct problem 
         deployd->counters.reports += sent->type != EVENT_inconsistency_found;
         deployd->counters.reports_refused += sent->type == EVENT_inconsistency_found;
         supervisor->resync_ms = 0;
+        if (is_same)
+            supervisor->stuck = (struct stuck_report){ 0 };
         if (is_same && sent->number > supervisor->acknowledged)
             supervisor->acknowledged = sent->number;
         deployd->is_acknowledging = true;
@@ -93,7 +151,10 @@ static void on_appended(void *context, enum status status, const struct problem 
     } else if (is_same) {
         if (status == STATUS_INVALID_ARGUMENT && sent->type != EVENT_inconsistency_found)
             supervisor->refused = sent->number; /* for good: so it is when it comes again */
-        supervisor_resync(supervisor, problem == NULL ? status_text(status) : problem->message);
+        const char *reason = problem == NULL ? status_text(status) : problem->message;
+        if (!supervisor_is_resyncing(supervisor))
+            refusal_note(supervisor, sent->number, status, reason);
+        supervisor_resync(supervisor, reason);
     }
     sent_free(deployd, sent);
 }
@@ -300,6 +361,7 @@ void reports_supervisor_died(struct supervisor *supervisor)
     size_t count = 0;
     supervisor->reported = supervisor->acknowledged = supervisor->acknowledged_sent = 0;
     supervisor->refused = 0;
+    supervisor->stuck = (struct stuck_report){ 0 };
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next) {
         if (!service->is_held || !service_state_has_process(service->state))

@@ -66,7 +66,7 @@ static void tenant_write(struct deployd *deployd, struct tenant *tenant, struct 
     }
     const struct supervisor *supervisor = &tenant->supervisor;
     bool is_there = supervisor->state == SUPERVISOR_READY || supervisor->is_silent;
-    write_map(list, 7);
+    write_map(list, 8);
     write_str(list, "tenant");
     write_str(list, tenant->name);
     write_str(list, "uid");
@@ -79,6 +79,8 @@ static void tenant_write(struct deployd *deployd, struct tenant *tenant, struct 
     write_u64(list, is_there ? supervisor->host_pid : 0);
     write_str(list, "is_silent");
     write_bool(list, supervisor->is_silent);
+    write_str(list, "stuck_report");
+    write_u64(list, supervisor->stuck.is_told ? supervisor->stuck.number : 0);
     write_str(list, "totals");
     quota_write(deployd, tenant, list);
 }
@@ -137,7 +139,7 @@ static void named_write(const struct named *named, struct buffer *map)
 struct counts {
     uint64_t of[SERVICE_STATES];
     uint64_t wanted, wanted_not_running;
-    struct named near_limit, over_limit, tenants_near_limit;
+    struct named near_limit, over_limit, tenants_near_limit, tenants_stuck;
 };
 
 static void count_services(const struct deployd *deployd, struct counts *counts)
@@ -188,7 +190,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     uint64_t tenants = 0, silent = 0;
     const char *silent_tenant = "";
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
-    write_map(map, is_complete ? 17 : 3);
+    write_map(map, is_complete ? 18 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
@@ -203,6 +205,8 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
         tenants += tenant->is_recorded;
         if (quota_is_high(tenant))
             named_add(&counts.tenants_near_limit, tenant->name);
+        if (tenant->supervisor.stuck.is_told)
+            named_add(&counts.tenants_stuck, tenant->name);
         if (tenant->supervisor.is_silent && silent++ == 0)
             silent_tenant = tenant->name;
     }
@@ -234,6 +238,8 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     named_write(&counts.over_limit, map);
     write_str(map, "tenants_near_limit");
     named_write(&counts.tenants_near_limit, map);
+    write_str(map, "tenants_stuck");
+    named_write(&counts.tenants_stuck, map);
     write_str(map, "recovery");
     recovery_write_status(deployd, map);
     write_str(map, "log");

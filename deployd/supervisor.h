@@ -37,6 +37,15 @@ enum supervisor_state {
 struct deployd;
 struct tenant;
 
+/* The oldest report that is not acknowledged, refused for a cause that does not pass by itself. */
+struct stuck_report {
+    uint64_t number;
+    unsigned refusals;  /* in a row, with the same status */
+    enum status status; /* of the last one */
+    bool is_told;       /* refused often enough: status and verify say so */
+    bool is_recorded;   /* its inconsistency_found is in the log, or on its way */
+};
+
 struct supervisor {
     enum supervisor_state state;
     struct deployd *owner;
@@ -59,7 +68,8 @@ struct supervisor {
     uint64_t acknowledged_sent;
     uint64_t refused;           /* number of the last invalid report, 0 for none */
     unsigned reports_in_flight; /* sent to eventd and not answered */
-    uint64_t watch;             /* handle of supervisor.watch */
+    struct stuck_report stuck;
+    uint64_t watch;      /* handle of supervisor.watch */
     uint64_t resync_ms;  /* the last pause before reports were asked for again, 0: none was */
     bool is_silent;      /* it lives and has not answered in time: nobody waits for it */
     bool is_adopting;    /* boot waits for what it says */

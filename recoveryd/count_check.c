@@ -56,6 +56,33 @@ enum status count_compare(const struct picture *picture, struct span tenants,
     return STATUS_OK;
 }
 
+/* Of tenants that the log does not want anything of, too. */
+enum status reports_compare(struct span tenants, struct findings *findings)
+{
+    struct reader reader = reader_of(tenants);
+    uint32_t count;
+    struct span item;
+    char name[NAME_BYTES_MAX + 1];
+    if (tenants.size == 0 || reader_array(&reader, &count) != STATUS_OK)
+        return STATUS_OK;
+    for (; count > 0 && reader_any(&reader, &item) == STATUS_OK; count--) {
+        uint64_t number = map_u64(item, "stuck_report", 0);
+        struct finding finding = {
+            .code = FINDING_reports_stuck,
+            .tenant = map_text(item, "tenant", name, sizeof name),
+            .name = "",
+            .pid = map_u64(item, "supervisor_pid", 0),
+        };
+        snprintf(finding.reason, sizeof finding.reason,
+                 "report %" PRIu64 " of its supervisor is refused again and again, and those "
+                 "behind it wait",
+                 number);
+        if (number != 0)
+            TRY(findings_add(findings, &finding));
+    }
+    return STATUS_OK;
+}
+
 enum status count_check(const struct settings *settings, const struct picture *picture,
                         struct findings *findings)
 {
@@ -73,5 +100,8 @@ enum status count_check(const struct settings *settings, const struct picture *p
     if (status == STATUS_RESOURCE_EXHAUSTED)
         return status;
     /* It answered a moment ago; that it does not now is no difference. */
-    return status == STATUS_OK ? count_compare(picture, reply.tenants, findings) : STATUS_OK;
+    if (status != STATUS_OK)
+        return STATUS_OK;
+    TRY(reports_compare(reply.tenants, findings));
+    return count_compare(picture, reply.tenants, findings);
 }

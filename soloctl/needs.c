@@ -82,6 +82,9 @@ static void of_services(const struct picture *picture, struct needs *needs)
     struct span services = picture_part(picture->system, "services");
     if (picture->silence[0] != '\0')
         add(needs, "%s", picture->silence);
+    if (picture_number(picture_part(picture->system, "tenants_stuck"), "count") > 0)
+        add(needs, "the log refuses what a supervisor reports: `recoveryd verify` names it and "
+                   "says what to do");
     if (picture_number(services, "parked") > 0)
         add(needs, "services are parked: `soloctl get services` names them, `soloctl restart` "
                    "starts one again");

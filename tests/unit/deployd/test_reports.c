@@ -20,6 +20,7 @@ static struct {
         uint64_t number;
         char type[40], subject[SUBJECT_BYTES];
         size_t payload_bytes;
+        bool has_source;
         rpc_on_reply on_reply;
         void *context;
     } sent[SENT_MAX];
@@ -40,6 +41,7 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     cr_assert_lt(world.count, SENT_MAX);
     world.sent[world.count].number = request->source_number;
     snprintf(world.sent[world.count].type, sizeof world.sent[0].type, "%s", request->type);
+    world.sent[world.count].has_source = request->source[0] != '\0';
     snprintf(world.sent[world.count].subject, SUBJECT_BYTES, "%s", request->subject);
     world.sent[world.count].payload_bytes = request->payload.size;
     world.sent[world.count].on_reply = on_reply;
@@ -283,4 +285,45 @@ Test(reports, one_that_the_event_log_calls_invalid_is_recorded_as_refused_when_i
     cr_assert_eq(world.count, 2);
     cr_assert_str_eq(world.sent[0].type, "inconsistency_found");
     cr_assert_str_eq(world.sent[1].type, "service_started");
+}
+
+static void resynced(void)
+{
+    world.is_resyncing = false;
+    world.supervisor->reported = world.supervisor->acknowledged;
+}
+
+/* Its source has lost its place in the log: asked for again for ever, and nobody would know. */
+Test(reports, one_whose_number_is_refused_for_good_is_recorded_once_and_told)
+{
+    for (int refusal = 1; refusal <= 5; refusal++) {
+        report(13);
+        report(14);
+        answer(STATUS_FAILED_PRECONDITION);
+        answer(STATUS_FAILED_PRECONDITION); /* in the wake of the first */
+        cr_assert_eq(world.supervisor->stuck.is_told, refusal >= 3, "refusal %d", refusal);
+        cr_assert_eq(world.count, refusal == 3, "refusal %d", refusal);
+        if (refusal == 3) {
+            cr_assert_str_eq(world.sent[0].type, "inconsistency_found");
+            cr_assert_str_eq(world.sent[0].subject, "tenant/acme");
+            cr_assert_not(world.sent[0].has_source, "its numbers are what is refused");
+            answer(STATUS_OK);
+        }
+        resynced();
+    }
+    cr_assert_eq(world.supervisor->stuck.number, 13);
+    report(13);
+    answer(STATUS_OK);
+    cr_assert_not(world.supervisor->stuck.is_told);
+}
+
+Test(reports, a_refusal_that_passes_is_told_to_nobody)
+{
+    for (int refusal = 0; refusal < 6; refusal++) {
+        report(1);
+        answer(refusal % 2 == 0 ? STATUS_RESOURCE_EXHAUSTED : STATUS_FAILED_PRECONDITION);
+        cr_assert_not(world.supervisor->stuck.is_told);
+        cr_assert_eq(world.count, 0);
+        resynced();
+    }
 }

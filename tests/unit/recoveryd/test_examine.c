@@ -178,6 +178,29 @@ static void write_tenant(struct buffer *list, const char *name, uint64_t service
     write_u64(list, services);
 }
 
+/* Also of a tenant that the log wants nothing of. */
+Test(examine, a_supervisor_whose_reports_the_log_refuses_is_found)
+{
+    AUTO(findings_close) struct findings findings = { 0 };
+    AUTO(buffer_close) struct buffer list = { .limit = 4096 };
+    write_array(&list, 2);
+    write_tenant(&list, "acme", 2);
+    write_map(&list, 3);
+    write_str(&list, "tenant");
+    write_str(&list, "beta");
+    write_str(&list, "supervisor_pid");
+    write_u64(&list, 4711);
+    write_str(&list, "stuck_report");
+    write_u64(&list, 13);
+    cr_assert_eq(reports_compare(buffer_span(&list), &findings), STATUS_OK);
+    cr_assert_eq(findings.count, 1);
+    cr_assert_eq(findings_of(&findings, "reports_stuck"), 1);
+    cr_assert_str_eq(findings.items[0].tenant, "beta");
+    cr_assert_eq(findings.items[0].pid, 4711);
+    cr_assert_not_null(strstr(findings.items[0].reason, "report 13"));
+    cr_assert(findings_need(&findings, FIX_PERSON));
+}
+
 Test(examine, a_tenant_of_which_deployd_counts_fewer_is_found)
 {
     struct plan_wanted wanted[] = {

@@ -21,7 +21,11 @@ static void add_program(const char *name, const char *state, const char *reason)
 static void fill_system(const char *recovery)
 {
     struct buffer map = { .limit = sizeof picture.system_bytes };
-    write_map(&map, 2);
+    write_map(&map, 3);
+    write_str(&map, "tenants_stuck");
+    write_map(&map, 1);
+    write_str(&map, "count");
+    write_u64(&map, 1);
     write_str(&map, "services");
     write_map(&map, 2);
     write_str(&map, "parked");
@@ -77,11 +81,12 @@ Test(needs, everything_is_said_and_not_the_first_alone)
     expect(2, "`soloctl daemon restart vaultd`");
     expect(3, "run `recoveryd` again");
     expect(4, "the supervisor of tenant x");
-    expect(5, "services are parked");
-    expect(6, "services have failed");
-    expect(7, "`soloctl token trust-clock`");
-    expect(8, "`soloctl vault verify`");
-    cr_assert_eq(needs.count, 9);
+    expect(5, "what a supervisor reports");
+    expect(6, "services are parked");
+    expect(7, "services have failed");
+    expect(8, "`soloctl token trust-clock`");
+    expect(9, "`soloctl vault verify`");
+    cr_assert_eq(needs.count, 10);
 }
 
 Test(needs, one_damage_is_said_once)
