@@ -262,6 +262,8 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     service->was_held = true;
     service->is_ready = row->is_ready;
     service->has_started = row->started_ns != 0;
+    if (service->state == SERVICE_running)
+        service->retry_ns = service->retries = 0;
     catalog_changed(catalog, service);
     catalog_look(catalog, service);
     return STATUS_OK;
@@ -347,6 +349,8 @@ void catalog_fail_deploy(struct catalog *catalog, struct service *service, uint6
 
 void catalog_want(struct catalog *catalog, struct service *service, const struct live_row *row)
 {
+    if (row->since != service->wanted.since)
+        service->retry_ns = service->retries = 0;
     service->wanted = *row;
     if (!service_has_row(service))
         service->is_row_stale = true; /* what is shown then is made of it */

@@ -76,6 +76,8 @@ struct service {
     unsigned delivery_change;  /* of the vault, when that was begun */
     struct service *previous_delivery, *next_delivery;
 
+    uint64_t retry_ns;          /* boottime of its next start (retry.h); 0: none is due by itself */
+    unsigned retries;           /* since it ran, or was wanted in this generation */
     uint64_t building_since_ns; /* wall clock; 0: nothing of it is being built */
     struct operation *queue;    /* first is the oldest */
     unsigned queued;

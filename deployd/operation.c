@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "deployd/retry.h"
 #include "deployd/supervisors.h"
 
 #define TO(state) (1u << OPERATION_##state)
@@ -200,6 +202,10 @@ void operation_end(struct operation *operation, enum status status)
     operation_move(operation, OPERATION_DONE);
     unqueue(operation);
     operation_answer(operation, status);
+    if (operation->is_passing)
+        retry_note(service, clock_boottime_ns());
+    else if (operation->kind == OPERATION_START)
+        retry_forget(service);
     operation_free(operation);
     catalog_changed(&deployd->catalog, service);
     if (service->queue != NULL)

@@ -96,6 +96,8 @@ struct operation {
     bool is_built;              /* its artefact was there when its supervisor was asked last */
     enum operation_fallback fallback;
     bool is_recovery; /* came by recovery.act */
+    bool is_retry;    /* it failed for a cause that passes, and is tried again */
+    bool is_passing;  /* it has failed for such a cause */
     uint64_t recovery_id;
     unsigned attempts; /* times that the supervisor was asked */
     /* Who began it is told of its end; NULL for nobody. It still is in the struct, in no queue. */

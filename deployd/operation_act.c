@@ -117,8 +117,10 @@ static void give_up(struct operation *operation)
         operation_fallback_failed(operation, operation_code_of(STATUS_UNAVAILABLE), why);
         return;
     }
-    if (!operation_is_uncommitted(operation) && operation->kind != OPERATION_STOP)
+    if (!operation_is_uncommitted(operation) && operation->kind != OPERATION_STOP) {
         operation_row_failed(operation, why);
+        operation->is_passing = operation->kind != OPERATION_KILL;
+    }
     if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
         operation_said(operation, "failed", operation_code_of(STATUS_UNAVAILABLE), why);
         bool is_recorded = operation->kind == OPERATION_START && operation->is_recovery;

@@ -13,6 +13,7 @@
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
 #include "deployd/operation_outcome.h"
+#include "deployd/retry.h"
 
 typedef unsigned long long number;
 
@@ -30,12 +31,13 @@ enum status operation_never_ran(const struct operation *operation, bool *never_r
     return STATUS_OK;
 }
 
-/* A recovery takes nothing back where there is nothing to fall back to. */
+/* A recovery, or another attempt, takes nothing back where there is nothing to fall back to. */
 static enum status rule_find(struct operation *operation)
 {
     bool never_ran;
     TRY(operation_never_ran(operation, &never_ran));
-    bool is_last = operation->is_recovery && operation->service->wanted.previous == 0;
+    bool is_last =
+        (operation->is_recovery || operation->is_retry) && operation->service->wanted.previous == 0;
     operation->fallback = never_ran && !is_last ? FALLBACK_RECORD : FALLBACK_NONE;
     return STATUS_OK;
 }
@@ -215,6 +217,7 @@ void operation_fallback_failed(struct operation *operation, const char *code, co
              "its newer generation failed, and it cannot be started again: %s", why);
     text_cut(reason);
     operation_row_failed(operation, reason);
+    operation->is_passing = retry_is_worth(code);
     operation->fallback = FALLBACK_FAILED;
     if (operation->service->tenant->supervisor.is_ending)
         operation_end_failed(operation); /* the next run starts it */

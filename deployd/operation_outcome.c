@@ -1,8 +1,10 @@
 #include "deployd/operation_outcome.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/plan/plan.h"
+#include "deployd/retry.h"
 
 typedef unsigned long long number;
 
@@ -24,6 +26,7 @@ void operation_said(struct operation *operation, const char *result, const char 
                     const char *reason)
 {
     operation->result = result;
+    operation->is_passing = strcmp(result, "failed") == 0 && retry_is_worth(code);
     snprintf(operation->code, sizeof operation->code, "%s", code);
     snprintf(operation->reason, sizeof operation->reason, "%s", reason);
     text_cut(operation->reason);

@@ -27,6 +27,8 @@ static const char *start_cause(const struct operation *operation, bool is_on_tri
         return "recover";
     if (operation->kind == OPERATION_RESTART)
         return "restart";
+    if (operation->is_retry)
+        return "reconcile";
     return operation->kind == OPERATION_DEPLOY || is_on_trial ? "deploy" : "reconcile";
 }
 
@@ -224,7 +226,7 @@ void operation_start_wanted(struct operation *operation)
         return;
     }
     bool is_idle = service->state == SERVICE_parked || service->state == SERVICE_failed;
-    if (is_same && !(operation->is_recovery && is_idle)) {
+    if (is_same && !((operation->is_recovery || operation->is_retry) && is_idle)) {
         operation_said(operation, "skipped", plan_code_name(PLAN_CODE_held),
                        "its supervisor holds it");
         operation_end(operation, STATUS_OK);

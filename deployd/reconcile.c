@@ -14,10 +14,12 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/plan/plan.h"
 #include "deployd/operation_queue.h"
+#include "deployd/retry.h"
 #include "deployd/supervisors.h"
 #include "deployd/tenants.h"
 
@@ -128,6 +130,7 @@ static void begin(struct deployd *deployd, struct service *service, enum operati
         return;
     }
     operation->on_end = on_operation_ended;
+    operation->is_retry = kind == OPERATION_START && retry_is_due(service, clock_boottime_ns());
     if (kind == OPERATION_STOP)
         operation->generation = generation;
     deployd->reconcile.running++;
@@ -276,6 +279,14 @@ void reconcile_look(struct deployd *deployd)
     for (struct service *service = deployd->catalog.services; service != NULL;
          service = service->hh.next) {
         enum due due = service_overlooked(service);
+        if (due == DUE_NOTHING && retry_is_due(service, clock_boottime_ns()) &&
+            reconcile_may_start(deployd, service)) {
+            log_info("due", "action", "start", "service", service->key, "reason",
+                     "its start failed for a cause that may have passed", "attempts",
+                     NUMBER(service->retries));
+            catalog_due(&deployd->catalog, service, DUE_START, 0);
+            continue;
+        }
         if (!may_begin(deployd, service, due, service->generation))
             continue;
         log_info("due", "action", due == DUE_START ? "start" : "stop", "service", service->key,

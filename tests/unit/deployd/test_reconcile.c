@@ -1,7 +1,9 @@
 /* What is due, carried out by the turn: in bounded steps, and never inside one another. */
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "deployd/reconcile.h"
+#include "deployd/retry.h"
 #include "deployd/turn.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
@@ -223,4 +225,77 @@ Test(reconcile, the_net_catches_what_is_wanted_and_left_alone_and_nothing_else)
     expect_started(7);
     reconcile_look(&world.deployd);
     world_nothing_asked(); /* an operation is at it */
+}
+
+static void wait_out(struct service *service)
+{
+    cr_assert_neq(service->retry_ns, 0);
+    service->retry_ns = 1; /* long ago */
+}
+
+/* A minute of a full disk must not leave it down until a person looks. */
+static void tries_again(void)
+{
+    uint64_t pause_ns = 0, before_ns;
+    for (unsigned attempt = 0; attempt < 8; attempt++) {
+        before_ns = clock_boottime_ns();
+        world_start_fails(STATUS_RESOURCE_EXHAUSTED, "no space left on device");
+        cr_assert_eq(world.service->state, SERVICE_failed);
+        cr_assert_geq(world.service->retry_ns - before_ns, pause_ns, "attempt %u", attempt);
+        pause_ns = world.service->retry_ns - clock_boottime_ns();
+        cr_assert_leq(pause_ns, RETRY_MS_MAX * UINT64_C(1000000));
+        reconcile_look(&world.deployd);
+        world_turn();
+        world_nothing_asked();
+        wait_out(world.service);
+        reconcile_look(&world.deployd);
+        world_turn();
+        cr_assert_str_eq(world.asked[0].cause, "reconcile");
+    }
+    cr_assert_gt(pause_ns, 9 * 60 * UINT64_C(1000000000));
+    world_starts("running");
+    cr_assert_eq(world.service->retry_ns, 0);
+    cr_assert_eq(world.service->retries, 0);
+}
+
+static void begin_start(void)
+{
+    world.deployd.boot.state = BOOT_READY;
+    catalog_want(&world.deployd.catalog, world.service, &world.live);
+    catalog_look(&world.deployd.catalog, world.service);
+    world_turn();
+}
+
+Test(reconcile, a_start_that_failed_for_a_passing_cause_is_tried_again_after_growing_pauses)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 8 };
+    world.has_run = true;
+    begin_start();
+    tries_again();
+}
+
+/* Nothing is taken back by an attempt that fails as the one before. */
+Test(reconcile, another_attempt_takes_no_deploy_back)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 7 };
+    world.has_run = true;
+    begin_start();
+    world_start_fails(STATUS_RESOURCE_EXHAUSTED, "no space left on device");
+    world.has_run = false;
+    wait_out(world.service);
+    reconcile_look(&world.deployd);
+    world_turn();
+    world_start_fails(STATUS_RESOURCE_EXHAUSTED, "no space left on device");
+    world_nothing_asked();
+    cr_assert_eq(world.live.generation, 7);
+}
+
+Test(reconcile, what_failed_for_good_is_not_tried_again)
+{
+    world.live = (struct live_row){ .generation = 7, .since = 8 };
+    world.has_run = true;
+    begin_start();
+    world_start_fails(STATUS_FAILED_PRECONDITION, "exec format error");
+    cr_assert_eq(world.service->state, SERVICE_failed);
+    cr_assert_eq(world.service->retry_ns, 0);
 }
