@@ -75,6 +75,24 @@ const char *explanation_kind_text(enum explanation_kind kind)
     return texts[kind];
 }
 
+/* Whether SIGHUP takes a setting over. */
+static bool is_live(const char *key)
+{
+    enum effect { LIVE, RESTART };
+    static const struct {
+        const char *key;
+        enum effect effect;
+    } settings[] = {
+#define SETTING(kind, key, effect, environment, otherwise, meaning) { #key, effect },
+#include "common/daemon/settings.def"
+#undef SETTING
+    };
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        if (strcmp(settings[i].key, key) == 0)
+            return settings[i].effect == LIVE;
+    return false;
+}
+
 static const char *advice_find(const struct explanation *explanation)
 {
     for (size_t i = 0; i < COUNT_OF(advice); i++)
@@ -104,8 +122,10 @@ char *explanation_next(const struct explanation *explanation, char text[EXPLANAT
     case EXPLAIN_SETTING:
         snprintf(text, EXPLANATION_NEXT_BYTES,
                  "set it in solo.conf or its variable, or start solod with `--set %s=VALUE`; it "
-                 "counts from the next start of Solo",
-                 explanation->word);
+                 "counts from %s",
+                 explanation->word,
+                 is_live(explanation->word) ? "the next SIGHUP to solod, or `systemctl reload`, on"
+                                            : "the next start of Solo");
         break;
     default:
         snprintf(text, EXPLANATION_NEXT_BYTES, "%s", advice_find(explanation));

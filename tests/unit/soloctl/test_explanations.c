@@ -154,3 +154,12 @@ Test(explanations, every_field_of_the_canonical_spec_is_there)
     cr_assert(was_checked);
     cr_assert_geq(fields_checked, 20);
 }
+
+Test(explanations, a_setting_says_when_a_change_counts)
+{
+    char next[EXPLANATION_NEXT_BYTES];
+    explanation_next(find(EXPLAIN_SETTING, "log_level"), next);
+    cr_expect_not_null(strstr(next, "the next SIGHUP"), "%s", next);
+    explanation_next(find(EXPLAIN_SETTING, "operator"), next);
+    cr_expect_not_null(strstr(next, "the next start"), "%s", next);
+}
