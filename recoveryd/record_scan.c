@@ -29,6 +29,8 @@ static int compare(const void *a_, const void *b_)
 static void drop_doubles(struct record_scan *scan)
 {
     size_t kept = 0;
+    if (scan->count == 0)
+        return;
     qsort(scan->records, scan->count, sizeof *scan->records, compare);
     for (size_t i = 0; i < scan->count; i++)
         if (kept == 0 || compare(&scan->records[kept - 1], &scan->records[i]) != 0)

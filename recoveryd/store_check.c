@@ -1,5 +1,5 @@
-/* Each table is walked in one snapshot: its rows are few beside the log's. A broken row does not
- * end the walk, which goes on behind it; a broken page does. */
+/* Each table is walked in a snapshot of its own: its rows are few beside the log's. A broken row
+ * does not end the walk, which goes on behind it; a broken page does. */
 #include "recoveryd/store_check.h"
 
 #include <inttypes.h>
@@ -18,6 +18,13 @@ static void ignore_failure(const char *what, const char *reason)
     (void)what, (void)reason; /* counted, and told as a finding */
 }
 
+/* LMDB gives a snapshot up when it meets a page that cannot be: nothing more is read in it. */
+static bool is_given_up(struct db_txn *txn, unsigned table)
+{
+    MDB_stat stat;
+    return mdb_stat(txn->txn, txn->db->tables[table], &stat) != 0;
+}
+
 /* `*damaged` rows whose seal is broken; the rest of the table may be out of reach. */
 static enum status walk(struct db_txn *txn, unsigned table, uint64_t *damaged)
 {
@@ -30,8 +37,11 @@ static enum status walk(struct db_txn *txn, unsigned table, uint64_t *damaged)
     TRY(table_cursor_open(txn, table, &cursor));
     enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
     for (; (status == STATUS_OK || status == STATUS_DATA_LOSS) && met <= count;
-         status = table_cursor_next(&cursor, &key, &row), met++)
+         status = table_cursor_next(&cursor, &key, &row), met++) {
         *damaged += status == STATUS_DATA_LOSS;
+        if (status == STATUS_DATA_LOSS && is_given_up(txn, table))
+            return STATUS_OK;
+    }
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
@@ -65,10 +75,11 @@ static enum status check_table(struct db_txn *txn, unsigned table, struct findin
 
 static enum status check_tables(struct db *db, struct findings *findings)
 {
-    AUTO(db_end) struct db_txn txn = { 0 };
-    TRY(db_begin_read(db, &txn));
-    for (unsigned i = 0; i < db->schema->table_count; i++)
+    for (unsigned i = 0; i < db->schema->table_count; i++) {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(db, &txn));
         TRY(check_table(&txn, i, findings));
+    }
     return STATUS_OK;
 }
 

@@ -290,3 +290,43 @@ Test(backup, a_backup_is_made_while_services_are_deployed_and_reads_back, .init 
     expect_exit(&verified, 0);
     expect_contains(result_out(&verified), "chain intact");
 }
+
+/* A copy that dies counts for nothing; a restore that dies is repeated. Builds without SOLO_FAULTS
+ * do both in one go. */
+Test(backup, cut_off_it_is_made_or_put_back_again, .init = set_up, .fini = tear_down)
+{
+    static const char *const points[] = { "restore.before_rename", "restore.before_rename:2",
+                                          "restore.before_rename:3" };
+    AUTO(result_close) struct result cut = { 0 };
+    char manifest[500];
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT", "copy.before_copy");
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &cut, "backup", backup, NULL);
+    snprintf(manifest, sizeof manifest, "%s/backup.json", backup);
+    cr_assert_eq(access(manifest, F_OK) == 0, cut.exit_code == 0);
+    service_await(&bed, "acme", "api", "running", 30000);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT", "none");
+    testbed_start(&bed);
+    cr_assert_eq(directory_remove(backup), STATUS_OK);
+    make_backup();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    for (size_t i = 0; i < COUNT_OF(points); i++) {
+        AUTO(result_close) struct result died = { 0 };
+        lose_data();
+        testbed_set(&bed, "SOLO_FAULT", points[i]);
+        testbed_soloctl(&bed, &died, "restore", backup, "--data", bed.data, NULL);
+        testbed_set(&bed, "SOLO_FAULT", "none");
+        if (died.exit_code != 0) {
+            testbed_launch(&bed, NULL);
+            cr_assert_eq(command_wait(bed.solod, 30000), 6, "%s: half of it starts nothing",
+                         points[i]);
+            bed.solod = 0;
+            restore(0, "is in its place");
+        }
+    }
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 30000);
+}

@@ -6,6 +6,7 @@
 
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
+#include "common/base/log.h"
 #include "common/db/copy.h"
 
 /* What the quick probe reads of a log: enough to see that its end is whole. */
@@ -93,9 +94,15 @@ static enum status check_events(struct db *db)
 static enum status check_all_events(struct db *db)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t checked;
+    uint64_t last, checked;
     TRY(db_begin_read(db, &txn));
-    return event_log_verify(&txn, 1, UINT64_MAX, &checked);
+    TRY(event_log_last(&txn, &last));
+    TRY(event_log_verify(&txn, 1, UINT64_MAX, &checked));
+    /* A page that leads elsewhere may end the walk early, or before it begins. */
+    return checked == last ? STATUS_OK
+                           : log_failure(STATUS_DATA_LOSS, "verify chain", "dir", db->dir, "events",
+                                         NUMBER(checked), "last_event", NUMBER(last), "reason",
+                                         "events are missing");
 }
 
 static const struct {
