@@ -332,6 +332,24 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     return status == STATUS_OK && was_salvaged ? tell_salvaged(store) : status;
 }
 
+static enum status prune_requests(struct event_store *store)
+{
+    bool are_due;
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(&store->db, &txn));
+        TRY(requests_are_due(&txn, EVENTS_REQUESTS, wall_ms(), &are_due));
+    }
+    if (!are_due)
+        return STATUS_OK;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    unsigned pruned;
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(requests_prune(&txn, EVENTS_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX, PRUNED_AT_ONCE,
+                       &pruned));
+    return db_commit(&txn);
+}
+
 enum status event_store_open(struct event_store *store, const char *data_dir)
 {
     *store = (struct event_store){
@@ -342,6 +360,8 @@ enum status event_store_open(struct event_store *store, const char *data_dir)
     enum status status = open_store(store, data_dir);
     if (status != STATUS_OK)
         event_store_close(store);
+    else
+        (void)prune_requests(store); /* logged there; the next tidying tries again */
     return status;
 }
 
@@ -375,24 +395,6 @@ enum status event_store_close_cleanly(struct event_store *store)
 }
 
 /* --- housekeeping --- */
-
-static enum status prune_requests(struct event_store *store)
-{
-    bool are_due;
-    {
-        AUTO(db_end) struct db_txn txn = { 0 };
-        TRY(db_begin_read(&store->db, &txn));
-        TRY(requests_are_due(&txn, EVENTS_REQUESTS, wall_ms(), &are_due));
-    }
-    if (!are_due)
-        return STATUS_OK;
-    AUTO(db_end) struct db_txn txn = { 0 };
-    unsigned pruned;
-    TRY(db_begin_write(&store->db, &txn));
-    TRY(requests_prune(&txn, EVENTS_REQUESTS, wall_ms(), REQUESTS_KEPT_MAX, PRUNED_AT_ONCE,
-                       &pruned));
-    return db_commit(&txn);
-}
 
 enum status event_store_tidy(struct event_store *store)
 {

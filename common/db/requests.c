@@ -26,13 +26,29 @@ static enum status refuse_old(struct problem *problem, const char *than)
                        than);
 }
 
+/* The greatest id of this millisecond. */
+static struct uuid id_at(uint64_t now_ms)
+{
+    struct uuid id;
+    memset(&id, 0xff, sizeof id);
+    for (int i = 0; i < 6; i++) /* where its time stands, in milliseconds */
+        id.bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    return id;
+}
+
+/* Of a time when the clock ran ahead. */
+static bool is_ahead(const struct uuid *id, uint64_t now_ms)
+{
+    return uuid_milliseconds(id) > now_ms + REQUESTS_AHEAD_MS_MAX;
+}
+
 enum status requests_check_age(const struct uuid *id, uint64_t now_ms, const struct uuid *forgotten,
                                struct problem *problem)
 {
     uint64_t drawn_ms = uuid_milliseconds(id);
     if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
         return refuse_old(problem, "24 hours");
-    if (drawn_ms > now_ms + REQUESTS_AHEAD_MS_MAX)
+    if (is_ahead(id, now_ms))
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
                            "was drawn more than an hour in the future: set the caller's clock");
     if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
@@ -179,8 +195,18 @@ enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, 
 {
     struct uuid id, newest;
     TRY(requests_forgotten(txn, &newest));
+    /* Nothing was drawn with the right clock after this moment; what was before it stays refused.
+     */
+    bool is_lowered = is_ahead(&newest, now_ms);
+    if (is_lowered)
+        newest = id_at(now_ms);
     for (*pruned = 0; *pruned < count_max; ++*pruned) {
         bool is_due;
+        TRY(requests_newest(txn, table, &id));
+        if (is_ahead(&id, now_ms)) {
+            TRY(table_delete(txn, table, id_key(&id))); /* refused as one of the future */
+            continue;
+        }
         TRY(oldest_is_due(txn, table, now_ms, kept_max, &id, &is_due));
         if (!is_due)
             break;
@@ -189,20 +215,22 @@ enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, 
         if (memcmp(id.bytes, newest.bytes, UUID_BYTES) > 0)
             newest = id;
     }
-    return *pruned == 0 ? STATUS_OK : db_meta_put(txn, forgotten_key, id_key(&newest));
+    return *pruned == 0 && !is_lowered ? STATUS_OK
+                                       : db_meta_put(txn, forgotten_key, id_key(&newest));
 }
 
 enum status requests_are_due(struct db_txn *txn, unsigned table, uint64_t now_ms, bool *are_due)
 {
-    struct uuid id;
-    return oldest_is_due(txn, table, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
+    struct uuid forgotten, id;
+    TRY(requests_forgotten(txn, &forgotten));
+    TRY(requests_newest(txn, table, &id));
+    *are_due = is_ahead(&forgotten, now_ms) || is_ahead(&id, now_ms);
+    return *are_due ? STATUS_OK
+                    : oldest_is_due(txn, table, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
 }
 
 enum status requests_forget(struct db_txn *txn, uint64_t now_ms)
 {
-    struct uuid newest;
-    memset(&newest, 0xff, sizeof newest);
-    for (int i = 0; i < 6; i++) /* where its time stands, in milliseconds */
-        newest.bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    struct uuid newest = id_at(now_ms);
     return db_meta_put(txn, forgotten_key, id_key(&newest));
 }

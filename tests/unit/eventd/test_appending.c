@@ -381,6 +381,28 @@ Test(appending, old_requests_are_forgotten_in_steps)
     cr_expect_eq(rows(EVENTS_REQUESTS), 7);
 }
 
+/* Ten years ahead for two days, and right again: rows and mark of the future refuse nobody. */
+Test(appending, after_a_clock_that_was_ahead_requests_are_taken_again)
+{
+    const uint64_t now_ms = clock_wall_ns() / 1000000, ahead_ms = now_ms + 87600ull * 3600 * 1000;
+    struct rpc_call call = call_of_operator();
+    struct event_append_request request = request_of("app.x", "", "", nothing);
+    const struct request_outcome outcome = { .intent = "", .first_id = 1, .count = 1 };
+    struct uuid before = uuid_drawn_at(now_ms - 1000), then = uuid_drawn_at(ahead_ms);
+    struct db_txn txn;
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(requests_put(&txn, EVENTS_REQUESTS, &then, &outcome), STATUS_OK);
+    cr_assert_eq(requests_forget(&txn, ahead_ms - 1), STATUS_OK);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    fixture_reopen();
+    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+    call_identify(&call, &before, "body");
+    expect_refused(call, request, STATUS_INVALID_ARGUMENT, "request_id");
+    struct uuid after = uuid_drawn_at(clock_wall_ns() / 1000000 + 2);
+    call_identify(&call, &after, "body");
+    must_append(&call, &request);
+}
+
 /* Pruned by count, long before they are too old: never carried out a second time. */
 Test(appending, a_forgotten_id_is_refused_not_carried_out_again)
 {
