@@ -186,10 +186,30 @@ static void close_log_begin(struct shutdown *shutdown)
         on_log_closed(shutdown, status, NULL, NULL);
 }
 
+static void deadline_set(struct shutdown *shutdown, uint64_t milliseconds)
+{
+    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+    ev_now_update(shutdown->daemons->loop);
+    ev_timer_set(&shutdown->deadline, (double)milliseconds / 1e3, 0);
+    ev_timer_start(shutdown->daemons->loop, &shutdown->deadline);
+}
+
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)events;
     struct shutdown *shutdown = watcher->data;
+    if (!shutdown->is_over && eventd_of(shutdown)->state != DAEMON_FAILED &&
+        eventd_of(shutdown)->ready_wall_ns != 0) {
+        shutdown->is_over = true;
+        deadline_set(shutdown, MARGIN_MS);
+        if (shutdown->step == SHUTDOWN_WAIT_DEPLOYD) {
+            /* A deployd that does not get ready is no reason to kill an eventd that is. */
+            log_error("deployd did not get ready in time; the services are killed");
+            services_kill(shutdown);
+            deployd_stop(shutdown);
+        }
+        return;
+    }
     log_error("the shutdown takes too long; what is left is killed", "step",
               steps[shutdown->step].name);
     rpc_client_close(&shutdown->client);
@@ -293,10 +313,7 @@ void shutdown_begin(struct shutdown *shutdown, struct daemons *daemons, struct r
     shutdown->drain_id = uuid_draw();
     ev_timer_init(&shutdown->deadline, on_deadline, 0, 0);
     shutdown->deadline.data = shutdown;
-    ev_now_update(daemons->loop);
-    ev_timer_set(&shutdown->deadline,
-                 (double)(daemons->settings->shutdown_timeout_ms + MARGIN_MS) / 1e3, 0);
-    ev_timer_start(daemons->loop, &shutdown->deadline);
+    deadline_set(shutdown, daemons->settings->shutdown_timeout_ms);
     move(shutdown, SHUTDOWN_WAIT_DEPLOYD);
     recovery_stop(recovery);
     /* No time for backoff now. */

@@ -29,6 +29,7 @@ struct shutdown {
     struct rpc_client *client; /* of the daemon that is being asked */
     struct uuid drain_id;      /* one drain, however often deployd has to be asked */
     struct ev_timer deadline;
+    bool is_over; /* the time is over, and the margin runs */
     uint64_t began_ns;
     bool is_forced; /* something had to be killed, or could not finish its work */
     void (*done)(void *context, bool is_clean);

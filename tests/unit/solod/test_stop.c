@@ -117,6 +117,17 @@ Test(solod_stop, shutdown_events_can_be_switched_off)
                 "deployd drain quietly\ndeployd stop\nvaultd stop\ntokend stop\neventd stop\n");
 }
 
+Test(solod_stop, a_deployd_that_never_comes_costs_no_other_its_end)
+{
+    scene_ask("DEPLOYD", "silent");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=100", NULL });
+    scene_until_told("deployd start");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1, "services may have been killed");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd stop\n"
+                "vaultd stop\ntokend stop\neventd close_log forced\neventd stop\n");
+}
+
 Test(solod_stop, an_eventd_that_never_comes_ends_in_time)
 {
     scene_ask("EVENTD", "silent deaf");
