@@ -186,3 +186,42 @@ Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
     expect_deploy_refused();
     cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
 }
+
+static bool says(const char *program, const char *text)
+{
+    AUTO(result_close) struct result result = { 0 };
+    if (strcmp(program, "status") == 0)
+        testbed_soloctl(&bed, &result, "status", NULL);
+    else
+        testbed_recoveryd(&bed, &result, "verify", NULL);
+    return strstr(result_out(&result), text) != NULL;
+}
+
+/* An older log of which nobody knows that it is: what a supervisor counted on is not in it, and
+ * what it reports never passes. */
+Test(forked, a_supervisor_whose_reports_never_pass_is_told, .init = set_up, .fini = tear_down)
+{
+    pid_t supervisor = testbed_supervisor(&bed, "acme"), eventd = testbed_daemon(&bed, "eventd");
+    log_settled_id(&bed);
+    process_signal(bed.solod, SIGKILL);
+    command_wait(bed.solod, -1);
+    bed.solod = 0;
+    cr_assert(process_wait_gone(eventd, PATIENCE_MS));
+    put_copy_back();
+    cr_assert_eq(unlink(anchor), 0);
+    launch_forked();
+    process_signal(service_pid(&bed, "acme", "kept"), SIGKILL); /* there is something to report */
+    for (int waited = 0; !says("status", "what a supervisor reports"); waited += 200) {
+        cr_assert_lt(waited, PATIENCE_MS, "nobody is told");
+        sleep_ms(200);
+    }
+    cr_assert(says("verify", "reports_stuck"));
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "inconsistency_found", "acme", NULL), 1);
+    json_decref(events);
+    process_signal(supervisor, SIGKILL); /* as verify says */
+    cr_assert(process_wait_gone(supervisor, PATIENCE_MS));
+    service_await(&bed, "acme", "kept", "running", PATIENCE_MS);
+    cr_assert_not(says("status", "what a supervisor reports"));
+    cr_assert_not(says("verify", "reports_stuck"));
+}
