@@ -105,7 +105,6 @@ void boot_supervisor_told(struct deployd *deployd)
 static void adopt_step(struct deployd *deployd)
 {
     deployd->boot.state = BOOT_ADOPTING;
-    registry_belong(&deployd->registry, deployd->map.db.identity.incarnation);
     timer_set(deployd, ADOPTING_MS_MAX);
     enum status status = supervisors_adopt(deployd);
     if (status != STATUS_OK)
@@ -187,8 +186,10 @@ static void run_step(struct deployd *deployd)
 static void map_step(struct deployd *deployd)
 {
     enum status status = event_map_open(&deployd->map, deployd->settings.data_dir);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        registry_belong(&deployd->registry, deployd->map.db.identity.incarnation);
         status = tenants_load(deployd);
+    }
     if (status == STATUS_OK)
         status = reconcile_load_wanted(deployd);
     if (status == STATUS_OK)
