@@ -5,8 +5,8 @@
 #include "recoveryd/picture.h"
 
 /* Services per tenant: how many the log wants against how many deployd counts. A tenant of which
- * deployd counts fewer, or does not know, is `count_differs`; and reports_compare. Asks nobody when deployd did not
- * answer for the picture. */
+ * deployd counts fewer, or does not know, is `count_differs`; and reports_compare. Asks nobody when
+ * deployd did not answer for the picture. */
 enum status count_check(const struct settings *settings, const struct picture *picture,
                         struct findings *findings);
 

