@@ -15,6 +15,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 #include "tests/support/secrets.h"
+#include "tests/support/services.h"
 
 TestSuite(vault, .timeout = 300);
 
@@ -224,6 +225,86 @@ static size_t count_in_memory(pid_t pid, const char *text)
     return found;
 }
 
+static size_t count_in_file_of(pid_t pid, const char *file, const char *text)
+{
+    AUTO(buffer_close) struct buffer content = { .limit = 4 << 20 };
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+    size_t size = strlen(text), found = 0;
+    if (file_read(path, &content) != STATUS_OK || content.size == 0)
+        return 0;
+    for (const uint8_t *at = content.data;
+         (at = memmem(at, (size_t)(content.data + content.size - at), text, size)) != NULL; at++)
+        found++;
+    return found;
+}
+
+static void expect_no_core(pid_t pid, const char *who)
+{
+    AUTO(buffer_close) struct buffer limits = { .limit = 1 << 16 };
+    char path[64];
+    unsigned long soft = 1, hard = 1;
+    snprintf(path, sizeof path, "/proc/%d/limits", pid);
+    cr_assert_eq(file_read(path, &limits), STATUS_OK);
+    buffer_append(&limits, "", 1);
+    const char *line = strstr((const char *)limits.data, "Max core file size");
+    cr_assert_not_null(line);
+    cr_assert_eq(sscanf(line, "Max core file size %lu %lu", &soft, &hard), 2, "%s: %.60s", who,
+                 line);
+    cr_assert_eq(soft + hard, 0, "%s may leave a core", who);
+}
+
+/* Files for one service, a variable for the other; both crash, and so does vaultd, where a core
+ * would lie in a folder of this Solo. */
+Test(vault, no_core_and_no_process_of_others_has_a_value)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    static const char *const daemons[] = { "eventd", "tokend", "vaultd", "deployd" };
+    const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+    pid_t pids[256];
+    testbed_open(&bed, 0);
+    if (setrlimit(RLIMIT_CORE, &all) < 0) /* what Solo is started with, as far as we may */
+        cr_assert_neq(geteuid(), 0);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_OK);
+    pid_t by_file = 0, by_variable = 0;
+    for (int i = 0; i < 2; i++) {
+        json_t *secret =
+            i == 0 ? json_string("db") : json_pack("{s:s, s:s}", "name", "db", "as", "env");
+        const char *name = i == 0 ? "files" : "variables";
+        service_deploy(&bed,
+                       json_pack("{s:s, s:s, s:[s, s, s], s:[o]}", "tenant", "acme", "name", name,
+                                 "argv", "/bin/sh", "-c", "ulimit -c unlimited; exec sleep 1000000",
+                                 "secrets", secret));
+        service_await(&bed, "acme", name, "running", 60000);
+        *(i == 0 ? &by_file : &by_variable) = service_pid(&bed, "acme", name);
+    }
+    size_t count = testbed_processes(&bed, pids, COUNT_OF(pids));
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_eq(count_in_file_of(pids[i], "cmdline", canary), 0);
+        bool may_have_it = pids[i] == by_variable;
+        cr_assert_eq(count_in_file_of(pids[i], "environ", canary), may_have_it ? 1 : 0, "pid %d",
+                     pids[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(daemons); i++)
+        expect_no_core(testbed_daemon(&bed, daemons[i]), daemons[i]);
+    expect_no_core(testbed_supervisor(&bed, "acme"), "the supervisor");
+    expect_no_core(by_file, "a service");
+    expect_no_core(by_variable, "a service");
+    process_signal(by_file, SIGQUIT);
+    process_signal(by_variable, SIGQUIT);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGQUIT);
+    service_await_new_pid(&bed, "acme", "files", by_file, 60000);
+    service_await_new_pid(&bed, "acme", "variables", by_variable, 60000);
+    service_kill(&bed, "acme", "files"); /* with them their files go, where RUN is no tmpfs */
+    service_kill(&bed, "acme", "variables");
+    const char *const argv[] = { "/bin/grep", "-r", "-l", "-a", "-F", "-e", canary, bed.dir, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    cr_assert_eq(result.exit_code, 1, "found in %s", result_out(&result));
+}
+
 Test(vault, a_value_is_nowhere_in_clear)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -303,6 +384,62 @@ Test(vault, aes_records_are_refused_where_there_is_no_aes)
 }
 
 /* --- death at every step --- */
+
+static uint64_t await_rotated(const struct testbed *bed)
+{
+    for (int left_ms = 60000;; left_ms -= 20, sleep_ms(20)) {
+        json_t *status = testbed_ask(bed, "vaultd", "vault.status", NULL);
+        bool is_over = number_in(status, "rotating") == 0;
+        uint64_t versions = number_in(status, "versions");
+        json_decref(status);
+        if (is_over)
+            return versions;
+        cr_assert_gt(left_ms, 0, "the rotation does not end");
+    }
+}
+
+/* Killed in the midst of it, and sealed until somebody types the passphrase: then it goes on. */
+Test(vault, a_rotation_goes_on_when_a_passphrase_opens_the_vault_again)
+{
+    enum { SECRETS = 40 };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char name[16];
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_VAULT_UNSEAL", "passphrase");
+    testbed_set(&bed, "SOLO_VAULT_ARGON2_MEMORY_BYTES", "8388608");
+    testbed_start(&bed);
+    testbed_soloctl_input(&bed, &result, "correct horse\n", "vault", "unseal", NULL);
+    expect_exit(&result, 0);
+    for (int i = 0; i < SECRETS; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        cr_assert_eq(secret_put(&bed, i % 2 == 0 ? "acme" : "beta", name, name), STATUS_OK);
+    }
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_FAULT", "vaultd.rotation:2"); /* each vaultd dies in its second batch */
+    testbed_start(&bed);
+    testbed_soloctl_input(&bed, &result, "correct horse\n", "vault", "unseal", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "vault", "rotate", NULL);
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_FAULT", "none");
+    testbed_start(&bed);
+    expect_vault_state(&bed, "sealed", "passphrase");
+    expect_secret_status(&bed, "acme", "s0", STATUS_FAILED_PRECONDITION);
+    testbed_soloctl_input(&bed, &result, "correct horse\n", "vault", "unseal", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(await_rotated(&bed), SECRETS);
+    json_t *reply = testbed_ask(&bed, "vaultd", "vault.verify", NULL);
+    expect_number(reply, "readable", SECRETS);
+    expect_number(reply, "damaged", 0);
+    json_decref(reply);
+    json_t *events = events_after(&bed, 0);
+    cr_assert_eq(events_count(events, "vault_rotated", NULL, NULL), 2, "once for each tenant");
+    json_decref(events);
+    testbed_soloctl(&bed, &result, "vault", "seal", NULL);
+    testbed_soloctl_input(&bed, &result, "correct horse\n", "vault", "unseal", NULL);
+    expect_secret(&bed, "beta", "s1", "s1");
+}
 
 static void torture(const char *point, int arrival)
 {
