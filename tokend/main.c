@@ -60,6 +60,15 @@ static void say_health(const struct tokend *tokend)
 static void on_compare(void *context, uint64_t known_id)
 {
     struct comparison *comparison = context;
+    const struct tokend *tokend = comparison->tokend;
+    /* It revives nothing; but whoever has a token should learn why it is refused. */
+    if (tokend->is_persistent && tokend->store.restored == 0 && known_id == 0 &&
+        outbox_has_siblings(&tokend->store.outbox))
+        log_warning("the token store is new, though the log tells of another one: every token that "
+                    "was granted before is void",
+                    "dir", tokend->store.db.dir, "next",
+                    "put it back, or a backup by `soloctl restore DIR --only tokens`, or grant new "
+                    "tokens");
     catch_up_begin(&comparison->catch_up, known_id);
 }
 

@@ -188,6 +188,29 @@ Test(older_tokens, what_was_revoked_after_a_backup_is_void_when_tokens_alone_are
     testbed_close(&bed);
 }
 
+/* An empty store revives nothing; that one is lost is told. */
+Test(older_tokens, a_store_that_is_gone_voids_every_token, .init = set_up)
+{
+    struct granted added;
+    static const char told_once[] = "the token store is new, though the log tells of another one";
+    cr_assert_eq(testbed_log_count(&bed, told_once), 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_start(&bed);
+    expect_valid(&kept, false, "kept");
+    expect_valid(&revoked, false, "revoked");
+    grant(&added);
+    expect_valid(&added, true, "added");
+    await_outbox_empty();
+    cr_assert_eq(told("capability_granted", &added), 1);
+    cr_assert_eq(testbed_log_count(&bed, told_once), 1);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_valid(&added, true, "added");
+    cr_assert_eq(testbed_log_count(&bed, told_once), 1);
+    testbed_close(&bed);
+}
+
 static enum status verify_at(const struct granted *token, const char *daemon)
 {
     return testbed_call(&bed, daemon, "daemon.health", json_pack("{s:s}", "token", token->text),
