@@ -248,6 +248,16 @@ int command_secret_set(struct session *session, const struct arguments *argument
     return 0;
 }
 
+/* In a request 0 is the latest, or all of them, which is the lack of the flag here. */
+static enum status take_version(const struct arguments *arguments, uint64_t *version,
+                                struct problem *problem)
+{
+    TRY(arguments_number(arguments, FLAG_version, 0, version, problem));
+    return arguments_has(arguments, FLAG_version) && *version == 0
+               ? problem_set(problem, STATUS_USAGE, "", "--version: counts from 1")
+               : STATUS_OK;
+}
+
 /* The bytes as they are: no document could hold every value. */
 int command_secret_read(struct session *session, const struct arguments *arguments)
 {
@@ -260,7 +270,7 @@ int command_secret_read(struct session *session, const struct arguments *argumen
         status = problem_set(&problem, STATUS_USAGE, "",
                              "prints the value: say --reveal when that is what you want");
     if (status == STATUS_OK)
-        status = arguments_number(arguments, FLAG_version, 0, &version, &problem);
+        status = take_version(arguments, &version, &problem);
     const struct secret_read_request request = { .tenant = target.tenant,
                                                  .name = target.name,
                                                  .version = version };
@@ -306,7 +316,7 @@ int command_secret_destroy(struct session *session, const struct arguments *argu
     request.tenant = target.tenant;
     request.name = target.name;
     if (status == STATUS_OK)
-        status = arguments_number(arguments, FLAG_version, 0, &request.version, &problem);
+        status = take_version(arguments, &request.version, &problem);
     if (status == STATUS_OK)
         status = session_call(session, PEER_VAULTD, &method_secret_destroy, &request,
                               READ_TIMEOUT_MS, &reply, &problem);

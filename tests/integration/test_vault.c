@@ -189,6 +189,15 @@ Test(vault, what_is_too_large_or_nowhere_is_refused)
     expect_exit(&result, 0);
     cr_assert_str_eq(result_out(&result), large);
     free(large);
+    testbed_soloctl(&bed, &result, "secret", "read", "acme/large", "--reveal", "--version", "2",
+                    NULL);
+    expect_exit(&result, 4);
+    expect_contains(result_err(&result), "the latest is 1");
+    testbed_soloctl(&bed, &result, "secret", "destroy", "acme/large", "--version", "0", NULL);
+    expect_exit(&result, 64); /* not all of them */
+    testbed_soloctl(&bed, &result, "secret", "read", "acme/large", "--reveal", "--version", "1",
+                    NULL);
+    expect_exit(&result, 0);
     testbed_soloctl(&bed, &result, "secret", "delete", "acme/nothing", NULL);
     expect_exit(&result, 4);
     testbed_soloctl(&bed, &result, "secret", "destroy", "nobody/nothing", NULL);
