@@ -361,6 +361,9 @@ static enum status take_once(const struct settings *settings, struct picture *pi
     TRY(status);
     TRY(actual_read(settings, store.db.identity.incarnation, &picture->actual));
     status = read_log(&store, settings, &anchors, picture);
+    if (status == STATUS_NOT_FOUND) /* a head, a link or a row names it */
+        status = log_failure(STATUS_DATA_LOSS, "read the event store", "reason",
+                             "an event that it names is missing");
     if (store.is_without_trace)
         TRY(event_store_is_settled(&store, is_settled));
     return status;
