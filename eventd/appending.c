@@ -113,6 +113,7 @@ static enum status find_request(struct event_store *store, struct rpc_call *call
                                &call->problem));
     *outcome = (struct append_outcome){
         .first_id = recorded.first_id,
+        .last_id = recorded.first_id + recorded.count - 1,
         .count = recorded.count,
         .is_repeat = true,
     };
@@ -142,6 +143,7 @@ static enum status write_all(struct event_store *store, struct rpc_call *call, s
 {
     for (size_t i = 0; i < count; i++) {
         struct draft *draft = &drafts[i];
+        outcome->last_id = draft->repeats;
         if (draft->repeats != 0)
             continue;
         draft->event.has_request_id = call->has_request_id;
@@ -149,6 +151,7 @@ static enum status write_all(struct event_store *store, struct rpc_call *call, s
         TRY(event_store_append(store, draft->type, &draft->event));
         if (draft->source.name != NULL)
             TRY(sources_put(&store->txn, &draft->source, draft->event.id));
+        outcome->last_id = draft->event.id;
         if (outcome->count++ == 0)
             outcome->first_id = draft->event.id;
     }
@@ -156,6 +159,7 @@ static enum status write_all(struct event_store *store, struct rpc_call *call, s
         return STATUS_OK;
     *outcome = (struct append_outcome){
         .first_id = drafts[0].repeats,
+        .last_id = drafts[count - 1].repeats,
         .count = count,
         .is_repeat = true,
     };

@@ -9,6 +9,7 @@
  */
 struct append_outcome {
     uint64_t first_id;
+    uint64_t last_id; /* of the batch, also when that was there already */
     uint64_t count;
     bool is_repeat;
 };

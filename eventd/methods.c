@@ -82,6 +82,7 @@ static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_c
     TRY(read_batch(eventd, call, request->events, &items, &count));
     TRY(appending_run(&eventd->store, call, items, count, &outcome));
     reply->first_id = outcome.first_id;
+    reply->last_id = outcome.last_id;
     reply->count = outcome.count;
     reply->is_repeat = outcome.is_repeat;
     if (call->caller.kind == CALLER_DAEMON)

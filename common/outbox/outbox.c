@@ -97,10 +97,15 @@ bool outbox_has_room(const struct outbox *outbox, uint64_t count)
     return outbox->put - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
 }
 
+static bool is_released(const struct outbox *outbox)
+{
+    return outbox->question == OUTBOX_RELEASED;
+}
+
 static enum status put(struct outbox *outbox, struct db_txn *txn,
                        const struct event_append_request *event)
 {
-    if (outbox->is_held && !outbox->is_own && !outbox->options.is_newest)
+    if (!is_released(outbox) && !outbox->is_own && !outbox->options.is_newest)
         begin_incarnation(outbox);
     struct event_append_request item = *event;
     item.source = outbox->source;
@@ -235,8 +240,8 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     fault_point("outbox.acknowledged");
     outbox->acknowledged_count += last - outbox->acknowledged;
     outbox->acknowledged = outbox->sent = last;
-    if (reply->first_id > outbox->known_id)
-        outbox->known_id = reply->first_id;
+    if (reply->last_id > outbox->known_id)
+        outbox->known_id = reply->last_id;
     log_witness_told(&outbox->witness, reply->anchor);
     if (outbox->problem_state != OUTBOX_EMPTY)
         log_info("events of the outbox reach the log again", "waiting",
@@ -266,11 +271,13 @@ static void on_source(void *context, enum status status, const struct problem *p
 {
     const struct event_source_reply *reply = reply_;
     struct outbox *outbox = context;
-    outbox->is_asking = false;
+    ensure(outbox->question == OUTBOX_ASKING);
     if (status != STATUS_OK) {
+        outbox->question = OUTBOX_HELD;
         fail(outbox, status, problem);
         return;
     }
+    outbox->question = OUTBOX_COMPARING;
     outbox->last_in_log = reply->last;
     outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
     outbox->is_older =
@@ -299,11 +306,11 @@ static void ask(struct outbox *outbox)
         .on_reply = on_source,
         .context = outbox,
     };
-    outbox->is_asking = true;
+    outbox->question = OUTBOX_ASKING;
     enum status status =
         rpc_client_call(outbox->client, &method_event_source, &request, &options, NULL);
     if (status != STATUS_OK) {
-        outbox->is_asking = false;
+        outbox->question = OUTBOX_HELD;
         fail(outbox, status, NULL);
     }
 }
@@ -316,7 +323,7 @@ void outbox_release(struct outbox *outbox)
     /* What the log has by now was compared: in another incarnation it is of others. */
     if (outbox->is_own && outbox->newest_id > outbox->known_id)
         outbox->known_id = outbox->newest_id;
-    outbox->is_held = false;
+    outbox->question = OUTBOX_RELEASED;
     if (outbox->removed < outbox->acknowledged)
         set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
     send_next(outbox);
@@ -324,7 +331,7 @@ void outbox_release(struct outbox *outbox)
 
 static void send_next(struct outbox *outbox)
 {
-    if (outbox->client == NULL || outbox->is_held || outbox->sent > outbox->acknowledged ||
+    if (outbox->client == NULL || !is_released(outbox) || outbox->sent > outbox->acknowledged ||
         outbox->acknowledged == outbox->committed || ev_is_active(&outbox->again) ||
         outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX)
         return;
@@ -354,14 +361,19 @@ static void send_next(struct outbox *outbox)
     fault_point("outbox.sent");
 }
 
-static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
+/* What has been asked is not asked twice: the owner compares once. */
+static void go_on(struct outbox *outbox)
 {
-    (void)loop, (void)events;
-    struct outbox *outbox = timer->data;
-    if (outbox->is_held && !outbox->is_asking)
+    if (outbox->question == OUTBOX_HELD)
         ask(outbox);
     else
         send_next(outbox);
+}
+
+static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    go_on(timer->data);
 }
 
 static void on_remove(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -384,10 +396,7 @@ void outbox_flush(struct outbox *outbox)
     ev_timer_stop(outbox->options.loop, &outbox->again);
     outbox->problem_state = OUTBOX_EMPTY;
     set_timer(outbox, &outbox->flush, FLUSH_MS_MAX);
-    if (outbox->is_held && !outbox->is_asking)
-        ask(outbox);
-    else
-        send_next(outbox);
+    go_on(outbox);
 }
 
 static void on_connection(void *context, bool is_connected)
@@ -450,7 +459,6 @@ enum status outbox_open(struct outbox *outbox, const struct outbox_options *opti
 {
     *outbox = (struct outbox){
         .options = *options,
-        .is_held = true,
         .row.limit = OUTBOX_ROW_BYTES_MAX,
         .rows.limit = BATCH_BYTES_MAX,
         .list.limit = BATCH_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
@@ -495,7 +503,7 @@ enum outbox_state outbox_state(const struct outbox *outbox)
         return OUTBOX_EMPTY;
     if (outbox->problem_state != OUTBOX_EMPTY)
         return outbox->problem_state;
-    return outbox->is_connected && !outbox->is_held ? OUTBOX_SENDING : OUTBOX_WAITING;
+    return outbox->is_connected && is_released(outbox) ? OUTBOX_SENDING : OUTBOX_WAITING;
 }
 
 bool outbox_is_settled(const struct outbox *outbox)

@@ -51,6 +51,9 @@ struct outbox_options {
 
 enum outbox_state { OUTBOX_EMPTY, OUTBOX_SENDING, OUTBOX_WAITING, OUTBOX_REFUSED };
 
+/* How far is the log? held -> asking -> comparing -> released; a failure: asking -> held. */
+enum outbox_question { OUTBOX_HELD, OUTBOX_ASKING, OUTBOX_COMPARING, OUTBOX_RELEASED };
+
 struct outbox {
     struct outbox_options options;
     char source[EVENT_SOURCE_BYTES_MAX + 1]; /* DAEMON/STORE ID */
@@ -68,7 +71,8 @@ struct outbox {
     /* Whether the log is further than the store is asked before anything is sent: then the store is
      * an older copy, whose next numbers are taken. What is put before that is known, or then, is
      * numbered in an incarnation of its own. */
-    bool is_held, is_asking, is_own;
+    enum outbox_question question;
+    bool is_own;
     uint8_t incarnation[16]; /* of what is put */
     uint8_t incarnation_at_opening[16];
     uint64_t numbered;          /* the last number of it that is in the store */

@@ -88,6 +88,7 @@ Test(sources, a_batch_is_numbered_in_itself)
     cr_assert_eq(append_many(&call, first, 3, &outcome), STATUS_OK);
     cr_expect(outcome.is_repeat);
     cr_expect_eq(outcome.first_id, 1);
+    cr_expect_eq(outcome.last_id, 3);
     cr_expect_eq(outcome.count, 3);
 
     const struct event_append_request overlap[] = { report(3, "x"), report(4, "x"),
@@ -95,12 +96,23 @@ Test(sources, a_batch_is_numbered_in_itself)
     cr_assert_eq(append_many(&call, overlap, 3, &outcome), STATUS_OK);
     cr_expect_not(outcome.is_repeat);
     cr_expect_eq(outcome.first_id, 4, "what was there already is not appended again");
+    cr_expect_eq(outcome.last_id, 5);
     cr_expect_eq(outcome.count, 2);
 
-    const struct event_append_request gap[] = { report(6, "x"), report(8, "x") };
+    struct event_append_request other = report(1, "y");
+    other.incarnation = span_of("another one here", 16);
+    cr_assert_eq(append_one(&call, &other, &outcome), STATUS_OK);
+    const struct event_append_request apart[] = { report(5, "x"), report(6, "x") };
+    cr_assert_eq(append_many(&call, apart, 2, &outcome), STATUS_OK);
+    cr_assert_eq(append_many(&call, apart, 2, &outcome), STATUS_OK);
+    cr_expect(outcome.is_repeat);
+    cr_expect_eq(outcome.first_id, 5);
+    cr_expect_eq(outcome.last_id, 7, "another one is between them");
+
+    const struct event_append_request gap[] = { report(7, "x"), report(9, "x") };
     cr_expect_eq(append_many(&call, gap, 2, &outcome), STATUS_FAILED_PRECONDITION);
     cr_expect_str_eq(call.problem.field, "events[1].source_number");
-    cr_expect_eq(store.committed_id, 5);
+    cr_expect_eq(store.committed_id, 7);
 }
 
 Test(sources, parts_of_a_source_are_only_valid_together)
