@@ -223,8 +223,10 @@ static enum status check(struct call_entry *entry, const struct message *message
     struct params params = { 0 };
     TRY(has_room(call));
     TRY(read_params(call, message->params, &params));
+    enum status id_status = read_request_id(call, &params);
     TRY(authorise(call, &params, request));
-    TRY(read_request_id(call, &params));
+    if (id_status != STATUS_OK)
+        return read_request_id(call, &params); /* its problem, after any of the caller's */
     return entry->is_unauthorised ? keep_request(entry, params.map)
                                   : read_request(call, params.map, request, frame_bytes);
 }

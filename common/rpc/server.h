@@ -76,8 +76,9 @@ struct rpc_service {
     bool takes_files;               /* some requests come with a descriptor */
     const struct rpc_route *routes; /* ended by a NULL method */
     void *context;
-    /* Who is calling, and may they? Fills call->caller or refuses; runs for every request. `token`
-     * is what was sent; its data is NULL when nothing was. */
+    /* Who is calling, and may they? Fills call->caller or refuses; runs for every request, when its
+     * id is known and its fields are not. `token` is what was sent; its data is NULL when nothing
+     * was. */
     enum status (*authorise)(void *access, struct rpc_call *call, struct span token);
     /* Whose things does the request name? Runs when its fields have been read; refuses, or narrows
      * `request` to what the caller may ask about. May be NULL. */
