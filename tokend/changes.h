@@ -21,10 +21,11 @@ enum status change_revoke(struct token_store *store, struct rpc_call *call,
                           const struct token_revoke_request *request,
                           struct token_revoke_reply *reply);
 
-/* Of a caller whose token was refused: whether the token was revoked lately, and this is a request
- * to revoke. Then it is let through, as the nobody that it is, to change_revoke, which answers it
- * when it is the one that revoked the token, repeated because its answer was lost, and otherwise
- * refuses it with the problem that it came with. */
+/* Of a caller whose token was refused: whether this is a request to revoke whose id was used. Then
+ * it is let through, as the nobody that it is, to change_revoke, which answers it when it is the
+ * one that revoked the token, repeated because its answer was lost, and otherwise refuses it with
+ * the problem that it came with. Nothing is looked up by the token: an unknown one and one that was
+ * revoked cost the same, and no turn. */
 bool change_may_ask_again(struct token_store *store, struct rpc_call *call, struct span token);
 
 /* In a turn: the log has told the end of this token already. It is removed as a revoked one; the

@@ -6,6 +6,7 @@
 
 #include "common/api/api.h"
 #include "common/api/records/schemas.h"
+#include "common/base/auto.h"
 #include "common/base/log.h"
 
 /* Bound to the tenant of the caller: nobody is answered with another tenant's outcome. That of a
@@ -39,6 +40,21 @@ enum status outcome_find(struct token_store *store, struct rpc_call *call, struc
     outcome->number = recorded.first_id;
     store->repeats++;
     return STATUS_OK;
+}
+
+bool outcome_is_kept(struct token_store *store, const struct rpc_call *call)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct request_outcome recorded;
+    struct problem problem;
+    struct uuid forgotten;
+    const struct hash any = { { 0 } };
+    if (!call->has_request_id || db_begin_read(&store->db, &txn) != STATUS_OK ||
+        requests_forgotten(&txn, &forgotten) != STATUS_OK)
+        return false;
+    enum status status = requests_find(&txn, TOKENS_REQUESTS, &call->request_id, &any,
+                                       clock_wall_ns() / 1000000, &forgotten, &recorded, &problem);
+    return status == STATUS_ABORTED; /* of which body is for outcome_find to see */
 }
 
 enum status outcome_put(struct token_store *store, struct rpc_call *call,

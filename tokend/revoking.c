@@ -75,16 +75,11 @@ static enum status revoke_family(struct token_store *store, struct rpc_call *cal
 
 bool change_may_ask_again(struct token_store *store, struct rpc_call *call, struct span token)
 {
-    AUTO(db_end) struct db_txn txn = { 0 };
-    bool was_revoked = false;
-    if (call->method != &method_token_revoke || token.data == NULL || !token_text_is_valid(token))
-        return false;
-    struct hash hash = token_text_hash(token);
-    if (db_begin_read(&store->db, &txn) != STATUS_OK ||
-        token_was_revoked(&txn, &hash, &was_revoked) != STATUS_OK || !was_revoked)
+    if (call->method != &method_token_revoke || token.data == NULL || !token_text_is_valid(token) ||
+        !outcome_is_kept(store, call))
         return false;
     call->caller.kind = CALLER_NOBODY;
-    call->caller.token = hash;
+    call->caller.token = token_text_hash(token);
     return true;
 }
 
