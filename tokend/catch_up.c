@@ -14,16 +14,21 @@
 #include "tokend/changes.h"
 #include "tokend/token_events.h"
 
-enum { PAGE_EVENTS = 500, ANSWER_MS_MAX = 10 * 1000, AGAIN_MS = 1000 };
+enum {
+    PAGE_EVENTS = 500,
+    ANSWER_MS_MAX = 10 * 1000,
+    AFTER_FAILURE_MS = 1000,
+    AFTER_TURN_MS = 1,
+};
 
 static const enum event_type ends[] = { EVENT_capability_revoked, EVENT_capability_expired };
 
 static void ask(struct catch_up *catch_up);
 
-static void try_again(struct catch_up *catch_up)
+static void ask_after(struct catch_up *catch_up, unsigned ms)
 {
     ev_timer_stop(catch_up->loop, &catch_up->again);
-    ev_timer_set(&catch_up->again, AGAIN_MS / 1e3, 0);
+    ev_timer_set(&catch_up->again, ms / 1e3, 0);
     ev_timer_start(catch_up->loop, &catch_up->again);
 }
 
@@ -52,7 +57,7 @@ static enum status remove_one(struct catch_up *catch_up, const struct uuid *acce
     TRY(status);
     log_warning("a token that has ended by the log was in the store", "accessor",
                 accessor_text(text, accessor), "event", event_type_name(ends[catch_up->step]));
-    catch_up->removed++;
+    catch_up->removing++;
     if (is_revoked)
         return change_remove_ended(store, &hash, &record);
     return token_remove(store, &hash, &record);
@@ -73,23 +78,19 @@ static enum status take_events(struct catch_up *catch_up, struct span list)
     return STATUS_OK;
 }
 
-/* In the turn that is open, or in one of its own. */
 static enum status take_page(struct catch_up *catch_up, struct span list)
 {
     struct token_store *store = catch_up->store;
-    bool is_own = !store->in_turn;
-    if (is_own)
-        TRY(token_store_begin(store));
+    catch_up->removing = 0;
+    TRY(token_store_begin(store));
     enum status status = take_events(catch_up, list);
-    if (!is_own) {
-        if (status != STATUS_OK)
-            token_store_spoil(store, status);
+    if (status != STATUS_OK) {
+        token_store_abort(store);
         return status;
     }
-    if (status == STATUS_OK)
-        return token_store_commit(store);
-    token_store_abort(store);
-    return status;
+    TRY(token_store_commit(store));
+    catch_up->removed += catch_up->removing;
+    return STATUS_OK;
 }
 
 /* --- asking --- */
@@ -108,12 +109,18 @@ static void on_page(void *context, enum status status, const struct problem *pro
 {
     struct catch_up *catch_up = context;
     const struct event_query_reply *reply = reply_;
+    /* What a turn of others removes is gone when their commit fails, and the page would not be
+     * asked for again; nor is the store vouched for while it may still change back. */
+    if (status == STATUS_OK && catch_up->store->in_turn) {
+        ask_after(catch_up, AFTER_TURN_MS);
+        return;
+    }
     if (status == STATUS_OK && reply->events.size > 0)
         status = take_page(catch_up, reply->events);
     if (status != STATUS_OK) {
         log_warning("what the log tells of the ends of tokens cannot be had yet", "status",
                     status_name(status), "reason", problem == NULL ? "" : problem->message);
-        try_again(catch_up);
+        ask_after(catch_up, AFTER_FAILURE_MS);
         return;
     }
     catch_up->before = reply->next;
@@ -142,7 +149,7 @@ static void ask(struct catch_up *catch_up)
     };
     if (rpc_client_call(catch_up->client, &method_event_query, &request, &options, NULL) !=
         STATUS_OK)
-        try_again(catch_up);
+        ask_after(catch_up, AFTER_FAILURE_MS);
 }
 
 static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -153,6 +160,8 @@ static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 void catch_up_begin(struct catch_up *catch_up, uint64_t known_id)
 {
+    if (catch_up->is_running)
+        return;
     catch_up->known_id = known_id;
     catch_up->before = 0;
     catch_up->step = 0;

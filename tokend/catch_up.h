@@ -18,6 +18,7 @@ struct catch_up {
     uint64_t before;       /* newest first: the next page ends here; 0 at the end of the log */
     unsigned step;         /* which type of event */
     uint64_t removed;      /* tokens, since the start */
+    uint64_t removing;     /* in the turn that takes a page: each in a turn of its own */
     bool is_running;
     void (*on_done)(void *context);
     void *context;
@@ -27,7 +28,8 @@ struct catch_up {
 enum status catch_up_open(struct catch_up *catch_up, struct token_store *store,
                           struct ev_loop *loop, const char *eventd_path, struct span run_key);
 void catch_up_close(struct catch_up *catch_up);
-/* on_done is called when it is through; what fails is tried again until then. */
+/* on_done is called, once and outside of a turn, when what was removed is committed; what fails is
+ * tried again until then. While it runs nothing begins. */
 void catch_up_begin(struct catch_up *catch_up, uint64_t known_id);
 
 #endif

@@ -12,13 +12,13 @@
 #include "tests/unit/common/base/scratch.h"
 
 struct token_store store;
-static struct ev_loop *loop;
+struct ev_loop *fixture_loop;
 static struct arena arena = { .limit = 1 << 20 };
 
 static void open_store(void)
 {
     cr_assert_eq(token_store_open(&store, scratch_path("tokens"), scratch_path(".")), STATUS_OK);
-    cr_assert_eq(token_store_open_outbox(&store, loop, scratch_path("eventd.sock"),
+    cr_assert_eq(token_store_open_outbox(&store, fixture_loop, scratch_path("eventd.sock"),
                                          (struct span){ 0 }, NULL, NULL),
                  STATUS_OK);
 }
@@ -27,14 +27,14 @@ void fixture_open(void)
 {
     log_setup("test", LOG_LEVEL_ERROR);
     scratch_make();
-    loop = ev_loop_new(EVFLAG_NOENV);
+    fixture_loop = ev_loop_new(EVFLAG_NOENV);
     open_store();
 }
 
 void fixture_close(void)
 {
     token_store_close(&store);
-    ev_loop_destroy(loop);
+    ev_loop_destroy(fixture_loop);
     arena_close(&arena);
     scratch_remove();
 }

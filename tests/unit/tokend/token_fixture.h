@@ -8,6 +8,7 @@
 /* A token store in a scratch folder with an eventd that is away, and requests to it without a
  * server around. What must succeed and does not fails the test. */
 extern struct token_store store;
+extern struct ev_loop *fixture_loop;
 
 void fixture_open(void);
 void fixture_close(void);
