@@ -49,21 +49,28 @@ void vault_close(struct vault *vault)
 void vault_seal(struct vault *vault, const char *format, ...)
 {
     va_list arguments;
-    vault->is_damaged = false;
     keyring_close(&vault->keyring);
     manifests_reset(&vault->manifests);
+    if (vault->is_damaged)
+        return;
     va_start(arguments, format);
     vsnprintf(vault->reason, sizeof vault->reason, format, arguments);
     va_end(arguments);
 }
 
+static void set_damaged(struct vault *vault, bool is_damaged)
+{
+    vault->is_damaged = is_damaged;
+    daemon_health_set(is_damaged ? "damaged" : "ready", "%s", is_damaged ? vault->reason : "");
+    parent_say(is_damaged ? "damaged: %s" : "ready%s", is_damaged ? vault->reason : "");
+}
+
 void vault_set_damaged(struct vault *vault, const char *reason)
 {
+    vault->is_damaged = false; /* this is the reason now */
     vault_seal(vault, "%s", reason);
-    vault->is_damaged = true;
     log_error("the vault is damaged", "dir", vault->store.db.dir, "reason", vault->reason);
-    daemon_health_set("damaged", "%s", vault->reason);
-    parent_say("damaged: %s", vault->reason);
+    set_damaged(vault, true);
 }
 
 static enum status stay_sealed(struct vault *vault, struct problem *problem, enum status status,
@@ -120,15 +127,20 @@ static enum status write_master(struct vault *vault, const struct master_row *ro
 
 /* --- the log --- */
 
-/* `recoveryd restore` gives a store another incarnation. */
+/* `recoveryd restore` gives a store another incarnation. One that was made before vaults kept
+ * theirs has nothing to tell it by, and is believed: but only with a master key, or one would be
+ * drawn. */
 static enum status is_put_back_by_us(struct vault *vault, struct db_txn *txn, bool *is_restored)
 {
     const uint8_t *incarnation = vault->store.db.identity.incarnation;
     struct span home;
     *is_restored = false;
     enum status status = db_meta_get(txn, home_key, &home);
-    if (status == STATUS_NOT_FOUND)
-        return STATUS_OK;
+    if (status == STATUS_NOT_FOUND) {
+        status = db_meta_get(txn, master_key, &home);
+        *is_restored = status == STATUS_OK;
+        return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    }
     TRY(status);
     *is_restored = !span_equal(home, span_of(incarnation, INCARNATION_BYTES));
     return STATUS_OK;
@@ -162,8 +174,8 @@ void vault_begin_anew(struct vault *vault)
     vault->is_missing = false;
     log_warning("the vault begins anew: what the log knows of an earlier one is lost", "dir",
                 vault->store.db.dir);
+    set_damaged(vault, false);
     vault_seal(vault, "it begins anew");
-    daemon_health_set("ready", "%s", "");
     accept_store(vault);
 }
 
@@ -313,7 +325,6 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
                          struct problem *problem)
 {
     struct master_row row;
-    bool was_damaged = vault->is_damaged;
     if (!is_memory_locked(vault))
         return stay_sealed(vault, problem, STATUS_FAILED_PRECONDITION, "", memory_lock_problem());
     if (!keyring_can(vault->cipher))
@@ -331,10 +342,9 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
     }
     TRY(status);
     vault->reason[0] = '\0';
-    vault->is_damaged = false;
+    if (vault->is_damaged)
+        set_damaged(vault, false);
     vault->openings++;
-    if (was_damaged)
-        daemon_health_set("ready", "%s", "");
     log_info("the vault is open", "dir", vault->store.db.dir);
     return STATUS_OK;
 }

@@ -33,7 +33,8 @@ struct vault {
 enum status vault_open(struct vault *vault, const struct settings *settings, const char *dir);
 void vault_close(struct vault *vault);
 
-/* Forgets the keys, and why is said from now on. */
+/* Forgets the keys, and why is said from now on. What is damaged stays so, for the reason that it
+ * had, until it was opened. */
 void vault_seal(struct vault *vault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The log was reached: compares the store with it, and lets the outbox send. data_loss: the store

@@ -141,14 +141,19 @@ Test(vault_attacks, swapped_missing_and_old_rows_are_data_loss_and_harm_nobody_e
     expect_secret_status(&bed, "beta", "z", STATUS_DATA_LOSS);
 }
 
-/* Whoever asks is told of the damage, and what to do; a person and recovery, too. */
-static void expect_damaged(const struct testbed *bed, const char *reason)
+static void expect_damaged_state(const struct testbed *bed, const char *reason)
 {
-    AUTO(result_close) struct result result = { 0 };
     expect_vault_state(bed, "damaged", reason);
     json_t *health = testbed_ask(bed, "vaultd", "daemon.health", NULL);
     expect_text(health, "state", "damaged");
     json_decref(health);
+}
+
+/* Whoever asks is told of the damage, and what to do; a person and recovery, too. */
+static void expect_damaged(const struct testbed *bed, const char *reason)
+{
+    AUTO(result_close) struct result result = { 0 };
+    expect_damaged_state(bed, reason);
     expect_secret_status(bed, "acme", "a", STATUS_DATA_LOSS);
     cr_assert_eq(secret_put(bed, "acme", "a", "x"), STATUS_DATA_LOSS);
     testbed_soloctl(bed, &result, "vault", "unseal", NULL);
@@ -174,6 +179,33 @@ Test(vault_attacks, the_row_of_the_master_key_is_damage_and_not_a_sealed_vault)
                  STATUS_OK);
     attack_end(&attack, &bed);
     expect_damaged(&bed, "master key");
+}
+
+/* Whoever tries to open it meanwhile does not make it a sealed one. */
+Test(vault_attacks, what_is_damaged_stays_so_until_it_opens)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    struct attack attack = { .db.lease = FILE_LOCK_NONE };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_VAULT_UNSEAL", "passphrase");
+    testbed_set(&bed, "SOLO_VAULT_ARGON2_MEMORY_BYTES", "8388608");
+    testbed_start(&bed);
+    testbed_soloctl_input(&bed, &result, "correct horse", "vault", "unseal", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(secret_put(&bed, "acme", "a", canary), STATUS_OK);
+    attack_begin(&attack, &bed);
+    cr_assert_eq(table_delete(&attack.txn, VAULT_TENANTS, span_of_text("acme")), STATUS_OK);
+    attack_end(&attack, &bed);
+    expect_vault_state(&bed, "sealed", "passphrase");
+    testbed_soloctl_input(&bed, &result, "correct horse", "vault", "unseal", NULL);
+    expect_exit(&result, status_exit_code(STATUS_DATA_LOSS));
+    expect_damaged_state(&bed, "list of its tenants");
+    cr_assert_eq(testbed_call(&bed, "vaultd", "vault.unseal",
+                              json_pack("{s:s}", "passphrase", "hex:00"), NULL, NULL),
+                 STATUS_PERMISSION_DENIED);
+    expect_damaged_state(&bed, "list of its tenants");
+    expect_secret_status(&bed, "acme", "a", STATUS_DATA_LOSS);
 }
 
 /* --- a file of another time --- */
@@ -202,6 +234,22 @@ static void copy(const struct testbed *bed, const char *from, const char *to)
 {
     run(bed, (const char *const[]){ "/bin/rm", "-rf", to, NULL });
     run(bed, (const char *const[]){ "/bin/cp", "-a", from, to, NULL });
+}
+
+static void forget_row(struct db_txn *txn, const char *key)
+{
+    MDB_val name = { .mv_data = (void *)key, .mv_size = strlen(key) };
+    cr_assert_eq(mdb_del(txn->txn, txn->db->meta, &name, NULL), 0);
+}
+
+static void forget_incarnation(const char *store)
+{
+    struct attack attack = { .db.lease = FILE_LOCK_NONE };
+    cr_assert_eq(db_open_writer(&attack.db, &vault_schema, store), STATUS_OK);
+    cr_assert_eq(db_begin_write(&attack.db, &attack.txn), STATUS_OK);
+    forget_row(&attack.txn, "vault.incarnation");
+    cr_assert_eq(db_commit(&attack.txn), STATUS_OK);
+    db_close(&attack.db);
 }
 
 /* A store is copied, changed, and the copy put back: by hand it is yesterday's, and nothing of it
@@ -239,10 +287,15 @@ Test(vault_attacks, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     cr_assert_eq(testbed_stop(&bed), 0);
 
     /* the vault alone, from the backup: on purpose */
-    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
-    testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data, NULL);
-    expect_exit(&result, 0);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (i < 2) {
+            run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+            testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data,
+                            NULL);
+            expect_exit(&result, 0);
+        }
+        if (i == 0)
+            forget_incarnation(store); /* as of a vault of before it was kept */
         testbed_start(&bed);
         expect_secret(&bed, "acme", "a", "first");
         process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
@@ -309,9 +362,7 @@ Test(vault_attacks, a_missing_master_key_is_not_drawn_again)
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "a", canary), STATUS_OK);
     attack_begin(&attack, &bed);
-    int error = mdb_del(attack.txn.txn, attack.db.meta,
-                        &(MDB_val){ .mv_data = "vault.master", .mv_size = 12 }, NULL);
-    cr_assert_eq(error, 0);
+    forget_row(&attack.txn, "vault.master");
     attack_end(&attack, &bed);
     expect_damaged(&bed, "master key");
 }
