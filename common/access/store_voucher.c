@@ -32,13 +32,17 @@ static enum status failure(const char *what, const char *path)
     return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
 }
 
-static enum status map_page(struct store_voucher *voucher, const char *path, int fd, int protection,
-                            const char *boot_id)
+/* Keeps `*fd` then. */
+static enum status map_page(struct store_voucher *voucher, const char *path, int *fd,
+                            int protection, const char *boot_id)
 {
-    void *page = mmap(NULL, sizeof *voucher->page, protection, MAP_SHARED, fd, 0);
+    void *page = mmap(NULL, sizeof *voucher->page, protection, MAP_SHARED, *fd, 0);
     if (page == MAP_FAILED)
         return failure("map a page", path);
     voucher->page = page;
+    voucher->fd = *fd;
+    *fd = -1;
+    snprintf(voucher->path, sizeof voucher->path, "%s", path);
     snprintf(voucher->boot_id, sizeof voucher->boot_id, "%s", boot_id);
     return STATUS_OK;
 }
@@ -54,11 +58,8 @@ static bool is_whole(int fd)
 
 /* Real bytes, so that a full disk is met here and not when the page is written to. A page that is
  * there is kept: verifiers have it mapped. */
-enum status store_voucher_make(struct store_voucher *voucher, const char *run_dir,
-                               const char *file_name, const char *boot_id)
+static enum status make(struct store_voucher *voucher, const char *path, const char *boot_id)
 {
-    char path[4096];
-    TRY(path_join(path, run_dir, file_name));
     AUTO(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno != ENOENT)
         return failure("open", path);
@@ -71,7 +72,15 @@ enum status store_voucher_make(struct store_voucher *voucher, const char *run_di
         if (fd < 0)
             return failure("open", path);
     }
-    return map_page(voucher, path, fd, PROT_READ | PROT_WRITE, boot_id);
+    return map_page(voucher, path, &fd, PROT_READ | PROT_WRITE, boot_id);
+}
+
+enum status store_voucher_make(struct store_voucher *voucher, const char *run_dir,
+                               const char *file_name, const char *boot_id)
+{
+    char path[4096];
+    TRY(path_join(path, run_dir, file_name));
+    return make(voucher, path, boot_id);
 }
 
 static bool is_of_this_boot(const struct store_voucher *voucher)
@@ -107,6 +116,29 @@ void store_voucher_give(struct store_voucher *voucher, const struct db *db)
     page->number++;
 }
 
+bool store_voucher_is_gone(const struct store_voucher *voucher)
+{
+    struct stat stat;
+    return voucher->page != NULL && (fstat(voucher->fd, &stat) < 0 || stat.st_nlink == 0);
+}
+
+enum status store_voucher_keep(struct store_voucher *voucher, const struct db *db)
+{
+    struct store_voucher another = { 0 };
+    if (!store_voucher_is_gone(voucher))
+        return STATUS_OK;
+    log_warning("somebody has removed a file of ours: it is made again", "path", voucher->path);
+    TRY(make(&another, voucher->path, voucher->boot_id));
+    bool is_given = store_voucher_number(voucher) != 0;
+    store_voucher_close(voucher);
+    *voucher = another;
+    if (is_given)
+        store_voucher_give(voucher, db);
+    else
+        store_voucher_withdraw(voucher);
+    return STATUS_OK;
+}
+
 void store_voucher_advance(struct store_voucher *voucher, uint64_t txn)
 {
     atomic_store_explicit(&voucher->page->txn, txn, memory_order_release);
@@ -124,14 +156,16 @@ enum status store_voucher_open(struct store_voucher *voucher, const char *run_di
         return errno == ENOENT ? STATUS_NOT_FOUND : failure("open", path);
     if (!is_whole(fd)) /* it never is: its owner renames it into its place */
         return log_failure(STATUS_DATA_LOSS, "open", "path", path, "reason", "not its form");
-    return map_page(voucher, path, fd, PROT_READ, boot_id);
+    return map_page(voucher, path, &fd, PROT_READ, boot_id);
 }
 
 void store_voucher_close(struct store_voucher *voucher)
 {
-    if (voucher->page != NULL)
-        munmap(voucher->page, sizeof *voucher->page);
+    if (voucher->page == NULL)
+        return;
+    munmap(voucher->page, sizeof *voucher->page);
     voucher->page = NULL;
+    fd_close(&voucher->fd);
 }
 
 uint64_t store_voucher_number(const struct store_voucher *voucher)

@@ -16,8 +16,8 @@
  *
  * tokens.voucher is also mapped by those who verify tokens: they believe no other file and no state
  * that is older, so a revocation counts from its answer on whatever lies in DATA by then. While it
- * is withdrawn every check is `unavailable`. Tokens that hold nothing revive nothing: they are
- * vouched for at once.
+ * is withdrawn every check is `unavailable`. A store that was made just now is vouched for at once;
+ * one without tokens is not: what was revoked could be granted again there.
  *
  * By vault.voucher vaultd opens its store while eventd is away. */
 
@@ -27,6 +27,8 @@
 struct store_voucher_page;
 struct store_voucher {
     struct store_voucher_page *page; /* NULL while there is none */
+    int fd;                          /* of it, while there is one */
+    char path[4096];
     char boot_id[BOOT_ID_BYTES];
 };
 
@@ -39,6 +41,8 @@ enum status store_voucher_make(struct store_voucher *voucher, const char *run_di
 bool store_voucher_covers(const struct store_voucher *voucher, const struct db *db);
 void store_voucher_give(struct store_voucher *voucher, const struct db *db);
 void store_voucher_withdraw(struct store_voucher *voucher);
+/* Every 10 s: when somebody has removed the file of the page, makes another that says the same. */
+enum status store_voucher_keep(struct store_voucher *voucher, const struct db *db);
 /* After each commit of the store it was given for, before anybody is answered. */
 void store_voucher_advance(struct store_voucher *voucher, uint64_t txn);
 
@@ -48,6 +52,8 @@ void store_voucher_advance(struct store_voucher *voucher, uint64_t txn);
 enum status store_voucher_open(struct store_voucher *voucher, const char *run_dir,
                                const char *file_name, const char *boot_id);
 void store_voucher_close(struct store_voucher *voucher);
+/* Somebody has removed the file: what the page says is old, and its owner writes to another. */
+bool store_voucher_is_gone(const struct store_voucher *voucher);
 
 /* Another one each time another file is vouched for; 0 while none is. */
 uint64_t store_voucher_number(const struct store_voucher *voucher);

@@ -53,14 +53,24 @@ static enum status open_vouched(struct token_map *map, uint64_t number)
     return STATUS_OK;
 }
 
+/* Looks each time: what was revoked may be told by another page since. */
+static enum status keep_voucher(struct token_map *map)
+{
+    if (store_voucher_is_gone(&map->own_voucher)) {
+        detach(map);
+        store_voucher_close(&map->own_voucher);
+    }
+    if (map->own_voucher.page != NULL)
+        return STATUS_OK;
+    enum status status =
+        store_voucher_open(&map->own_voucher, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
+    return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
+}
+
 static enum status keep_open(struct token_map *map)
 {
-    if (map->own_voucher.page == NULL && map->voucher == &map->own_voucher) {
-        enum status status =
-            store_voucher_open(&map->own_voucher, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
-        if (status != STATUS_OK)
-            return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
-    }
+    if (map->voucher == &map->own_voucher)
+        TRY(keep_voucher(map));
     uint64_t number = store_voucher_number(map->voucher);
     bool is_own = map->voucher == &map->own_voucher;
     if (number != 0 && map->db != NULL && (!is_own || number == map->number))

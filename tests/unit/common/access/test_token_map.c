@@ -231,6 +231,31 @@ Test(token_map, what_tokend_does_not_vouch_for_is_unavailable)
     cr_expect_eq(verify(text, &caller), STATUS_OK);
 }
 
+/* What is mapped of it says the same for ever. */
+Test(token_map, a_page_that_was_removed_is_not_believed)
+{
+    char text[TOKEN_TEXT_BYTES];
+    struct caller caller;
+    make_store();
+    grant(text, "acme", 1, 0);
+    cr_assert_eq(verify(text, &caller), STATUS_OK);
+    cr_assert_eq(store_voucher_keep(&voucher, &writer), STATUS_OK);
+    cr_assert_eq(unlink(voucher.path), 0);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE);
+    cr_assert_eq(store_voucher_keep(&voucher, &writer), STATUS_OK);
+    cr_expect_eq(verify(text, &caller), STATUS_OK);
+    cr_assert_eq(unlink(voucher.path), 0);
+    cr_assert_not(start_tokend(), "nobody knows which store was left");
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE);
+    store_voucher_give(&voucher, &writer);
+    cr_expect_eq(verify(text, &caller), STATUS_OK);
+    store_voucher_withdraw(&voucher);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "it has the new page");
+    cr_assert_eq(unlink(voucher.path), 0);
+    cr_assert_eq(store_voucher_keep(&voucher, &writer), STATUS_OK);
+    cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "another page says the same");
+}
+
 Test(token_map, a_restart_of_tokend_goes_on_with_its_store)
 {
     char text[TOKEN_TEXT_BYTES];
