@@ -4,14 +4,21 @@
 #include "common/access/daemon_methods.h"
 #include "common/base/log.h"
 
+static enum status store_status(const struct drain *drain)
+{
+    if (!drain->store->is_failed)
+        return STATUS_OK;
+    return drain->store->is_replaced ? STATUS_ABORTED : STATUS_IO;
+}
+
 static void end(struct drain *drain)
 {
     ev_prepare_stop(drain->lifecycle->loop, &drain->each_turn);
     ev_timer_stop(drain->lifecycle->loop, &drain->deadline);
     rpc_server_close(drain->server);
-    enum status status = drain->store->is_failed ? STATUS_IO : drain->finish(drain->context);
+    enum status status = drain->store->is_failed ? STATUS_OK : drain->finish(drain->context);
     /* Its last commit may be the one that fails. */
-    lifecycle_end(drain->lifecycle, drain->store->is_failed ? STATUS_IO : status);
+    lifecycle_end(drain->lifecycle, drain->store->is_failed ? store_status(drain) : status);
 }
 
 static bool is_done(const struct drain *drain)
@@ -43,7 +50,8 @@ static void begin(struct drain *drain)
         return;
     drain->has_begun = true;
     daemon_health_set("stopping", "%s",
-                      status_text(drain->store->is_failed ? STATUS_IO : STATUS_OK));
+                      drain->store->is_replaced ? "another store was put in the place of this one"
+                                                : status_text(store_status(drain)));
     rpc_server_stop_intake(*drain->server);
     if (drain->begun != NULL)
         drain->begun(drain->context);

@@ -307,6 +307,12 @@ void db_fail(struct db *db)
         db->on_failed(db->on_failed_context);
 }
 
+void db_fail_replaced(struct db *db)
+{
+    db->is_replaced = !db->is_failed;
+    db_fail(db);
+}
+
 /* Without space LMDB fails before it touches a meta page and goes on; when a meta page was being
  * written, it refuses every further transaction. Only the first is certain to have changed nothing.
  */

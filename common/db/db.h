@@ -65,8 +65,9 @@ struct db {
     MDB_txn *spare_reader;   /* a reset read transaction, renewed by the next one */
     uint64_t file_bytes;     /* length of data.mdb, as far as zeros were written ahead */
     bool is_short_of_space;  /* the disk refuses to make the file longer: refuse what grows */
-    bool is_failed; /* a commit ended with an unknown outcome, or db_fail: nothing is written any
-                       more */
+    bool is_failed;   /* a commit ended with an unknown outcome, or db_fail: nothing is written any
+                         more */
+    bool is_replaced; /* it failed because another file lies in its place */
     /* Called once, within that call, whoever made it: note it and have the process end. May be
      * NULL; set it after opening. */
     void (*on_failed)(void *context);
@@ -115,6 +116,9 @@ enum status db_check_same_file(const struct db *db);
 
 /* In a writer: nothing is written any more, as after a commit whose outcome is unknown. */
 void db_fail(struct db *db);
+/* The same: what it would write is found by nobody. The disk is well, and the next process opens
+ * what lies there now. */
+void db_fail_replaced(struct db *db);
 
 /* Every 10 s in a writer: frees the slots of readers that died. */
 enum status db_check_readers(struct db *db);
