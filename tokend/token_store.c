@@ -62,7 +62,7 @@ static enum status check_in_place(struct token_store *store)
         return STATUS_OK;
     log_failure(STATUS_UNAVAILABLE, "write to the token store", "dir", store->db.dir, "reason",
                 is_same ? "it was written over under us" : "another one was put in its place");
-    db_fail(&store->db);
+    db_fail_replaced(&store->db);
     return STATUS_UNAVAILABLE;
 }
 
@@ -152,6 +152,7 @@ static enum status start_clock(struct token_store *store)
     TRY(token_anchor_write(&txn, &anchor));
     TRY(token_count(&txn, &store->restored, &revoked));
     TRY(db_commit(&txn));
+    store->is_new = previous.boot_id[0] == '\0';
     store->anchor = anchor;
     if (anchor.is_suspect)
         log_warning("the clock is more than 30 days ahead of the last time that was trusted: "
@@ -166,7 +167,7 @@ static enum status start_voucher(struct token_store *store, const char *run_dir)
     store->last_txn = db_last_txn(&store->db);
     if (store_voucher_covers(&store->voucher, &store->db))
         store_voucher_advance(&store->voucher, store->last_txn);
-    else if (store->restored == 0) /* it revives nothing */
+    else if (store->is_new) /* an older copy without tokens does not know what was revoked */
         store_voucher_give(&store->voucher, &store->db);
     else
         store_voucher_withdraw(&store->voucher);
@@ -293,6 +294,7 @@ enum status token_store_tidy(struct token_store *store)
 {
     bool prunes;
     TRY(db_check_readers(&store->db));
+    TRY(store_voucher_keep(&store->voucher, &store->db));
     if (store->in_turn)
         return STATUS_OK;
     db_look_for_space(&store->db);

@@ -271,16 +271,19 @@ Test(older_tokens, a_copy_under_a_running_solo_is_believed_by_nobody, .init = se
 Test(older_tokens, tokend_does_not_go_on_with_a_store_that_lies_elsewhere, .init = set_up)
 {
     struct granted added;
-    pid_t before = testbed_daemon(&bed, "tokend");
-    put_copy_back();
-    for (int waited = 0;
-         testbed_call(&bed, "tokend", "token.trust_clock", NULL, NULL, NULL) == STATUS_UNAVAILABLE;
-         waited += 20) {
-        cr_assert_lt(waited, PATIENCE_MS, "it never works again");
-        sleep_ms(20);
+    for (unsigned i = 1; i <= 2; i++) { /* as often as somebody does it: no disk is broken */
+        pid_t before = testbed_daemon(&bed, "tokend");
+        put_copy_back();
+        for (int waited = 0; testbed_call(&bed, "tokend", "token.trust_clock", NULL, NULL, NULL) ==
+                             STATUS_UNAVAILABLE;
+             waited += 20) {
+            cr_assert_lt(waited, PATIENCE_MS, "it never works again");
+            sleep_ms(20);
+        }
+        cr_assert_neq(testbed_daemon(&bed, "tokend"), before);
+        expect_what_holds();
+        cr_assert_eq(testbed_log_count(&bed, "name=tokend how=\"exit code 6\""), i);
     }
-    cr_assert_neq(testbed_daemon(&bed, "tokend"), before);
-    expect_what_holds();
     grant(&added);
     expect_it_goes_on(&added);
     testbed_close(&bed);

@@ -1,10 +1,12 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/db/table.h"
 #include "tests/support/criterion.h"
+#include "tests/unit/common/base/scratch.h"
 #include "tests/unit/tokend/token_fixture.h"
 #include "tokend/listing.h"
 
@@ -17,6 +19,47 @@ Test(changes, a_grant_is_there_after_a_restart_and_told)
     cr_assert(is_there(accessor));
     cr_assert_eq(store.restored, 1);
     cr_assert_eq(told("capability_granted"), 1);
+}
+
+/* A copy of another time knows as little of what was revoked when it holds no token. */
+Test(changes, only_a_store_that_was_just_made_is_vouched_for_without_the_log)
+{
+    cr_assert(token_store_is_vouched(&store));
+    fixture_reopen();
+    cr_assert(token_store_is_vouched(&store), "it is the one that was left");
+    cr_assert_eq(unlink(scratch_path(TOKENS_VOUCHER)), 0);
+    fixture_reopen();
+    cr_assert_eq(store.restored, 0);
+    cr_assert_not(token_store_is_vouched(&store));
+    token_store_vouch(&store);
+    cr_assert(token_store_is_vouched(&store));
+}
+
+/* Neither is looked up: what decides is whether the request was made before. */
+Test(changes, a_revoked_token_is_let_to_a_turn_no_sooner_than_an_unknown_one)
+{
+    struct rpc_call call = call_of_operator();
+    struct token_grant_reply reply;
+    const char *read = "read";
+    char revoked_text[TOKEN_TEXT_BYTES], unknown_text[TOKEN_TEXT_BYTES];
+    uint64_t count;
+    token_text_draw(revoked_text);
+    token_text_draw(unknown_text);
+    const struct span revoked = span_of_text(revoked_text), unknown = span_of_text(unknown_text);
+    const struct token_grant_request request = { .token_hash = token_text_hash(revoked),
+                                                 .tenant = "acme",
+                                                 .permissions = { &read, 1 } };
+    cr_assert_eq(try_grant(&call, &request, &reply), STATUS_OK);
+    call.has_request_id = true;
+    call.request_id = uuid_draw();
+    cr_assert_eq(try_revoke(&call, reply.accessor, &count), STATUS_OK);
+    cr_assert(change_may_ask_again(&store, &call, revoked));
+    cr_assert(change_may_ask_again(&store, &call, unknown));
+    call.request_id = uuid_draw();
+    cr_assert_not(change_may_ask_again(&store, &call, revoked));
+    cr_assert_not(change_may_ask_again(&store, &call, unknown));
+    call.has_request_id = false;
+    cr_assert_not(change_may_ask_again(&store, &call, revoked));
 }
 
 Test(changes, a_hash_is_granted_once_also_after_it_was_revoked)
