@@ -197,7 +197,7 @@ enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, 
     TRY(requests_forgotten(txn, &newest));
     /* Nothing was drawn with the right clock after this moment; what was before it stays refused.
      */
-    bool is_lowered = is_ahead(&newest, now_ms);
+    bool is_lowered = uuid_milliseconds(&newest) > now_ms;
     if (is_lowered)
         newest = id_at(now_ms);
     for (*pruned = 0; *pruned < count_max; ++*pruned) {
@@ -224,7 +224,7 @@ enum status requests_are_due(struct db_txn *txn, unsigned table, uint64_t now_ms
     struct uuid forgotten, id;
     TRY(requests_forgotten(txn, &forgotten));
     TRY(requests_newest(txn, table, &id));
-    *are_due = is_ahead(&forgotten, now_ms) || is_ahead(&id, now_ms);
+    *are_due = uuid_milliseconds(&forgotten) > now_ms || is_ahead(&id, now_ms);
     return *are_due ? STATUS_OK
                     : oldest_is_due(txn, table, now_ms, REQUESTS_KEPT_MAX, &id, are_due);
 }

@@ -401,6 +401,14 @@ Test(appending, after_a_clock_that_was_ahead_requests_are_taken_again)
     struct uuid after = uuid_drawn_at(clock_wall_ns() / 1000000 + 2);
     call_identify(&call, &after, "body");
     must_append(&call, &request);
+    /* Half an hour was enough to keep a start from being recorded. */
+    cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(requests_forget(&txn, now_ms + 30 * 60 * 1000), STATUS_OK);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    fixture_reopen();
+    struct uuid later = uuid_drawn_at(clock_wall_ns() / 1000000 + 2);
+    call_identify(&call, &later, "body");
+    must_append(&call, &request);
 }
 
 /* Pruned by count, long before they are too old: never carried out a second time. */
