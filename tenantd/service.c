@@ -179,14 +179,14 @@ static void begin_process(struct service *service)
                     status_text(status));
     log_warning("service not started", "service", service->name, "generation",
                 NUMBER(service->generation), "reason", problem.message);
+    problem.code = status;
     if (service->start_cause == START_AFTER_CRASH) {
         /* It ran before: whatever is missing may come back, so this is one more crash. */
         const struct restart_exit exit = { .code = 127 };
         decide(service, &exit, problem.message);
-        return;
+    } else {
+        service_start_failed(service, problem.message);
     }
-    problem.code = status;
-    service_start_failed(service, problem.message);
     start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
 }
 
@@ -264,13 +264,11 @@ static void decide_unready(struct service *service)
              NUMBER(service->generation), "reason", what);
     service_readiness_end(service);
     if (service->is_on_trial) {
-        service_timer_stop(service);
         service_move(service, SERVICE_failed, "%s", what);
     } else if (is_over) {
         const struct restart_exit exit = { .is_signalled = true,
                                            .code = SIGKILL,
                                            .ran_ns = service->ran_ns };
-        service_timer_stop(service);
         decide(service, &exit, what);
     } else {
         decide_after_exit(service);
@@ -286,7 +284,6 @@ static void begin_stop(struct service *service)
     service_readiness_end(service);
     service->was_running_at_stop = service->pid != 0;
     service->was_killed = false;
-    service_timer_stop(service);
     if (service->pid == 0) {
         service_move(service, SERVICE_stopping, "is being ended");
         return;
@@ -356,7 +353,6 @@ static void service_step(struct service *service)
                 begin_stop(service);
             } else if (service->is_due) {
                 service->start_cause = START_AFTER_CRASH;
-                service->due_wall_ns = 0;
                 service_move(service, SERVICE_starting, "is being restarted");
             }
             break;

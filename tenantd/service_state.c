@@ -40,6 +40,8 @@ void service_move(struct service *service, enum service_state state, const char 
     log_debug("service moves", "service", service->name, "from", service_state_name(service->state),
               "to", service_state_name(state), "reason", service->reason);
     service->state = state;
+    if (state != SERVICE_backoff) /* its own is set before it */
+        service_timer_stop(service);
     service_touch(service);
 }
 

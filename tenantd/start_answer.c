@@ -26,6 +26,8 @@ enum answer answer_to_start(const struct service *service, uint64_t generation, 
         return service->is_withheld ? ANSWER_ROW : ANSWER_JOIN;
     if (service->state == SERVICE_starting)
         return until_ready || service->pid == 0 ? ANSWER_JOIN : ANSWER_ROW;
+    if (service->state == SERVICE_backoff && until_ready)
+        return ANSWER_JOIN; /* told what comes of its next start */
     if (is_idle(service->state) && (since > service->since || cause == START_RECOVER ||
                                     cause == START_RESTART || cause == START_RECONCILE))
         return ANSWER_ORDER;

@@ -228,6 +228,7 @@ static void read_row(struct bed *bed, struct span map, struct row *row)
                          .pid = decoded.pid,
                          .restarts = decoded.restarts,
                          .start_ticks = decoded.start_ticks,
+                         .due_ns = decoded.due_ns,
                          .is_trial_over = decoded.is_trial_over };
     snprintf(row->state, sizeof row->state, "%s", decoded.state);
     snprintf(row->reason, sizeof row->reason, "%s", decoded.reason);

@@ -21,7 +21,7 @@ struct seen_report {
 /* A row, kept beyond its reply. */
 struct row {
     char limits[257], state[32], reason[REASON_BYTES_MAX + 1], instance[201];
-    uint64_t generation, since, pid, restarts, start_ticks;
+    uint64_t generation, since, pid, restarts, start_ticks, due_ns;
     bool is_trial_over;
     size_t exits;
     char last_exit[REASON_BYTES_MAX + 1], last_output[EXIT_OUTPUT_BYTES_MAX + 1];

@@ -167,6 +167,23 @@ Test(ready_program, one_that_was_ready_follows_its_policy_when_it_is_not_any_mor
     expect_reason(&row, "was not ready within 300ms");
 }
 
+/* Its deadline is over with it: nothing else is due. */
+Test(ready_program, what_is_parked_before_it_is_ready_has_no_next_start)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    cr_assert_eq(
+        bed_start_ready(
+            &bed, "web", 5, 5,
+            "\"argv\": [\"/bin/sh\", \"-c\", \"test -e once && exit 3; touch once; "
+            "exec PROGRAMS/announcer notify:READY=1 sleep:100 exit:9\"], "
+            "\"restart\": {\"initial\": \"10ms\", \"max_restarts\": 1}" READY("notify", "")),
+        STATUS_OK, "%s", bed.problem.message);
+    bed_await(&bed, "web", "parked", &row);
+    expect_reason(&row, "exited with code 3");
+    cr_assert_eq(row.due_ns, 0);
+}
+
 Test(ready_program, tcp_and_its_counterpart)
 {
     struct row row;
