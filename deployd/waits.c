@@ -9,6 +9,7 @@ struct wait {
     struct service *service;
     struct rpc_call *call;
     enum wait_condition condition;
+    uint64_t generation; /* the newest that was wanted while it waits */
     struct ev_timer timer;
 };
 
@@ -20,7 +21,7 @@ static bool has_completed(const struct service *service)
 }
 
 enum status wait_judge(const struct service *service, enum wait_condition condition,
-                       struct problem *problem)
+                       uint64_t generation, struct problem *problem)
 {
     bool exists = service_exists(service);
     if (condition == WAIT_GONE)
@@ -34,6 +35,13 @@ enum status wait_judge(const struct service *service, enum wait_condition condit
         return problem_set(problem, STATUS_FAILED_PRECONDITION, "condition",
                            "the deploy of %s failed; see: soloctl describe %s", service->key,
                            service->key);
+    /* Generations only grow: an older one is wanted when the log has fallen back to it. */
+    if (service->wanted.generation != 0 && service->wanted.generation < generation)
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "condition",
+                           "generation %llu of %s was not ready; generation %llu is wanted again; "
+                           "see: soloctl describe %s",
+                           (unsigned long long)generation, service->key,
+                           (unsigned long long)service->wanted.generation, service->key);
     bool is_current = service->is_held && (service->wanted.generation == 0 ||
                                            service->generation == service->wanted.generation);
     if (!is_current)
@@ -59,6 +67,13 @@ enum status wait_judge(const struct service *service, enum wait_condition condit
 static const char *state_of(const struct service *service)
 {
     return service_exists(service) ? service_state_name(service->state) : "gone";
+}
+
+static struct service_wait_reply reply_of(const struct service *service)
+{
+    return (struct service_wait_reply){ .state = state_of(service),
+                                        .generation =
+                                            service_exists(service) ? service->generation : 0 };
 }
 
 static void wait_free(struct wait *wait)
@@ -96,9 +111,9 @@ enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct se
                        enum wait_condition condition, uint64_t timeout_ms,
                        struct service_wait_reply *reply)
 {
-    enum status status = wait_judge(service, condition, &call->problem);
+    enum status status = wait_judge(service, condition, 0, &call->problem);
     if (status == STATUS_OK)
-        reply->state = state_of(service);
+        *reply = reply_of(service);
     if (status != STATUS_UNAVAILABLE)
         return status;
     if (deployd->waits >= WAITS_MAX)
@@ -111,6 +126,7 @@ enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct se
     wait->owner = deployd;
     wait->service = service;
     wait->condition = condition;
+    wait->generation = service->wanted.generation;
     wait->call = call;
     wait->next = service->waits;
     service->waits = wait;
@@ -134,11 +150,14 @@ void waits_look(void *context, struct service *service)
         enum status status =
             access_still_allows(&wait->owner->access, &wait->call->caller, &problem);
         if (status == STATUS_OK)
-            status = wait_judge(service, wait->condition, &problem);
+            status = wait_judge(service, wait->condition, wait->generation, &problem);
+        if (service->wanted.generation > wait->generation)
+            wait->generation = service->wanted.generation;
         if (status == STATUS_UNAVAILABLE)
             continue;
+        const struct service_wait_reply reply = reply_of(service);
         if (status == STATUS_OK)
-            rpc_call_reply(wait->call, &(struct service_wait_reply){ .state = state_of(service) });
+            rpc_call_reply(wait->call, &reply);
         else
             rpc_call_fail(wait->call, status, &problem);
         wait_free(wait);

@@ -10,9 +10,10 @@ enum wait_condition { WAIT_RUNNING, WAIT_READY, WAIT_GONE };
 enum { WAIT_MS_DEFAULT = 60 * 1000 };
 
 /* Whether the condition holds (ok), may still come (unavailable), or cannot (another status, with
- * the reason in the problem). Pure. */
+ * the reason in the problem): what it was waited for failed, and the generation before is wanted
+ * again. `generation` is the newest that was wanted since the wait began, 0 for none. Pure. */
 enum status wait_judge(const struct service *service, enum wait_condition condition,
-                       struct problem *problem);
+                       uint64_t generation, struct problem *problem);
 
 /* Answers at once where it can; defers the call otherwise. `service` may be NULL. */
 enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct service *service,

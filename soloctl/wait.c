@@ -73,6 +73,7 @@ static int wait_for_service(struct session *session, const struct arguments *arg
     item_text(&item, "name", target.name);
     item_text(&item, "condition", condition);
     item_text(&item, "state", reply.state);
+    item_number_or_null(&item, "generation", reply.generation);
     document_print(session->format, &item, target.key);
     return 0;
 }

@@ -9,7 +9,7 @@ static struct problem problem;
 static enum status judge(const struct service *service, enum wait_condition condition)
 {
     problem = (struct problem){ 0 };
-    return wait_judge(service, condition, &problem);
+    return wait_judge(service, condition, 0, &problem);
 }
 
 static struct service held(enum service_state state)
@@ -91,4 +91,16 @@ Test(waits, what_is_not_there_is_not_found_unless_it_is_being_deployed)
     cr_assert_eq(judge(&service, WAIT_RUNNING), STATUS_NOT_FOUND);
     service.queue = &operation;
     cr_assert_eq(judge(&service, WAIT_RUNNING), STATUS_UNAVAILABLE);
+}
+
+Test(waits, what_was_waited_for_failed_when_an_older_generation_is_wanted_again)
+{
+    struct service service = held(SERVICE_running);
+    service.is_ready = true;
+    problem = (struct problem){ 0 };
+    cr_assert_eq(wait_judge(&service, WAIT_READY, 7, &problem), STATUS_OK);
+    cr_assert_eq(wait_judge(&service, WAIT_READY, 5, &problem), STATUS_OK, "a newer one counts");
+    cr_assert_eq(wait_judge(&service, WAIT_READY, 9, &problem), STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(problem.message, "generation 9 of"), "%s", problem.message);
+    cr_assert_not_null(strstr(problem.message, "generation 7 is wanted again"));
 }
