@@ -265,6 +265,8 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
     if (service->state == SERVICE_running)
         service->retry_ns = service->retries = 0;
     catalog_changed(catalog, service);
+    if (service->queue != NULL)
+        catalog_mark(catalog, service); /* what waits for it to start may begin */
     catalog_look(catalog, service);
     return STATUS_OK;
 }

@@ -119,7 +119,9 @@ static void unqueue(struct operation *operation)
 static void deploy_reply(const struct operation *operation)
 {
     const struct service *service = operation->service;
-    bool is_current = service->is_held && service->generation == operation->generation;
+    /* Its row may still show what the log has overtaken. */
+    bool is_current = service->is_held && service->generation == operation->generation &&
+                      !operation->is_overtaken;
     const struct service_deploy_reply reply = {
         .tenant = service->tenant->name,
         .name = service_name(service),

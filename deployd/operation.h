@@ -5,7 +5,8 @@
 
 /* One thing to be done with one service. Operations of a service run one after the other, in the
  * order in which they came; those of different services run side by side. A kill may run beside the
- * operation before it once that one is past its commit, so that it waits for nobody's grace.
+ * operations before it once they are past their commit, so that it waits for nobody's grace, and a
+ * deploy beside one that only waits until its program is ready.
  *
  * This is what all parts of its life share; operation_queue.h says who is next, operation_commit.c
  * what happens until its event is in the log, operation_act.c and operation_start.c what is asked
@@ -85,7 +86,8 @@ struct operation {
     struct hash body_hash;
     bool is_repeat; /* it was committed before */
     bool wait, only_if_changed, is_unchanged, is_forced;
-    bool is_killed; /* before it was committed: it will not be */
+    bool is_killed;    /* before it was committed: it will not be */
+    bool is_overtaken; /* after that, by another event: `result` is what the log says of it */
     uint64_t if_event;
 
     struct span spec; /* canonical, owned; only until it is in the log */

@@ -230,7 +230,8 @@ static void leave_unchanged(struct operation *operation)
     operation->is_unchanged = operation->is_repeat = true;
     operation->event_id = operation->generation = service->wanted.generation;
     operation->since = service->wanted.since;
-    if (operation->wait && service->state == SERVICE_starting)
+    bool may_become_ready = service->state == SERVICE_starting || service->state == SERVICE_backoff;
+    if (operation->wait && may_become_ready)
         operation_await_supervisor(operation);
     else
         operation_end(operation, STATUS_OK);
@@ -309,10 +310,11 @@ static void deploy_begin(struct operation *operation)
  * would replace, or be: its event would come after the kill's. */
 static bool overtake_build(const struct operation *kill)
 {
-    struct operation *first = kill->service->queue;
-    if (first == kill || !operation_is_uncommitted(first))
-        return false;
-    return first->is_killed = true;
+    bool is_found = false;
+    for (struct operation *before = kill->service->queue; before != kill; before = before->next)
+        if (operation_is_uncommitted(before))
+            is_found = before->is_killed = true;
+    return is_found;
 }
 
 static void kill_begin(struct operation *operation)

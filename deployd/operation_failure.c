@@ -79,7 +79,10 @@ void operation_failed(struct operation *operation, const char *field, const char
     }
     if (operation->fallback == FALLBACK_NONE)
         operation_row_failed(operation, operation->reason);
-    if (operation->fallback == FALLBACK_RECORD || operation->is_recovery)
+    /* What is tried again by itself is no news yet. */
+    bool is_news = operation->is_recovery || operation->kind == OPERATION_RESTART ||
+                   (operation->kind == OPERATION_START && !operation->is_passing);
+    if (operation->fallback == FALLBACK_RECORD || is_news)
         operation_record_failure(operation);
     else
         operation_end_failed(operation);
@@ -113,7 +116,7 @@ static void on_recorded(void *context, enum status status, const struct problem 
 {
     struct operation *operation = context;
     struct service *service = operation->service;
-    (void)reply;
+    const struct event_append_reply *recorded = reply;
     if (operation->fallback != FALLBACK_RECORD) {
         if (status != STATUS_OK)
             log_warning("a failed start was not recorded", "service", service->key, "reason",
@@ -127,7 +130,8 @@ static void on_recorded(void *context, enum status status, const struct problem 
         outcome_is_unknown(operation, problem);
         return;
     }
-    if (service->wanted.generation == operation->generation) {
+    /* What is wanted since another event than this is somebody else's to start. */
+    if (service->wanted.generation != 0 && service->wanted.since != recorded->event_id) {
         operation_end_failed(operation);
         return;
     }
@@ -176,9 +180,11 @@ static void record(struct operation *operation, enum event_type type, uint64_t c
 void operation_record_failure(struct operation *operation)
 {
     bool falls_back = operation->fallback == FALLBACK_RECORD;
+    uint64_t cause = falls_back                             ? operation->generation
+                     : operation->kind == OPERATION_RESTART ? operation->event_id
+                                                            : operation->recovery_id;
     record(operation, falls_back ? EVENT_service_deployment_failed : EVENT_service_recovery_failed,
-           falls_back ? operation->generation : operation->recovery_id, operation->code,
-           operation->reason);
+           cause, operation->code, operation->reason);
 }
 
 /* Puts what became of the fallback behind the reason, before the output that may follow. */

@@ -32,12 +32,32 @@ void operation_said(struct operation *operation, const char *result, const char 
     text_cut(operation->reason);
 }
 
-/* It stays wanted, nothing holds it, and the row says why. */
+/* It stays wanted, nothing holds it, and the row says why. What its supervisor keeps of another
+ * generation that has ended says nothing of it. */
 void operation_row_failed(struct operation *operation, const char *reason)
 {
     struct service *service = operation->service;
-    if (!service->is_held && !service->tenant->supervisor.is_silent)
+    bool is_holding = service->is_held && (service->generation == operation->generation ||
+                                           !service_state_is_over(service->state));
+    if (!is_holding && !service->tenant->supervisor.is_silent)
         catalog_unhold(&operation->owner->catalog, service, SERVICE_failed, reason);
+}
+
+/* Who waited for it to be ready, which it never was, is told what came in between. */
+static enum status overtaken_wait(struct operation *operation, const char *subject,
+                                  const struct generation_outcome *outcome)
+{
+    bool has_run = true;
+    bool is_ended = outcome->fate == FATE_KILLED || outcome->fate == FATE_REPLACED;
+    if (!operation->wait || !is_ended)
+        return STATUS_OK;
+    enum status status =
+        event_map_has_run(&operation->owner->map, subject, operation->generation, &has_run);
+    if (status != STATUS_OK || (has_run && !operation->is_unchanged))
+        return STATUS_OK;
+    return problem_set(&operation->problem, STATUS_ABORTED, "",
+                       "generation %llu was %s (event %llu) before it was ready",
+                       (number)operation->generation, operation->result, (number)outcome->event_id);
 }
 
 void operation_answer_from_log(struct operation *operation)
@@ -69,13 +89,15 @@ void operation_answer_from_log(struct operation *operation)
         return;
     }
     operation->result = words[outcome.fate];
-    operation_end(operation, STATUS_OK);
+    operation->is_overtaken = true;
+    operation_end(operation, overtaken_wait(operation, subject, &outcome));
 }
 
 void operation_end_failed(struct operation *operation)
 {
-    bool is_answer = operation->kind == OPERATION_START ||
-                     (operation->kind == OPERATION_DEPLOY && operation->fallback == FALLBACK_NONE);
+    bool is_repeat = operation->kind == OPERATION_DEPLOY && !operation->is_unchanged;
+    bool is_answer =
+        operation->kind == OPERATION_START || (is_repeat && operation->fallback == FALLBACK_NONE);
     operation_end(operation, is_answer ? STATUS_OK : operation->problem.code);
 }
 

@@ -4,6 +4,20 @@
 #include "common/base/ensure.h"
 #include "deployd/operation_act.h"
 #include "deployd/operation_commit.h"
+#include "deployd/operation_outcome.h"
+
+/* All that is left of it is to wait until its program is ready, or is given up. Another deploy does
+ * not wait for that: its supervisor ends the wait when it is told to start the newer generation. */
+static bool is_on_trial(const struct operation *operation)
+{
+    const struct service *service = operation->service;
+    return operation->state == OPERATION_ACTING && operation->kind != OPERATION_KILL &&
+           operation->kind != OPERATION_STOP && operation->fallback == FALLBACK_NONE &&
+           service->is_held && service->generation == operation->generation &&
+           service->since == operation->since &&
+           (service->state == SERVICE_backoff ||
+            (service->state == SERVICE_starting && service->pid != 0));
+}
 
 /* A kill waits for a commit, not for what follows it: the one before it is fenced by its event.
  * Nor does it wait for a build that comes before one. Where the supervisor is silent nothing else
@@ -12,25 +26,23 @@ static bool may_run_beside(const struct operation *operation, const struct opera
 {
     bool is_free =
         operation->kind == OPERATION_KILL || operation->service->tenant->supervisor.is_silent;
+    if (operation->kind == OPERATION_DEPLOY && is_on_trial(before))
+        return true;
     return is_free &&
            (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_BUILDING ||
             before->state == OPERATION_ACTING || before->state == OPERATION_REPORTING);
 }
 
-/* The first one, and a kill right behind a first one that is past its commit; of a silent
- * supervisor all that may run. */
+/* The first one, and behind it whatever may run beside all that is before it. */
 static void queue_step(struct service *service)
 {
-    struct operation *first = service->queue;
-    if (first == NULL)
+    struct operation *before = service->queue, *next;
+    if (before == NULL)
         return;
-    bool is_silent = service->tenant->supervisor.is_silent;
     unsigned queued = service->queued;
-    struct operation *before = first, *next;
-    operation_step(first);
+    operation_step(before);
     /* Where one has ended, that marked the queue again. */
-    while (service->queued == queued && (next = before->next) != NULL &&
-           (before == first || is_silent)) {
+    while (service->queued == queued && (next = before->next) != NULL) {
         if (next->state == OPERATION_QUEUED && !may_run_beside(next, before))
             return;
         operation_step(next);
@@ -46,7 +58,7 @@ bool operations_step(struct deployd *deployd)
     return service != NULL;
 }
 
-/* A forced kill does not wait for what has not begun. */
+/* A kill does not wait for what has not begun, nor is that done after it. */
 static void refuse_before(struct operation *kill)
 {
     for (struct operation *next, *operation = kill->service->queue;
@@ -54,6 +66,10 @@ static void refuse_before(struct operation *kill)
         next = operation->next;
         if (operation->state != OPERATION_QUEUED || operation->kind == OPERATION_KILL)
             continue;
+        if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
+            operation_superseded(operation);
+            continue;
+        }
         problem_set(&operation->problem, STATUS_ABORTED, "",
                     "%s was killed before this began; nothing was changed", kill->service->key);
         operation_end(operation, STATUS_ABORTED);
@@ -69,7 +85,7 @@ void operation_begin(struct operation *operation)
     *end = operation;
     service->queued++;
     operation->owner->operations++;
-    if (operation->kind == OPERATION_KILL && operation->is_forced)
+    if (operation->kind == OPERATION_KILL)
         refuse_before(operation);
     catalog_mark(&operation->owner->catalog, service);
 }

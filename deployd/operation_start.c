@@ -40,7 +40,8 @@ static void start_done(struct operation *operation)
         operation_said(operation, "skipped", plan_code_name(PLAN_CODE_secret_sealed),
                        service_reason(service, reason));
     else
-        operation_said(operation, "recovered", "", "");
+        operation_said(operation, operation->kind == OPERATION_DEPLOY ? "replaced" : "recovered",
+                       "", ""); /* of a deploy it is said only when another one runs by now */
     operation_end(operation, STATUS_OK);
 }
 

@@ -49,10 +49,12 @@ static enum status use_of_packed(struct span packed, struct quota_use *use, stru
 /* Its deploy has been let in and is not in the log yet. */
 static bool is_on_the_way(const struct service *service)
 {
-    const struct operation *first = service->queue;
-    return first != NULL && first->kind == OPERATION_DEPLOY &&
-           (first->state == OPERATION_TENANT || first->state == OPERATION_COMMITTING ||
-            (first->state != OPERATION_QUEUED && operation_is_uncommitted(first)));
+    const struct operation *operation = service->queue;
+    while (operation != NULL &&
+           (operation->kind != OPERATION_DEPLOY || operation->state == OPERATION_QUEUED ||
+            (operation->state != OPERATION_COMMITTING && !operation_is_uncommitted(operation))))
+        operation = operation->next;
+    return operation != NULL;
 }
 
 /* What the log wants of it. A spec that cannot be read counts as a service and no more: it runs

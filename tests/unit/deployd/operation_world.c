@@ -323,7 +323,7 @@ void supervisor_take_row(struct supervisor *supervisor, struct span row)
         .reason = "told by its supervisor",
         .generation = row_sent.generation,
         .since = row_sent.since,
-        .pid = runs ? 4711 : 0,
+        .pid = runs || strcmp(row_sent.state, "starting") == 0 ? 4711 : 0,
         .started_ns = runs ? 1 : 0,
         .is_ready = runs,
         .instance = "",
@@ -568,9 +568,15 @@ void world_runs(uint64_t generation, const char *spec)
                                     .since = generation,
                                     .spec_hash = hash_of(span_of_text(spec)) };
     catalog_want(&world.deployd.catalog, world.service, &world.live);
-    row_sent.state = "running";
+    world_tells("running", generation);
+}
+
+void world_tells(const char *state, uint64_t generation)
+{
+    row_sent.state = state;
     row_sent.generation = row_sent.since = generation;
     supervisor_take_row(&world.tenant->supervisor, (struct span){ 0 });
+    world_turn();
 }
 
 void world_builds(enum status status, const char *message)

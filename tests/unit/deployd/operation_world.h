@@ -96,5 +96,7 @@ void world_supervisor_ready(void);
 void world_supervisor_lost(void);
 /* As after a deploy that went well: generation `generation` is wanted, held and runs. */
 void world_runs(uint64_t generation, const char *spec);
+/* The supervisor tells that it holds this generation so; `starting` has a process. */
+void world_tells(const char *state, uint64_t generation);
 
 #endif

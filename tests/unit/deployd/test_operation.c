@@ -314,6 +314,33 @@ Test(operation, a_repeat_of_a_deploy_that_ran_unwants_nothing)
     cr_assert_eq(world.service->state, SERVICE_failed);
 }
 
+/* What crashed after it was ready may become so again: who waits is told what its next start comes
+ * to, and not that it is fine. */
+Test(operation, who_waits_for_an_unchanged_service_in_backoff_is_told_what_becomes_of_it)
+{
+    struct operation *operation;
+    size_t index[2];
+    world.has_run = true;
+    for (unsigned i = 0; i < 2; i++) {
+        world_runs(7, "");
+        world_tells("backoff", 7);
+        index[i] = world_prepare(OPERATION_DEPLOY, &operation);
+        operation->wait = operation->only_if_changed = true;
+        world.live.spec_hash = operation->spec_hash;
+        world_begin(operation);
+        cr_assert_not(world.answers[index[i]].is_there);
+        if (i == 0)
+            world_starts("running");
+        else
+            world_start_fails(STATUS_DEADLINE_EXCEEDED, "exited with code 3");
+    }
+    cr_assert_eq(world.answers[index[0]].status, STATUS_OK);
+    cr_assert(world.answers[index[0]].reply.deploy.unchanged);
+    cr_assert_eq(world.answers[index[1]].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(world.answers[index[1]].problem.message, "did not become ready"));
+    world_nothing_asked();
+}
+
 Test(operation, a_repeat_of_a_deploy_that_never_ran_falls_back)
 {
     world.live = (struct live_row){ .generation = 9, .since = 9, .previous = 7 };

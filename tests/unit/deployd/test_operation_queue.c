@@ -100,21 +100,130 @@ Test(operation_queue, a_deploy_behind_a_kill_comes_after_it)
     cr_assert_eq(world.service->wanted.generation, generation);
 }
 
-Test(operation_queue, a_forced_kill_refuses_what_has_not_begun)
+Test(operation_queue, a_kill_refuses_what_has_not_begun)
 {
-    struct operation *operation;
     world_runs(7, "");
     size_t running = world_ask(OPERATION_DEPLOY), queued = world_ask(OPERATION_DEPLOY);
+    size_t restart = world_ask(OPERATION_RESTART);
     world_append("service_deployed");
-    size_t kill = world_prepare(OPERATION_KILL, &operation);
-    operation->is_forced = true;
-    world_begin(operation);
+    size_t kill = world_ask(OPERATION_KILL);
     cr_assert_eq(world.answers[queued].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[restart].status, STATUS_ABORTED);
     cr_assert_not(world.answers[running].is_there);
     world_take("supervisor.start");
     world_append("service_killed");
     world_stops(STATUS_OK);
     cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
+/* ---- what only waits for its program to be ready ---- */
+
+static size_t deploy_on_trial(uint64_t *generation, struct asked *start)
+{
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    operation->wait = true;
+    world_begin(operation);
+    *generation = world_append("service_deployed");
+    *start = world_take("supervisor.start");
+    return deploy;
+}
+
+Test(operation_queue, who_waits_for_what_is_killed_on_trial_is_told_so)
+{
+    uint64_t generation;
+    struct asked start;
+    size_t deploy = deploy_on_trial(&generation, &start);
+    world_tells("starting", generation);
+    size_t kill = world_ask(OPERATION_KILL);
+    uint64_t event = world_append("service_killed");
+    world.outcome = (struct generation_outcome){ .fate = FATE_KILLED, .event_id = event };
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    cr_assert_eq(world.answers[deploy].status, STATUS_ABORTED);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message,
+                              "generation 11 was killed (event 12) before it was ready"));
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
+/* Its row still says that it starts: what the log says of it counts. */
+Test(operation_queue, what_is_killed_is_not_answered_with_what_its_row_showed)
+{
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    uint64_t generation = world_append("service_deployed");
+    struct asked start = world_take("supervisor.start");
+    world_tells("starting", generation);
+    world_ask(OPERATION_KILL);
+    uint64_t event = world_append("service_killed");
+    world.outcome = (struct generation_outcome){ .fate = FATE_KILLED, .event_id = event };
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+    cr_assert_str_eq(world.answers[deploy].texts[0], "killed");
+    cr_assert_eq(world.answers[deploy].reply.deploy.pid, 0);
+}
+
+Test(operation_queue, a_deploy_does_not_wait_until_the_one_before_it_is_ready)
+{
+    uint64_t generation;
+    struct asked start;
+    world_runs(7, "");
+    size_t first = deploy_on_trial(&generation, &start), second = world_ask(OPERATION_DEPLOY);
+    world_nothing_asked(); /* its supervisor has not said that it starts */
+    world_tells("starting", generation);
+    uint64_t newer = world_append("service_deployed");
+    cr_assert_eq(world.asked[0].generation, newer);
+    world.outcome = (struct generation_outcome){ .fate = FATE_REPLACED, .event_id = newer };
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    cr_assert_eq(world.answers[first].status, STATUS_ABORTED);
+    cr_assert_not_null(strstr(world.answers[first].problem.message, "was replaced (event 12)"));
+    world_starts("running");
+    cr_assert_eq(world.answers[second].status, STATUS_OK);
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_queue, what_fails_on_trial_beside_a_newer_deploy_starts_nothing)
+{
+    uint64_t generation;
+    struct asked start;
+    world_runs(7, "");
+    size_t first = deploy_on_trial(&generation, &start);
+    world_tells("starting", generation);
+    size_t second = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    struct asked newer = world_take("supervisor.start");
+    start.on_reply(start.context, STATUS_DEADLINE_EXCEEDED, NULL, NULL);
+    world_append("service_deployment_failed");
+    world_nothing_asked();
+    cr_assert_eq(world.answers[first].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_null(strstr(world.answers[first].problem.message, "was started again"));
+    const struct supervisor_start_reply reply = { 0 };
+    world_tells("running", newer.generation);
+    newer.on_reply(newer.context, STATUS_OK, NULL, &reply);
+    cr_assert_eq(world.answers[second].status, STATUS_OK);
+}
+
+/* A kill finds every deploy before it that is not in the log. */
+Test(operation_queue, a_kill_ends_a_build_behind_what_is_on_trial)
+{
+    uint64_t generation;
+    struct asked start;
+    size_t first = deploy_on_trial(&generation, &start);
+    world_tells("starting", generation);
+    world.has_build = true;
+    size_t second = world_ask(OPERATION_DEPLOY);
+    struct asked build = world_take("supervisor.build");
+    size_t kill = world_ask(OPERATION_KILL);
+    uint64_t event = world_append("service_killed");
+    world.outcome = (struct generation_outcome){ .fate = FATE_KILLED, .event_id = event };
+    start.on_reply(start.context, STATUS_ABORTED, NULL, NULL);
+    world_stops(STATUS_OK);
+    static const struct supervisor_build_reply built = { .was_built = true };
+    build.on_reply(build.context, STATUS_OK, NULL, &built);
+    world_nothing_asked();
+    cr_assert_eq(world.answers[first].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[second].status, STATUS_ABORTED);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+    cr_assert_null(world.service->queue);
 }
 
 Test(operation_queue, a_full_queue_refuses_with_its_bound)

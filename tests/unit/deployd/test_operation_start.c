@@ -70,6 +70,45 @@ Test(operation_start, a_fallback_that_fails_too_is_said)
     cr_assert_eq(world.service->wanted.generation, 7, "it stays wanted");
 }
 
+/* Its supervisor keeps the trial that failed; that says nothing about what is wanted. */
+Test(operation_start, a_fallback_that_fails_is_shown_and_not_the_trial_before_it)
+{
+    char reason[REASON_BYTES_MAX + 1];
+    world_runs(7, "");
+    world_ask(OPERATION_DEPLOY);
+    uint64_t generation = world_append("service_deployed");
+    world_tells("failed", generation);
+    world_start_fails(STATUS_DEADLINE_EXCEEDED, "was not ready within 1s");
+    world_append("service_deployment_failed");
+    world_start_fails(STATUS_FAILED_PRECONDITION, "its build failed");
+    world_append("service_recovery_failed");
+    cr_assert_not(world.service->is_held);
+    cr_assert_eq(world.service->state, SERVICE_failed);
+    cr_assert_str_eq(service_reason(world.service, reason),
+                     "its newer generation failed, and it cannot be started again: its build "
+                     "failed");
+}
+
+/* It ended what ran: that nothing runs since stands in the log. */
+Test(operation_start, a_restart_that_cannot_start_it_again_is_recorded)
+{
+    world_runs(7, "");
+    world.has_run = true;
+    size_t restart = world_ask(OPERATION_RESTART);
+    uint64_t event = world_append("service_restart_requested");
+    struct asked asked = world_take("supervisor.restart");
+    struct problem problem;
+    problem_set(&problem, STATUS_FAILED_PRECONDITION, "argv[0]", "no such file");
+    world_tells("failed", 7);
+    asked.on_reply(asked.context, STATUS_FAILED_PRECONDITION, &problem, NULL);
+    cr_assert_eq(world.asked[0].cause_id, event);
+    cr_assert_str_eq(world.asked[0].reason, "no such file");
+    world_append("service_recovery_failed");
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    world_nothing_asked();
+    cr_assert_eq(world.service->wanted.generation, 7);
+}
+
 Test(operation_start, a_first_deploy_that_fails_is_shown_until_it_is_killed)
 {
     size_t deploy = world_ask(OPERATION_DEPLOY);
@@ -381,6 +420,7 @@ Test(operation_start, what_ran_before_stays_wanted_when_it_fails)
     reconcile(OPERATION_START);
     cr_assert_str_eq(world.asked[0].cause, "reconcile");
     world_start_fails(STATUS_FAILED_PRECONDITION, "no such interpreter");
+    world_append("service_recovery_failed");
     world_nothing_asked();
     cr_assert_eq(world.service->wanted.generation, 9);
     cr_assert_eq(world.service->state, SERVICE_failed);

@@ -39,7 +39,7 @@ static unsigned count_state(enum service_state state)
 
 Test(reconcile, thousands_of_operations_that_end_at_once_are_worked_off_in_turns)
 {
-    world.program_is_missing = true;
+    world.tenant->supervisor.is_ending = true;
     want_many(SERVICES_MANY);
     reconcile_all(&world.deployd);
     cr_assert_eq(count_state(SERVICE_failed), 0, "nothing is begun before the turn");
