@@ -66,6 +66,8 @@ static void refuse_before(struct operation *kill)
         next = operation->next;
         if (operation->state != OPERATION_QUEUED || operation->kind == OPERATION_KILL)
             continue;
+        if (operation == kill->service->queue && !kill->is_forced)
+            continue; /* it waits for nobody */
         if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
             operation_superseded(operation);
             continue;

@@ -116,6 +116,21 @@ Test(operation_queue, a_kill_refuses_what_has_not_begun)
     cr_assert_eq(world.answers[kill].status, STATUS_OK);
 }
 
+/* Sent right behind a deploy, it ends that one. */
+Test(operation_queue, a_kill_does_not_refuse_what_is_about_to_begin)
+{
+    struct operation *operation;
+    size_t deploy = world_prepare(OPERATION_DEPLOY, &operation);
+    operation_begin(operation);
+    size_t kill = world_ask(OPERATION_KILL);
+    world_append("service_deployed");
+    world_take("supervisor.start");
+    world_append("service_killed");
+    cr_assert_not(world.answers[deploy].is_there);
+    world_stops(STATUS_OK);
+    cr_assert_eq(world.answers[kill].status, STATUS_OK);
+}
+
 /* ---- what only waits for its program to be ready ---- */
 
 static size_t deploy_on_trial(uint64_t *generation, struct asked *start)
