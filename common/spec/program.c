@@ -249,5 +249,14 @@ enum status spec_program_check(const struct spec *spec, const char *data_dir,
     if (status == STATUS_OK && spec_is_built(spec) &&
         strstr(spec->argv.items[0], SPEC_OUT_PLACE) == NULL)
         status = check_one(spec, spec->argv.items[0], "argv[0]", data_dir, memory, problem);
+    if ((status == STATUS_OK || status == STATUS_UNKNOWN) && spec->ready.by == READY_EXEC) {
+        struct problem found = { 0 };
+        enum status probe =
+            check_one(spec, spec->ready.argv.items[0], "ready.argv[0]", data_dir, NULL, &found);
+        if (status == STATUS_OK || probe != STATUS_OK)
+            *problem = found;
+        if (probe != STATUS_OK)
+            status = probe;
+    }
     return status == STATUS_OK ? directory : status;
 }

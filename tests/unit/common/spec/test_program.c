@@ -218,6 +218,24 @@ Test(program, the_program_of_a_spec_is_looked_up_as_its_service_sees_it)
         }
 }
 
+Test(program, the_program_of_a_probe_is_looked_up_too)
+{
+    const char *list[] = { "/bin/sh" }, *probes[] = { "/bin/true", "/nonexistent/probe" };
+    for (size_t i = 0; i < 2; i++) {
+        struct problem problem = { 0 };
+        const struct spec spec = {
+            .tenant = "acme",
+            .name = "api",
+            .argv = { list, 1 },
+            .ready = { .by = READY_EXEC, .argv = { &probes[i], 1 } },
+            .working_dir = "",
+        };
+        cr_assert_eq(spec_program_check(&spec, scratch, NULL, &problem),
+                     i == 0 ? STATUS_OK : STATUS_FAILED_PRECONDITION, "%s", problem.message);
+        cr_assert_str_eq(problem.field, i == 0 ? "" : "ready.argv[0]");
+    }
+}
+
 /* It is made before the first start. */
 Test(program, the_own_folder_of_a_service_need_not_be_there)
 {
