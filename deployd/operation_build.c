@@ -79,7 +79,12 @@ static void on_built(void *context, enum status status, const struct problem *pr
     } else if (status == STATUS_ABORTED) {
         operation_await_supervisor(operation); /* killed meanwhile: the log says so */
     } else {
-        operation_start_failed(operation, status, problem);
+        /* It was built before: its reason says what was being done. */
+        struct problem said;
+        problem_set(&said, status, problem == NULL ? "build" : problem->field,
+                    "its build failed: %s",
+                    problem == NULL ? status_text(status) : problem->message);
+        operation_start_failed(operation, status, &said);
     }
 }
 

@@ -167,6 +167,7 @@ Test(operation_build, a_recovery_builds_and_says_when_that_fails)
     operation->generation = operation->since = 5;
     world_begin(operation);
     world_builds(STATUS_FAILED_PRECONDITION, "cc exited with code 1\noutput");
+    cr_assert_str_eq(world.asked[0].reason, "its build failed: cc exited with code 1");
     world_append("service_recovery_failed");
     cr_assert_str_eq(world.answers[act].texts[0], "failed");
     cr_assert_str_eq(world.answers[act].texts[1], "build_failed");
