@@ -96,8 +96,11 @@ char *next_step(const struct service *service, char text[NEXT_STEP_BYTES])
         add(text, "soloctl restart %s  # starts it now", key);
         add(text, "recoveryd --dry-run  # says what is due, and why");
         break;
-    case SERVICE_running:
     case SERVICE_completed:
+        add_logs(key, text);
+        add(text, "soloctl kill %s  # forgets it; a new deploy runs it again", key);
+        break;
+    case SERVICE_running:
     case SERVICE_STATES:
         break;
     }

@@ -51,8 +51,8 @@ Test(next_step, whatever_is_not_as_it_should_be_has_commands_that_help)
             service->is_failed_deploy = how & 2;
             service->wanted.generation = how & 4 ? 7 : 0;
             expect_only_commands();
-            bool is_well = state == SERVICE_running || state == SERVICE_completed;
-            cr_assert_eq(text[0] == '\0', is_well, "%s", service_state_name(service->state));
+            cr_assert_eq(text[0] == '\0', state == SERVICE_running, "%s",
+                         service_state_name(service->state));
         }
 }
 
@@ -78,6 +78,14 @@ Test(next_step, a_failed_deploy_is_forgotten_and_not_restarted)
     service->is_held = true;
     service->wanted.generation = 7;
     cr_assert_not_null(strstr(next_step(service, text), "soloctl restart"));
+}
+
+Test(next_step, what_has_completed_can_be_looked_at_and_forgotten)
+{
+    service->state = SERVICE_completed;
+    cr_assert_not_null(strstr(next_step(service, text), "soloctl logs"));
+    cr_assert_not_null(strstr(text, "soloctl kill"));
+    cr_assert_null(strstr(text, "restart"), "it is not wanted any more");
 }
 
 Test(next_step, who_is_not_known_is_not_to_be_killed)
