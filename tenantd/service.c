@@ -222,9 +222,9 @@ static void decide(struct service *service, const struct restart_exit *exit, con
         back_off(service, &decision, what);
         break;
     case RESTART_PARK:
-        service_move(service, SERVICE_parked, "crashed %" PRIu64 " times in %s; last: %s",
-                     decision.crashes, duration_text(window, settings->window_ms),
-                     service_what(text, what));
+        service_move(service, SERVICE_parked, "crashed %" PRIu64 " time%s in %s; last: %s",
+                     decision.crashes, decision.crashes == 1 ? "" : "s",
+                     duration_text(window, settings->window_ms), service_what(text, what));
         break;
     }
     if (decision.is_first_crash) {

@@ -11,7 +11,7 @@ char *size_text(char text[SIZE_TEXT_BYTES], uint64_t bytes)
 {
     static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
     if (bytes < 1024) {
-        snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " bytes", bytes);
+        snprintf(text, SIZE_TEXT_BYTES, "%" PRIu64 " byte%s", bytes, bytes == 1 ? "" : "s");
         return text;
     }
     size_t unit = 0;
