@@ -128,7 +128,7 @@ void page_spec(const struct spec *spec, bool shows_limits)
         line_words(spec_is_built(spec) ? "Build" : "Interpreter",
                    spec_is_built(spec) ? spec->build : spec->interpreter);
         page_label("Code");
-        printf("%zu bytes\n", spec->code.size);
+        printf("%zu byte%s\n", spec->code.size, spec->code.size == 1 ? "" : "s");
     }
     line_words(spec->code.size > 0 && !spec_is_built(spec) ? "Arguments" : "Command", spec->argv);
     for (size_t i = 0; i < spec->env_count; i++) {
