@@ -79,8 +79,10 @@ static enum status fill(const char *folder, const char *dir, struct store *store
     struct token_time time;
     TRY(db_open_writer(&db, &tokens_schema, dir));
     TRY(token_time_read(&time));
+    store_voucher_make(&voucher, folder, TOKENS_VOUCHER, time.boot_id);
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&db, &txn));
+    TRY(store_voucher_start(&voucher, &txn));
     struct token_anchor anchor = token_anchor_start(&(struct token_anchor){ 0 }, &time);
     TRY(token_anchor_write(&txn, &anchor));
     TRY(db_commit(&txn));
@@ -88,7 +90,6 @@ static enum status fill(const char *folder, const char *dir, struct store *store
         next = done + ROWS_PER_COMMIT < store->count ? done + ROWS_PER_COMMIT : store->count;
         TRY(write_tokens(&db, store, done, next));
     }
-    TRY(store_voucher_make(&voucher, folder, TOKENS_VOUCHER, time.boot_id));
     store_voucher_give(&voucher, &db);
     return STATUS_OK;
 }

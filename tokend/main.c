@@ -25,15 +25,7 @@
 #include "tokend/changes.h"
 #include "tokend/methods.h"
 
-enum { TIDY_SECONDS = 10 };
-
-static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
-{
-    (void)loop, (void)events;
-    struct tokend *tokend = timer->data;
-    if (!tokend->is_damaged)
-        token_store_tidy(&tokend->store); /* what failed was logged there */
-}
+enum { LOOK_SECONDS = 1, TIDY_SECONDS = 10 };
 
 /* --- the store --- */
 
@@ -46,15 +38,21 @@ struct comparison {
     struct tokend *tokend;
 };
 
+static const char *refusal(const struct token_store *store)
+{
+    if (!token_store_is_vouched(store))
+        return "every token is refused until the store was compared with the log: eventd does not "
+               "answer";
+    return store_voucher_is_written(&store->voucher)
+               ? ""
+               : "every token is refused by the other daemons: " TOKENS_VOUCHER
+                 " cannot be written in the run folder, the diagnostics say why";
+}
+
 static void say_health(const struct tokend *tokend)
 {
-    if (tokend->is_damaged || tokend->is_unsound)
-        return;
-    daemon_health_set("ready", "%s",
-                      token_store_is_vouched(&tokend->store)
-                          ? ""
-                          : "every token is refused until the store was compared with the log: "
-                            "eventd does not answer");
+    if (!tokend->is_damaged && !tokend->is_unsound)
+        daemon_health_set("ready", "%s", refusal(&tokend->store));
 }
 
 static void on_compare(void *context, uint64_t known_id)
@@ -172,6 +170,37 @@ static void checks_close(struct checks *checks)
     token_map_close(&checks->map);
 }
 
+/* --- from time to time --- */
+
+/* What lies in the place of the store, and of the voucher, also while nobody asks. */
+static void look(struct comparison *comparison, bool makes_voucher)
+{
+    struct tokend *tokend = comparison->tokend;
+    struct store_voucher *voucher = &tokend->store.voucher;
+    bool was_written = store_voucher_is_written(voucher);
+    if (token_store_check_in_place(&tokend->store) != STATUS_OK)
+        return;
+    if (was_written || makes_voucher)
+        store_voucher_keep(voucher);
+    if (store_voucher_is_written(voucher) != was_written &&
+        !comparison->late->lifecycle->is_stopping)
+        say_health(tokend);
+}
+
+static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    look(timer->data, false);
+}
+
+static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct comparison *comparison = timer->data;
+    look(comparison, true);
+    token_store_tidy(&comparison->tokend->store); /* what failed was logged there */
+}
+
 /* --- the end --- */
 
 static void on_drain(void *context)
@@ -271,13 +300,15 @@ static enum status run(int argc, char **argv)
         .context = &tokend,
     };
     drain_init(&drain, &settings);
-    struct ev_timer tidy;
+    struct ev_timer tidy, looking;
     ev_timer_init(&tidy, on_tidy, TIDY_SECONDS, TIDY_SECONDS);
-    tidy.data = &tokend;
+    ev_timer_init(&looking, on_look, LOOK_SECONDS, LOOK_SECONDS);
+    tidy.data = looking.data = &comparison;
     if (!tokend.is_damaged) {
         if (tokend.is_persistent) /* else they are of this boot only */
             store_backup_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
+        ev_timer_start(lifecycle.loop, &looking);
         say_health(&tokend);
     }
     struct reloading reloading = { .settings = &settings, .sweep = &tokend.sweep };

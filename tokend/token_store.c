@@ -53,12 +53,18 @@ enum status token_store_trust_clock(struct token_store *store, bool *was_suspect
 
 /* --- turns --- */
 
-/* What is committed to a file that nobody finds after a restart is not kept. The next tokend opens
- * what lies there now, and compares it with the log. */
-static enum status check_in_place(struct token_store *store)
+static bool is_own(struct token_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    return db_last_txn(&store->db) == store->last_txn &&
+           db_begin_read(&store->db, &txn) == STATUS_OK &&
+           store_voucher_fits(&store->voucher.page, &txn);
+}
+
+enum status token_store_check_in_place(struct token_store *store)
 {
     bool is_same = db_check_same_file(&store->db) == STATUS_OK;
-    if (store->db.is_failed || (is_same && db_last_txn(&store->db) == store->last_txn))
+    if (store->db.is_failed || (is_same && is_own(store)))
         return STATUS_OK;
     log_failure(STATUS_UNAVAILABLE, "write to the token store", "dir", store->db.dir, "reason",
                 is_same ? "it was written over under us" : "another one was put in its place");
@@ -69,7 +75,7 @@ static enum status check_in_place(struct token_store *store)
 enum status token_store_begin(struct token_store *store)
 {
     ensure(!store->in_turn);
-    TRY(check_in_place(store));
+    TRY(token_store_check_in_place(store));
     TRY(db_begin_write(&store->db, &store->txn));
     enum status status = requests_forgotten(&store->txn, &store->forgotten);
     if (status != STATUS_OK) {
@@ -96,6 +102,8 @@ static enum status finish_turn(struct token_store *store)
 {
     if (store->txn.status != STATUS_OK)
         return store->txn.status;
+    if (store->db.is_failed) /* in the midst of the turn: see token_store_check_in_place */
+        return STATUS_UNAVAILABLE;
     struct token_anchor anchor = store->turning;
     if (token_anchor_advance(&anchor, &store->time))
         TRY(set_anchor(store, &anchor));
@@ -142,8 +150,8 @@ static enum status start_clock(struct token_store *store)
     AUTO(db_end) struct db_txn txn = { 0 };
     struct token_anchor previous;
     uint64_t revoked;
-    TRY(token_time_read(&store->time));
     TRY(db_begin_write(&store->db, &txn));
+    TRY(store_voucher_start(&store->voucher, &txn));
     TRY(token_anchor_read(&txn, &previous));
     struct token_anchor anchor = token_anchor_start(&previous, &store->time);
     if (store->time.is_synchronised)
@@ -161,16 +169,19 @@ static enum status start_clock(struct token_store *store)
     return STATUS_OK;
 }
 
-static enum status start_voucher(struct token_store *store, const char *run_dir)
+/* The voucher is judged, or withdrawn, before anything is committed: a start that fails leaves no
+ * older copy that looks newer. */
+static enum status start(struct token_store *store, const char *run_dir)
 {
-    TRY(store_voucher_make(&store->voucher, run_dir, TOKENS_VOUCHER, store->time.boot_id));
+    TRY(token_time_read(&store->time));
+    store_voucher_make(&store->voucher, run_dir, TOKENS_VOUCHER, store->time.boot_id);
+    bool is_covered = store_voucher_covers(&store->voucher, &store->db);
+    TRY(start_clock(store));
     store->last_txn = db_last_txn(&store->db);
-    if (store_voucher_covers(&store->voucher, &store->db))
+    if (is_covered)
         store_voucher_advance(&store->voucher, store->last_txn);
     else if (store->is_new) /* an older copy without tokens does not know what was revoked */
         store_voucher_give(&store->voucher, &store->db);
-    else
-        store_voucher_withdraw(&store->voucher);
     return STATUS_OK;
 }
 
@@ -182,7 +193,7 @@ void token_store_vouch(struct token_store *store)
 
 bool token_store_is_vouched(const struct token_store *store)
 {
-    return store_voucher_number(&store->voucher) != 0;
+    return store_voucher_is_given(&store->voucher);
 }
 
 enum status token_store_open(struct token_store *store, const char *dir, const char *run_dir)
@@ -193,9 +204,7 @@ enum status token_store_open(struct token_store *store, const char *dir, const c
     };
     enum status status = db_open_writer(&store->db, &tokens_schema, dir);
     if (status == STATUS_OK)
-        status = start_clock(store);
-    if (status == STATUS_OK)
-        status = start_voucher(store, run_dir);
+        status = start(store, run_dir);
     if (status != STATUS_OK)
         token_store_close(store);
     return status;
@@ -294,7 +303,6 @@ enum status token_store_tidy(struct token_store *store)
 {
     bool prunes;
     TRY(db_check_readers(&store->db));
-    TRY(store_voucher_keep(&store->voucher, &store->db));
     if (store->in_turn)
         return STATUS_OK;
     db_look_for_space(&store->db);

@@ -108,6 +108,12 @@ enum { EXPIRY_KEY_BYTES = 8 + HASH_BYTES };
 void expiry_key(uint8_t key[EXPIRY_KEY_BYTES], uint64_t time_ns, const struct hash *hash);
 bool expiry_key_read(struct span key, uint64_t *time_ns, struct hash *hash);
 
+/* Whether it is still the file, and the state of it, that we have left. unavailable: it is not, and
+ * nothing is written any more (db_fail_replaced): what is committed to a file that nobody finds
+ * after a restart is not kept. The next tokend opens what lies there now, and compares it with the
+ * log. */
+enum status token_store_check_in_place(struct token_store *store);
+
 /* Every 10 s: slots of dead readers, requests that are too old, the clock. Not within a turn. */
 enum status token_store_tidy(struct token_store *store);
 

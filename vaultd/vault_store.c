@@ -106,15 +106,26 @@ void vault_store_spoil(struct vault_store *store, enum status status)
 
 /* --- opening --- */
 
+/* Without room for it the next vaultd asks the log. */
+static enum status write_voucher_id(struct vault_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(store_voucher_start(&store->voucher, &txn));
+    enum status status = db_commit(&txn);
+    return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
+}
+
 static enum status start_voucher(struct vault_store *store, const char *run_dir)
 {
     char boot_id[BOOT_ID_BYTES];
     TRY(clock_boot_id(boot_id));
-    TRY(store_voucher_make(&store->voucher, run_dir, VAULT_VOUCHER, boot_id));
-    if (store_voucher_covers(&store->voucher, &store->db))
+    store_voucher_make(&store->voucher, run_dir, VAULT_VOUCHER, boot_id);
+    bool is_covered = store_voucher_covers(&store->voucher, &store->db);
+    TRY(write_voucher_id(store));
+    store->last_txnid = db_last_txn(&store->db);
+    if (is_covered)
         store_voucher_advance(&store->voucher, store->last_txnid);
-    else
-        store_voucher_withdraw(&store->voucher);
     return STATUS_OK;
 }
 
@@ -122,13 +133,12 @@ enum status vault_store_open(struct vault_store *store, const char *dir, const c
 {
     *store = (struct vault_store){ .db.lease = FILE_LOCK_NONE };
     TRY(db_open_writer(&store->db, &vault_schema, dir));
-    store->last_txnid = db_last_txn(&store->db);
     return start_voucher(store, run_dir);
 }
 
 bool vault_store_is_vouched(const struct vault_store *store)
 {
-    return store_voucher_number(&store->voucher) != 0;
+    return store_voucher_is_given(&store->voucher);
 }
 
 /* Removing what the log has is a turn without a change of its own. */

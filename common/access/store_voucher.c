@@ -1,30 +1,23 @@
-/* One page, one writer. Its number is odd while nothing is vouched for and while the page changes;
- * who reads looks at it before and after. Nothing here has to survive the boot. */
+/* One page, one writer. Who reads it copies it, which nobody can make fail as a map could; the
+ * number, which is odd while the rest changes, is the last of it, and is compared by who acts on
+ * more than one field. Nothing here has to survive the boot. */
 #include "common/access/store_voucher.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/file.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 
 static const char magic[8] = "voucher";
-
-struct store_voucher_page {
-    char magic[8];
-    char boot_id[BOOT_ID_BYTES];
-    _Atomic uint64_t number; /* 0: never given */
-    _Atomic uint64_t device, inode, born_ns;
-    _Atomic uint64_t txn;
-};
+static const char id_key[] = "voucher.id";
 
 static enum status failure(const char *what, const char *path)
 {
@@ -32,116 +25,152 @@ static enum status failure(const char *what, const char *path)
     return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
 }
 
-/* Keeps `*fd` then. */
-static enum status map_page(struct store_voucher *voucher, const char *path, int *fd,
-                            int protection, const char *boot_id)
+static bool read_page(int fd, struct store_voucher_page *page)
 {
-    void *page = mmap(NULL, sizeof *voucher->page, protection, MAP_SHARED, *fd, 0);
-    if (page == MAP_FAILED)
-        return failure("map a page", path);
-    voucher->page = page;
-    voucher->fd = *fd;
-    *fd = -1;
-    snprintf(voucher->path, sizeof voucher->path, "%s", path);
-    snprintf(voucher->boot_id, sizeof voucher->boot_id, "%s", boot_id);
-    return STATUS_OK;
+    return pread(fd, page, sizeof *page, 0) == (ssize_t)sizeof *page &&
+           memcmp(page->magic, magic, sizeof magic) == 0;
 }
 
-static bool is_whole(int fd)
+static bool is_linked(int fd)
 {
-    struct store_voucher_page page;
-    return pread(fd, &page, sizeof page, 0) == (ssize_t)sizeof page &&
-           memcmp(page.magic, magic, sizeof magic) == 0;
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_nlink > 0;
+}
+
+static enum status setup(struct store_voucher *voucher, const char *run_dir, const char *file_name,
+                         const char *boot_id)
+{
+    *voucher = (struct store_voucher){ .is_open = true, .fd = -1 };
+    snprintf(voucher->boot_id, sizeof voucher->boot_id, "%s", boot_id);
+    return path_join(voucher->path, run_dir, file_name);
+}
+
+/* O_NONBLOCK: whatever lies there, to open it takes no time. */
+static int open_page(const struct store_voucher *voucher, int flags)
+{
+    return open(voucher->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
 /* --- the owner --- */
 
-/* Real bytes, so that a full disk is met here and not when the page is written to. A page that is
- * there is kept: verifiers have it mapped. */
-static enum status make(struct store_voucher *voucher, const char *path, const char *boot_id)
+/* Removed, so that who has read it before believes it no more. */
+static void give_up(struct store_voucher *voucher)
 {
-    AUTO(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno != ENOENT)
-        return failure("open", path);
-    if (fd < 0 || !is_whole(fd)) {
-        struct store_voucher_page page = { .number = 1 };
-        memcpy(page.magic, magic, sizeof magic);
-        TRY(file_write(path, span_of(&page, sizeof page), 0644));
-        fd_close(&fd);
-        fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-            return failure("open", path);
+    fd_close(&voucher->fd);
+    if (unlink(voucher->path) < 0 && errno != ENOENT)
+        failure("remove", voucher->path);
+}
+
+static void write_page(struct store_voucher *voucher)
+{
+    const struct store_voucher_page *page = &voucher->page;
+    if (voucher->fd < 0)
+        return;
+    errno = ENOSPC; /* which it is when a part was written */
+    if (pwrite(voucher->fd, page, sizeof *page, 0) == (ssize_t)sizeof *page)
+        return;
+    failure("write", voucher->path);
+    give_up(voucher);
+}
+
+/* In the place of whatever lies there. */
+static void make_page(struct store_voucher *voucher)
+{
+    struct stat status;
+    if (lstat(voucher->path, &status) == 0 && S_ISDIR(status.st_mode) && rmdir(voucher->path) < 0)
+        failure("remove", voucher->path);
+    if (file_write(voucher->path, span_of(&voucher->page, sizeof voucher->page), 0644) != STATUS_OK)
+        return;
+    voucher->fd = open_page(voucher, O_RDWR);
+    if (voucher->fd < 0)
+        failure("open", voucher->path);
+}
+
+void store_voucher_make(struct store_voucher *voucher, const char *run_dir, const char *file_name,
+                        const char *boot_id)
+{
+    struct store_voucher_page page;
+    enum status status = setup(voucher, run_dir, file_name, boot_id);
+    ensure(status == STATUS_OK); /* sockets with longer names lie there */
+    voucher->is_owner = true;
+    voucher->fd = open_page(voucher, O_RDWR);
+    if (voucher->fd >= 0 && read_page(voucher->fd, &page) && is_linked(voucher->fd)) {
+        voucher->page = page;
+        return;
     }
-    return map_page(voucher, path, &fd, PROT_READ | PROT_WRITE, boot_id);
+    fd_close(&voucher->fd);
+    memcpy(voucher->page.magic, magic, sizeof magic);
+    voucher->page.number = 1;
+    make_page(voucher);
 }
 
-enum status store_voucher_make(struct store_voucher *voucher, const char *run_dir,
-                               const char *file_name, const char *boot_id)
+bool store_voucher_covers(struct store_voucher *voucher, struct db *db)
 {
-    char path[4096];
-    TRY(path_join(path, run_dir, file_name));
-    return make(voucher, path, boot_id);
+    const struct store_voucher_page *page = &voucher->page;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    bool covers = store_voucher_is_given(voucher) && store_voucher_names(page, db) &&
+                  memcmp(page->boot_id, voucher->boot_id, sizeof page->boot_id) == 0 &&
+                  db->found_txn >= page->txn && db_begin_read(db, &txn) == STATUS_OK &&
+                  store_voucher_fits(page, &txn);
+    if (!covers)
+        store_voucher_withdraw(voucher);
+    return covers;
 }
 
-static bool is_of_this_boot(const struct store_voucher *voucher)
+enum status store_voucher_start(struct store_voucher *voucher, struct db_txn *txn)
 {
-    return memcmp(voucher->page->boot_id, voucher->boot_id, sizeof voucher->boot_id) == 0;
-}
-
-static bool is_of_file(const struct store_voucher_page *page, const struct db *db)
-{
-    return page->device == db->device && page->inode == db->inode && page->born_ns == db->born_ns;
-}
-
-bool store_voucher_covers(const struct store_voucher *voucher, const struct db *db)
-{
-    return store_voucher_number(voucher) != 0 && is_of_this_boot(voucher) &&
-           is_of_file(voucher->page, db) && db->found_txn >= voucher->page->txn;
+    uint8_t *id = voucher->page.next_id;
+    random_fill(id, VOUCHER_ID_BYTES);
+    write_page(voucher);
+    return db_meta_put(txn, id_key, span_of(id, VOUCHER_ID_BYTES));
 }
 
 void store_voucher_withdraw(struct store_voucher *voucher)
 {
-    voucher->page->number |= 1;
+    voucher->page.number |= 1;
+    write_page(voucher);
 }
 
 void store_voucher_give(struct store_voucher *voucher, const struct db *db)
 {
-    struct store_voucher_page *page = voucher->page;
+    struct store_voucher_page *page = &voucher->page;
     store_voucher_withdraw(voucher);
     memcpy(page->boot_id, voucher->boot_id, sizeof page->boot_id);
     page->device = db->device;
     page->inode = db->inode;
     page->born_ns = db->born_ns;
-    page->txn = db_last_txn(db);
+    store_voucher_advance(voucher, db_last_txn(db));
     page->number++;
+    write_page(voucher);
 }
 
-bool store_voucher_is_gone(const struct store_voucher *voucher)
-{
-    struct stat stat;
-    return voucher->page != NULL && (fstat(voucher->fd, &stat) < 0 || stat.st_nlink == 0);
-}
-
-enum status store_voucher_keep(struct store_voucher *voucher, const struct db *db)
-{
-    struct store_voucher another = { 0 };
-    if (!store_voucher_is_gone(voucher))
-        return STATUS_OK;
-    log_warning("somebody has removed a file of ours: it is made again", "path", voucher->path);
-    TRY(make(&another, voucher->path, voucher->boot_id));
-    bool is_given = store_voucher_number(voucher) != 0;
-    store_voucher_close(voucher);
-    *voucher = another;
-    if (is_given)
-        store_voucher_give(voucher, db);
-    else
-        store_voucher_withdraw(voucher);
-    return STATUS_OK;
-}
-
+/* All of it: what was cut off is there again. */
 void store_voucher_advance(struct store_voucher *voucher, uint64_t txn)
 {
-    atomic_store_explicit(&voucher->page->txn, txn, memory_order_release);
+    memcpy(voucher->page.id, voucher->page.next_id, sizeof voucher->page.id);
+    voucher->page.txn = txn;
+    write_page(voucher);
+}
+
+void store_voucher_keep(struct store_voucher *voucher)
+{
+    struct store_voucher_page page;
+    if (voucher->fd >= 0 && !is_linked(voucher->fd))
+        fd_close(&voucher->fd);
+    if (voucher->fd < 0)
+        make_page(voucher);
+    else if (!read_page(voucher->fd, &page) || memcmp(&page, &voucher->page, sizeof page) != 0)
+        write_page(voucher);
+}
+
+bool store_voucher_is_given(const struct store_voucher *voucher)
+{
+    return voucher->is_open && voucher->page.number % 2 == 0;
+}
+
+bool store_voucher_is_written(const struct store_voucher *voucher)
+{
+    return voucher->fd >= 0;
 }
 
 /* --- verifiers --- */
@@ -149,40 +178,47 @@ void store_voucher_advance(struct store_voucher *voucher, uint64_t txn)
 enum status store_voucher_open(struct store_voucher *voucher, const char *run_dir,
                                const char *file_name, const char *boot_id)
 {
-    char path[4096];
-    TRY(path_join(path, run_dir, file_name));
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return errno == ENOENT ? STATUS_NOT_FOUND : failure("open", path);
-    if (!is_whole(fd)) /* it never is: its owner renames it into its place */
-        return log_failure(STATUS_DATA_LOSS, "open", "path", path, "reason", "not its form");
-    return map_page(voucher, path, &fd, PROT_READ, boot_id);
+    TRY(setup(voucher, run_dir, file_name, boot_id));
+    voucher->fd = open_page(voucher, O_RDONLY);
+    voucher->is_open = voucher->fd >= 0;
+    if (voucher->is_open)
+        return STATUS_OK;
+    /* A link is what its owner replaces. */
+    return errno == ENOENT || errno == ELOOP ? STATUS_NOT_FOUND : failure("open", voucher->path);
+}
+
+enum status store_voucher_look(const struct store_voucher *voucher, struct store_voucher_page *page)
+{
+    if (voucher->is_owner) {
+        *page = voucher->page;
+        return page->number % 2 == 0 ? STATUS_OK : STATUS_UNAVAILABLE;
+    }
+    if (!is_linked(voucher->fd))
+        return STATUS_ABORTED;
+    bool is_given = read_page(voucher->fd, page) && page->number % 2 == 0 &&
+                    memcmp(page->boot_id, voucher->boot_id, sizeof page->boot_id) == 0;
+    return is_given ? STATUS_OK : STATUS_UNAVAILABLE;
+}
+
+/* --- both --- */
+
+bool store_voucher_names(const struct store_voucher_page *page, const struct db *db)
+{
+    return page->device == db->device && page->inode == db->inode && page->born_ns == db->born_ns;
+}
+
+/* The row's seal is not asked: nothing else is like the id by chance. */
+bool store_voucher_fits(const struct store_voucher_page *page, struct db_txn *txn)
+{
+    MDB_val key = { sizeof id_key - 1, (void *)(uintptr_t)id_key }, row;
+    return mdb_get(txn->txn, txn->db->meta, &key, &row) == 0 && row.mv_size > VOUCHER_ID_BYTES &&
+           (memcmp(row.mv_data, page->id, VOUCHER_ID_BYTES) == 0 ||
+            memcmp(row.mv_data, page->next_id, VOUCHER_ID_BYTES) == 0);
 }
 
 void store_voucher_close(struct store_voucher *voucher)
 {
-    if (voucher->page == NULL)
-        return;
-    munmap(voucher->page, sizeof *voucher->page);
-    voucher->page = NULL;
-    fd_close(&voucher->fd);
-}
-
-uint64_t store_voucher_number(const struct store_voucher *voucher)
-{
-    if (voucher->page == NULL)
-        return 0;
-    uint64_t number = atomic_load_explicit(&voucher->page->number, memory_order_acquire);
-    return (number & 1) == 0 ? number : 0;
-}
-
-bool store_voucher_names(const struct store_voucher *voucher, uint64_t number, const struct db *db)
-{
-    return is_of_this_boot(voucher) && is_of_file(voucher->page, db) &&
-           store_voucher_number(voucher) == number;
-}
-
-uint64_t store_voucher_txn(const struct store_voucher *voucher)
-{
-    return atomic_load_explicit(&voucher->page->txn, memory_order_acquire);
+    if (voucher->is_open)
+        fd_close(&voucher->fd);
+    voucher->is_open = false;
 }

@@ -36,12 +36,20 @@ static enum status fail(struct token_map *map, uint64_t number, enum status stat
     return status;
 }
 
+/* What is opened may be put in its place, and vouched for, meanwhile. */
+static bool is_vouched(struct token_map *map, const struct db *db, uint64_t number)
+{
+    struct store_voucher_page page;
+    return store_voucher_look(map->voucher, &page) == STATUS_OK && page.number == number &&
+           store_voucher_names(&page, db);
+}
+
 static enum status open_vouched(struct token_map *map, uint64_t number)
 {
     if (number == map->retry_number && clock_boottime_ns() < map->retry_ns)
         return map->failure;
     enum status status = db_open_reader(&map->own, &tokens_schema, map->dir);
-    if (status == STATUS_OK && !store_voucher_names(map->voucher, number, &map->own)) {
+    if (status == STATUS_OK && !is_vouched(map, &map->own, number)) {
         db_close(&map->own);
         status = log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
                              "tokend does not vouch for the store that lies there");
@@ -53,31 +61,34 @@ static enum status open_vouched(struct token_map *map, uint64_t number)
     return STATUS_OK;
 }
 
-/* Looks each time: what was revoked may be told by another page since. */
-static enum status keep_voucher(struct token_map *map)
+static bool is_attached(const struct token_map *map)
 {
-    if (store_voucher_is_gone(&map->own_voucher)) {
-        detach(map);
-        store_voucher_close(&map->own_voucher);
-    }
-    if (map->own_voucher.page != NULL)
-        return STATUS_OK;
-    enum status status =
-        store_voucher_open(&map->own_voucher, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
-    return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
+    return map->voucher != &map->own_voucher;
 }
 
-static enum status keep_open(struct token_map *map)
+static enum status look(struct token_map *map, struct store_voucher_page *page)
 {
-    if (map->voucher == &map->own_voucher)
-        TRY(keep_voucher(map));
-    uint64_t number = store_voucher_number(map->voucher);
-    bool is_own = map->voucher == &map->own_voucher;
-    if (number != 0 && map->db != NULL && (!is_own || number == map->number))
+    struct store_voucher *own = &map->own_voucher;
+    if (is_attached(map))
+        return store_voucher_look(map->voucher, page);
+    enum status status = own->is_open ? store_voucher_look(own, page) : STATUS_ABORTED;
+    if (status != STATUS_ABORTED)
+        return status;
+    detach(map); /* what another page says has nothing to do with it */
+    store_voucher_close(own);
+    status = store_voucher_open(own, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
+    return status == STATUS_OK ? store_voucher_look(own, page) : status;
+}
+
+static enum status keep_open(struct token_map *map, struct store_voucher_page *page)
+{
+    enum status status = look(map, page);
+    if (is_attached(map))
+        return status;
+    if (status == STATUS_OK && map->db != NULL && page->number == map->number)
         return STATUS_OK;
-    if (is_own)
-        detach(map);
-    return number == 0 || !is_own ? STATUS_UNAVAILABLE : open_vouched(map, number);
+    detach(map);
+    return status == STATUS_OK ? open_vouched(map, page->number) : STATUS_UNAVAILABLE;
 }
 
 /* Of the transaction, by the table of readers, and of the file itself: either may have been written
@@ -85,6 +96,20 @@ static enum status keep_open(struct token_map *map)
 static bool is_older_than(const struct token_map *map, const struct db_txn *txn, uint64_t answered)
 {
     return mdb_txn_id(txn->txn) < answered || db_last_txn(map->db) < answered;
+}
+
+/* By what was vouched for before the transaction began, or by now. Looked up once for a commit. */
+static bool is_of_owner(struct token_map *map, struct db_txn *txn,
+                        const struct store_voucher_page *before)
+{
+    struct store_voucher_page now;
+    if (map->anchor_txn == mdb_txn_id(txn->txn) && memcmp(map->id, before->id, sizeof map->id) == 0)
+        return true;
+    memcpy(map->id, before->id, sizeof map->id);
+    map->anchor_txn = 0;
+    return store_voucher_fits(before, txn) ||
+           (store_voucher_look(map->voucher, &now) == STATUS_OK && now.number == before->number &&
+            store_voucher_fits(&now, txn));
 }
 
 static enum status read_anchor(struct token_map *map, struct db_txn *txn)
@@ -100,23 +125,27 @@ static enum status read_anchor(struct token_map *map, struct db_txn *txn)
     return STATUS_OK;
 }
 
-static enum status begin_read(struct token_map *map, struct db_txn *txn)
+static enum status begin_read(struct token_map *map, const struct store_voucher_page *page,
+                              struct db_txn *txn)
 {
-    uint64_t answered = store_voucher_txn(map->voucher);
     if (db_begin_read(map->db, txn) != STATUS_OK)
         return STATUS_UNAVAILABLE;
-    if (!is_older_than(map, txn, answered))
+    if (!is_older_than(map, txn, page->txn) && is_of_owner(map, txn, page))
         return STATUS_OK;
     db_end(txn);
-    return log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
-                       "the store is older than what tokend has answered");
+    log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->db->dir, "reason",
+                "the store is not the one that tokend has answered from");
+    if (is_attached(map))
+        db_fail_replaced(map->db);
+    return STATUS_UNAVAILABLE;
 }
 
 enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns)
 {
-    TRY(keep_open(map));
-    if (begin_read(map, txn) != STATUS_OK) {
-        if (map->db == &map->own)
+    struct store_voucher_page page;
+    TRY(keep_open(map, &page));
+    if (begin_read(map, &page, txn) != STATUS_OK) {
+        if (!is_attached(map))
             detach(map);
         return fail(map, map->number, STATUS_UNAVAILABLE);
     }

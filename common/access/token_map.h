@@ -20,7 +20,8 @@ struct token_map {
     struct table_cursor cursor;          /* kept from check to check */
     uint64_t retry_ns, retry_number;     /* not opened again by this voucher before this time */
     enum status failure;                 /* until then */
-    struct token_anchor anchor;          /* as of transaction anchor_txn */
+    struct token_anchor anchor;          /* as of transaction anchor_txn, */
+    uint8_t id[VOUCHER_ID_BYTES];        /* which was looked at by a page with this one */
     size_t anchor_txn;
     struct token_time time;
     struct token_verifier verifier; /* for struct access */
@@ -29,7 +30,8 @@ struct token_map {
 
 /* `dir` need not exist. Nothing is opened yet. */
 enum status token_map_open(struct token_map *map, const char *dir, const char *run_dir);
-/* In tokend, which has the store open: LMDB does not take the same file twice in one process. */
+/* In tokend, which has the store open: LMDB does not take the same file twice in one process. A
+ * store that is not the one that was answered from is failed (db_fail_replaced). */
 enum status token_map_attach(struct token_map *map, struct db *db,
                              const struct store_voucher *voucher);
 void token_map_close(struct token_map *map);

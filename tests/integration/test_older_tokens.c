@@ -225,6 +225,15 @@ static void expect_nobody_believes(const struct granted *token, const char *whic
                      verifiers[i]);
 }
 
+static void expect_status_says(const char *text)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "status", NULL);
+    const char *line = strstr(result_out(&result), "\n!");
+    cr_assert_not_null(line, "%s", result_out(&result));
+    cr_assert_not_null(strstr(line, text), "%s", result_out(&result));
+}
+
 /* tokend is held, so that nobody takes the copy for the store. */
 Test(older_tokens, a_copy_under_a_running_solo_is_believed_by_nobody, .init = set_up)
 {
@@ -254,6 +263,7 @@ Test(older_tokens, a_copy_under_a_running_solo_is_believed_by_nobody, .init = se
     json_t *health = testbed_ask(&bed, "tokend", "daemon.health", NULL);
     cr_assert_not_null(strstr(text_in(health, "reason"), "compared with the log"));
     json_decref(health);
+    expect_status_says("compared with the log");
 
     process_signal(eventd, SIGCONT);
     for (int waited = 0; !is_valid(&kept, "deployd"); waited += 20) {
@@ -286,5 +296,59 @@ Test(older_tokens, tokend_does_not_go_on_with_a_store_that_lies_elsewhere, .init
     }
     grant(&added);
     expect_it_goes_on(&added);
+    testbed_close(&bed);
+}
+
+static void await_next_tokend(pid_t before)
+{
+    for (int waited = 0; process_is_alive(before); waited += 20) {
+        cr_assert_lt(waited, PATIENCE_MS, "it goes on");
+        sleep_ms(20);
+    }
+    for (int waited = 0; !is_valid(&kept, "deployd"); waited += 20) {
+        cr_assert_lt(waited, PATIENCE_MS, "it never works again");
+        sleep_ms(20);
+    }
+}
+
+/* Nobody asks tokend for anything: it looks by itself. */
+Test(older_tokens, a_store_that_is_written_over_in_its_place_is_seen_by_an_idle_tokend,
+     .init = set_up)
+{
+    char from[500], to[500];
+    pid_t before = testbed_daemon(&bed, "tokend");
+    snprintf(from, sizeof from, "%s/data.mdb", copy);
+    snprintf(to, sizeof to, "%s/data.mdb", store);
+    run((const char *const[]){ "/bin/cp", from, to, NULL });
+    await_next_tokend(before);
+    expect_what_holds();
+    testbed_close(&bed);
+}
+
+Test(older_tokens, without_its_voucher_tokend_serves_and_says_that_nobody_else_believes_it)
+{
+    char page[400], inner[500];
+    testbed_open(&bed, 0);
+    snprintf(page, sizeof page, "%s/tokens.voucher", bed.run);
+    snprintf(inner, sizeof inner, "%s/inner", page);
+    testbed_start(&bed);
+    grant(&kept);
+    grant(&revoked);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-f", page, NULL });
+    run((const char *const[]){ "/bin/mkdir", "-p", inner, NULL });
+    testbed_start(&bed);
+    json_t *health = testbed_ask(&bed, "tokend", "daemon.health", NULL);
+    cr_assert_not_null(strstr(text_in(health, "reason"), "tokens.voucher"));
+    json_decref(health);
+    expect_status_says("tokens.voucher");
+    cr_assert_eq(verify_at(&kept, "deployd"), STATUS_UNAVAILABLE);
+    revoke_token(&revoked);
+    cr_assert_eq(verify_at(&revoked, "tokend"), STATUS_UNAUTHENTICATED);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-r", page, NULL });
+    testbed_start(&bed);
+    expect_valid(&kept, true, "kept");
+    expect_valid(&revoked, false, "revoked");
     testbed_close(&bed);
 }
