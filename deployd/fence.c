@@ -27,14 +27,17 @@ static enum fence judge_stop(const struct fence_case *fence)
                                                                            : FENCE_ACT;
 }
 
-/* It ends everything before its event: only a deploy after it may be in its way. */
+/* It ends everything before its event: only a deploy after it may be in its way. That one may have
+ * been killed as well: then that kill ends it. */
 static enum fence judge_kill(const struct fence_case *fence)
 {
     const struct live_row *wanted = fence->wanted;
     if (!fence->is_refused)
         return FENCE_ACT;
-    return wanted->generation != 0 && wanted->since > fence->since ? FENCE_OVERTAKEN
-                                                                   : FENCE_LOG_WENT_BACK;
+    bool is_known =
+        fence->is_held && fence->held_since > fence->since && fence->held_since <= fence->newest;
+    bool is_wanted_since = wanted->generation != 0 && wanted->since > fence->since;
+    return is_wanted_since || is_known ? FENCE_OVERTAKEN : FENCE_LOG_WENT_BACK;
 }
 
 enum fence fence_judge(const struct fence_case *fence)

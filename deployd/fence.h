@@ -20,6 +20,7 @@ struct fence_case {
     bool is_held;                  /* what its supervisor said last */
     uint64_t held_generation, held_since;
     bool is_refused; /* asked for this, its supervisor said `aborted` */
+    uint64_t newest; /* of a refused kill: the newest event about its service */
 };
 
 enum fence fence_judge(const struct fence_case *fence);

@@ -136,6 +136,13 @@ enum fence operation_fence(const struct operation *operation, bool is_refused)
 {
     const struct service *service = operation->service;
     bool is_kill = operation->kind == OPERATION_KILL && operation->fallback == FALLBACK_NONE;
+    uint64_t newest = 0;
+    if (is_kill && is_refused) {
+        char subject[SUBJECT_BYTES];
+        subject_of_service(subject, service->tenant->name, service_name(service));
+        if (event_map_newest(&operation->owner->map, subject, &newest) != STATUS_OK)
+            newest = 0; /* nothing is known to be newer */
+    }
     const struct fence_case fence = {
         .what = is_kill                             ? FENCE_KILL
                 : operation->kind == OPERATION_STOP ? FENCE_STOP
@@ -147,6 +154,7 @@ enum fence operation_fence(const struct operation *operation, bool is_refused)
         .held_generation = service->generation,
         .held_since = service->since,
         .is_refused = is_refused,
+        .newest = newest,
     };
     return fence_judge(&fence);
 }

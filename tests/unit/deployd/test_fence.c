@@ -33,6 +33,7 @@ static const struct {
     { "refused, something else was ordered",     FENCE_STOP,  { 7, 7 }, { 0, 0 },  { 7, 7 },   true,  FENCE_OVERTAKEN },
     { "a kill ends what was before it",          FENCE_KILL,  { 8, 8 }, { 0, 0 },  { 7, 7 },   false, FENCE_ACT },
     { "refused, deployed after the kill",        FENCE_KILL,  { 8, 8 }, { 9, 9 },  { 9, 9 },   true,  FENCE_OVERTAKEN },
+    { "refused, deployed and killed after it",   FENCE_KILL,  { 8, 8 }, { 0, 0 },  { 9, 9 },   true,  FENCE_OVERTAKEN },
     { "refused, and the log wants nothing",      FENCE_KILL,  { 8, 8 }, { 0, 0 },  { 40, 40 }, true,  FENCE_LOG_WENT_BACK },
     { "refused, wanted from before the kill",    FENCE_KILL,  { 8, 8 }, { 7, 7 },  { 40, 40 }, true,  FENCE_LOG_WENT_BACK },
 };
@@ -52,6 +53,7 @@ Test(fence, says_what_the_log_makes_of_a_request_and_of_its_refusal)
             .held_generation = cases[i].held.generation,
             .held_since = cases[i].held.since,
             .is_refused = cases[i].is_refused,
+            .newest = 12,
         };
         cr_assert_eq(fence_judge(&fence), cases[i].verdict, "%s: %s", cases[i].what,
                      fence_judge(&fence) == FENCE_ACT ? "act" : "another one");
