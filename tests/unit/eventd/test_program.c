@@ -283,7 +283,7 @@ Test(program, a_damaged_store_is_said_to_be_and_nothing_is_touched)
     cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_DATA_LOSS);
     cr_expect_eq(caller_call(&caller, "event.query", NULL, 10000, NULL, &problem),
                  STATUS_DATA_LOSS);
-    cr_expect_not_null(strstr(problem.message, "restore"));
+    cr_expect_not_null(strstr(problem.message, "recoveryd salvage"));
     cr_expect_eq(caller_call(&caller, "store.backup", json_pack("{s:s}", "dir", scratch_path(".")),
                              10000, NULL, NULL),
                  STATUS_DATA_LOSS);
