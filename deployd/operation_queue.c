@@ -58,6 +58,19 @@ bool operations_step(struct deployd *deployd)
     return service != NULL;
 }
 
+/* It is a repeat, or cannot be told from one: what came of it is its answer, whatever was killed
+ * since. */
+static bool may_be_recorded(const struct operation *operation)
+{
+    struct request_record record = { 0 };
+    struct problem problem;
+    return operation->has_request_id &&
+           (event_map_request(&operation->owner->map, operation->service->tenant->name,
+                              &operation->request_id, &operation->body_hash, &record,
+                              &problem) != STATUS_OK ||
+            record.event_id != 0);
+}
+
 /* A kill does not wait for what has not begun, nor is that done after it. */
 static void refuse_before(struct operation *kill)
 {
@@ -68,6 +81,8 @@ static void refuse_before(struct operation *kill)
             continue;
         if (operation == kill->service->queue && !kill->is_forced)
             continue; /* it waits for nobody */
+        if (may_be_recorded(operation))
+            continue;
         if (operation->kind == OPERATION_START || operation->kind == OPERATION_STOP) {
             operation_superseded(operation);
             continue;

@@ -67,7 +67,8 @@ void service_show(const struct service *service, struct buffer *buffer)
     char reason[REASON_BYTES_MAX + 1];
     struct service_row row = { 0 };
     bool is_building = service->building_since_ns != 0;
-    bool is_retried = service->retry_ns != 0 && service->state == SERVICE_failed;
+    bool is_retried = service->retry_ns != 0 && service->state == SERVICE_failed &&
+                      service->wanted.generation != 0;
     if ((!is_building && !is_retried) || row_known(service, &arena, &row) != STATUS_OK) {
         catalog_row_write(service, buffer);
         return;

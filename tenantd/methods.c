@@ -228,6 +228,22 @@ static enum status check_room(struct supervisor *supervisor, bool is_new, struct
     return STATUS_OK;
 }
 
+/* A log that went back gives its numbers again. What it says under a number counts: the program
+ * that is held under it is another one, and is replaced. */
+static enum status is_another_program(struct supervisor *supervisor, struct rpc_call *call,
+                                      const struct supervisor_start_request *request,
+                                      const struct service *service, bool *is_another)
+{
+    AUTO(arena_close) struct arena arena = { .limit = SPEC_ARENA_BYTES };
+    struct spec spec = { 0 };
+    struct hash hash;
+    TRY(decode_spec(supervisor, request->name, request->spec, &arena, &spec, &call->problem));
+    TRY(hash_spec(&spec, &hash));
+    *is_another = request->generation == service_newest_generation(service) &&
+                  !hash_equal(&hash, service_newest_spec_hash(service));
+    return STATUS_OK;
+}
+
 static enum status handle_supervisor_start(struct supervisor *supervisor, struct rpc_call *call,
                                            const struct supervisor_start_request *request,
                                            struct supervisor_start_reply *reply)
@@ -247,6 +263,11 @@ static enum status handle_supervisor_start(struct supervisor *supervisor, struct
     enum answer answer = service == NULL ? ANSWER_ORDER
                                          : answer_to_start(service, request->generation,
                                                            request->since, cause, request->wait);
+    if (answer == ANSWER_ROW || answer == ANSWER_JOIN) {
+        bool is_another;
+        TRY(is_another_program(supervisor, call, request, service, &is_another));
+        answer = is_another ? ANSWER_ORDER : answer;
+    }
     struct start_order *order = NULL;
     switch (answer) {
     case ANSWER_REFUSED:

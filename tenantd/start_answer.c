@@ -43,3 +43,8 @@ uint64_t service_newest_generation(const struct service *service)
 {
     return service->order != NULL ? service->order->generation : service->generation;
 }
+
+const struct hash *service_newest_spec_hash(const struct service *service)
+{
+    return service->order != NULL ? &service->order->spec_hash : &service->spec_hash;
+}

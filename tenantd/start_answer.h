@@ -16,5 +16,6 @@ enum answer answer_to_start(const struct service *service, uint64_t generation, 
 /* Of what is ordered, else of what is held. */
 uint64_t service_newest_since(const struct service *service);
 uint64_t service_newest_generation(const struct service *service);
+const struct hash *service_newest_spec_hash(const struct service *service);
 
 #endif

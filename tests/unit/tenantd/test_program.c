@@ -130,11 +130,10 @@ Test(tenantd, crashes_are_retried_with_backoff_and_then_parked)
     struct row row;
     bed_open(&bed, NULL);
     bed_watch(&bed);
-    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy",
-                           "\"argv\": [\"PROGRAMS/crasher\"], \"restart\": {\"initial\": "
-                           "\"20ms\", \"max\": \"40ms\", \"max_restarts\": 3}",
-                           NULL),
-                 STATUS_OK);
+    static const char crasher[] =
+        "\"argv\": [\"PROGRAMS/crasher\"], \"restart\": {\"initial\": \"20ms\", \"max\": "
+        "\"40ms\", \"max_restarts\": 3}";
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", crasher, NULL), STATUS_OK);
     bed_await(&bed, "api", "parked", &row);
     cr_assert_eq(row.restarts, 3);
     cr_assert_eq(row.pid, 0);
@@ -148,7 +147,7 @@ Test(tenantd, crashes_are_retried_with_backoff_and_then_parked)
     cr_assert_eq(bed_reports_of(&bed, "service_crashed", "api"), 1);
     cr_assert_eq(bed_reports_of(&bed, "service_restarted", "api"), 1);
     /* The same request again changes nothing; a restart clears the counters. */
-    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, &row), STATUS_OK);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", crasher, &row), STATUS_OK);
     cr_assert_str_eq(row.state, "parked");
     cr_assert_eq(bed_restart(&bed, "api", 5, 5, &row), STATUS_OK);
     cr_assert_eq(row.restarts, 0);
@@ -303,6 +302,21 @@ Test(tenantd, an_older_order_is_refused_and_the_same_one_is_answered)
     cr_assert_eq(again.pid, first.pid);
     cr_assert_eq(again.since, 12);
     cr_assert_eq(bed_start(&bed, "api", 11, 11, "deploy", SLEEPER, NULL), STATUS_ABORTED);
+    bed_close(&bed);
+}
+
+/* A log that went back gives a number again, to another program. */
+Test(tenantd, another_program_under_the_same_number_replaces_what_is_held)
+{
+    struct row first, second;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "api", 9, 9, "deploy", SLEEPER, &first), STATUS_OK);
+    cr_assert_eq(
+        bed_start(&bed, "api", 9, 9, "deploy", SLEEPER ", \"env\": {\"A\": \"b\"}", &second),
+        STATUS_OK);
+    cr_assert_neq(second.pid, first.pid);
+    cr_assert_not(is_alive(first.pid));
+    cr_assert(is_alive(second.pid));
     bed_close(&bed);
 }
 
