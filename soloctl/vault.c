@@ -98,10 +98,11 @@ int command_vault_unseal(struct session *session, const struct arguments *argume
     struct vault_status_reply vault = { 0 };
     struct vault_unseal_reply reply = { 0 };
     enum status status = ask_status(session, &vault, &problem);
+    if (status != STATUS_OK)
+        return session_fail(session, "", status, &problem);
     bool begins_anew = arguments_has(arguments, FLAG_begin_anew);
     bool may_open = strcmp(vault.state, "sealed") == 0 || begins_anew;
-    bool needs_passphrase =
-        status == STATUS_OK && may_open && strcmp(vault.key_source, "passphrase") == 0;
+    bool needs_passphrase = may_open && strcmp(vault.key_source, "passphrase") == 0;
     if (needs_passphrase)
         status = secret_input_passphrase(&input, !vault.is_initialised, &problem);
     const struct vault_unseal_request request = { .passphrase = secret_input_span(&input),

@@ -340,6 +340,26 @@ Test(vault, a_value_is_nowhere_in_clear)
     cr_assert_eq(result.exit_code, 1, "found in %s", result_out(&result));
 }
 
+/* Before it asks for a passphrase it asks how the vault is; the damaged one is in
+ * test_vault_attacks.c. */
+Test(vault, who_is_not_told_how_the_vault_is_cannot_unseal_it_and_is_told_why)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char token[400];
+    testbed_open(&bed, 0);
+    snprintf(token, sizeof token, "%s/reader.token", bed.dir);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission",
+                    "read,secrets:read", "--out", token, NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "--token-file", token, "vault", "unseal", NULL);
+    expect_exit(&result, status_exit_code(STATUS_PERMISSION_DENIED));
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
+    expect_exit(&result, status_exit_code(STATUS_UNAVAILABLE));
+}
+
 /* --- what the machine does not have --- */
 
 Test(vault, without_locked_memory_it_stays_sealed_and_says_so)

@@ -478,5 +478,8 @@ Test(vault_attacks, a_cut_file_is_damage_and_a_flipped_byte_costs_one_secret)
     json_t *health = testbed_ask(&bed, "vaultd", "daemon.health", NULL);
     expect_text(health, "state", "damaged");
     json_decref(health);
+    AUTO(result_close) struct result unsealed = { 0 };
+    testbed_soloctl(&bed, &unsealed, "vault", "unseal", NULL);
+    expect_exit(&unsealed, status_exit_code(STATUS_DATA_LOSS));
     testbed_discard(&bed); /* a sanitizer reports the probe that died of the file */
 }
