@@ -64,7 +64,7 @@ Test(limits, sums_are_bounded_and_a_redeploy_counts_its_difference)
            "tenant acme uses 600 MiB of 1 GiB of memory; this would take 600 MiB, 176 MiB more "
            "than is left");
     refuse(&bed, limited(&bed, "acme", "b", "memory", (424 << 20) + 1), "limits.memory",
-           "this would take 424 MiB, 1 bytes more than is left");
+           "this would take 424 MiB, 1 byte more than is left");
     service_deploy(&bed, limited(&bed, "acme", "b", "memory", 400 << 20));
     service_deploy(&bed, limited(&bed, "acme", "a", "memory", 624 << 20));
     refuse(&bed, limited(&bed, "acme", "a", "memory", 625 << 20), "limits.memory", "1 GiB");
