@@ -52,9 +52,9 @@ enum status requests_put_at(struct table_cursor *cursor, struct uuid *newest, co
 /* Nobody knows any more what came of requests that were drawn before `now_ms`: they are refused. */
 enum status requests_forget(struct db_txn *txn, uint64_t now_ms);
 
-/* Deletes rows that need not be kept, at most `count_max`. When the clock was ahead and is right again,
- * those of the future go as well, and the mark is put back to this moment: else it would refuse every
- * request until the clock has come there. */
+/* Deletes rows that need not be kept, at most `count_max`. When the clock was ahead and is right
+ * again, those of the future go as well, and the mark is put back to this moment: else it would
+ * refuse every request until the clock has come there. */
 enum status requests_prune(struct db_txn *txn, unsigned table, uint64_t now_ms, uint64_t kept_max,
                            unsigned count_max, unsigned *pruned);
 /* Whether requests_prune would find something. */
