@@ -159,7 +159,7 @@ enum status delivery_make(struct delivery *delivery, struct rpc_call *call,
     AUTO(arena_close) struct arena names = { .limit = NAMES_BYTES_MAX };
     struct item items[SPEC_SECRETS_MAX];
     size_t found = 0;
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     TRY(find_items(delivery, call, request, &names, name, items, &found));
     TRY(vault_check_room_for(vault, found + 1, &call->problem));
     AUTO(fd_close) int fd = memfd_create("solo-secrets", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -74,7 +74,7 @@ static enum status begin_reading(struct vaultd *vaultd, struct rpc_call *call, s
     buffer_clear(&vaultd->items);
     buffer_clear(&vaultd->list);
     TRY(vault_store_look(&vaultd->vault.store, txn));
-    return vault_ready(&vaultd->vault, txn, &call->problem);
+    return vault_ready(&vaultd->vault, &call->problem);
 }
 
 static enum status handle_secret_list(struct vaultd *vaultd, struct rpc_call *call,
@@ -158,7 +158,7 @@ static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *c
             strcmp(vault->settings->vault_unseal, "passphrase") == 0 ? "passphrase" : "key";
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(vault_store_look(&vault->store, &txn));
-    if (vault_ready(vault, &txn, &problem) == STATUS_OK &&
+    if (vault_ready(vault, &problem) == STATUS_OK &&
         manifests_check_list(&vault->manifests, &txn, &totals) != STATUS_OK)
         vault_set_damaged(vault, "the list of its tenants is damaged: restore a backup");
     reply->state = vault->keyring.is_open ? "open" : vault->is_damaged ? "damaged" : "sealed";

@@ -227,7 +227,7 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
     enum status status = find_source(opening, &source, &is_new);
     if (status == STATUS_DATA_LOSS) {
         vault_set_damaged(opening->vault, vault_master_damaged);
-        return vault_ready(opening->vault, &opening->vault->store.txn, &call->problem);
+        return vault_ready(opening->vault, &call->problem);
     }
     TRY(status);
     if (has_passphrase != (source == KEY_SOURCE_PASSPHRASE))

@@ -228,7 +228,7 @@ enum status rotation_slice(struct rotation *rotation, bool *is_more)
     uint64_t began_ns = clock_boottime_ns();
     *is_more = false;
     TRY(vault_store_begin(&vault->store));
-    enum status status = vault_ready(vault, &vault->store.txn, &problem);
+    enum status status = vault_ready(vault, &problem);
     if (status == STATUS_OK)
         status = new_keys_go_on(vault, &is_wave);
     if (status == STATUS_OK && is_wave) {
@@ -295,7 +295,7 @@ enum status rotation_begin(struct rotation *rotation, struct rpc_call *call,
                            struct vault_rotate_reply *reply)
 {
     struct vault *vault = rotation->vault;
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     enum status status = secrets_find_request(vault, call, &call->body_hash, &reply->versions);
     if (status != STATUS_NOT_FOUND)
         return status;

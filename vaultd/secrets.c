@@ -173,7 +173,7 @@ static enum status put(struct vault *vault, struct rpc_call *call,
 enum status secrets_put(struct vault *vault, struct rpc_call *call,
                         const struct secret_put_request *request, struct secret_put_reply *reply)
 {
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     struct hash body = keyring_body_hash(&vault->keyring, call->method->name, request->tenant,
                                          request->name, request->value);
     enum status status = secrets_find_request(vault, call, &body, &reply->version);
@@ -213,7 +213,7 @@ enum status secrets_read(struct vault *vault, struct rpc_call *call,
                          const struct secret_read_request *request, struct secret_read_reply *reply)
 {
     struct secret_version version;
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     TRY(secrets_find(vault, call, request->tenant, request->name, request->version, &version));
     TRY(vault_check_room(vault, &call->problem));
     const struct version_place place = { request->tenant, request->name, version.version };
@@ -259,7 +259,7 @@ enum status secrets_delete(struct vault *vault, struct rpc_call *call,
 {
     struct vault_tenant tenant_row;
     struct secret_row row;
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     enum status status = secrets_find_request(vault, call, &call->body_hash, &reply->version);
     if (status != STATUS_NOT_FOUND)
         return status;
@@ -314,7 +314,7 @@ enum status secrets_destroy(struct vault *vault, struct rpc_call *call,
 {
     struct vault_tenant tenant_row;
     struct secret_row row;
-    TRY(vault_ready(vault, &vault->store.txn, &call->problem));
+    TRY(vault_ready(vault, &call->problem));
     enum status status = secrets_find_request(vault, call, &call->body_hash, &reply->destroyed);
     if (status != STATUS_NOT_FOUND)
         return status;

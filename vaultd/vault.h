@@ -65,9 +65,8 @@ enum status vault_master(struct vault *vault, struct master_row *row);
 enum status vault_rekey(struct vault *vault, struct secret *kek, const struct master_row *fresh,
                         struct problem *problem);
 
-/* Before whatever needs a key, in a transaction of the store: failed_precondition while sealed.
- * Looks first whether the store was written to by somebody else, and compares all anew if so. */
-enum status vault_ready(struct vault *vault, struct db_txn *txn, struct problem *problem);
+/* Before whatever needs a key: failed_precondition while sealed, data_loss while damaged. */
+enum status vault_ready(const struct vault *vault, struct problem *problem);
 
 /* Whether one more event may be put, and there is space; otherwise resource_exhausted. */
 enum status vault_check_room(struct vault *vault, struct problem *problem);

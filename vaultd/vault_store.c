@@ -1,5 +1,4 @@
-/* The store's life and its turns. LMDB numbers its transactions: a number that is not the one after
- * our own last shows that somebody else has written into the file while we had it open. */
+/* The store's life and its turns. */
 #include "vaultd/vault_store.h"
 
 #include <string.h>
@@ -19,23 +18,40 @@ static uint64_t wall_ms(void)
     return clock_wall_ns() / 1000000;
 }
 
-static void compare_txnid(struct vault_store *store, size_t found, size_t expected)
+/* --- turns --- */
+
+/* LMDB numbers a transaction by its lock file, which somebody who writes over the store does not
+ * touch: what counts is the number in the file itself, and who wrote there last. */
+static bool is_own(struct vault_store *store, struct db_txn *txn)
 {
-    if (found == expected)
-        return;
-    log_error("somebody else writes into the store of the vault", "dir", store->db.dir);
-    store->was_touched = true;
+    return db_last_txn(&store->db) == store->last_txn &&
+           (!store->is_marked || store_voucher_fits(&store->voucher.page, txn));
 }
 
-/* --- turns --- */
+/* Whether it is still the file, and the state of it, that we have left. unavailable: it is not, and
+ * nothing is read or written any more. The next vaultd opens what lies there then, and compares it
+ * with the log. */
+static enum status check_in_place(struct vault_store *store, struct db_txn *txn)
+{
+    if (store->db.is_replaced)
+        return STATUS_UNAVAILABLE;
+    bool is_same = db_check_same_file(&store->db) == STATUS_OK;
+    if (is_same && is_own(store, txn))
+        return STATUS_OK;
+    log_failure(STATUS_UNAVAILABLE, "use the store of the vault", "dir", store->db.dir, "reason",
+                is_same ? "it was written over under us" : "another one was put in its place");
+    store_voucher_withdraw(&store->voucher);
+    db_fail_replaced(&store->db);
+    return STATUS_UNAVAILABLE;
+}
 
 enum status vault_store_begin(struct vault_store *store)
 {
     ensure(!store->in_turn);
     TRY(db_begin_write(&store->db, &store->txn));
-    compare_txnid(store, mdb_txn_id(store->txn.txn), store->last_txnid + 1);
-    store->last_txnid = mdb_txn_id(store->txn.txn) - 1;
-    enum status status = requests_forgotten(&store->txn, &store->forgotten);
+    enum status status = check_in_place(store, &store->txn);
+    if (status == STATUS_OK)
+        status = requests_forgotten(&store->txn, &store->forgotten);
     if (status != STATUS_OK) {
         db_end(&store->txn);
         return status;
@@ -48,9 +64,10 @@ enum status vault_store_begin(struct vault_store *store)
 enum status vault_store_look(struct vault_store *store, struct db_txn *txn)
 {
     TRY(db_begin_read(&store->db, txn));
-    compare_txnid(store, mdb_txn_id(txn->txn), store->last_txnid);
-    store->last_txnid = mdb_txn_id(txn->txn);
-    return STATUS_OK;
+    enum status status = check_in_place(store, txn);
+    if (status != STATUS_OK)
+        db_end(txn);
+    return status;
 }
 
 void vault_store_abort(struct vault_store *store)
@@ -67,6 +84,7 @@ static enum status finish_turn(struct vault_store *store)
     unsigned pruned;
     if (store->txn.status != STATUS_OK)
         return store->txn.status;
+    TRY(check_in_place(store, &store->txn));
     TRY(outbox_finish_turn(&store->outbox, &store->txn));
     return store->requests_put == 0
                ? STATUS_OK
@@ -78,7 +96,7 @@ enum status vault_store_commit(struct vault_store *store)
 {
     ensure(store->in_turn);
     enum status status = finish_turn(store);
-    size_t txnid = mdb_txn_id(store->txn.txn);
+    uint64_t txnid = mdb_txn_id(store->txn.txn);
     fault_point("vaultd.before_commit");
     if (status == STATUS_OK)
         status = db_commit(&store->txn);
@@ -88,10 +106,9 @@ enum status vault_store_commit(struct vault_store *store)
     }
     fault_point("vaultd.after_commit");
     /* LMDB gives no number to a commit that changed nothing. */
-    MDB_envinfo info;
-    store->last_txnid =
-        mdb_env_info(store->db.env, &info) == 0 && info.me_last_txnid < txnid ? txnid - 1 : txnid;
-    store_voucher_advance(&store->voucher, store->last_txnid);
+    if (db_last_txn(&store->db) >= txnid)
+        store->last_txn = txnid;
+    store_voucher_advance(&store->voucher, store->last_txn);
     store->in_turn = false;
     store->commits++;
     outbox_turn_ended(&store->outbox, true);
@@ -113,6 +130,7 @@ static enum status write_voucher_id(struct vault_store *store)
     TRY(db_begin_write(&store->db, &txn));
     TRY(store_voucher_start(&store->voucher, &txn));
     enum status status = db_commit(&txn);
+    store->is_marked = status == STATUS_OK;
     return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
 }
 
@@ -123,9 +141,9 @@ static enum status start_voucher(struct vault_store *store, const char *run_dir)
     store_voucher_make(&store->voucher, run_dir, VAULT_VOUCHER, boot_id);
     bool is_covered = store_voucher_covers(&store->voucher, &store->db);
     TRY(write_voucher_id(store));
-    store->last_txnid = db_last_txn(&store->db);
+    store->last_txn = db_last_txn(&store->db);
     if (is_covered)
-        store_voucher_advance(&store->voucher, store->last_txnid);
+        store_voucher_advance(&store->voucher, store->last_txn);
     return STATUS_OK;
 }
 
@@ -195,6 +213,10 @@ enum status vault_store_close_cleanly(struct vault_store *store)
     if (store->outbox.removed < store->outbox.acknowledged) {
         TRY(vault_store_begin(store));
         TRY(vault_store_commit(store));
+    }
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(vault_store_look(store, &txn));
     }
     outbox_close(&store->outbox);
     enum status status = db_close_cleanly(&store->db);

@@ -15,8 +15,8 @@ struct vault_store {
     bool in_turn;
     struct outbox outbox;
     struct store_voucher voucher; /* by which it may be served while eventd is away */
-    size_t last_txnid;            /* of our own last commit */
-    bool was_touched;             /* somebody else has committed since; the owner clears it */
+    uint64_t last_txn;            /* of our own last commit, by the file itself */
+    bool is_marked;               /* our id is in it, see store_voucher_start */
     unsigned requests_put;        /* within the turn */
     struct uuid forgotten;        /* see requests_forgotten */
     uint64_t commits, repeats;    /* since the start */
@@ -38,6 +38,9 @@ void vault_store_close(struct vault_store *store);
 /* With the clean flag, after everything was committed. */
 enum status vault_store_close_cleanly(struct vault_store *store);
 
+/* unavailable: it is not the file, or not the state of it, that we have left. Then nothing is read
+ * or written any more, nobody vouches for it, and the process ends (db_fail_replaced). So does
+ * vault_store_look, and vault_store_commit commits nothing. */
 enum status vault_store_begin(struct vault_store *store);
 /* resource_exhausted: nothing of the turn happened. unknown: stop, see db_commit. */
 enum status vault_store_commit(struct vault_store *store);

@@ -195,7 +195,7 @@ enum status verification_begin(struct verification *verification, struct rpc_cal
     if (verification->call != NULL)
         return refuse_now(call, "another verification is under way");
     TRY(vault_store_look(&vault->store, &verification->snapshot));
-    enum status status = vault_ready(vault, &verification->snapshot, &call->problem);
+    enum status status = vault_ready(vault, &call->problem);
     if (status == STATUS_OK) {
         verification->value = memory->take(memory, SECRET_VALUE_BYTES_MAX);
         if (verification->value == NULL)
