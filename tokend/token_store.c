@@ -119,6 +119,7 @@ enum status token_store_commit(struct token_store *store)
 {
     ensure(store->in_turn);
     enum status status = finish_turn(store);
+    uint64_t txnid = mdb_txn_id(store->txn.txn);
     fault_point("tokend.before_commit");
     if (status == STATUS_OK)
         status = db_commit(&store->txn);
@@ -127,7 +128,10 @@ enum status token_store_commit(struct token_store *store)
         return status;
     }
     fault_point("tokend.after_commit");
-    store->last_txn = db_last_txn(&store->db);
+    /* Our own number, not what lies in the file by now. LMDB gives none to a commit that changed
+     * nothing. */
+    if (db_last_txn(&store->db) >= txnid)
+        store->last_txn = txnid;
     store_voucher_advance(&store->voucher, store->last_txn);
     store->in_turn = false;
     store->anchor = store->turning;
@@ -265,6 +269,8 @@ enum status token_store_close_cleanly(struct token_store *store)
         TRY(token_store_begin(store));
         TRY(token_store_commit(store));
     }
+    /* Else the clean flag would give an older file a number that the voucher names. */
+    TRY(token_store_check_in_place(store));
     outbox_close(&store->outbox);
     enum status status = db_close_cleanly(&store->db);
     token_store_close(store);

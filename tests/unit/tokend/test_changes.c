@@ -1,9 +1,11 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/db/table.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
@@ -323,4 +325,23 @@ Test(changes, a_full_outbox_refuses_grants_and_takes_revocations)
     uint64_t revoked;
     cr_assert_eq(try_revoke(&call, accessor, &revoked), STATUS_OK);
     cr_assert_not(is_there(accessor));
+}
+
+/* A stop in the moment after an older file was written over ours must not make it a clean one. */
+Test(changes, a_store_that_was_written_over_is_not_closed_cleanly)
+{
+    AUTO(buffer_close) struct buffer older = { .limit = 64 << 20 };
+    char path[4096];
+    cr_assert_eq(path_join(path, scratch_path("tokens"), "data.mdb"), STATUS_OK);
+    const char *accessor = granted("acme", "read", 0);
+    cr_assert_eq(file_read(path, &older), STATUS_OK);
+    struct rpc_call call = call_of_operator();
+    uint64_t revoked;
+    cr_assert_eq(try_revoke(&call, accessor, &revoked), STATUS_OK);
+    {
+        AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+        cr_assert_eq(fd_write_all(fd, buffer_span(&older)), STATUS_OK);
+    }
+    cr_expect_neq(token_store_close_cleanly(&store), STATUS_OK);
+    cr_expect(store.db.is_replaced);
 }
