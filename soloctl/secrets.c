@@ -21,7 +21,7 @@
 static enum status find_target(const struct session *session, const struct arguments *arguments,
                                struct target *target, struct problem *problem)
 {
-    return target_parse(arguments->operands[0], session->tenant, target, problem);
+    return target_parse_secret(arguments->operands[0], session->tenant, target, problem);
 }
 
 static void begin_document(struct item *item, const char *kind, const struct target *target)

@@ -4,7 +4,7 @@
 #include "common/base/name.h"
 #include "common/base/problem.h"
 
-/* Which service is meant: "TENANT/NAME", or NAME with the tenant of -t. */
+/* Which service or secret is meant: "TENANT/NAME", or NAME with the tenant of -t. */
 struct target {
     char tenant[NAME_BYTES_MAX + 1];
     char name[NAME_BYTES_MAX + 1];
@@ -15,5 +15,8 @@ struct target {
  * a part is no name. */
 enum status target_parse(const char *text, const char *tenant, struct target *target,
                          struct problem *problem);
+/* The same for a secret, whose name may have capitals. */
+enum status target_parse_secret(const char *text, const char *tenant, struct target *target,
+                                struct problem *problem);
 
 #endif

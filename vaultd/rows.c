@@ -103,7 +103,7 @@ bool secret_key_read(struct span key, char tenant[NAME_BYTES_MAX + 1],
     tenant[tenant_size] = '\0';
     memcpy(name, nul + 1, name_size);
     name[name_size] = '\0';
-    return name_is_valid(tenant) && strlen(name) == name_size && name_is_valid(name);
+    return name_is_valid(tenant) && strlen(name) == name_size && secret_name_is_valid(name);
 }
 
 struct span version_key(uint8_t key[VERSION_KEY_BYTES], const char *tenant, const char *name,

@@ -15,6 +15,7 @@
 #define API_TYPE_i64      int64_t
 #define API_TYPE_str      const char *
 #define API_TYPE_name     const char *
+#define API_TYPE_secret   const char *
 #define API_TYPE_bytes    struct span
 #define API_TYPE_hash     struct hash
 #define API_TYPE_str_list struct str_list

@@ -8,16 +8,31 @@ static bool is_letter_or_digit(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-bool name_is_valid(const char *name)
+static bool is_secret_letter(char c)
 {
-    if (!is_letter_or_digit(name[0]))
+    return (c >= 'A' && c <= 'Z') || is_letter_or_digit(c);
+}
+
+static bool matches(const char *name, bool (*is_allowed)(char c))
+{
+    if (!is_allowed(name[0]))
         return false;
     size_t size = 1;
     for (; name[size] != '\0'; size++)
-        if (size >= NAME_BYTES_MAX || (!is_letter_or_digit(name[size]) && name[size] != '.' &&
+        if (size >= NAME_BYTES_MAX || (!is_allowed(name[size]) && name[size] != '.' &&
                                        name[size] != '_' && name[size] != '-'))
             return false;
     return true;
+}
+
+bool name_is_valid(const char *name)
+{
+    return matches(name, is_letter_or_digit);
+}
+
+bool secret_name_is_valid(const char *name)
+{
+    return matches(name, is_secret_letter);
 }
 
 char *service_key(char key[SERVICE_KEY_BYTES], const char *tenant, const char *name)
@@ -26,19 +41,31 @@ char *service_key(char key[SERVICE_KEY_BYTES], const char *tenant, const char *n
     return key;
 }
 
-enum status service_key_split(const char *key, char tenant[NAME_BYTES_MAX + 1],
-                              char name[NAME_BYTES_MAX + 1])
+static enum status split(const char *key, bool (*is_valid)(const char *name),
+                         char tenant[NAME_BYTES_MAX + 1], char name[NAME_BYTES_MAX + 1])
 {
     const char *slash = strchr(key, '/');
     if (slash == NULL || slash - key > NAME_BYTES_MAX || strlen(slash + 1) > NAME_BYTES_MAX)
         return STATUS_INVALID_ARGUMENT;
     char first[NAME_BYTES_MAX + 1];
     snprintf(first, sizeof first, "%.*s", (int)(slash - key), key);
-    if (!name_is_valid(first) || !name_is_valid(slash + 1))
+    if (!name_is_valid(first) || !is_valid(slash + 1))
         return STATUS_INVALID_ARGUMENT;
     memcpy(tenant, first, sizeof first);
     snprintf(name, NAME_BYTES_MAX + 1, "%s", slash + 1);
     return STATUS_OK;
+}
+
+enum status service_key_split(const char *key, char tenant[NAME_BYTES_MAX + 1],
+                              char name[NAME_BYTES_MAX + 1])
+{
+    return split(key, name_is_valid, tenant, name);
+}
+
+enum status secret_path_split(const char *path, char tenant[NAME_BYTES_MAX + 1],
+                              char name[NAME_BYTES_MAX + 1])
+{
+    return split(path, secret_name_is_valid, tenant, name);
 }
 
 bool utf8_is_valid(struct span text)

@@ -33,9 +33,9 @@ static enum status read_name(struct spec_values *values, struct reader *reader, 
     const char *text;
     char shown[96];
     TRY(value_text(values, reader, place, NAME_BYTES_MAX + 1, &text));
-    if (!name_is_valid(text))
+    if (!secret_name_is_valid(text))
         return problem_set(values->problem, STATUS_INVALID_ARGUMENT, place,
-                           "must match " NAME_PATTERN ", not \"%s\"",
+                           "must match " SECRET_NAME_PATTERN ", not \"%s\"",
                            text_printable(shown, sizeof shown, span_of_text(text)));
     secret->name = text;
     return STATUS_OK;

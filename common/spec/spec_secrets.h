@@ -24,7 +24,7 @@ struct spec_secret {
 /* Where the folder of those that come as files is named (systemd has the same). */
 #define SPEC_SECRETS_VARIABLE "CREDENTIALS_DIRECTORY"
 
-/* The variable for `as: env`: db-password is DB_PASSWORD. */
+/* The variable for `as: env`: db-password is DB_PASSWORD, as DB_PASSWORD is. */
 char *spec_secret_variable(char variable[NAME_BYTES_MAX + 1], const char *name);
 
 /* Reads the list `secrets`: names, or maps; sorted by name, none twice. Internal to common/spec. */

@@ -26,6 +26,7 @@ static const struct {
     [FIELD_i64] = { "i64", sizeof(int64_t), alignof(int64_t) },
     [FIELD_str] = { "str", sizeof(const char *), alignof(const char *) },
     [FIELD_name] = { "name", sizeof(const char *), alignof(const char *) },
+    [FIELD_secret] = { "secret", sizeof(const char *), alignof(const char *) },
     [FIELD_bytes] = { "bytes", sizeof(struct span), alignof(struct span) },
     [FIELD_hash] = { "hash", sizeof(struct hash), alignof(struct hash) },
     [FIELD_str_list] = { "str_list", sizeof(struct str_list), alignof(struct str_list) },
@@ -112,7 +113,8 @@ static enum status decode_text(const struct decoder *decoder, const char **out)
     return STATUS_OK;
 }
 
-static enum status decode_name(const struct decoder *decoder, const char **out)
+static enum status decode_name(const struct decoder *decoder, bool (*is_name)(const char *),
+                               const char *pattern, const char **out)
 {
     struct span text;
     if (reader_str(decoder->reader, &text) != STATUS_OK)
@@ -121,11 +123,11 @@ static enum status decode_name(const struct decoder *decoder, const char **out)
     bool is_valid = text.size <= NAME_BYTES_MAX && memchr(text.data, '\0', text.size) == NULL;
     if (is_valid) {
         memcpy(name, text.data, text.size);
-        is_valid = name_is_valid(name) || (text.size == 0 && !decoder->field->is_required);
+        is_valid = is_name(name) || (text.size == 0 && !decoder->field->is_required);
     }
     if (!is_valid)
         return problem_set(decoder->problem, STATUS_INVALID_ARGUMENT, decoder->field->name,
-                           "must match %s", NAME_PATTERN);
+                           "must match %s", pattern);
     const char *copy = text.size == 0 ? "" : arena_text(decoder->arena, text);
     if (copy == NULL)
         return no_memory(decoder);
@@ -230,7 +232,9 @@ static enum status decode_value(const struct decoder *decoder, void *out)
     case FIELD_str:
         return decode_text(decoder, out);
     case FIELD_name:
-        return decode_name(decoder, out);
+        return decode_name(decoder, name_is_valid, NAME_PATTERN, out);
+    case FIELD_secret:
+        return decode_name(decoder, secret_name_is_valid, SECRET_NAME_PATTERN, out);
     case FIELD_bytes:
         return decode_bytes(decoder, out);
     case FIELD_hash:
@@ -269,11 +273,15 @@ static enum status refuse_key(struct span key, const char *rule, struct problem 
     return problem_set(problem, STATUS_INVALID_ARGUMENT, shown, "%s", rule);
 }
 
+static bool is_text(enum field_kind kind)
+{
+    return kind == FIELD_str || kind == FIELD_name || kind == FIELD_secret;
+}
+
 static void fill_absent(const struct field_table *table, const struct places *places, char *draft)
 {
     for (size_t i = 0; i < table->count; i++) {
-        enum field_kind kind = table->fields[i].kind;
-        if (kind == FIELD_str || kind == FIELD_name)
+        if (is_text(table->fields[i].kind))
             memcpy(draft + places->offsets[i], &(const char *){ "" }, sizeof(const char *));
     }
 }
@@ -329,8 +337,7 @@ const char **fields_text(const struct field_table *table, void *decoded, const c
     struct places places;
     places_of(table, &places);
     for (size_t i = 0; i < table->count; i++) {
-        enum field_kind kind = table->fields[i].kind;
-        if ((kind == FIELD_name || kind == FIELD_str) && strcmp(table->fields[i].name, name) == 0)
+        if (is_text(table->fields[i].kind) && strcmp(table->fields[i].name, name) == 0)
             return (const char **)((char *)decoded + places.offsets[i]);
     }
     return NULL;
@@ -347,7 +354,8 @@ static bool is_zero(enum field_kind kind, const void *member)
     case FIELD_i64:
         return *(const uint64_t *)member == 0;
     case FIELD_str:
-    case FIELD_name: {
+    case FIELD_name:
+    case FIELD_secret: {
         const char *text = *(const char *const *)member;
         return text == NULL || *text == '\0';
     }
@@ -383,6 +391,7 @@ static void encode_value(enum field_kind kind, const void *member, struct buffer
         break;
     case FIELD_str:
     case FIELD_name:
+    case FIELD_secret:
         write_str(buffer, *(const char *const *)member);
         break;
     case FIELD_bytes:

@@ -15,6 +15,7 @@
  *   i64        int64_t           greatest absolute value, 0 for any
  *   str        const char *      most bytes; UTF-8 without NUL inside, ended by NUL in memory
  *   name       const char *      (NAME_PATTERN)
+ *   secret     const char *      (SECRET_NAME_PATTERN)
  *   bytes      struct span       most bytes
  *   hash       struct hash       exactly 32 bytes; all zero in memory when absent
  *   str_list   struct str_list   most elements
@@ -33,6 +34,7 @@ enum field_kind {
     FIELD_i64,
     FIELD_str,
     FIELD_name,
+    FIELD_secret,
     FIELD_bytes,
     FIELD_hash,
     FIELD_str_list,
@@ -70,8 +72,8 @@ const char *field_kind_name(enum field_kind kind);
 enum status fields_decode(const struct field_table *table, struct span map, struct arena *arena,
                           void *out, struct problem *problem);
 
-/* The member of a decoded struct that a field of kind `name` or `str` is read into; NULL when the
- * table has no such field. */
+/* The member of a decoded struct that a field of kind `name`, `secret` or `str` is read into; NULL
+ * when the table has no such field. */
 const char **fields_text(const struct field_table *table, void *decoded, const char *name);
 
 /* Writes the struct as a map, keys in the table's order. Check buffer->is_exhausted at the end. */

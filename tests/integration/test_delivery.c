@@ -31,7 +31,7 @@ static void put(const struct testbed *bed, const char *name, const char *value)
 
 /* Writes what it was given to its folder, and sleeps. */
 static const char tells[] =
-    "{ for f in db cert; do [ -e \"$CREDENTIALS_DIRECTORY/$f\" ] && stat -L -c \"$f %a %u\" "
+    "{ for f in db TLS_cert; do [ -e \"$CREDENTIALS_DIRECTORY/$f\" ] && stat -L -c \"$f %a %u\" "
     "\"$CREDENTIALS_DIRECTORY/$f\" && cat \"$CREDENTIALS_DIRECTORY/$f\" && echo; done; "
     "stat -c 'folder %a %u' \"$CREDENTIALS_DIRECTORY\"; echo \"key ${API_KEY-unset}\"; } > "
     "told.new; "
@@ -45,7 +45,7 @@ static json_t *spec_of(const char *name, const char *script, json_t *secrets)
 
 static json_t *three_secrets(void)
 {
-    return json_pack("[s, s, {s:s, s:s}]", "db", "cert", "name", "api-key", "as", "env");
+    return json_pack("[s, s, {s:s, s:s}]", "db", "TLS_cert", "name", "api-key", "as", "env");
 }
 
 /* What the service wrote last, which is removed; waits for it. */
@@ -73,8 +73,9 @@ static void expect_told(const struct testbed *bed, const char *name, const char 
     const char *uid = strstr(text, "folder 500 ");
     cr_assert_not_null(uid, "%s", text);
     long number = strtol(uid + strlen("folder 500 "), NULL, 10);
-    snprintf(wanted, sizeof wanted, "db 400 %ld\n%s\ncert 400 %ld\n%s\nfolder 500 %ld\nkey %s\n",
-             number, db, number, cert, number, key);
+    snprintf(wanted, sizeof wanted,
+             "db 400 %ld\n%s\nTLS_cert 400 %ld\n%s\nfolder 500 %ld\nkey %s\n", number, db, number,
+             cert, number, key);
     cr_assert_str_eq(text, wanted);
 }
 
@@ -115,7 +116,7 @@ static void every_start_is_given_them(unsigned flags)
     testbed_open(&bed, flags);
     testbed_start(&bed);
     put(&bed, "db", "one");
-    put(&bed, "cert", "two");
+    put(&bed, "TLS_cert", "two");
     put(&bed, "api-key", "three");
     uint64_t generation = service_deploy(&bed, spec_of("api", tells, three_secrets()));
     expect_told(&bed, "api", "one", "two", "three");
@@ -155,7 +156,7 @@ static void every_start_is_given_them(unsigned flags)
     cr_assert_not_null(recovered);
     json_t *versions = json_object_get(json_object_get(recovered, "payload"), "secrets");
     expect_number(versions, "db", 2);
-    expect_number(versions, "cert", 1);
+    expect_number(versions, "TLS_cert", 1);
     expect_number(versions, "api-key", 1);
     cr_assert_geq(events_count(events, "secret_accessed", NULL, NULL), 15);
     json_decref(events);
@@ -243,7 +244,7 @@ Test(delivery, what_cannot_be_had_is_waited_for)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     put(&bed, "db", "one");
-    put(&bed, "cert", "two");
+    put(&bed, "TLS_cert", "two");
 
     /* missing: the deploy is answered, and it starts when the last one was put */
     json_t *reply = testbed_ask(
@@ -273,16 +274,16 @@ Test(delivery, what_cannot_be_had_is_waited_for)
 
     /* a version that is not there yet, an optional one, a kill while it waits */
     service_deploy(&bed, spec_of("pinned", tells,
-                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "cert", "version", 2,
-                                           "name", "never", "required", 0)));
-    await_reason(&bed, "pinned", "secret cert version 2");
+                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "TLS_cert",
+                                           "version", 2, "name", "never", "required", 0)));
+    await_reason(&bed, "pinned", "secret TLS_cert version 2");
     service_kill(&bed, "acme", "pinned");
     service_deploy(&bed, spec_of("pinned", tells,
-                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "cert", "version", 2,
-                                           "name", "never", "required", 0)));
-    await_reason(&bed, "pinned", "secret cert version 2");
-    put(&bed, "cert", "second");
-    put(&bed, "cert", "third");
+                                 json_pack("[{s:s, s:i}, {s:s, s:b}]", "name", "TLS_cert",
+                                           "version", 2, "name", "never", "required", 0)));
+    await_reason(&bed, "pinned", "secret TLS_cert version 2");
+    put(&bed, "TLS_cert", "second");
+    put(&bed, "TLS_cert", "third");
     AUTO(buffer_close) struct buffer told = { 0 };
     await_told(&bed, "pinned", &told);
     expect_contains((const char *)told.data, "second");

@@ -122,6 +122,8 @@ static json_t *sample_of(const struct field *field)
         return json_string("x");
     case FIELD_name:
         return json_string(strcmp(field->name, "tenant") == 0 ? "acme" : "nothing");
+    case FIELD_secret:
+        return json_string("nothing");
     case FIELD_bytes:
         return json_string("hex:00");
     case FIELD_hash:

@@ -27,27 +27,28 @@ static void lives_through_everything(unsigned flags)
     AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, flags);
     testbed_start(&bed);
-    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_OK);
+    cr_assert_eq(secret_put(&bed, "acme", "DB_PASSWORD", canary), STATUS_OK);
     cr_assert_eq(secret_put(&bed, "acme", "gone", "x"), STATUS_OK);
     json_decref(testbed_ask(&bed, "vaultd", "secret.delete",
                             json_pack("{s:s, s:s}", "tenant", "acme", "name", "gone")));
     process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
-    expect_secret(&bed, "acme", "db", canary);
+    expect_secret(&bed, "acme", "DB_PASSWORD", canary);
     expect_secret_status(&bed, "acme", "gone", STATUS_NOT_FOUND);
     testbed_kill_everything(&bed);
     cr_assert_eq(directory_empty(bed.run), STATUS_OK);
     testbed_start(&bed);
-    expect_secret(&bed, "acme", "db", canary);
-    testbed_soloctl_input(&bed, &result, "second", "secret", "set", "acme/db", NULL);
+    expect_secret(&bed, "acme", "DB_PASSWORD", canary);
+    testbed_soloctl_input(&bed, &result, "second", "secret", "set", "acme/DB_PASSWORD", NULL);
     expect_exit(&result, 0);
-    testbed_soloctl(&bed, &result, "secret", "read", "acme/db", "--reveal", NULL);
+    testbed_soloctl(&bed, &result, "secret", "read", "acme/DB_PASSWORD", "--reveal", NULL);
     expect_exit(&result, 0);
     cr_assert_str_eq(result_out(&result), "second");
-    testbed_soloctl(&bed, &result, "secret", "read", "acme/db", NULL);
+    testbed_soloctl(&bed, &result, "secret", "read", "acme/DB_PASSWORD", NULL);
     expect_exit(&result, 64);
-    testbed_soloctl(&bed, &result, "secret", "read", "beta/db", "--reveal", NULL);
+    testbed_soloctl(&bed, &result, "secret", "read", "beta/DB_PASSWORD", "--reveal", NULL);
     expect_exit(&result, 4);
-    testbed_soloctl(&bed, &result, "secret", "read", "acme/db", "--version", "9", "--reveal", NULL);
+    testbed_soloctl(&bed, &result, "secret", "read", "acme/DB_PASSWORD", "--version", "9",
+                    "--reveal", NULL);
     expect_exit(&result, 4);
 }
 

@@ -7,6 +7,23 @@
 
 #define NAME_63 "a23456789-123456789-123456789-123456789-123456789-123456789-123"
 
+Test(name, of_a_secret_may_have_capitals)
+{
+    static const char *const good[] = { "DB_PASSWORD", "A", "aB", "db-password", "0A", NAME_63 };
+    static const char *const bad[] = {
+        "", "_A", ".A", "A B", "A/B", "\xc3\x89", "A\n", NAME_63 "A"
+    };
+    char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+    for (size_t i = 0; i < COUNT_OF(good); i++)
+        cr_assert(secret_name_is_valid(good[i]), "%s", good[i]);
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        cr_assert_not(secret_name_is_valid(bad[i]), "%s", bad[i]);
+    cr_assert_eq(secret_path_split("acme/DB", tenant, name), STATUS_OK);
+    cr_assert_str_eq(name, "DB");
+    cr_assert_eq(secret_path_split("Acme/DB", tenant, name), STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(service_key_split("acme/DB", tenant, name), STATUS_INVALID_ARGUMENT);
+}
+
 Test(name, follows_the_pattern)
 {
     static const char *const good[] = { "a", "0", "web-1.2_x", "a-", "9.", NAME_63 };

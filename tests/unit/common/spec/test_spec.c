@@ -179,7 +179,7 @@ static const struct {
       "build[0]", "its absolute path" },
     { "{\"tenant\": \"acme\", \"name\": \"api\", \"code\": \"x\", \"build\": \"cc\"}",
       STATUS_INVALID_ARGUMENT, "argv", "is required with build" },
-    { "{" GOOD ", \"secrets\": [\"DB\"]}", STATUS_INVALID_ARGUMENT, "secrets[0]", "must match" },
+    { "{" GOOD ", \"secrets\": [\"_DB\"]}", STATUS_INVALID_ARGUMENT, "secrets[0]", "must match" },
     { "{" GOOD ", \"secrets\": \"db\"}", STATUS_INVALID_ARGUMENT, "secrets", "a list" },
     { "{" GOOD ", \"secrets\": [{}]}", STATUS_INVALID_ARGUMENT, "secrets[0]", "have a name" },
     { "{" GOOD ", \"secrets\": [\"a\", {\"name\": \"a\"}]}", STATUS_INVALID_ARGUMENT, "secrets",
@@ -204,7 +204,7 @@ static const struct {
       STATUS_INVALID_ARGUMENT, "env", "must not set A_B" },
     { "{" GOOD ", \"env\": {\"CREDENTIALS_DIRECTORY\": \"/\"}, \"secrets\": [\"a\"]}",
       STATUS_INVALID_ARGUMENT, "env", "must not set CREDENTIALS" },
-    { "{" GOOD ", \"secrets\": [{\"name\": \"a.b\", \"as\": \"env\"}, {\"name\": \"a-b\", "
+    { "{" GOOD ", \"secrets\": [{\"name\": \"A.b\", \"as\": \"env\"}, {\"name\": \"a-b\", "
       "\"as\": \"env\"}]}",
       STATUS_INVALID_ARGUMENT, "secrets", "would both be A_B" },
     { "{" GOOD ", \"limits\": []}", STATUS_INVALID_ARGUMENT, "limits", "must be a map" },
