@@ -161,7 +161,8 @@ int command_version(struct session *session, const struct arguments *arguments)
     item_text(&item, "soloctl", SOLO_VERSION);
     if (!for_programs)
         printf("soloctl %s\n", SOLO_VERSION);
-    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_DEPLOYD };
+    static const enum peer peers[] = { PEER_SOLOD, PEER_EVENTD, PEER_TOKEND, PEER_VAULTD,
+                                       PEER_DEPLOYD };
     for (size_t i = 0; i < COUNT_OF(peers); i++) {
         struct daemon_describe_request request = {};
         struct daemon_describe_reply reply = { 0 };

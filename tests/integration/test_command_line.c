@@ -270,6 +270,8 @@ Test(command_line, status_daemons_tenants_and_version)
     json_decref(document);
     testbed_soloctl(&bed, &result, "version", NULL);
     expect_exit(&result, 0);
+    expect_contains(result_out(&result), "tokend ");
+    expect_contains(result_out(&result), "vaultd ");
     testbed_soloctl(&bed, &result, "explain", "parked", NULL);
     expect_exit(&result, 0);
     testbed_soloctl(&bed, &result, "token", "--help", NULL);
