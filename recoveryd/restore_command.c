@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/db/copy.h"
+#include "common/db/walk.h"
 
 enum { MANIFEST_BYTES_MAX = 64 * 1024, MARKER_BYTES_MAX = 128, CHUNK_BYTES = 256 * 1024 };
 
@@ -114,6 +115,19 @@ static enum status sync_folder(const char *path)
     return fd < 0 || fsync(fd) < 0 ? failure("sync directory", path) : STATUS_OK;
 }
 
+/* A backup was whole when it was made: it may have lain somewhere for years. */
+static enum status check_copy(const struct db_schema *schema, const char *backup, const char *dir)
+{
+    enum status status = db_probe(schema, dir);
+    if (status == STATUS_OK)
+        status = db_walk(schema, dir, WALK_ALONE);
+    return status != STATUS_DATA_LOSS
+               ? status
+               : log_failure(status, "restore", "backup", backup, "store", schema->name, "reason",
+                             "the backup is damaged: take another one; of a log `recoveryd salvage "
+                             "BACKUP...` takes what each of several proves");
+}
+
 static enum status restore_store(const struct db_schema *schema, const char *backup,
                                  const char *data_dir)
 {
@@ -128,7 +142,7 @@ static enum status restore_store(const struct db_schema *schema, const char *bac
         return failure("make directory", beside);
     TRY(path_join(file, beside, "data.mdb"));
     TRY(copy_file(from, file));
-    TRY(db_probe(schema, beside));
+    TRY(check_copy(schema, backup, beside));
     TRY(db_renew_incarnation(schema, beside));
     fault_point("restore.before_rename");
     if (rename(beside, place) < 0)

@@ -4,13 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -19,9 +16,8 @@
 #include "common/base/log.h"
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
+#include "common/db/store_child.h"
 #include "common/db/table.h"
-
-extern char **environ;
 
 static enum status failure(const char *what, const char *path)
 {
@@ -32,32 +28,9 @@ static enum status failure(const char *what, const char *path)
 enum status db_copy_start(const struct db_schema *schema, const char *from, const char *to,
                           pid_t *pid, int *pidfd)
 {
-    char *argv[] = { (char *)(uintptr_t) "store-copy",
-                     (char *)(uintptr_t) "--copy-store",
-                     (char *)(uintptr_t)schema->name,
-                     (char *)(uintptr_t)from,
-                     (char *)(uintptr_t)to,
-                     NULL };
-    posix_spawnattr_t attributes;
-    sigset_t none, defaults;
-    sigemptyset(&none);
-    sigfillset(&defaults);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    int error = posix_spawn(pid, "/proc/self/exe", NULL, &attributes, argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    if (error != 0)
-        return log_failure(status_from_errno(error), "start store copy", "dir", from, "reason",
-                           strerror(error));
-    *pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
-    if (*pidfd >= 0)
-        return STATUS_OK;
-    enum status status = failure("watch store copy", from);
-    kill(*pid, SIGKILL);
-    waitpid(*pid, NULL, 0);
-    return status;
+    const char *const arguments[] = { "store-copy", "--copy-store", schema->name, from, to, NULL };
+    TRY(store_child_start(arguments, from, pid));
+    return store_child_watch(*pid, from, pidfd);
 }
 
 /* --- the child --- */
@@ -109,12 +82,10 @@ static enum status copy_and_check(const struct db_schema *schema, const char *fr
 int db_copy_main(const struct db_schema *schema, const char *from, const char *to,
                  enum status (*check_rows)(struct db *db))
 {
-    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
     log_setup("store-copy", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    setpriority(PRIO_PROCESS, 0, 19); /* the writer goes first, also at the disk */
-    syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT);
+    store_child_step_back();
     umask(077);
     if (mkdir(to, 0700) < 0)
         return status_exit_code(failure("make the folder of a copy", to));

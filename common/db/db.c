@@ -20,6 +20,7 @@
 #include "common/db/meta_pages.h"
 #include "common/db/reserve.h"
 #include "common/db/seal.h"
+#include "common/db/suspect.h"
 
 enum { LEASE_WAIT_MS = 5000 };
 static const char clean_key[] = "db.clean";
@@ -88,8 +89,10 @@ static enum status open_writer(struct db *db, const struct db_schema *schema, co
     TRY(take_lease(db, schema, dir));
     TRY(store_create_if_absent(schema, dir));
     TRY(db_probe(schema, dir));
+    TRY(suspect_check(schema, dir));
     TRY(environment_open(db, schema, dir, schema->is_durable ? 0 : MDB_NOSYNC));
     db->is_writer = true;
+    suspect_guard(dir);
     TRY(environment_set_modes(schema, dir));
     TRY(settle(db));
     TRY(open_tables(db));
@@ -313,6 +316,12 @@ void db_fail_replaced(struct db *db)
     db_fail(db);
 }
 
+enum status db_note(struct db *db, enum status status)
+{
+    db->has_met_damage = db->has_met_damage || status == STATUS_DATA_LOSS;
+    return status;
+}
+
 /* Without space LMDB fails before it touches a meta page and goes on; when a meta page was being
  * written, it refuses every further transaction. Only the first is certain to have changed nothing.
  */
@@ -366,8 +375,8 @@ enum status db_meta_get(struct db_txn *txn, const char *key, struct span *value)
     struct hash seal;
     if (!row_unseal(&txn->db->identity, "meta", key_span, span_of(v.mv_data, v.mv_size), value,
                     &seal))
-        return log_failure(STATUS_DATA_LOSS, "read meta", "dir", txn->db->dir, "key", key, "reason",
-                           "the row's seal is broken");
+        return db_note(txn->db, log_failure(STATUS_DATA_LOSS, "read meta", "dir", txn->db->dir,
+                                            "key", key, "reason", "the row's seal is broken"));
     return STATUS_OK;
 }
 

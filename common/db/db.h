@@ -68,6 +68,7 @@ struct db {
     bool is_failed;   /* a commit ended with an unknown outcome, or db_fail: nothing is written any
                          more */
     bool is_replaced; /* it failed because another file lies in its place */
+    bool has_met_damage; /* a row or page that was read was not what was written; stays so */
     /* Called once, within that call, whoever made it: note it and have the process end. May be
      * NULL; set it after opening. */
     void (*on_failed)(void *context);
@@ -119,6 +120,9 @@ void db_fail(struct db *db);
 /* The same: what it would write is found by nobody. The disk is well, and the next process opens
  * what lies there now. */
 void db_fail_replaced(struct db *db);
+
+/* For who finds out itself that a row is damaged: passes `status` on, and notes data_loss. */
+enum status db_note(struct db *db, enum status status);
 
 /* Every 10 s in a writer: frees the slots of readers that died. */
 enum status db_check_readers(struct db *db);

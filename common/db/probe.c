@@ -3,9 +3,7 @@
  * ends the child and is its answer. */
 #include "common/db/probe.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,9 +16,8 @@
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
 #include "common/db/meta_pages.h"
+#include "common/db/store_child.h"
 #include "common/db/table.h"
-
-extern char **environ;
 
 /* Processor time, not time on the clock: a slow disk is no damage, a tree with a circle is. */
 enum { PROBE_CPU_SECONDS_MAX = 60 };
@@ -145,28 +142,10 @@ enum status db_probe_judge(const char *dir, int result)
 
 enum status db_probe(const struct db_schema *schema, const char *dir)
 {
-    char *argv[] = { (char *)(uintptr_t) "store-probe", (char *)(uintptr_t) "--probe-store",
-                     (char *)(uintptr_t)schema->name, (char *)(uintptr_t)dir, NULL };
-    posix_spawnattr_t attributes;
-    sigset_t none, defaults;
-    sigemptyset(&none);
-    sigfillset(&defaults);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    const char *const arguments[] = { "store-probe", "--probe-store", schema->name, dir, NULL };
     pid_t pid;
-    int error = posix_spawn(&pid, "/proc/self/exe", NULL, &attributes, argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    if (error != 0)
-        return log_failure(status_from_errno(error), "start store probe", "dir", dir, "reason",
-                           strerror(error));
     int result;
-    while (waitpid(pid, &result, 0) < 0) {
-        error = errno;
-        if (error != EINTR)
-            return log_failure(STATUS_INTERNAL, "wait for store probe", "dir", dir, "reason",
-                               strerror(error));
-    }
+    TRY(store_child_start(arguments, dir, &pid));
+    TRY(store_child_wait(pid, dir, &result));
     return db_probe_judge(dir, result);
 }

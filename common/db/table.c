@@ -17,10 +17,18 @@ static const struct table_schema *schema_of(const struct db_txn *txn, unsigned t
     return &txn->db->schema->tables[table];
 }
 
+/* LMDB gives a transaction up when it meets a page that cannot be, and may say so only at the next
+ * question. */
+static enum status judge(const struct db_txn *txn, int rc)
+{
+    return rc == MDB_BAD_TXN && txn->status == STATUS_OK ? STATUS_DATA_LOSS : status_from_lmdb(rc);
+}
+
 static enum status failure(struct db_txn *txn, unsigned table, const char *what, int rc)
 {
-    enum status status = log_failure(status_from_lmdb(rc), what, "dir", txn->db->dir, "table",
+    enum status status = log_failure(judge(txn, rc), what, "dir", txn->db->dir, "table",
                                      schema_of(txn, table)->name, "reason", mdb_strerror(rc));
+    (void)db_note(txn->db, status);
     if (txn->is_write && txn->status == STATUS_OK)
         txn->status = status;
     return status;
@@ -30,9 +38,10 @@ static enum status broken_row(struct db_txn *txn, unsigned table, struct span ke
 {
     char hex[2 * 64 + 1];
     size_t size = key.size < 64 ? key.size : 64;
-    return log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
-                       schema_of(txn, table)->name, "key", hex_text(hex, key.data, size), "reason",
-                       "the row's seal is broken");
+    return db_note(txn->db,
+                   log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
+                               schema_of(txn, table)->name, "key", hex_text(hex, key.data, size),
+                               "reason", "the row's seal is broken"));
 }
 
 static enum status unseal(struct db_txn *txn, unsigned table, struct span key, struct span stored,
@@ -74,8 +83,9 @@ enum status table_get_with_seal(struct db_txn *txn, unsigned table, struct span 
 
 static enum status broken_size(struct db_txn *txn, unsigned table)
 {
-    return log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
-                       schema_of(txn, table)->name, "reason", "too short for its seal");
+    return db_note(txn->db,
+                   log_failure(STATUS_DATA_LOSS, "read row", "dir", txn->db->dir, "table",
+                               schema_of(txn, table)->name, "reason", "too short for its seal"));
 }
 
 enum status table_seal(struct db_txn *txn, unsigned table, struct span key, struct hash *seal)

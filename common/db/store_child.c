@@ -1,0 +1,65 @@
+/* Nothing of the parent's is inherited but the environment: descriptors are close-on-exec. */
+#include "common/db/store_child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+
+extern char **environ;
+
+static enum status failure(const char *what, const char *dir, int error)
+{
+    return log_failure(status_from_errno(error), what, "dir", dir, "reason", strerror(error));
+}
+
+enum status store_child_start(const char *const *arguments, const char *dir, pid_t *pid)
+{
+    posix_spawnattr_t attributes;
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigfillset(&defaults);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    int error = posix_spawn(pid, "/proc/self/exe", NULL, &attributes,
+                            (char *const *)(uintptr_t)arguments, environ);
+    posix_spawnattr_destroy(&attributes);
+    return error == 0 ? STATUS_OK : failure("start a child that reads a store", dir, error);
+}
+
+enum status store_child_wait(pid_t pid, const char *dir, int *result)
+{
+    while (waitpid(pid, result, 0) < 0) {
+        int error = errno;
+        if (error != EINTR)
+            return failure("wait for a child that reads a store", dir, error);
+    }
+    return STATUS_OK;
+}
+
+enum status store_child_watch(pid_t pid, const char *dir, int *pidfd)
+{
+    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (*pidfd >= 0)
+        return STATUS_OK;
+    enum status status = failure("watch a child that reads a store", dir, errno);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    return status;
+}
+
+void store_child_step_back(void)
+{
+    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
+    setpriority(PRIO_PROCESS, 0, 19);
+    syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT);
+}

@@ -1,0 +1,21 @@
+#ifndef SOLO_COMMON_DB_STORE_CHILD_H
+#define SOLO_COMMON_DB_STORE_CHILD_H
+
+#include <sys/types.h>
+
+#include "common/base/status.h"
+
+/* Children of a program that open a store in its stead: this program again, with other arguments,
+ * because a damaged page may end whoever reads it. */
+
+/* `arguments` ends with NULL and begins with the child's name; `dir` is told when it fails. */
+enum status store_child_start(const char *const *arguments, const char *dir, pid_t *pid);
+/* Waits for its end; *result is waitpid's. */
+enum status store_child_wait(pid_t pid, const char *dir, int *result);
+/* A descriptor that becomes readable when it ends; the child is ended when there can be none. */
+enum status store_child_watch(pid_t pid, const char *dir, int *pidfd);
+
+/* In the child: whoever wants the processor or the disk goes first. */
+void store_child_step_back(void);
+
+#endif

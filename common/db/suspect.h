@@ -1,0 +1,18 @@
+#ifndef SOLO_COMMON_DB_SUSPECT_H
+#define SOLO_COMMON_DB_SUSPECT_H
+
+#include "common/db/db.h"
+
+/* A damaged page that the quick probe does not read may end a daemon (LMDB aborts, or the kernel
+ * ends it), and would end the next one. So a process that ends like that leaves a mark,
+ * STORE.suspect, and the next open begins with the full walk. */
+
+/* In a writer that has opened `dir`: from now on a deadly signal leaves the mark. One store to a
+ * process: the first. */
+void suspect_guard(const char *dir);
+
+/* Before an open, with the lease held: walks the whole store when the mark is there. OK removes it;
+ * data_loss (logged) leaves it. */
+enum status suspect_check(const struct db_schema *schema, const char *dir);
+
+#endif

@@ -1,0 +1,28 @@
+#ifndef SOLO_COMMON_DB_WALK_H
+#define SOLO_COMMON_DB_WALK_H
+
+#include <sys/types.h>
+
+#include "common/db/db.h"
+
+/* The full walk: every row of a store with its seal, every digest, and `check_rows` for what proves
+ * itself otherwise. The quick probe before an open leaves most of that alone. It is done by a child
+ * (`program --walk-store NAME DIR HOW`), because a damaged page may end it, in snapshots that are
+ * short where a table is large. The result is db_probe_judge's. */
+
+enum walk_how {
+    WALK_ALONE,        /* nobody writes: without locks, leaving no trace */
+    WALK_BESIDE_WRITER /* with a slot among the readers, at the lowest priority */
+};
+
+/* Waits for it. */
+enum status db_walk(const struct db_schema *schema, const char *dir, enum walk_how how);
+/* `*pidfd` is the caller's. */
+enum status db_walk_start(const struct db_schema *schema, const char *dir, enum walk_how how,
+                          pid_t *pid, int *pidfd);
+
+/* The child: returns its exit code. `how` as it stands in its arguments. */
+int db_walk_main(const struct db_schema *schema, const char *dir, const char *how,
+                 enum status (*check_rows)(struct db *db));
+
+#endif
