@@ -17,6 +17,7 @@ enum { OPEN_ATTEMPTS_MAX = 5 };
 
 /* How many stores are open. Read by the handler of fatal signals. */
 static volatile sig_atomic_t open_count;
+static struct span last_words;
 
 static void on_fatal_signal(int number)
 {
@@ -24,11 +25,18 @@ static void on_fatal_signal(int number)
         "recoveryd: reading the event store failed as it does on a damaged file\n";
     if (open_count > 0) {
         ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
+        if (last_words.size > 0)
+            ignored = write(STDOUT_FILENO, last_words.data, last_words.size);
         (void)ignored;
         _exit(86);
     }
     signal(number, SIG_DFL);
     raise(number);
+}
+
+void event_store_guard_words(struct span words)
+{
+    last_words = words;
 }
 
 void event_store_guard(void)

@@ -24,5 +24,8 @@ enum status event_store_is_settled(struct event_store *store, bool *is_settled);
 /* From here on a signal by which LMDB dies of a damaged page ends the program with exit code 86,
  * while a store is open. */
 void event_store_guard(void);
+/* What is then said on standard output besides, by a command that would have said it at its end.
+ * The bytes are the caller's. */
+void event_store_guard_words(struct span words);
 
 #endif

@@ -143,6 +143,10 @@ bool token_census_needs_person(const struct token_census *census)
 
 void token_census_write_text(const struct token_census *census, struct buffer *text)
 {
+    if (census->is_skipped) {
+        buffer_append_text(text, "Tokens   not shown\n");
+        return;
+    }
     if (!census->exists) {
         buffer_append_text(text, "Tokens   none\n");
         return;
@@ -165,7 +169,8 @@ void token_census_write_map(const struct token_census *census, struct buffer *ma
     write_str(map, "tokens");
     write_map(map, 4);
     write_str(map, "state");
-    write_str(map, !census->exists                     ? "none"
+    write_str(map, census->is_skipped                  ? "not shown"
+                   : !census->exists                   ? "none"
                    : token_census_needs_person(census) ? "damaged"
                                                        : "intact");
     write_str(map, "valid");

@@ -7,6 +7,7 @@
 
 /* What stands in the store of tokens, read from the store itself: tokend may be down. */
 struct token_census {
+    bool is_skipped; /* not looked at */
     bool exists;
     bool is_unreadable; /* damaged as a whole; what is wrong with it is logged */
     bool has_digest;    /* the rows that can be read are those that were written */

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "recoveryd/event_store.h"
 #include "recoveryd/examine.h"
 #include "recoveryd/exit_codes.h"
 #include "recoveryd/fix.h"
@@ -50,16 +51,49 @@ static void tell_parent(const struct settings *settings, const struct verificati
                        &problem);
 }
 
+static enum status write_report(const struct verification *verification,
+                                const struct options *options, struct buffer *text)
+{
+    if (options->output == OUTPUT_JSON)
+        verification_write_json(verification, text);
+    else
+        verification_write_text(verification, text);
+    return text->is_exhausted ? log_failure(STATUS_RESOURCE_EXHAUSTED, "print the findings")
+                              : STATUS_OK;
+}
+
 static enum status print(const struct verification *verification, const struct options *options)
 {
     AUTO(buffer_close) struct buffer text = { .limit = REPORT_BYTES_MAX };
-    if (options->output == OUTPUT_JSON)
-        verification_write_json(verification, &text);
-    else
-        verification_write_text(verification, &text);
-    if (text.is_exhausted)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the findings");
+    TRY(write_report(verification, options, &text));
     return fd_write_all(STDOUT_FILENO, buffer_span(&text));
+}
+
+/* The report of a verification that a damaged page ends: there is nobody left to write it then. */
+static enum status prepare_last_words(const struct options *options)
+{
+    static struct buffer text = { .limit = FRAME_BYTES_SMALL };
+    AUTO(findings_close) struct findings findings = { 0 };
+    const struct finding finding = {
+        .code = FINDING_log_damaged,
+        .tenant = "",
+        .name = "events",
+        .reason = "a page of the event store cannot be: reading it ended the verification",
+    };
+    const struct picture none = { .tokens.is_skipped = true };
+    const struct vault_view vault = { .state = "not shown" };
+    const struct verification verification = {
+        .picture = &none,
+        .findings = &findings,
+        .is_full = options->is_full,
+        .is_log_damaged = true,
+        .vault = &vault,
+    };
+    TRY(findings_add(&findings, &finding));
+    buffer_clear(&text);
+    TRY(write_report(&verification, options, &text));
+    event_store_guard_words(buffer_span(&text));
+    return STATUS_OK;
 }
 
 static int exit_code(const struct examination *examination, const struct options *options)
@@ -79,6 +113,7 @@ static enum status verify(const struct settings *settings, const struct options 
     AUTO(examination_close) struct examination examination = { 0 };
     AUTO(findings_close) struct findings fixed = { 0 };
     uint64_t began_ns = clock_boottime_ns();
+    TRY(prepare_last_words(options));
     TRY(examine(settings, options->is_full, &examination));
     uint64_t last_event = examination.picture.log.last_event;
     if (options->has_if_event && options->if_event != last_event)

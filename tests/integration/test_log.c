@@ -5,7 +5,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/limits.h"
 #include "tests/support/expect.h"
 
@@ -193,6 +195,26 @@ Test(log, the_same_as_an_ordinary_user)
     a_flipped_byte_costs_one_event(TESTBED_AS_USER);
 }
 
+/* Beside a writer no child probes the file first: the page ends recoveryd itself. */
+static void expect_verification_to_tell(const struct log_file *file)
+{
+    AUTO(result_close) struct result result = { 0 };
+    AUTO(file_lock_release) struct file_lock lease = FILE_LOCK_NONE;
+    char path[4096];
+    cr_assert_eq(path_join(path, file->bed.data, "events.lock"), STATUS_OK);
+    cr_assert_eq(file_lock_take(&lease, path, 0), STATUS_OK);
+    testbed_recoveryd(&file->bed, &result, "verify", "-o", "json", NULL);
+    expect_exit(&result, 86);
+    json_t *report = result_json(&result);
+    const json_t *findings = json_object_get(report, "inconsistencies");
+    cr_assert_eq(json_array_size(findings), 1);
+    expect_text(json_array_get(findings, 0), "code", "log_damaged");
+    json_decref(report);
+    testbed_recoveryd(&file->bed, &result, "verify", "--full", NULL);
+    expect_exit(&result, 86);
+    expect_contains(result_out(&result), "recoveryd salvage");
+}
+
 Test(log, a_zeroed_page_costs_the_events_on_it_only)
 {
     static const uint8_t zeros[PAGE];
@@ -212,6 +234,7 @@ Test(log, a_zeroed_page_costs_the_events_on_it_only)
     cr_assert_lt(seen.damaged, 60, "%zu events on a page or two", seen.damaged);
     cr_assert_gt(seen.printed, file.last / 2);
     printf("%zu printed, %zu named\n%s", seen.printed, seen.damaged, result_err(&seen.result));
+    expect_verification_to_tell(&file);
     mend(&file);
     log_file_close(&file);
 }
