@@ -45,10 +45,11 @@ static enum status read_end(struct event_store *store)
     }
     TRY(status);
     struct event event;
-    TRY(event_decode_header(record, &event));
+    TRY(db_note(&store->db, event_decode_header(record, &event)));
     if (event.id == 0 || event.id != table_number_value(key))
-        return log_failure(STATUS_DATA_LOSS, "read the end of the log", "event", NUMBER(event.id),
-                           "reason", "it lies at another number");
+        return db_note(&store->db,
+                       log_failure(STATUS_DATA_LOSS, "read the end of the log", "event",
+                                   NUMBER(event.id), "reason", "it lies at another number"));
     store->last_id = event.id;
     store->last_hash = event.hash;
     return STATUS_OK;
@@ -243,6 +244,7 @@ static enum status repair_projections(struct event_store *store)
     log_warning("what is wanted does not match its digest, folding the log anew", "dir",
                 store->db.dir);
     TRY(rebuild(store, &events));
+    store->db.has_met_damage = false; /* that was it: every event was read */
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
     describe_fold("live or tenants did not match their digest; folded anew", events, &payload);
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
@@ -270,6 +272,7 @@ enum status event_store_fold(struct event_store *store, uint64_t *events)
         event_store_spoil(store, status);
         return status;
     }
+    store->db.has_met_damage = false; /* what else there is will be met again */
     describe_fold("live and tenants were folded anew, as an operator asked", *events, &payload);
     return append_log_opened(store, &payload);
 }

@@ -7,6 +7,7 @@
 #include "common/access/damaged_store.h"
 #include "common/access/operators.h"
 #include "common/access/store_backup.h"
+#include "common/access/store_walk.h"
 #include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
@@ -75,7 +76,9 @@ static enum status run(int argc, char **argv)
                                .access = &access,
                                .write_counters = eventd_write_counters,
                                .context = &eventd,
-                               .is_short_of_space = &eventd.store.db.is_short_of_space },
+                               .is_short_of_space = &eventd.store.db.is_short_of_space,
+                               .has_met_damage = &eventd.store.db.has_met_damage,
+                               .damage = damaged_store_in_places("events") },
         service.routes);
     TRY(open_store(&eventd, settings.data_dir));
     watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store, &access);
@@ -89,6 +92,7 @@ static enum status run(int argc, char **argv)
     tidy.data = &eventd;
     if (!eventd.is_damaged) {
         store_backup_open(lifecycle.loop, &eventd.store.db);
+        store_walk_open(lifecycle.loop, &eventd.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

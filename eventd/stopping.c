@@ -2,6 +2,7 @@
 #include "eventd/stopping.h"
 
 #include "common/access/store_backup.h"
+#include "common/access/store_walk.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/wire/writer.h"
@@ -37,6 +38,7 @@ static void begun(void *context)
     stopping->is_orderly = eventd_is_closing(stopping->eventd, clock_boottime_ns());
     watch_list_close(&stopping->eventd->watches);
     store_backup_close();
+    store_walk_close();
 }
 
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,

@@ -464,8 +464,11 @@ static void write_counters(void *context, struct buffer *buffer)
 void methods_setup(struct rpc_service *service, struct supervisor *supervisor,
                    struct access *access)
 {
-    daemon_methods_setup(
-        &(struct daemon_self){ "tenantd", access, write_counters, supervisor, NULL }, routes);
+    daemon_methods_setup(&(struct daemon_self){ .name = "tenantd",
+                                                .access = access,
+                                                .write_counters = write_counters,
+                                                .context = supervisor },
+                         routes);
     daemon_health_set("ready", "%s", "");
     *service = (struct rpc_service){
         .routes = routes,

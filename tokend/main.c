@@ -9,6 +9,7 @@
 #include "common/access/late_server.h"
 #include "common/access/operators.h"
 #include "common/access/store_backup.h"
+#include "common/access/store_walk.h"
 #include "common/access/token_map.h"
 #include "common/access/token_report.h"
 #include "common/api/records/schemas.h"
@@ -208,6 +209,7 @@ static void on_drain(void *context)
     struct tokend *tokend = context;
     sweep_close(&tokend->sweep);
     store_backup_close();
+    store_walk_close();
     if (!tokend->is_damaged)
         outbox_flush(&tokend->store.outbox);
 }
@@ -276,7 +278,9 @@ static enum status run(int argc, char **argv)
                                .access = access,
                                .write_counters = tokend_write_counters,
                                .context = &tokend,
-                               .is_short_of_space = &tokend.store.db.is_short_of_space },
+                               .is_short_of_space = &tokend.store.db.is_short_of_space,
+                               .has_met_damage = &tokend.store.db.has_met_damage,
+                               .damage = damaged_store_in_places("tokens") },
         service.routes);
     tokend.sweep.on_damage = on_damage;
     tokend.sweep.context = &tokend;
@@ -307,6 +311,7 @@ static enum status run(int argc, char **argv)
     if (!tokend.is_damaged) {
         if (tokend.is_persistent) /* else they are of this boot only */
             store_backup_open(lifecycle.loop, &tokend.store.db);
+        store_walk_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         ev_timer_start(lifecycle.loop, &looking);
         say_health(&tokend);

@@ -7,6 +7,7 @@
 #include "common/access/late_server.h"
 #include "common/access/operators.h"
 #include "common/access/store_backup.h"
+#include "common/access/store_walk.h"
 #include "common/access/token_checks.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
@@ -97,6 +98,7 @@ static void on_drain(void *context)
     struct vaultd *vaultd = context;
     vaultd_stop(vaultd);
     store_backup_close();
+    store_walk_close();
     if (vaultd->vault.is_compared)
         outbox_flush(&vaultd->vault.store.outbox);
 }
@@ -164,7 +166,9 @@ static enum status run(int argc, char **argv)
                                .access = &access,
                                .write_counters = vaultd_write_counters,
                                .context = vaultd,
-                               .is_short_of_space = &vaultd->vault.store.db.is_short_of_space },
+                               .is_short_of_space = &vaultd->vault.store.db.is_short_of_space,
+                               .has_met_damage = &vaultd->vault.store.db.has_met_damage,
+                               .damage = damaged_store_in_places("vault") },
         service.routes);
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
     TRY(open_store(&comparison, &settings, lifecycle.loop, key));
@@ -192,6 +196,7 @@ static enum status run(int argc, char **argv)
     tidy.data = vaultd;
     if (!vaultd->is_damaged) {
         store_backup_open(lifecycle.loop, &vaultd->vault.store.db);
+        store_walk_open(lifecycle.loop, &vaultd->vault.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         daemon_health_set("ready", "%s", "");
     }

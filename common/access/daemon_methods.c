@@ -65,6 +65,11 @@ enum status daemon_health_route(void *context, struct rpc_call *call, const void
     answer->state = daemon_state.state;
     answer->reason = daemon_state.reason;
     const bool *is_short = daemon_state.self.is_short_of_space;
+    const bool *has_met_damage = daemon_state.self.has_met_damage;
+    if (has_met_damage != NULL && *has_met_damage && strcmp(answer->state, "ready") == 0) {
+        answer->reason = daemon_state.self.damage;
+        return STATUS_OK;
+    }
     if (is_short != NULL && *is_short && strcmp(answer->state, "ready") == 0)
         answer->reason =
             "there is no room for its store: what grows is refused, kills and revocations "

@@ -14,6 +14,10 @@ struct daemon_self {
     void *context;
     /* Of a daemon with a store: set while there is no room for it. May be NULL. */
     const bool *is_short_of_space;
+    /* Set when a row of it was found damaged, while it goes on with what is whole, and what that
+     * means for a person. May be NULL. */
+    const bool *has_met_damage;
+    const char *damage;
 };
 
 void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route *routes);

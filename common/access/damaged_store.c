@@ -38,6 +38,17 @@ void damaged_store_say(const char *daemon, enum status status, const char *dir)
     parent_say("damaged (%s): %s", dir, damage.reason);
 }
 
+const char *damaged_store_in_places(const char *folder)
+{
+    return strcmp(folder, "events") == 0
+               ? "its store is damaged in places, what is whole goes on: `recoveryd verify --full` "
+                 "names them; stop Solo and `recoveryd salvage BACKUP`, which makes a log of what "
+                 "is proven"
+               : "its store is damaged in places, what is whole goes on: `recoveryd verify --full` "
+                 "names them; keep a copy of its folder, stop Solo and put a backup back with "
+                 "`soloctl restore --only`";
+}
+
 enum status damaged_store_refuse(void *context, struct rpc_call *call)
 {
     (void)context;

@@ -10,6 +10,10 @@
  * `daemon` a constant. */
 void damaged_store_say(const char *daemon, enum status status, const char *dir);
 
+/* What health says of one that goes on although rows of its store are damaged. `folder` is the
+ * store's name. */
+const char *damaged_store_in_places(const char *folder);
+
 /* For rpc_service.may_serve: ok until damaged_store_say was called. */
 enum status damaged_store_refuse(void *context, struct rpc_call *call);
 

@@ -91,8 +91,8 @@ struct rpc_service {
     void (*refused)(void *access, const struct rpc_call *call, enum status status);
     void *access;
     /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
-     * is answered as `unknown`, or as resource_exhausted when commit says so: then nothing
-     * happened. */
+     * is answered as `unknown`, or as resource_exhausted or data_loss when commit says so: then
+     * nothing happened. */
     enum status (*begin)(void *context);
     enum status (*commit)(void *context);
     void (*abort)(void *context);

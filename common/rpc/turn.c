@@ -69,6 +69,10 @@ static void answer_not_committed(struct held_answer *held, enum status status)
     if (status == STATUS_RESOURCE_EXHAUSTED) {
         problem_set(&problem, status, "", "there is no space to store this; nothing was changed");
         problem.retry_after_ms = RETRY_AFTER_COMMIT_MS;
+    } else if (status == STATUS_DATA_LOSS) {
+        problem_set(&problem, status, "",
+                    "the store is damaged where this would have been written; nothing was changed: "
+                    "`soloctl status` says what helps");
     } else {
         problem_set(&problem, STATUS_UNKNOWN, "",
                     "the store failed while this was written; ask again with the same request_id");

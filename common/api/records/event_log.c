@@ -49,8 +49,8 @@ enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
     struct table_number number = table_number(id);
     struct span record;
     TRY(table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record));
-    TRY(event_decode(record, arena, event));
-    return check_place(txn, id, event);
+    TRY(db_note(txn->db, event_decode(record, arena, event)));
+    return db_note(txn->db, check_place(txn, id, event));
 }
 
 /* --- rows --- */
@@ -229,16 +229,6 @@ struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind,
     return span_of(key, size + 1);
 }
 
-enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id)
-{
-    struct span value;
-    *id = 0;
-    enum status status = table_get(txn, EVENTS_HEADS, key, &value);
-    if (status == STATUS_OK)
-        *id = table_number_value(value);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
 static const char *text_of(const struct event *event, enum head_kind kind)
 {
     switch (kind) {
@@ -251,6 +241,41 @@ static const char *text_of(const struct event *event, enum head_kind kind)
     }
     ensure(false);
     return "";
+}
+
+/* Without its row: from the end of the log back to the first event that is there. */
+static enum status find_head(struct db_txn *txn, struct span key, uint64_t *id)
+{
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    uint64_t at;
+    TRY(event_log_last(txn, &at));
+    for (; at > 0; at--) {
+        struct event event;
+        arena_reset(&arena);
+        enum status status = event_log_read(txn, at, &arena, &event);
+        if (status == STATUS_NOT_FOUND)
+            return STATUS_OK;
+        TRY(status);
+        if (span_equal(span_of_text(text_of(&event, (enum head_kind)key.data[0])),
+                       span_of(key.data + 1, key.size - 1))) {
+            *id = at;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The records say what a row says: one that is damaged costs a walk, and nobody a refusal. */
+enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id)
+{
+    struct span value;
+    *id = 0;
+    enum status status = table_get(txn, EVENTS_HEADS, key, &value);
+    if (status == STATUS_OK)
+        *id = table_number_value(value);
+    else if (status == STATUS_DATA_LOSS && txn->status == STATUS_OK)
+        status = find_head(txn, key, id);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 /* What the newest events were seen to be about: each is read once by a process, however often it

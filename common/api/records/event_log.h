@@ -51,7 +51,8 @@ enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's'
 enum { HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
 enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id);
 
-/* Its row in the table: what it was when the table was written. */
+/* Its row in the table: what it was when the table was written. (Of a row that is damaged: what the
+ * records say, which takes a walk.) */
 struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text);
 enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id);
 

@@ -7,6 +7,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/db/walk.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/eventd/log_fixture.h"
 
@@ -220,6 +221,62 @@ Test(late_rows, ids_that_come_in_any_order_are_known)
         }
         fixture_reopen();
     }
+}
+
+static void damage(unsigned table, struct span at)
+{
+    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value;
+    uint8_t copy[256];
+    MDB_txn *txn;
+    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_get(txn, store.db.tables[table], &key, &value), 0);
+    cr_assert_leq(value.mv_size, sizeof copy);
+    memcpy(copy, value.mv_data, value.mv_size);
+    copy[0] ^= 1;
+    value.mv_data = copy;
+    cr_assert_eq(mdb_put(txn, store.db.tables[table], &key, &value, 0), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+}
+
+Test(late_rows, a_head_that_is_damaged_is_what_the_records_say)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    append_some(0, 10);
+    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
+    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_TYPE, "app.x"));
+    fixture_reopen();
+    cr_expect_not(store.db.has_met_damage);
+    expect_all_known();
+    cr_expect(store.db.has_met_damage, "it is told");
+    append_some(10, 11); /* also about thing/1 */
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 11);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    struct event event;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_read(&txn, 11, &arena, &event), STATUS_OK);
+    cr_expect_eq(event.previous_of_type, 10);
+    cr_expect_eq(event.previous_of_subject, 8);
+}
+
+/* The quick probe reads none of these rows. */
+Test(late_rows, the_full_walk_finds_what_an_open_does_not)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    char dir[4200];
+    snprintf(dir, sizeof dir, "%s/events", fixture_data_dir());
+    append_some(0, 10);
+    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_OK);
+    struct span key = event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1");
+    damage(EVENTS_HEADS, key);
+    fixture_reopen();
+    cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_DATA_LOSS);
+    event_store_close(&store);
+    cr_expect_eq(db_walk(&events_schema, dir, WALK_ALONE), STATUS_DATA_LOSS);
 }
 
 /* Nobody knows any more which id that row had. */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/uuid.h"
@@ -299,6 +300,86 @@ Test(program, a_damaged_store_is_said_to_be_and_nothing_is_touched)
     cr_expect(span_equal(buffer_span(&before), buffer_span(&after)));
     buffer_close(&before);
     buffer_close(&after);
+}
+
+/* In each place where `text` stands, the byte that is `behind` it. */
+static void damage_behind(const char *text, size_t behind)
+{
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    const char *path = scratch_path("data/events/data.mdb");
+    size_t size = strlen(text), found = 0;
+    cr_assert_eq(file_read(path, &file), STATUS_OK);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    for (size_t at = 0; at + size + behind < file.size; at++) {
+        uint8_t other = file.data[at + size + behind] ^ 1;
+        if (memcmp(file.data + at, text, size) != 0)
+            continue;
+        cr_assert_eq(pwrite(fd, &other, 1, (off_t)(at + size + behind)), 1);
+        found++;
+    }
+    close(fd);
+    cr_assert_gt(found, 0);
+}
+
+Test(program, damage_that_the_probe_leaves_alone_is_found_while_it_works)
+{
+    launch(NULL);
+    struct caller caller = dial();
+    cr_assert_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
+    caller_close(&caller);
+    cr_expect_eq(stop(), 0);
+    damage_behind("tacme", 3); /* the head of the tenant */
+    launch(NULL);
+    caller = dial();
+    char reason[300] = "";
+    for (int waited = 0; strstr(reason, "damaged in places") == NULL; waited += 100) {
+        json_t *health = NULL;
+        cr_assert_lt(waited, 30000);
+        cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 10000, &health, NULL), STATUS_OK);
+        cr_assert_str_eq(json_string_value(json_object_get(health, "state")), "ready");
+        snprintf(reason, sizeof reason, "%s", json_string_value(json_object_get(health, "reason")));
+        json_decref(health);
+        usleep(100 * 1000);
+    }
+    cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_OK, "what is whole goes on");
+    caller_close(&caller);
+    cr_expect_eq(stop(), 0);
+}
+
+/* As LMDB ends a process that meets an impossible page. */
+static void abort_eventd(void)
+{
+    kill(eventd, SIGABRT);
+    cr_assert_eq(await_end(), 128 + SIGABRT);
+}
+
+Test(program, after_a_deadly_signal_the_next_one_reads_every_row_first)
+{
+    struct stat mark;
+    launch(NULL);
+    struct caller caller = dial();
+    cr_assert_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
+    caller_close(&caller);
+    cr_expect_eq(stop(), 0);
+    cr_expect_neq(stat(scratch_path("data/events.suspect"), &mark), 0);
+    launch(NULL);
+    caller = dial();
+    abort_eventd();
+    caller_close(&caller);
+    cr_expect_eq(stat(scratch_path("data/events.suspect"), &mark), 0);
+    launch(NULL); /* all is well */
+    caller = dial();
+    cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
+    cr_expect_neq(stat(scratch_path("data/events.suspect"), &mark), 0);
+    abort_eventd();
+    caller_close(&caller);
+    damage_behind("tacme", 3);
+    launch(NULL); /* the quick probe alone would have let it open the store */
+    caller = dial();
+    cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_DATA_LOSS);
+    caller_close(&caller);
+    cr_expect_eq(stat(scratch_path("data/events.suspect"), &mark), 0);
+    cr_expect_eq(stop(), 0);
 }
 
 Test(program, a_watch_sees_what_another_client_appends)

@@ -52,6 +52,25 @@ Test(daemon_methods, health_says_that_there_is_no_room_for_the_store)
     cr_expect_str_eq(reply.reason, "");
 }
 
+Test(daemon_methods, health_says_that_the_store_is_damaged_in_places)
+{
+    bool has_met_damage = false, is_short = true;
+    const struct daemon_self self = { .name = "eventd",
+                                      .is_short_of_space = &is_short,
+                                      .has_met_damage = &has_met_damage,
+                                      .damage = "rows are damaged" };
+    struct daemon_health_reply reply = { 0 };
+    struct rpc_call call = { 0 };
+    daemon_methods_setup(&self, routes);
+    daemon_health_set("ready", NULL);
+    cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
+    cr_expect_not_null(strstr(reply.reason, "no room"));
+    has_met_damage = true;
+    cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
+    cr_expect_str_eq(reply.state, "ready");
+    cr_expect_str_eq(reply.reason, "rows are damaged");
+}
+
 Test(daemon_methods, describes_each_method)
 {
     struct access access = { 0 };
