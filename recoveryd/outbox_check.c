@@ -12,7 +12,7 @@
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/db/table.h"
-#include "common/outbox/outbox.h"
+#include "common/outbox/standing.h"
 #include "common/wire/reader.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/token_census.h"

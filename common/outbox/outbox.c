@@ -11,43 +11,24 @@
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/db/table.h"
-#include "common/wire/writer.h"
+#include "common/outbox/standing.h"
 
 enum {
-    BATCH_BYTES_MAX = FRAME_BYTES_MAX / 2,
     ANSWER_MS_MAX = 30 * 1000,
     AGAIN_AFTER_FAILURE_MS = 1000,
     AGAIN_AFTER_REFUSAL_MS = 10 * 1000,
     REMOVE_AFTER_MS = 1000,
+    PACE_MS = 10,
     FLUSH_MS_MAX = 1000,
-    META_BYTES = 8 + 16 + 8 + 8,
 };
-_Static_assert((int)OUTBOX_BATCH_MAX <= (int)EVENT_BATCH_MAX, "one batch is one request");
 _Static_assert((int)OUTBOX_BATCH_MAX + (int)OUTBOX_UNREMOVED_MAX <= (int)SOURCE_WINDOW,
                "whatever is sent again can be compared with the first time");
-
-static const char meta_key[] = "outbox";
 
 static void send_next(struct outbox *outbox);
 
 /* --- the turn --- */
 
-/* Position, incarnation, number and known_id, as write_meta leaves them. */
-enum status outbox_standing_read(struct db_txn *txn, struct outbox_standing *standing)
-{
-    struct span row;
-    TRY(db_meta_get(txn, meta_key, &row));
-    if (row.size != META_BYTES)
-        return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", txn->db->dir, "reason",
-                           "not the form of its row in meta");
-    standing->next_position = table_number_value(span_of(row.data, 8));
-    memcpy(standing->incarnation, row.data + 8, sizeof standing->incarnation);
-    standing->next_number = table_number_value(span_of(row.data + 24, 8));
-    standing->known_id = table_number_value(span_of(row.data + 32, 8));
-    return STATUS_OK;
-}
-
-static enum status read_meta(struct outbox *outbox, struct db_txn *txn)
+static enum status read_standing(struct outbox *outbox, struct db_txn *txn)
 {
     struct outbox_standing standing;
     enum status status = outbox_standing_read(txn, &standing);
@@ -61,17 +42,15 @@ static enum status read_meta(struct outbox *outbox, struct db_txn *txn)
     return STATUS_OK;
 }
 
-static enum status write_meta(struct outbox *outbox, struct db_txn *txn)
+static enum status write_standing(const struct outbox *outbox, struct db_txn *txn)
 {
-    uint8_t row[META_BYTES];
-    struct table_number next = table_number(outbox->put + 1);
-    struct table_number number = table_number(outbox->number + 1);
-    struct table_number known = table_number(outbox->known_id);
-    memcpy(row, next.bytes, 8);
-    memcpy(row + 8, outbox->incarnation, 16);
-    memcpy(row + 24, number.bytes, 8);
-    memcpy(row + 32, known.bytes, 8);
-    return db_meta_put(txn, meta_key, span_of(row, sizeof row));
+    struct outbox_standing standing = {
+        .next_position = outbox->put + 1,
+        .next_number = outbox->number + 1,
+        .known_id = outbox->known_id,
+    };
+    memcpy(standing.incarnation, outbox->incarnation, sizeof standing.incarnation);
+    return outbox_standing_write(txn, &standing);
 }
 
 /* Between turns only. */
@@ -145,7 +124,7 @@ enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn)
     }
     bool is_changed = outbox->is_dirty || outbox->removing > outbox->removed;
     enum status status = is_changed ? log_witness_write(&outbox->witness, txn) : STATUS_OK;
-    return is_changed && status == STATUS_OK ? write_meta(outbox, txn) : status;
+    return is_changed && status == STATUS_OK ? write_standing(outbox, txn) : status;
 }
 
 void outbox_turn_ended(struct outbox *outbox, bool was_committed)
@@ -167,39 +146,6 @@ void outbox_turn_ended(struct outbox *outbox, bool was_committed)
 }
 
 /* --- sending --- */
-
-/* Rows after what is acknowledged, as one list; `last` is the position of the last of them. */
-static enum status read_batch(struct outbox *outbox, uint64_t *last)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    TRY(db_begin_read(outbox->options.db, &txn));
-    TRY(table_cursor_open(&txn, outbox->options.table, &cursor));
-    struct table_number position = table_number(outbox->acknowledged + 1);
-    struct span key, row;
-    size_t count = 0;
-    buffer_clear(&outbox->rows);
-    enum status status = table_cursor_seek(&cursor, table_number_key(&position), &key, &row);
-    while (status == STATUS_OK && count < OUTBOX_BATCH_MAX &&
-           outbox->rows.size + row.size <= BATCH_BYTES_MAX) {
-        if (table_number_value(key) != outbox->acknowledged + count + 1)
-            return log_failure(STATUS_DATA_LOSS, "read the outbox", "dir", outbox->options.db->dir,
-                               "position", NUMBER(outbox->acknowledged + count + 1), "reason",
-                               "the row is missing");
-        buffer_append(&outbox->rows, row.data, row.size);
-        count++;
-        status = table_cursor_next(&cursor, &key, &row);
-    }
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
-        return status;
-    *last = outbox->acknowledged + count;
-    buffer_clear(&outbox->list);
-    write_array(&outbox->list, count);
-    buffer_append(&outbox->list, outbox->rows.data, outbox->rows.size);
-    ensure(!outbox->rows.is_exhausted);
-    ensure(!outbox->list.is_exhausted);
-    return STATUS_OK;
-}
 
 static void set_timer(struct outbox *outbox, struct ev_timer *timer, uint64_t delay_ms)
 {
@@ -329,30 +275,45 @@ void outbox_release(struct outbox *outbox)
     send_next(outbox);
 }
 
+/* Each batch is a commit of eventd, on the disk that the owner's next answer waits for: so few rows
+ * go at once after a pause only. */
+static bool is_paced(const struct outbox *outbox)
+{
+    return ev_is_active(&outbox->pace) && !ev_is_active(&outbox->flush) &&
+           outbox_waiting(outbox) < OUTBOX_BATCH_MAX;
+}
+
+static void on_pace(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    send_next(timer->data);
+}
+
 static void send_next(struct outbox *outbox)
 {
     if (outbox->client == NULL || !is_released(outbox) || outbox->sent > outbox->acknowledged ||
         outbox->acknowledged == outbox->committed || ev_is_active(&outbox->again) ||
-        outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX)
+        outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX || is_paced(outbox))
         return;
-    uint64_t last;
-    enum status status = read_batch(outbox, &last);
+    size_t count;
+    enum status status = outbox_batch_read(&outbox->batch, outbox->options.db,
+                                           outbox->options.table, outbox->acknowledged + 1, &count);
     if (status == STATUS_OK) {
-        const struct event_append_batch_request request = { .events = buffer_span(&outbox->list) };
+        const struct event_append_batch_request request = {
+            .events = buffer_span(&outbox->batch.list),
+        };
         const struct rpc_call_options options = {
             .flags = RPC_RETRY,
             .timeout_ms = ANSWER_MS_MAX,
             .on_reply = on_reply,
             .context = outbox,
         };
-        outbox->sent = last;
+        outbox->sent = outbox->acknowledged + count;
+        set_timer(outbox, &outbox->pace, PACE_MS);
         status =
             rpc_client_call(outbox->client, &method_event_append_batch, &request, &options, NULL);
     }
-    buffer_clear(&outbox->rows);
-    buffer_shrink(&outbox->rows, OUTBOX_ROW_BYTES_MAX);
-    buffer_clear(&outbox->list);
-    buffer_shrink(&outbox->list, OUTBOX_ROW_BYTES_MAX);
+    outbox_batch_forget(&outbox->batch);
     if (status != STATUS_OK) {
         outbox->sent = outbox->acknowledged;
         fail(outbox, status, NULL);
@@ -417,7 +378,7 @@ static enum status find_rows(struct outbox *outbox)
     struct span key, row;
     TRY(db_begin_read(outbox->options.db, &txn));
     TRY(log_witness_open(&outbox->witness, outbox->options.loop, &txn));
-    TRY(read_meta(outbox, &txn));
+    TRY(read_standing(outbox, &txn));
     outbox->put = outbox->last_at_opening = outbox->committed;
     outbox->number = outbox->number_at_opening = outbox->numbered;
     memcpy(outbox->incarnation_at_opening, outbox->incarnation, sizeof outbox->incarnation);
@@ -460,8 +421,6 @@ enum status outbox_open(struct outbox *outbox, const struct outbox_options *opti
     *outbox = (struct outbox){
         .options = *options,
         .row.limit = OUTBOX_ROW_BYTES_MAX,
-        .rows.limit = BATCH_BYTES_MAX,
-        .list.limit = BATCH_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
     };
     char id[2 * sizeof options->db->identity.id + 1];
     snprintf(outbox->source, sizeof outbox->source, "%s/%s", options->daemon,
@@ -469,7 +428,8 @@ enum status outbox_open(struct outbox *outbox, const struct outbox_options *opti
     ev_timer_init(&outbox->again, on_again, 0, 0);
     ev_timer_init(&outbox->remove, on_remove, 0, 0);
     ev_timer_init(&outbox->flush, on_flush_over, 0, 0);
-    outbox->again.data = outbox->remove.data = outbox;
+    ev_timer_init(&outbox->pace, on_pace, 0, 0);
+    outbox->again.data = outbox->remove.data = outbox->pace.data = outbox;
     TRY(find_rows(outbox));
     TRY(client_open(outbox));
     ask(outbox);
@@ -482,12 +442,12 @@ void outbox_close(struct outbox *outbox)
         ev_timer_stop(outbox->options.loop, &outbox->again);
         ev_timer_stop(outbox->options.loop, &outbox->remove);
         ev_timer_stop(outbox->options.loop, &outbox->flush);
+        ev_timer_stop(outbox->options.loop, &outbox->pace);
     }
     log_witness_close(&outbox->witness);
     rpc_client_close(&outbox->client);
     buffer_close(&outbox->row);
-    buffer_close(&outbox->rows);
-    buffer_close(&outbox->list);
+    outbox_batch_close(&outbox->batch);
 }
 
 /* --- what it is doing --- */

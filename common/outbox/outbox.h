@@ -3,6 +3,7 @@
 
 #include "common/api/api.h"
 #include "common/db/db.h"
+#include "common/outbox/batch.h"
 #include "common/outbox/log_witness.h"
 #include "common/rpc/client.h"
 
@@ -12,22 +13,8 @@
  * outbox_turn_ended after it (or after the abort). Everything runs on the owner's loop. */
 
 enum {
-    OUTBOX_BATCH_MAX = 256,                   /* rows under way at once */
     OUTBOX_UNREMOVED_MAX = SOURCE_WINDOW / 2, /* acknowledged ones that still lie there */
-    OUTBOX_ROW_BYTES_MAX = FRAME_BYTES_SMALL / 4,
 };
-
-/* What the row "outbox" in the owner's meta says of it. */
-struct outbox_standing {
-    uint64_t next_position;
-    uint8_t incarnation[16];
-    uint64_t next_number; /* of that incarnation */
-    uint64_t known_id;    /* the newest event of which the owner knew that the log has it */
-};
-
-/* For other readers of the store too. STATUS_NOT_FOUND: nothing was ever put; STATUS_DATA_LOSS,
- * logged: the row has another form. */
-enum status outbox_standing_read(struct db_txn *txn, struct outbox_standing *standing);
 
 struct outbox_options {
     struct ev_loop *loop;
@@ -60,7 +47,8 @@ struct outbox {
     struct rpc_client *client;
     struct ev_timer again;  /* after a failure */
     struct ev_timer remove; /* of what is acknowledged, when no turn comes by */
-    struct buffer row, rows, list;
+    struct buffer row;
+    struct outbox_batch batch;
 
     /* positions of rows; each is at most the one after it */
     uint64_t removed;      /* the last that is gone */
@@ -94,6 +82,7 @@ struct outbox {
     struct log_witness witness;
     bool is_connected;
     struct ev_timer flush;           /* active while it may take */
+    struct ev_timer pace;            /* active for a while after a batch was sent */
     enum outbox_state problem_state; /* WAITING or REFUSED after a failure, otherwise EMPTY */
     char reason[256];
     uint64_t acknowledged_count; /* since the start */

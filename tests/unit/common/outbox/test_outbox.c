@@ -1,6 +1,7 @@
 /* The outbox against an eventd that this test plays: it takes what comes in order, knows what it
  * has taken, and refuses, forgets to answer or is away as told. */
 #include "common/outbox/outbox.h"
+#include "common/outbox/standing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -447,6 +448,34 @@ Test(outbox, nothing_is_sent_before_the_owner_has_compared)
     cr_assert_eq(scene.requests, 0);
     outbox_release(&scene.outbox);
     until_taken(3);
+}
+
+/* A batch is a commit of eventd on the disk that the owner's next commit waits for. */
+Test(outbox, few_rows_wait_for_the_next_batch_and_many_do_not)
+{
+    eventd_start();
+    put_many(1);
+    until_taken(1);
+    unsigned requests = scene.requests;
+    ev_timer_stop(scene.loop, &scene.outbox.pace);
+    ev_timer_set(&scene.outbox.pace, 3600, 0);
+    ev_timer_start(scene.loop, &scene.outbox.pace);
+    put_many(5);
+    run_ms(50);
+    cr_assert_eq(scene.requests, requests);
+    ev_timer_stop(scene.loop, &scene.outbox.pace);
+    ev_invoke(scene.loop, &scene.outbox.pace, EV_TIMER);
+    until_taken(6);
+    cr_assert_eq(scene.requests, requests + 1);
+    ev_timer_stop(scene.loop, &scene.outbox.pace);
+    ev_timer_set(&scene.outbox.pace, 3600, 0);
+    ev_timer_start(scene.loop, &scene.outbox.pace);
+    put_many(OUTBOX_BATCH_MAX);
+    until_taken(6 + OUTBOX_BATCH_MAX);
+    cr_assert_eq(scene.requests, requests + 2);
+    put_many(1); /* and an owner that is being stopped waits for nothing */
+    outbox_flush(&scene.outbox);
+    until_taken(7 + OUTBOX_BATCH_MAX);
 }
 
 /* A failure makes it wait for a second; a stop does not. */
