@@ -183,7 +183,7 @@ static enum status handle_event_source(struct eventd *eventd, struct rpc_call *c
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&eventd->store.db, &txn));
     TRY(sources_last_event(&txn, &position, &reply->last, &reply->last_id));
-    TRY(sources_has_siblings(&txn, position.name, &reply->has_siblings));
+    TRY(sources_newest_sibling(&txn, position.name, &reply->siblings_id));
     return sources_newest_other(&txn, &position, &reply->others_id);
 }
 

@@ -233,13 +233,13 @@ enum status sources_newest_other(struct db_txn *txn, const struct source_positio
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-enum status sources_has_siblings(struct db_txn *txn, const char *name, bool *has_siblings)
+enum status sources_newest_sibling(struct db_txn *txn, const char *name, uint64_t *event_id)
 {
     const char *slash = strchr(name, '/');
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     struct span key, row;
     struct incarnation met;
-    *has_siblings = false;
+    *event_id = 0;
     if (slash == NULL)
         return STATUS_OK;
     size_t prefix_bytes = (size_t)(slash - name) + 1;
@@ -248,9 +248,10 @@ enum status sources_has_siblings(struct db_txn *txn, const char *name, bool *has
     TRY(table_cursor_open(txn, EVENTS_SOURCES, &cursor));
     enum status status = table_cursor_seek(&cursor, span_of(prefix, prefix_bytes + 1), &key, &row);
     for (; status == STATUS_OK && parse_incarnation(key, row, &met) &&
-           strncmp(met.name, name, prefix_bytes) == 0 && !*has_siblings;
+           strncmp(met.name, name, prefix_bytes) == 0;
          status = table_cursor_next(&cursor, &key, &row))
-        *has_siblings = strcmp(met.name, name) != 0;
+        if (strcmp(met.name, name) != 0 && met.event_id > *event_id)
+            *event_id = met.event_id;
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 

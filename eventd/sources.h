@@ -53,8 +53,9 @@ enum status sources_last_event(struct db_txn *txn, const struct source_position 
 enum status sources_newest_other(struct db_txn *txn, const struct source_position *position,
                                  uint64_t *event_id);
 
-/* Whether there is another source whose name is the same up to and with its first '/'. */
-enum status sources_has_siblings(struct db_txn *txn, const char *name, bool *has_siblings);
+/* The newest event of other sources whose name is the same up to and with its first '/'; 0 for
+ * none. */
+enum status sources_newest_sibling(struct db_txn *txn, const char *name, uint64_t *event_id);
 
 /* Records that this position became event `event_id`. */
 enum status sources_put(struct db_txn *txn, const struct source_position *position,

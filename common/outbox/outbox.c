@@ -68,7 +68,12 @@ bool outbox_is_older(const struct outbox *outbox)
 
 bool outbox_has_siblings(const struct outbox *outbox)
 {
-    return outbox->has_siblings;
+    return outbox->siblings_id > 0;
+}
+
+uint64_t outbox_newer_sibling(const struct outbox *outbox)
+{
+    return outbox->siblings_id > outbox->newest_id ? outbox->siblings_id : 0;
 }
 
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
@@ -228,7 +233,7 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
     outbox->is_older =
         reply->last > outbox->number_at_opening || reply->others_id > outbox->known_id;
-    outbox->has_siblings = reply->has_siblings;
+    outbox->siblings_id = reply->siblings_id;
     if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",

@@ -69,7 +69,7 @@ struct outbox {
     uint64_t last_in_log;       /* number that the log had of it then */
     uint64_t newest_id;         /* event that the log had of the store then */
     bool is_older;              /* it had more than this copy put */
-    bool has_siblings;          /* it has events of other stores of the owner */
+    uint64_t siblings_id;       /* the newest one that it has of other stores of the owner */
     uint64_t
         known_id; /* all that the log has of this store up to here was put by this copy of it */
 
@@ -110,6 +110,9 @@ bool outbox_is_older(const struct outbox *outbox);
 /* From `compare` on: the log has events of another store of the same owner: of one that was lost,
  * when this one has just been made. */
 bool outbox_has_siblings(const struct outbox *outbox);
+/* The newest event of those when it is newer than all of this store: the other one took its place
+ * at some time. Otherwise 0. */
+uint64_t outbox_newer_sibling(const struct outbox *outbox);
 /* After `compare`: from now on events are sent. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false

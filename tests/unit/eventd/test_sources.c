@@ -176,24 +176,27 @@ Test(sources, only_the_newest_numbers_are_kept)
     db_end(&txn);
 }
 
-Test(sources, another_store_of_the_same_owner_is_told_of)
+Test(sources, the_newest_event_of_another_store_of_the_same_owner_is_told)
 {
     struct db_txn txn;
-    bool has_siblings;
+    static const struct {
+        const char *name;
+        uint64_t newest;
+    } wanted[] = { { "vaultd/ab", 3 }, { "vaultd/cd", 5 }, { "vaultd/ef", 5 },
+                   { "vaultd/a", 5 },  { "vaul/ab", 0 },   { "vaultd", 0 } };
     cr_assert_eq(db_begin_write(&store.db, &txn), STATUS_OK);
-    struct source_position at = position("vaultd/ab", 0, 1), other = position("vault/ab", 0, 1);
+    struct source_position at = position("vaultd/ab", 0, 1), other = position("vaultd/cd", 0, 1);
+    struct source_position later = position("vaultd/ab", 1, 1), vault = position("vault/ab", 0, 1);
     cr_assert_eq(sources_put(&txn, &at, 1), STATUS_OK);
-    cr_assert_eq(sources_put(&txn, &other, 2), STATUS_OK);
-    cr_assert_eq(sources_has_siblings(&txn, "vaultd/ab", &has_siblings), STATUS_OK);
-    cr_expect_not(has_siblings, "itself is none");
-    cr_assert_eq(sources_has_siblings(&txn, "vaultd/cd", &has_siblings), STATUS_OK);
-    cr_expect(has_siblings);
-    cr_assert_eq(sources_has_siblings(&txn, "vaultd/a", &has_siblings), STATUS_OK);
-    cr_expect(has_siblings);
-    cr_assert_eq(sources_has_siblings(&txn, "vaul/ab", &has_siblings), STATUS_OK);
-    cr_expect_not(has_siblings);
-    cr_assert_eq(sources_has_siblings(&txn, "vaultd", &has_siblings), STATUS_OK);
-    cr_expect_not(has_siblings);
+    cr_assert_eq(sources_put(&txn, &vault, 2), STATUS_OK);
+    cr_assert_eq(sources_put(&txn, &other, 3), STATUS_OK);
+    cr_assert_eq(sources_put(&txn, &later, 5), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+        uint64_t newest = 99;
+        cr_assert_eq(sources_newest_sibling(&txn, wanted[i].name, &newest), STATUS_OK);
+        cr_expect_eq(newest, wanted[i].newest, "%s: %llu", wanted[i].name,
+                     (unsigned long long)newest);
+    }
     db_end(&txn);
 }
 
