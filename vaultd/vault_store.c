@@ -21,7 +21,8 @@ static uint64_t wall_ms(void)
 /* --- turns --- */
 
 /* LMDB numbers a transaction by its lock file, which somebody who writes over the store does not
- * touch: what counts is the number in the file itself, and who wrote there last. */
+ * touch: what counts is the number in the file itself, and the id that each commit leaves there,
+ * which no copy of an earlier state has, whatever number it bears. */
 static bool is_own(struct vault_store *store, struct db_txn *txn)
 {
     return db_last_txn(&store->db) == store->last_txn &&
@@ -97,6 +98,9 @@ enum status vault_store_commit(struct vault_store *store)
     ensure(store->in_turn);
     enum status status = finish_turn(store);
     uint64_t txnid = mdb_txn_id(store->txn.txn);
+    bool is_changed = store->txn.is_changed;
+    if (status == STATUS_OK && is_changed)
+        status = store_voucher_start(&store->voucher, &store->txn);
     fault_point("vaultd.before_commit");
     if (status == STATUS_OK)
         status = db_commit(&store->txn);
@@ -105,6 +109,7 @@ enum status vault_store_commit(struct vault_store *store)
         return status;
     }
     fault_point("vaultd.after_commit");
+    store->is_marked = store->is_marked || is_changed;
     /* LMDB gives no number to a commit that changed nothing. */
     if (db_last_txn(&store->db) >= txnid)
         store->last_txn = txnid;

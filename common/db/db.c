@@ -387,6 +387,7 @@ enum status db_meta_put(struct db_txn *txn, const char *key, struct span value)
     struct hash seal = row_seal(&txn->db->identity, "meta", key_span, value);
     MDB_val k = { key_span.size, (void *)(uintptr_t)key_span.data };
     MDB_val v = { value.size + HASH_BYTES, NULL };
+    txn->is_changed = true;
     int rc = mdb_put(txn->txn, txn->db->meta, &k, &v, MDB_RESERVE);
     if (rc != 0) {
         enum status status = failure(txn->db, "write meta", rc);

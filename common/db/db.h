@@ -83,6 +83,7 @@ struct db_txn {
     MDB_txn *txn;
     enum status status; /* the first failure of a write; commit returns it */
     bool is_write;
+    bool is_changed; /* a row was written or removed */
     struct {
         uint64_t count;
         uint8_t sum[32];

@@ -142,6 +142,7 @@ static enum status put_row(struct db_txn *txn, unsigned table, struct span key, 
     }
     MDB_val k = { key.size, (void *)(uintptr_t)key.data };
     MDB_val v = { value.size + (is_sealed ? HASH_BYTES : 0), NULL };
+    txn->is_changed = true;
     int rc = cursor == NULL ? mdb_put(txn->txn, txn->db->tables[table], &k, &v, MDB_RESERVE | flags)
                             : mdb_cursor_put(cursor, &k, &v, MDB_RESERVE | flags);
     if (rc != 0)
@@ -169,6 +170,7 @@ enum status table_delete(struct db_txn *txn, unsigned table, struct span key)
     if (schema_of(txn, table)->flags & TABLE_DIGEST)
         TRY(forget_row(txn, table, key));
     MDB_val k = { key.size, (void *)(uintptr_t)key.data };
+    txn->is_changed = true;
     int rc = mdb_del(txn->txn, txn->db->tables[table], &k, NULL);
     if (rc == MDB_NOTFOUND)
         return STATUS_NOT_FOUND;
@@ -178,6 +180,7 @@ enum status table_delete(struct db_txn *txn, unsigned table, struct span key)
 enum status table_clear(struct db_txn *txn, unsigned table)
 {
     ensure(txn->is_write);
+    txn->is_changed = true;
     int rc = mdb_drop(txn->txn, txn->db->tables[table], 0);
     if (rc != 0)
         return failure(txn, table, "clear table", rc);
