@@ -101,7 +101,7 @@ enum status examine(const struct settings *settings, bool is_full, struct examin
         status = add_damaged_log(examination);
     TRY(status);
     TRY(examine_tokens(settings, examination));
-    return vault_check(settings, is_full ? VAULT_VERIFY : VAULT_LOOK, &examination->findings,
+    return vault_check(settings, is_full ? VAULT_VERIFY : VAULT_VERIFY_SOON, &examination->findings,
                        &examination->vault);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/name.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
@@ -44,6 +45,7 @@ static enum status verify_all(struct peer *peer, enum vault_depth depth, struct 
         return STATUS_UNAVAILABLE; /* vaultd is busy: that is no failure of ours */
     TRY(status);
     view->is_verified = true;
+    view->verified_ns = clock_wall_ns();
     view->readable = reply.readable;
     view->damaged = reply.damaged;
     struct reader reader = reader_of(reply.damaged_names);
@@ -58,9 +60,9 @@ static enum status verify_all(struct peer *peer, enum vault_depth depth, struct 
     return STATUS_OK;
 }
 
-static enum status add_vault(struct findings *findings, const char *reason)
+static enum status add_vault(struct findings *findings, enum finding_code code, const char *reason)
 {
-    struct finding finding = { .code = FINDING_secret_damaged, .tenant = "", .name = "vault" };
+    struct finding finding = { .code = code, .tenant = "", .name = "vault" };
     snprintf(finding.reason, sizeof finding.reason, "%s", reason);
     return findings_add(findings, &finding);
 }
@@ -77,15 +79,18 @@ static enum status ask(struct peer *peer, enum vault_depth depth, struct finding
     snprintf(view->state, sizeof view->state, "%s", reply.state);
     view->secrets = reply.secrets;
     view->versions = reply.versions;
+    view->verified_ns = reply.verified_ns;
+    view->readable = reply.readable;
+    view->damaged = reply.damaged;
     if (strcmp(view->state, "damaged") == 0)
-        return add_vault(findings, reply.reason);
+        return add_vault(findings, FINDING_vault_damaged, reply.reason);
     if (depth != VAULT_LOOK && strcmp(view->state, "open") == 0)
         return verify_all(peer, depth, findings, view);
     if (reply.damaged_tenants == 0)
         return STATUS_OK;
     snprintf(reason, sizeof reason, "the manifests of %" PRIu64 " tenants do not match",
              reply.damaged_tenants);
-    return add_vault(findings, reason);
+    return add_vault(findings, FINDING_secret_damaged, reason);
 }
 
 enum status vault_check(const struct settings *settings, enum vault_depth depth,
@@ -102,7 +107,7 @@ enum status vault_check(const struct settings *settings, enum vault_depth depth,
         snprintf(view->state, sizeof view->state, "not shown"); /* to this caller */
     if (status == STATUS_DATA_LOSS) {
         snprintf(view->state, sizeof view->state, "damaged");
-        return add_vault(findings, "the store is damaged");
+        return add_vault(findings, FINDING_vault_damaged, "its store cannot be read");
     }
     return STATUS_OK;
 }
@@ -111,6 +116,7 @@ enum status vault_check(const struct settings *settings, enum vault_depth depth,
 
 void vault_view_write_text(const struct vault_view *view, struct buffer *text)
 {
+    char when[TIME_TEXT_BYTES];
     buffer_append_format(text, "Vault    %s", view->state);
     if (strcmp(view->state, "open") == 0)
         buffer_append_format(text, ", %" PRIu64 " secrets, %" PRIu64 " versions", view->secrets,
@@ -120,6 +126,10 @@ void vault_view_write_text(const struct vault_view *view, struct buffer *text)
     else if (view->is_verified)
         buffer_append_format(text, ": %" PRIu64 " readable, %" PRIu64 " damaged", view->readable,
                              view->damaged);
+    else if (view->verified_ns > 0)
+        buffer_append_format(text,
+                             "; verified %s: %" PRIu64 " versions readable, %" PRIu64 " damaged",
+                             time_text(when, view->verified_ns), view->readable, view->damaged);
     buffer_append_text(text, "\n");
 }
 
@@ -132,15 +142,18 @@ static void put_number(struct buffer *map, const char *key, uint64_t number)
 void vault_view_write_map(const struct vault_view *view, struct buffer *map)
 {
     bool is_open = strcmp(view->state, "open") == 0;
+    char when[TIME_TEXT_BYTES];
     write_str(map, "vault");
-    write_map(map, 1 + (is_open ? 2 : 0) + (view->is_verified ? 2 : 0));
+    write_map(map, 1 + (is_open ? 2 : 0) + (view->verified_ns > 0 ? 3 : 0));
     write_str(map, "state");
     write_str(map, view->state);
     if (is_open) {
         put_number(map, "secrets", view->secrets);
         put_number(map, "versions", view->versions);
     }
-    if (view->is_verified) {
+    if (view->verified_ns > 0) {
+        write_str(map, "verified_at");
+        write_str(map, time_text(when, view->verified_ns));
         put_number(map, "readable", view->readable);
         put_number(map, "damaged", view->damaged);
     }

@@ -125,6 +125,7 @@ int command_troubleshooting(struct session *session, const struct arguments *arg
     print_section(EXPLAIN_STATE, "States of a service", "state");
     print_section(EXPLAIN_PLAN_CODE, "Reasons of a recovery", "code");
     print_section(EXPLAIN_FINDING, "Findings of a verification", "finding");
+    print_section(EXPLAIN_VAULT_REASON, "Why the vault is not open", "code");
     print_section(EXPLAIN_STATUS, "Error codes", "code");
     print_section(EXPLAIN_EXIT_CODE, "Exit codes", "exit code");
     return 0;

@@ -23,6 +23,9 @@ const struct explanation explanations[] = {
 #define EXIT_CODE(number, meaning, next) { EXPLAIN_EXIT_CODE, #number, "", meaning },
 #include "soloctl/exit_codes.def"
 #undef EXIT_CODE
+#define VAULT_REASON(name, state, words, next) { EXPLAIN_VAULT_REASON, #name, #state, words },
+#include "common/api/vault_reasons.def"
+#undef VAULT_REASON
 #define EVENT_TYPE(name, writer, folds, meaning)                                                   \
     { EXPLAIN_EVENT_TYPE, #name, "written by " #writer, meaning },
 #include "common/api/event_types.def"
@@ -53,6 +56,9 @@ static const struct {
 #define FINDING(name, fix, words, next) { EXPLAIN_FINDING, #name, next },
 #include "common/plan/finding_codes.def"
 #undef FINDING
+#define VAULT_REASON(name, state, words, next) { EXPLAIN_VAULT_REASON, #name, next },
+#include "common/api/vault_reasons.def"
+#undef VAULT_REASON
 #define EXIT_CODE(number, meaning, next) { EXPLAIN_EXIT_CODE, #number, next },
 #include "soloctl/exit_codes.def"
 #undef EXIT_CODE
@@ -66,6 +72,7 @@ const char *explanation_kind_text(enum explanation_kind kind)
         [EXPLAIN_FINDING] = "finding of a verification",
         [EXPLAIN_STATUS] = "error code",
         [EXPLAIN_EXIT_CODE] = "exit code",
+        [EXPLAIN_VAULT_REASON] = "reason why the vault is not open",
         [EXPLAIN_EVENT_TYPE] = "event type",
         [EXPLAIN_PERMISSION] = "permission of a token",
         [EXPLAIN_SPEC_FIELD] = "spec field",

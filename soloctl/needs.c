@@ -92,7 +92,9 @@ static void of_services(const struct picture *picture, struct needs *needs)
         add(needs, "services have failed: `soloctl get services` names them");
     if (picture_number(services, "waiting_for_secret") > 0 &&
         strcmp(picture->vault_state, "sealed") == 0)
-        add(needs, "services wait for secrets, and the vault is sealed: `soloctl vault unseal`");
+        add(needs,
+            "services wait for secrets, and the vault is sealed: `soloctl vault status` says "
+            "what opens it");
     if (picture_number(services, "wanted") > 0)
         add(needs, "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
                    "`recoveryd` starts them");
@@ -105,7 +107,7 @@ static void of_tokens_and_secrets(const struct picture *picture, struct needs *n
                    "right, or `soloctl token trust-clock` if it is");
     if (strcmp(picture->outbox_state, "refused") == 0)
         add(needs, "eventd refuses what tokend has to tell: see the diagnostics of both");
-    if (picture->vault.damaged_tenants > 0)
+    if (picture->vault.damaged_tenants > 0 || picture->vault.damaged > 0)
         add(needs, "secrets are damaged: `soloctl vault verify` names them");
 }
 

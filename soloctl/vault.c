@@ -5,6 +5,7 @@
 
 #include "common/api/api.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/wire/reader.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
@@ -19,6 +20,28 @@ static enum status ask_status(struct session *session, struct vault_status_reply
                         reply, problem);
 }
 
+static void print_state(const struct vault_status_reply *vault)
+{
+    printf("%-12s%s", "State", vault->state);
+    if (vault->reason[0] != '\0') {
+        printf(": ");
+        text_print(stdout, vault->reason);
+        printf(" (%s)\n%-12s%s", vault->code, "Next", vault->next);
+    }
+    printf("\n");
+}
+
+static void print_verified(const struct vault_status_reply *vault)
+{
+    char when[TIME_TEXT_BYTES];
+    if (vault->verified_ns == 0) {
+        printf("%-12snever: `soloctl vault verify`\n", "Verified");
+        return;
+    }
+    printf("%-12s%s: %" PRIu64 " versions readable, %" PRIu64 " damaged\n", "Verified",
+           time_text(when, vault->verified_ns), vault->readable, vault->damaged);
+}
+
 int command_vault_status(struct session *session, const struct arguments *arguments)
 {
     struct problem problem = { 0 };
@@ -31,7 +54,9 @@ int command_vault_status(struct session *session, const struct arguments *argume
         AUTO(item_close) struct item item = ITEM_EMPTY;
         item_text(&item, "kind", "vault");
         item_text(&item, "state", reply.state);
+        item_text_or_null(&item, "code", reply.code);
         item_text_or_null(&item, "reason", reply.reason);
+        item_text_or_null(&item, "next", reply.next);
         item_bool(&item, "is_initialised", reply.is_initialised);
         item_text(&item, "key_source", reply.key_source);
         item_text(&item, "cipher", reply.cipher);
@@ -39,23 +64,23 @@ int command_vault_status(struct session *session, const struct arguments *argume
         item_number(&item, "secrets", reply.secrets);
         item_number(&item, "versions", reply.versions);
         item_number(&item, "damaged_tenants", reply.damaged_tenants);
+        item_time(&item, "verified_at", reply.verified_ns);
+        item_number(&item, "readable", reply.readable);
+        item_number(&item, "damaged", reply.damaged);
         item_number(&item, "rotating", reply.rotating);
         item_number(&item, "outbox", reply.outbox);
         item_text(&item, "outbox_state", reply.outbox_state);
         document_print(session->format, &item, reply.state);
         return 0;
     }
-    printf("%-12s%s", "State", reply.state);
-    if (reply.reason[0] != '\0') {
-        printf(": ");
-        text_print(stdout, reply.reason);
-    }
-    printf("\n%-12s%s%s\n", "Opens with", reply.key_source,
+    print_state(&reply);
+    printf("%-12s%s%s\n", "Opens with", reply.key_source,
            reply.is_initialised ? "" : " (it has no master key yet)");
     printf("%-12s%s\n", "Cipher", reply.cipher);
     if (strcmp(reply.state, "open") == 0)
         printf("%-12s%" PRIu64 " of %" PRIu64 " tenants, %" PRIu64 " versions\n", "Secrets",
                reply.secrets, reply.tenants, reply.versions);
+    print_verified(&reply);
     if (reply.rotating > 0)
         printf("%-12s%" PRIu64 " tenants\n", "Rotating", reply.rotating);
     if (reply.damaged_tenants > 0)
@@ -101,8 +126,8 @@ int command_vault_unseal(struct session *session, const struct arguments *argume
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     bool begins_anew = arguments_has(arguments, FLAG_begin_anew);
-    bool may_open = strcmp(vault.state, "sealed") == 0 || begins_anew;
-    bool needs_passphrase = may_open && strcmp(vault.key_source, "passphrase") == 0;
+    bool needs_passphrase =
+        begins_anew ? strcmp(vault.key_source, "passphrase") == 0 : vault.needs_passphrase;
     if (needs_passphrase)
         status = secret_input_passphrase(&input, !vault.is_initialised, &problem);
     const struct vault_unseal_request request = { .passphrase = secret_input_span(&input),

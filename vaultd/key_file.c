@@ -39,22 +39,23 @@ static enum status find_path(const struct settings *settings, char path[4096], b
     return *is_credential ? STATUS_OK : path_join(path, settings->data_dir, "vault.key");
 }
 
-static enum status refuse(struct problem *problem, const char *path, const char *rule)
+static enum status refuse(struct key_refusal *refusal, enum vault_reason reason, const char *detail)
 {
-    return problem_set(problem, STATUS_FAILED_PRECONDITION, "vault_key_file", "key file %s: %s",
-                       path, rule);
+    refusal->reason = reason;
+    snprintf(refusal->detail, sizeof refusal->detail, "%s", detail);
+    return STATUS_FAILED_PRECONDITION;
 }
 
-static enum status check_file(int fd, const char *path, bool is_credential, struct problem *problem)
+static enum status check_file(int fd, const char *path, bool is_credential,
+                              struct key_refusal *refusal)
 {
     struct stat file;
     if (fstat(fd, &file) < 0 || !S_ISREG(file.st_mode))
-        return refuse(problem, path, "is no regular file");
+        return refuse(refusal, VAULT_REASON_key_unreadable, path);
     if (!is_credential && (file.st_mode & 077) != 0)
-        return refuse(problem, path,
-                      "others can read it: `chmod 400` it, and think about a new one");
+        return refuse(refusal, VAULT_REASON_key_open_to_others, path);
     if (file.st_uid != 0 && file.st_uid != geteuid())
-        return refuse(problem, path, "belongs to somebody else");
+        return refuse(refusal, VAULT_REASON_key_not_ours, path);
     return STATUS_OK;
 }
 
@@ -68,7 +69,8 @@ static bool decode(const char *text, size_t size, uint8_t key[KEY_BYTES])
            decoded == KEY_BYTES;
 }
 
-static enum status read_text(int fd, const char *path, struct secret *kek, struct problem *problem)
+static enum status read_text(int fd, const char *path, struct secret *kek,
+                             struct key_refusal *refusal)
 {
     AUTO(secret_free) struct secret text = { 0 };
     size_t size = 0;
@@ -83,24 +85,23 @@ static enum status read_text(int fd, const char *path, struct secret *kek, struc
     if (is_good)
         return STATUS_OK;
     secret_free(kek);
-    return refuse(problem, path, "must hold 64 hexadecimal digits and nothing else");
+    return refuse(refusal, VAULT_REASON_key_malformed, path);
 }
 
 enum status key_file_read(const struct settings *settings, struct secret *kek,
-                          struct problem *problem)
+                          struct key_refusal *refusal)
 {
     char path[4096];
     bool is_credential;
+    *refusal = (struct key_refusal){ .reason = VAULT_REASON_memory_not_locked };
     TRY(find_path(settings, path, &is_credential));
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return refuse(problem, path,
-                      errno == ENOENT
-                          ? "is missing: put it back from its copy, then `soloctl vault "
-                            "unseal`"
-                          : strerror(errno));
-    TRY(check_file(fd, path, is_credential, problem));
-    return read_text(fd, path, kek, problem);
+        return refuse(refusal,
+                      errno == ENOENT ? VAULT_REASON_key_missing : VAULT_REASON_key_unreadable,
+                      path);
+    TRY(check_file(fd, path, is_credential, refusal));
+    return read_text(fd, path, kek, refusal);
 }
 
 static enum status write_key(const char *path)

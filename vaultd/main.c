@@ -19,6 +19,7 @@
 #include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
+#include "vaultd/comparison.h"
 #include "vaultd/methods.h"
 
 enum { TIDY_SECONDS = 10 };
@@ -45,7 +46,7 @@ static void on_compare(void *context, uint64_t known_id)
     struct comparison *comparison = context;
     struct vaultd *vaultd = comparison->vaultd;
     (void)known_id;
-    if (vault_compare(&vaultd->vault) == STATUS_OK && !comparison->is_open_before)
+    if (comparison_make(&vaultd->vault) == STATUS_OK && !comparison->is_open_before)
         opening_begin(&vaultd->opening);
     late_server_serve(comparison->late);
 }

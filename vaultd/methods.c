@@ -9,6 +9,7 @@
 #include "common/base/ensure.h"
 #include "common/wire/writer.h"
 #include "vaultd/listing.h"
+#include "vaultd/meta_rows.h"
 #include "vaultd/new_keys.h"
 #include "vaultd/secrets.h"
 #include "vaultd/vault_events.h"
@@ -138,38 +139,52 @@ static enum status handle_secret_describe(struct vaultd *vaultd, struct rpc_call
 
 /* --- the vault --- */
 
+static enum status tell_contents(struct vault *vault, struct vault_status_reply *reply)
+{
+    struct vault_totals totals = { 0 };
+    struct vault_verified verified;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(vault_store_look(&vault->store, &txn));
+    if (vault->keyring.is_open &&
+        manifests_check_list(&vault->manifests, &txn, &totals) != STATUS_OK)
+        vault_seal(vault, VAULT_REASON_tenants_damaged, "");
+    if (vault->keyring.is_open)
+        TRY(new_keys_left(&txn, &reply->rotating));
+    reply->tenants = totals.tenants;
+    reply->secrets = totals.secrets;
+    reply->versions = totals.versions[0] + totals.versions[1];
+    reply->damaged_tenants = manifests_broken(&vault->manifests);
+    if (meta_verified(&txn, &verified) == STATUS_OK) { /* otherwise logged: it is said nothing */
+        reply->verified_ns = verified.wall_ns;
+        reply->readable = verified.readable;
+        reply->damaged = verified.damaged;
+    }
+    return STATUS_OK;
+}
+
 static enum status handle_vault_status(struct vaultd *vaultd, struct rpc_call *call,
                                        const struct vault_status_request *request,
                                        struct vault_status_reply *reply)
 {
     (void)call, (void)request;
     struct vault *vault = &vaultd->vault;
-    struct vault_totals totals = { 0 };
     struct master_row master;
-    struct problem problem;
     enum status status = vault_master(vault, &master);
-    reply->is_initialised = status != STATUS_NOT_FOUND;
+    bool by_passphrase = status == STATUS_OK
+                             ? master.source == KEY_SOURCE_PASSPHRASE
+                             : strcmp(vault->settings->vault_unseal, "passphrase") == 0;
     if (status == STATUS_DATA_LOSS)
-        vault_set_damaged(vault, vault_master_damaged);
-    if (status == STATUS_OK)
-        reply->key_source = key_source_name(master.source);
-    else
-        reply->key_source =
-            strcmp(vault->settings->vault_unseal, "passphrase") == 0 ? "passphrase" : "key";
-    AUTO(db_end) struct db_txn txn = { 0 };
-    TRY(vault_store_look(&vault->store, &txn));
-    if (vault_ready(vault, &problem) == STATUS_OK &&
-        manifests_check_list(&vault->manifests, &txn, &totals) != STATUS_OK)
-        vault_set_damaged(vault, "the list of its tenants is damaged: restore a backup");
+        vault_seal(vault, VAULT_REASON_master_key_damaged, "");
+    TRY(tell_contents(vault, reply));
+    reply->is_initialised = status != STATUS_NOT_FOUND;
+    reply->key_source = by_passphrase ? "passphrase" : "key";
+    reply->needs_passphrase =
+        by_passphrase && !vault->keyring.is_open && vault_may_open(vault, NULL) == STATUS_OK;
     reply->state = vault->keyring.is_open ? "open" : vault->is_damaged ? "damaged" : "sealed";
+    reply->code = vault_reason_name(vault->code);
     reply->reason = vault->reason;
+    reply->next = vault_reason_next(vault->code);
     reply->cipher = cipher_name(vault->cipher);
-    reply->tenants = totals.tenants;
-    reply->secrets = totals.secrets;
-    reply->versions = totals.versions[0] + totals.versions[1];
-    reply->damaged_tenants = manifests_broken(&vault->manifests);
-    if (vault->keyring.is_open)
-        TRY(new_keys_left(&txn, &reply->rotating));
     reply->outbox = outbox_waiting(&vault->store.outbox);
     reply->outbox_state = outbox_state_name(outbox_state(&vault->store.outbox));
     return STATUS_OK;
@@ -186,7 +201,7 @@ static enum status handle_vault_seal(struct vaultd *vaultd, struct rpc_call *cal
     if (!reply->was_open)
         return STATUS_OK;
     const char *by = caller_text(&call->caller, text);
-    vault_seal(vault, "%s sealed it: `soloctl vault unseal` opens it", by);
+    vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
     enum status status = vault_event(&vault->store, EVENT_vault_sealed, by);
     if (status != STATUS_OK)
         vault_store_spoil(&vault->store, status);

@@ -8,6 +8,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "vaultd/comparison.h"
 #include "vaultd/key_file.h"
 
 enum { AGAIN_MS = 1, RETRY_AFTER_MS = 2000 };
@@ -30,12 +31,20 @@ static enum status find_source(struct opening *opening, enum key_source *source,
     return STATUS_OK;
 }
 
-static enum status read_key_file(struct opening *opening, bool is_new, struct problem *problem)
+static enum vault_reason master_reason(enum status status)
+{
+    return status == STATUS_DATA_LOSS ? VAULT_REASON_master_key_damaged
+                                      : VAULT_REASON_store_unreadable;
+}
+
+static enum status read_key_file(struct opening *opening, bool is_new, struct key_refusal *refusal)
 {
     const struct settings *settings = opening->vault->settings;
+    *refusal = (struct key_refusal){ .reason = VAULT_REASON_key_unreadable,
+                                     .detail = "it could not be made" };
     if (is_new)
         TRY(key_file_make_if_absent(settings));
-    return key_file_read(settings, &opening->kek, problem);
+    return key_file_read(settings, &opening->kek, refusal);
 }
 
 static enum status unseal(struct opening *opening, struct secret *kek,
@@ -53,30 +62,35 @@ void opening_begin(struct opening *opening)
 {
     struct vault *vault = opening->vault;
     struct problem problem = { 0 };
+    struct key_refusal refusal;
     enum key_source source = KEY_SOURCE_KEY;
     bool is_new = false;
     /* Before anything is said of a key: without locked memory none is made or read. */
     enum status status = vault_may_open(vault, &problem);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = find_source(opening, &source, &is_new);
+        if (status != STATUS_OK)
+            vault_seal(vault, master_reason(status), "");
+    }
     if (status == STATUS_OK && source == KEY_SOURCE_PASSPHRASE) {
-        vault_seal(vault, "%s",
-                   is_new ? "it has no passphrase yet: `soloctl vault unseal` sets one"
-                          : "it needs its passphrase: `soloctl vault unseal`");
-        log_info("the vault is sealed", "reason", vault->reason);
+        vault_seal(vault, is_new ? VAULT_REASON_first_passphrase : VAULT_REASON_passphrase_needed,
+                   "");
+        log_info("the vault is sealed", "reason", vault->reason, "next",
+                 vault_reason_next(vault->code));
         return;
     }
-    if (status == STATUS_OK)
-        status = read_key_file(opening, is_new, &problem);
-    if (status == STATUS_OK)
-        status = unseal(opening, &opening->kek, &by_key, &problem);
-    else if (status == STATUS_DATA_LOSS)
-        vault_set_damaged(vault, vault_master_damaged);
-    else
-        vault_seal(vault, "%s", problem.message[0] == '\0' ? status_text(status) : problem.message);
+    if (status == STATUS_OK) {
+        status = read_key_file(opening, is_new, &refusal);
+        if (status == STATUS_OK)
+            status = unseal(opening, &opening->kek, &by_key, &problem);
+        else
+            vault_seal(vault, refusal.reason, refusal.detail);
+    }
     secret_free(&opening->kek);
     if (status != STATUS_OK)
-        log_error("the vault stays sealed", "status", status_name(status), "reason", vault->reason);
+        log_error("the vault stays sealed", "status", status_name(status), "code",
+                  vault_reason_name(vault->code), "reason", vault->reason, "next",
+                  vault_reason_next(vault->code));
 }
 
 /* --- requests --- */
@@ -182,7 +196,9 @@ static enum status derive(struct opening *opening, struct rpc_call *call, struct
         opening->state = OPENING_DERIVING;
         return STATUS_OK;
     }
-    return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "%s", memory_lock_problem());
+    return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "%s: %s; %s",
+                       vault_reason_words(VAULT_REASON_memory_not_locked), memory_lock_problem(),
+                       vault_reason_next(VAULT_REASON_memory_not_locked));
 }
 
 static void wait_for_it(struct opening *opening, struct rpc_call *call, bool is_rekey)
@@ -211,6 +227,7 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
                            struct vault_unseal_reply *reply)
 {
     enum key_source source;
+    struct key_refusal refusal;
     bool is_new, has_passphrase = request->passphrase.size > 0;
     if (opening->vault->keyring.is_open && !request->begin_anew) {
         reply->was_sealed = false;
@@ -225,23 +242,23 @@ enum status opening_unseal(struct opening *opening, struct rpc_call *call,
     if (!begins_anew)
         TRY(vault_may_open(opening->vault, &call->problem));
     enum status status = find_source(opening, &source, &is_new);
-    if (status == STATUS_DATA_LOSS) {
-        vault_set_damaged(opening->vault, vault_master_damaged);
-        return vault_ready(opening->vault, &call->problem);
-    }
-    TRY(status);
+    if (status != STATUS_OK)
+        return vault_refuse(opening->vault, &call->problem, status, "", master_reason(status), "");
     if (has_passphrase != (source == KEY_SOURCE_PASSPHRASE))
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "passphrase",
                            has_passphrase ? "this vault opens with its key file: leave it out"
                                           : "this vault opens with a passphrase: none was given");
     if (begins_anew)
-        vault_begin_anew(opening->vault);
+        comparison_begin_anew(opening->vault);
     if (has_passphrase) {
         TRY(take_passphrase(opening, is_new));
         TRY(derive(opening, call, request->passphrase));
     } else {
         opening->parameters = by_key;
-        TRY(read_key_file(opening, is_new, &call->problem));
+        status = read_key_file(opening, is_new, &refusal);
+        if (status != STATUS_OK)
+            return vault_refuse(opening->vault, &call->problem, status, "vault_key_file",
+                                refusal.reason, refusal.detail);
     }
     wait_for_it(opening, call, false);
     return STATUS_OK;
@@ -252,9 +269,8 @@ enum status opening_rekey(struct opening *opening, struct rpc_call *call,
 {
     if (opening->state != OPENING_NOTHING)
         return refuse_second(call);
-    if (!opening->vault->keyring.is_open)
-        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "",
-                           "the vault is sealed: %s", opening->vault->reason);
+    struct key_refusal refusal;
+    TRY(vault_ready(opening->vault, &call->problem));
     if (request->key_file && request->passphrase.size > 0)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "passphrase",
                            "cannot be given together with key_file");
@@ -263,7 +279,12 @@ enum status opening_rekey(struct opening *opening, struct rpc_call *call,
         TRY(derive(opening, call, request->passphrase));
     } else if (request->key_file) {
         opening->parameters = by_key;
-        TRY(read_key_file(opening, true, &call->problem));
+        enum status status = read_key_file(opening, true, &refusal);
+        if (status != STATUS_OK)
+            return problem_set(&call->problem, status, "vault_key_file",
+                               "the vault keeps the key that it has: %s: %s; %s",
+                               vault_reason_words(refusal.reason), refusal.detail,
+                               vault_reason_next(refusal.reason));
     } else {
         TRY(vault_master(opening->vault, &opening->parameters));
     }

@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_VAULT_H
 #define SOLO_VAULTD_VAULT_H
 
+#include "common/api/vault_reasons.h"
 #include "common/base/problem.h"
 #include "common/daemon/settings.h"
 #include "common/secret/locked_pool.h"
@@ -21,10 +22,12 @@ struct vault {
     const struct settings *settings;
     enum cipher cipher;            /* of new versions */
     struct buffer row;             /* the version row that is being made: a ciphertext */
-    char reason[REASON_BYTES_MAX]; /* why it is sealed; "" while it is open */
+    enum vault_reason code;        /* why it is sealed; VAULT_REASONS while it is open */
+    char reason[REASON_BYTES_MAX]; /* the same in words, with what it is about */
     bool is_damaged;               /* for that reason: everything is data_loss */
     bool is_compared;              /* with the log, since the start */
     bool is_missing;               /* the log knows of another store, and this one is new */
+    uint64_t accepted_id;          /* up to there the log may tell of other stores than this one */
 
     uint64_t stored, accessed, denied, rotated, openings; /* since the start */
 };
@@ -33,25 +36,18 @@ struct vault {
 enum status vault_open(struct vault *vault, const struct settings *settings, const char *dir);
 void vault_close(struct vault *vault);
 
-/* Forgets the keys, and why is said from now on. What is damaged stays so, for the reason that it
- * had, until it was opened. */
-void vault_seal(struct vault *vault, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Forgets the keys, and why is said from now on: `code`, and `detail` ("" for none). Health tells
+ * of damage. What is damaged stays so, for the reason that it had, until it was opened. */
+void vault_seal(struct vault *vault, enum vault_reason code, const char *detail);
+/* The same, and says it to who asked for it to be opened; returns `status`. */
+enum status vault_refuse(struct vault *vault, struct problem *problem, enum status status,
+                         const char *field, enum vault_reason code, const char *detail);
+/* It opens, or begins anew. */
+void vault_forget_damage(struct vault *vault);
 
-/* The log was reached: compares the store with it, and lets the outbox send. data_loss: the store
- * is older than the log, and was not put back by `recoveryd restore`: a file of yesterday, which
- * has what was deleted since, and numbers of versions that were used since; or it is new, and the
- * log tells of another. Then the vault is damaged. */
-enum status vault_compare(struct vault *vault);
-/* The other one is lost, and somebody has said so: from now on this one counts. */
-void vault_begin_anew(struct vault *vault);
 /* failed_precondition, data_loss: it may not be opened now. Before it was compared it may when it
  * is the store that was served last, in this boot. */
 enum status vault_may_open(const struct vault *vault, struct problem *problem);
-
-extern const char vault_master_damaged[]; /* a reason */
-
-/* Seals it because of what was found in its store; health says so. */
-void vault_set_damaged(struct vault *vault, const char *reason);
 
 /* Opens with a key-encryption key that came from `source`; in a new vault it makes the master key,
  * wrapped by it (`fresh` has the parameters of a passphrase). Not within a turn. What is refused

@@ -12,6 +12,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/wire/writer.h"
+#include "vaultd/meta_rows.h"
 #include "vaultd/secrets.h"
 
 enum { RETRY_AFTER_MS = 2000, NAMES_BYTES_MAX = FRAME_BYTES_SMALL / 2 };
@@ -136,6 +137,29 @@ static void end(struct verification *verification, enum status status)
     rpc_call_reply(call, &verification->found);
 }
 
+/* For who asks later without verifying. What fails is logged: the answer is given nonetheless. */
+static void keep(struct verification *verification)
+{
+    const struct vault_verify_reply *found = &verification->found;
+    const struct vault_verified verified = {
+        .wall_ns = clock_wall_ns(),
+        .readable = found->readable,
+        .damaged = found->damaged,
+        .damaged_tenants = found->damaged_tenants,
+    };
+    struct vault_store *store = &verification->vault->store;
+    if (store->in_turn) {
+        (void)meta_verified_put(&store->txn, &verified);
+        return;
+    }
+    if (vault_store_begin(store) != STATUS_OK)
+        return;
+    if (meta_verified_put(&store->txn, &verified) == STATUS_OK)
+        (void)vault_store_commit(store);
+    else
+        vault_store_abort(store);
+}
+
 /* *is_over: there is no tenant left. */
 static enum status verify_some(struct verification *verification, bool *is_over)
 {
@@ -165,6 +189,8 @@ static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
     keyring_hold(keyring);
     enum status status = verify_some(verification, &is_over);
     keyring_release(keyring);
+    if (is_over)
+        keep(verification);
     if (is_over || status != STATUS_OK) {
         end(verification, status);
         return;

@@ -23,10 +23,7 @@ const char *memory_lock_problem(void)
     static char text[256];
     struct rlimit limit = { 0 };
     getrlimit(RLIMIT_MEMLOCK, &limit);
-    snprintf(text, sizeof text,
-             "its memory cannot be locked: RLIMIT_MEMLOCK is %llu bytes; raise it (`ulimit -l`, "
-             "LimitMEMLOCK= of the unit) to 8 MiB or more, then restart vaultd",
-             (unsigned long long)limit.rlim_max);
+    snprintf(text, sizeof text, "RLIMIT_MEMLOCK is %llu bytes", (unsigned long long)limit.rlim_max);
     return text;
 }
 

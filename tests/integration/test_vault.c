@@ -96,7 +96,7 @@ Test(vault, a_sealed_vault_refuses_and_opens_again)
     json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
     expect_secret_status(&bed, "acme", "db", STATUS_FAILED_PRECONDITION);
     cr_assert_eq(secret_put(&bed, "acme", "db", "x"), STATUS_FAILED_PRECONDITION);
-    expect_vault_state(&bed, "sealed", "sealed it");
+    expect_vault_state(&bed, "sealed", "sealed_by_operator");
     json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
     expect_secret(&bed, "acme", "db", canary);
 
@@ -111,14 +111,14 @@ Test(vault, a_sealed_vault_refuses_and_opens_again)
         const char *content;
         mode_t mode;
         enum status status;
-        const char *reason;
+        const char *reason, *code;
     } keys[] = {
-        { NULL, 0, STATUS_FAILED_PRECONDITION, "missing" },
-        { "00ff", 0400, STATUS_FAILED_PRECONDITION, "64 hexadecimal" },
+        { NULL, 0, STATUS_FAILED_PRECONDITION, "missing", "key_missing" },
+        { "00ff", 0400, STATUS_FAILED_PRECONDITION, "64 hexadecimal", "key_malformed" },
         { "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 0444,
-          STATUS_FAILED_PRECONDITION, "others can read" },
+          STATUS_FAILED_PRECONDITION, "others can read", "key_open_to_others" },
         { "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", 0400,
-          STATUS_PERMISSION_DENIED, "not the one" },
+          STATUS_PERMISSION_DENIED, "not the one", "wrong_key" },
     };
     cr_assert_eq(rename(key, away), 0);
     json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
@@ -128,6 +128,10 @@ Test(vault, a_sealed_vault_refuses_and_opens_again)
         enum status status = testbed_call(&bed, "vaultd", "vault.unseal", NULL, NULL, &problem);
         cr_assert_eq(status, keys[i].status, "%s: %s", keys[i].reason, problem.message);
         expect_contains(problem.message, keys[i].reason);
+        expect_contains(problem.message, "`soloctl vault unseal`"); /* what to do then */
+        expect_vault_state(&bed, "sealed", keys[i].code);
+        if (keys[i].status == STATUS_FAILED_PRECONDITION)
+            expect_vault_state(&bed, "sealed", key);
         expect_secret_status(&bed, "acme", "db", STATUS_FAILED_PRECONDITION);
     }
     cr_assert_eq(rename(away, key), 0);

@@ -18,6 +18,13 @@ void expect_secret(const struct testbed *bed, const char *tenant, const char *na
                    const char *wanted);
 void expect_secret_status(const struct testbed *bed, const char *tenant, const char *name,
                           enum status wanted);
+/* `reason` is a part of its code, reason or next step; NULL: any. */
 void expect_vault_state(const struct testbed *bed, const char *state, const char *reason);
+/* Until the log has every event of the vault. */
+void vault_await_told(const struct testbed *bed);
+/* Health says so, too. */
+void expect_vault_damaged_state(const struct testbed *bed, const char *reason);
+/* Whoever asks is told of the damage: a client, a person, recovery. */
+void expect_vault_damaged(const struct testbed *bed, const char *reason);
 
 #endif

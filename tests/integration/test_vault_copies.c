@@ -1,0 +1,417 @@
+/* Another file in the place of vaultd's store: of another time, of another vault, or none. Nothing
+ * of it is served that the log does not bear out. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/api/records/schemas.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/db/db.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+#include "tests/support/secrets.h"
+#include "tests/support/services.h"
+
+TestSuite(vault_copies, .timeout = 300);
+
+static const char canary[] = "zebra-7319-canary-value";
+
+static void run(const struct testbed *bed, const char *const *argv)
+{
+    AUTO(result_close) struct result result = { 0 };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                &result);
+    expect_exit(&result, 0);
+}
+
+static void copy(const struct testbed *bed, const char *from, const char *to)
+{
+    run(bed, (const char *const[]){ "/bin/rm", "-rf", to, NULL });
+    run(bed, (const char *const[]){ "/bin/cp", "-a", from, to, NULL });
+}
+
+static void forget_incarnation(const char *store)
+{
+    struct db db = { .lease = FILE_LOCK_NONE };
+    struct db_txn txn;
+    MDB_val name = { sizeof "vault.incarnation" - 1, "vault.incarnation" };
+    cr_assert_eq(db_open_writer(&db, &vault_schema, store), STATUS_OK);
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(mdb_del(txn.txn, db.meta, &name, NULL), 0);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    db_close(&db);
+}
+
+/* A store is copied, changed, and the copy put back: by hand it is yesterday's, and nothing of it
+ * is served; what was there before, put back again, is. By the tool it is a backup. */
+Test(vault_copies, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char store[400], yesterday[400], today[400], backup[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(yesterday, sizeof yesterday, "%s/yesterday", bed.dir);
+    snprintf(today, sizeof today, "%s/today", bed.dir);
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    testbed_soloctl(&bed, &result, "backup", backup, NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    copy(&bed, store, yesterday);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "second"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    copy(&bed, store, today);
+    copy(&bed, yesterday, store);
+    for (int i = 0; i < 2; i++) { /* also when it is asked again */
+        testbed_start(&bed);
+        expect_vault_damaged(&bed, "older than the log");
+        cr_assert_eq(testbed_stop(&bed), 0);
+    }
+    copy(&bed, today, store);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "a", "second");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    /* the vault alone, from the backup: on purpose */
+    for (int i = 0; i < 3; i++) {
+        if (i < 2) {
+            run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+            testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data,
+                            NULL);
+            expect_exit(&result, 0);
+        }
+        if (i == 0)
+            forget_incarnation(store); /* as of a vault of before it was kept */
+        testbed_start(&bed);
+        expect_secret(&bed, "acme", "a", "first");
+        process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+        expect_secret(&bed, "acme", "a", "first");
+        cr_assert_eq(secret_put(&bed, "acme", "b", "later"), STATUS_OK);
+        testbed_kill_everything(&bed);
+    }
+
+    /* the backup itself, put back by hand, which the log knows from before the restore */
+    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    copy(&bed, yesterday, store);
+    testbed_start(&bed);
+    expect_vault_damaged(&bed, "older than the log");
+}
+
+static void write_over(const char *from, const char *store)
+{
+    char to[500];
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    snprintf(to, sizeof to, "%s/data.mdb", store);
+    cr_assert_eq(file_read(from, &file), STATUS_OK);
+    AUTO(fd_close) int fd = open(to, O_WRONLY | O_CLOEXEC); /* not cut first: nobody gets SIGBUS */
+    cr_assert_eq(fd_write_all(fd, buffer_span(&file)), STATUS_OK);
+    cr_assert_eq(ftruncate(fd, (off_t)file.size), 0);
+}
+
+static void await_next_vaultd(struct testbed *bed, pid_t before)
+{
+    for (int left_ms = 30000; process_is_alive(before); left_ms -= 20, sleep_ms(20))
+        cr_assert_gt(left_ms, 0, "it goes on");
+    cr_assert_neq(testbed_daemon(bed, "vaultd"), before);
+}
+
+/* The same file, so only what is in it tells: by LMDB's lock file all is as it was. Whatever is
+ * asked first, what was deleted is not answered, and no number of a version is used again. */
+Test(vault_copies, a_store_that_is_written_over_in_its_place_is_not_used)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char store[400], live[500], yesterday[400], today[400], value[SECRET_TEXT_BYTES];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(live, sizeof live, "%s/data.mdb", store);
+    snprintf(yesterday, sizeof yesterday, "%s/yesterday.mdb", bed.dir);
+    snprintf(today, sizeof today, "%s/today.mdb", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "kept", "first"), STATUS_OK);
+    cr_assert_eq(secret_put(&bed, "acme", "gone", canary), STATUS_OK);
+    vault_await_told(&bed);
+    copy(&bed, live, yesterday);
+    cr_assert_eq(secret_put(&bed, "acme", "kept", "second"), STATUS_OK);
+    json_decref(testbed_ask(&bed, "vaultd", "secret.delete",
+                            json_pack("{s:s, s:s}", "tenant", "acme", "name", "gone")));
+    vault_await_told(&bed);
+    copy(&bed, live, today);
+    enum { READ, PUT, STOP, ALL };
+    for (int what = READ; what < ALL; what++) {
+        pid_t before = testbed_daemon(&bed, "vaultd");
+        write_over(yesterday, store);
+        if (what == READ)
+            cr_assert_neq(secret_read_version(&bed, "acme", "gone", 0, value), STATUS_OK);
+        if (what == PUT)
+            cr_assert_neq(secret_put(&bed, "acme", "kept", "another second"), STATUS_OK);
+        if (what == STOP) {
+            testbed_stop(&bed);
+            testbed_start(&bed);
+        }
+        await_next_vaultd(&bed, before);
+        expect_vault_damaged(&bed, "older than the log");
+        expect_secret_status(&bed, "acme", "gone", STATUS_DATA_LOSS);
+        cr_assert_eq(testbed_stop(&bed), 0);
+        write_over(today, store);
+        testbed_start(&bed);
+        expect_secret(&bed, "acme", "kept", "second");
+        cr_assert_eq(secret_read_version(&bed, "acme", "kept", 2, value), STATUS_OK);
+        cr_assert_str_eq(value, "second");
+        cr_assert_neq(secret_read_version(&bed, "acme", "gone", 0, value), STATUS_OK);
+        vault_await_told(&bed);
+        copy(&bed, live, today);
+    }
+    cr_assert_geq(testbed_log_count(&bed, "name=vaultd how=\"exit code 6\""), 2);
+}
+
+/* The log tells of a vault: an empty one does not take its place by itself. */
+Test(vault_copies, a_store_that_is_gone_is_not_made_anew_unasked)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char store[400], aside[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run(&bed, (const char *const[]){ "/bin/mv", store, aside, NULL });
+    for (int i = 0; i < 2; i++) { /* also with the empty one of the first time */
+        testbed_start(&bed);
+        expect_vault_damaged(&bed, "its store is gone");
+        cr_assert_eq(testbed_stop(&bed), 0);
+    }
+    copy(&bed, aside, store);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "a", "first");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, 0);
+    for (int i = 0; i < 2; i++) {
+        expect_secret_status(&bed, "acme", "a", STATUS_NOT_FOUND);
+        cr_assert_eq(secret_put(&bed, "acme", "b", "new"), STATUS_OK);
+        expect_secret(&bed, "acme", "b", "new");
+        json_t *health = testbed_ask(&bed, "vaultd", "daemon.health", NULL);
+        expect_text(health, "state", "ready");
+        json_decref(health);
+        cr_assert_eq(testbed_stop(&bed), 0);
+        testbed_start(&bed);
+    }
+}
+
+/* Found again after another one was begun: what was given up by that is not served, unless it is
+ * put back as a backup is. */
+Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char store[400], earlier[400], later[400], backup[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(earlier, sizeof earlier, "%s/earlier", bed.dir);
+    snprintf(later, sizeof later, "%s/later", bed.dir);
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "given up"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run(&bed, (const char *const[]){ "/bin/mv", store, earlier, NULL });
+    testbed_start(&bed);
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    expect_vault_state(&bed, "damaged", "store_missing");
+    process_signal(eventd, SIGSTOP);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, 0);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL); /* before the log was told anything */
+    process_signal(eventd, SIGCONT);
+    cr_assert_eq(secret_put(&bed, "acme", "b", "later"), STATUS_OK);
+    vault_await_told(&bed);
+    expect_vault_state(&bed, "open", NULL);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run(&bed, (const char *const[]){ "/bin/mv", store, later, NULL });
+
+    copy(&bed, earlier, store);
+    for (int i = 0; i < 2; i++) {
+        testbed_start(&bed);
+        expect_vault_damaged(&bed, "of an earlier vault");
+        testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+        expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+        if (i == 0)
+            cr_assert_eq(testbed_stop(&bed), 0);
+    }
+    testbed_soloctl(&bed, &result, "backup", backup, NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    copy(&bed, later, store);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "b", "later");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data, NULL);
+    expect_exit(&result, 0);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "a", "given up");
+    for (int i = 0; i < 2; i++) {
+        testbed_kill_everything(&bed);
+        testbed_start(&bed);
+        expect_secret(&bed, "acme", "a", "given up");
+    }
+}
+
+/* Both meta pages of the file say another number of their last transaction; LMDB has no seal there.
+ */
+static void forge_number(const char *file, uint64_t more)
+{
+    enum { META_PAGES = 2, NUMBER_OFFSET = 144, PAGE_BYTES = 4096 };
+    AUTO(fd_close) int fd = open(file, O_RDWR | O_CLOEXEC);
+    for (off_t page = 0; page < META_PAGES; page++) {
+        uint64_t number;
+        off_t at = page * PAGE_BYTES + NUMBER_OFFSET;
+        cr_assert_eq(pread(fd, &number, sizeof number, at), sizeof number);
+        number += more;
+        cr_assert_eq(pwrite(fd, &number, sizeof number, at), sizeof number);
+    }
+}
+
+/* Without the log only the voucher tells, and a number of a transaction is written easily. */
+Test(vault_copies, a_forged_number_makes_no_older_copy_newer)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char store[400], live[500], yesterday[400], value[SECRET_TEXT_BYTES];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(live, sizeof live, "%s/data.mdb", store);
+    snprintf(yesterday, sizeof yesterday, "%s/yesterday.mdb", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "gone", canary), STATUS_OK);
+    vault_await_told(&bed);
+    copy(&bed, live, yesterday);
+    json_decref(testbed_ask(&bed, "vaultd", "secret.delete",
+                            json_pack("{s:s, s:s}", "tenant", "acme", "name", "gone")));
+    vault_await_told(&bed);
+    forge_number(yesterday, 1000);
+    pid_t eventd = testbed_daemon(&bed, "eventd"), vaultd = testbed_daemon(&bed, "vaultd");
+    process_signal(eventd, SIGSTOP);
+    process_signal(vaultd, SIGSTOP);
+    write_over(yesterday, store);
+    process_signal(vaultd, SIGKILL);
+    cr_assert_neq(secret_read_version(&bed, "acme", "gone", 0, value), STATUS_OK);
+    expect_vault_state(&bed, "sealed", "waiting_for_log");
+    process_signal(eventd, SIGCONT);
+    for (int left_ms = 30000; left_ms > 0; left_ms -= 20, sleep_ms(20)) {
+        json_t *status = testbed_ask(&bed, "vaultd", "vault.status", NULL);
+        bool is_compared = strcmp(text_in(status, "code"), "waiting_for_log") != 0;
+        json_decref(status);
+        if (is_compared)
+            break;
+    }
+    expect_vault_state(&bed, "damaged", "store_older");
+}
+
+/* Then it cannot be vouched for to the next vaultd; this one works, and says so in its log. */
+Test(vault_copies, a_folder_in_the_place_of_the_voucher_stops_nothing)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char voucher[400], inside[500];
+    testbed_open(&bed, 0);
+    snprintf(voucher, sizeof voucher, "%s/vault.voucher", bed.run);
+    snprintf(inside, sizeof inside, "%s/inside", voucher);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    run(&bed, (const char *const[]){ "/bin/rm", voucher, NULL });
+    run(&bed, (const char *const[]){ "/bin/mkdir", "-p", inside, NULL });
+    for (int i = 0; i < 2; i++) {
+        pid_t vaultd = testbed_daemon(&bed, "vaultd");
+        process_signal(vaultd, SIGKILL);
+        expect_secret(&bed, "acme", "a", "first");
+        cr_assert_eq(secret_put(&bed, "acme", "b", "later"), STATUS_OK);
+        cr_assert_neq(testbed_daemon(&bed, "vaultd"), vaultd);
+    }
+    cr_assert_eq(testbed_log_count(&bed, "name=vaultd how="), 2);
+}
+
+/* The store that it left in this boot is served while eventd is away, and what happens then
+ * reaches the log, once. */
+Test(vault_copies, a_killed_vaultd_needs_no_eventd)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    vault_await_told(&bed);
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    process_signal(eventd, SIGSTOP);
+    for (int i = 0; i < 3; i++) {
+        process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+        expect_secret(&bed, "acme", "a", "first");
+        cr_assert_eq(secret_put(&bed, "acme", "b", "later"), STATUS_OK);
+        expect_vault_state(&bed, "open", "");
+    }
+    process_signal(eventd, SIGCONT);
+    vault_await_told(&bed);
+    expect_vault_state(&bed, "open", "");
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL); /* compared with the log that has it */
+    expect_secret(&bed, "acme", "b", "later");
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "b", "later");
+    json_t *events = events_after(&bed, 0), *event;
+    size_t stored = 0, opened = 0, i;
+    json_array_foreach(events, i, event)
+    {
+        stored += strcmp(text_in(event, "type"), "secret_stored") == 0;
+        opened += strcmp(text_in(event, "type"), "vault_unsealed") == 0;
+    }
+    json_decref(events);
+    cr_assert_eq(stored, 4);
+    cr_assert_geq(opened, 5);
+}
+
+/* Until eventd says how far the log is no other store is opened, and then it opens by itself. */
+Test(vault_copies, without_the_log_another_store_stays_sealed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char store[400], before[400];
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(before, sizeof before, "%s/before", bed.dir);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    process_signal(eventd, SIGSTOP);
+    pid_t vaultd = testbed_daemon(&bed, "vaultd");
+    process_signal(vaultd, SIGSTOP);
+    run(&bed, (const char *const[]){ "/bin/mv", store, before, NULL });
+    copy(&bed, before, store); /* not older, but who knows */
+    process_signal(vaultd, SIGKILL);
+    expect_secret_status(&bed, "acme", "a", STATUS_FAILED_PRECONDITION);
+    expect_vault_state(&bed, "sealed", "eventd");
+    struct problem problem = { 0 };
+    enum status status = testbed_call(&bed, "vaultd", "vault.unseal", NULL, NULL, &problem);
+    cr_assert_eq(status, STATUS_FAILED_PRECONDITION);
+    expect_contains(problem.message, "eventd");
+    process_signal(eventd, SIGCONT);
+    for (int left_ms = 30000;; left_ms -= 20, sleep_ms(20)) {
+        char value[SECRET_TEXT_BYTES];
+        if (secret_read_version(&bed, "acme", "a", 0, value) == STATUS_OK)
+            break;
+        cr_assert_gt(left_ms, 0, "it does not open");
+    }
+    expect_secret(&bed, "acme", "a", "first");
+}
