@@ -50,7 +50,7 @@ static enum status find_start(const struct listing *listing, uint8_t bytes[SECRE
     char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
     *start = (struct span){ 0 };
     if (listing->after[0] != '\0') {
-        TRY(service_key_split(listing->after, tenant, name));
+        TRY(secret_path_split(listing->after, tenant, name));
         if (listing->tenant[0] != '\0' && strcmp(tenant, listing->tenant) != 0)
             return STATUS_INVALID_ARGUMENT;
         *start = secret_key(bytes, tenant, name);
