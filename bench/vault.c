@@ -11,58 +11,10 @@
 #include "bench/machine.h"
 #include "bench/protocols.h"
 #include "common/wire/writer.h"
+#include "tests/support/secret_fill.h"
 #include "tests/support/services.h"
 
-enum { TENANTS = 100, BATCH = 200, SAMPLES = 2000 };
-
-static void put_pack(struct buffer *frames, uint64_t number)
-{
-    char tenant[32], name[32], request_id[37];
-    static const uint8_t value[64] = "a value of sixty-four bytes";
-    snprintf(tenant, sizeof tenant, "t%llu", (unsigned long long)(number % TENANTS));
-    snprintf(name, sizeof name, "s%llu", (unsigned long long)(number / TENANTS));
-    write_array(frames, 4);
-    write_u64(frames, 0);
-    write_u64(frames, number & 0xffffffff);
-    write_str(frames, "secret.put");
-    write_array(frames, 1);
-    write_map(frames, 4);
-    write_str(frames, "tenant");
-    write_str(frames, tenant);
-    write_str(frames, "name");
-    write_str(frames, name);
-    write_str(frames, "value");
-    write_bin(frames, span_of(value, sizeof value));
-    write_str(frames, "request_id");
-    write_str(frames, protocol_request_id(request_id, number));
-}
-
-/* As many on the way as fit into one turn. */
-static double fill(const struct testbed *bed, uint64_t count)
-{
-    char path[4096];
-    struct caller caller;
-    double begin = machine_now();
-    testbed_socket(bed, "vaultd", path);
-    if (caller_open(&caller, path) != STATUS_OK)
-        test_fail("cannot connect to %s", path);
-    for (uint64_t sent = 0, answered = 0; answered < count;) {
-        struct buffer frames = { .limit = 1 << 20 };
-        for (int i = 0; i < BATCH && sent < count; i++)
-            put_pack(&frames, sent++);
-        if (!caller_send(&caller, buffer_span(&frames)))
-            test_fail("vaultd has closed the connection");
-        buffer_close(&frames);
-        for (; answered < sent; answered++) {
-            json_t *answer = caller_receive(&caller, 30000, NULL);
-            if (!json_is_null(json_array_get(answer, 2)))
-                test_fail("%s", json_dumps(answer, 0));
-            json_decref(answer);
-        }
-    }
-    caller_close(&caller);
-    return machine_now() - begin;
-}
+enum { TENANTS = 100, SAMPLES = 2000 };
 
 static int compare(const void *a, const void *b)
 {
@@ -173,8 +125,10 @@ int main(int argc, char **argv)
     struct testbed bed;
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    figure_print_plain("puts of 64 B, 200 on the way", (double)secrets / fill(&bed, secrets), "/s",
-                       0, 0);
+    double begin = machine_now();
+    secret_fill(&bed, TENANTS, secrets);
+    double rate = (double)secrets / (machine_now() - begin);
+    figure_print_plain("puts of 64 B, 200 on the way", rate, "/s", 0, 0);
     measure_reads(&bed, seconds, rounds);
     timed_ms(&bed, "vault.seal");
     figure_print_plain("unseal with a key file, SECRETS stored", timed_ms(&bed, "vault.unseal"),

@@ -11,7 +11,7 @@
 #include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "common/rpc/server.h"
-#include "common/wire/frame_scanner.h"
+#include "tests/fuzz/messages.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -60,26 +60,6 @@ static enum status handle(void *context, struct rpc_call *call, const void *requ
     return STATUS_OK;
 }
 
-static void expect_messages(int fd)
-{
-    static uint8_t bytes[1 << 16];
-    size_t size = 0;
-    for (ssize_t got; size < sizeof bytes; size += (size_t)got) {
-        got = recv(fd, bytes + size, sizeof bytes - size, MSG_DONTWAIT);
-        if (got <= 0)
-            break;
-    }
-    struct span rest = span_of(bytes, size);
-    while (rest.size > 0 && size < sizeof bytes) {
-        struct frame_scanner scanner = { 0 };
-        bool is_complete;
-        const char *rule;
-        ensure(frame_scan(&scanner, rest, FRAME_BYTES_MAX, &is_complete, &rule) == STATUS_OK);
-        ensure(is_complete);
-        rest = span_of(rest.data + scanner.position, rest.size - scanner.position);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct rpc_route routes[] = {
@@ -122,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (deferred_count > 0)
         rpc_call_fail(deferred[--deferred_count], STATUS_CANCELLED, NULL);
     ev_run(loop, EVRUN_NOWAIT);
-    expect_messages(pair[1]);
+    messages_expect(pair[1]);
     close(pair[1]);
     ev_run(loop, EVRUN_NOWAIT);
     ev_run(loop, EVRUN_NOWAIT);

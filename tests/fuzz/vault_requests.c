@@ -15,7 +15,7 @@
 #include "common/base/ensure.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/wire/frame_scanner.h"
+#include "tests/fuzz/messages.h"
 #include "vaultd/methods.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -112,26 +112,6 @@ static void set_up(void)
     open_vault();
 }
 
-static void read_messages(int fd)
-{
-    static uint8_t bytes[1 << 20];
-    size_t size = 0;
-    for (ssize_t got; size < sizeof bytes; size += (size_t)got) {
-        got = recv(fd, bytes + size, sizeof bytes - size, MSG_DONTWAIT);
-        if (got <= 0)
-            break;
-    }
-    struct span rest = span_of(bytes, size);
-    while (rest.size > 0 && size < sizeof bytes) {
-        struct frame_scanner scanner = { 0 };
-        bool is_complete;
-        const char *rule;
-        ensure(frame_scan(&scanner, rest, FRAME_BYTES_MAX, &is_complete, &rule) == STATUS_OK);
-        ensure(is_complete);
-        rest = span_of(rest.data + scanner.position, rest.size - scanner.position);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rpc_server *server = NULL;
@@ -158,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < ROUNDS; i++)
         ev_run(loop, EVRUN_NOWAIT);
     ensure(!vaultd.vault.is_damaged);
-    read_messages(pair[1]);
+    messages_expect(pair[1]);
     close(pair[1]);
     for (int i = 0; i < ROUNDS; i++)
         ev_run(loop, EVRUN_NOWAIT);
