@@ -19,6 +19,7 @@
 
 enum {
     ITEM_BYTES_MAX = SECRET_VALUE_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
+    TOGETHER_BYTES = 8 * 1024,
     NAMES_BYTES_MAX = SPEC_SECRETS_MAX * (NAME_BYTES_MAX + 1) + 1024,
 };
 
@@ -93,13 +94,23 @@ static enum status failed(const char *what)
     return log_failure(status_from_errno(error), what, "reason", strerror(error));
 }
 
-static enum status write_item(struct delivery *delivery, const char *tenant,
-                              const struct item *item, struct buffer *value, struct buffer *packed,
-                              int fd)
+/* Small ones go into the file together: each write is a system call of every start. */
+static enum status flush(struct buffer *packed, int fd, size_t keep_below)
+{
+    if (packed->is_exhausted)
+        return STATUS_RESOURCE_EXHAUSTED;
+    if (packed->size < keep_below)
+        return STATUS_OK;
+    enum status status = fd_write_all(fd, buffer_span(packed));
+    buffer_clear(packed);
+    return status;
+}
+
+static enum status pack_item(struct delivery *delivery, const char *tenant, const struct item *item,
+                             struct buffer *value, struct buffer *packed)
 {
     const struct version_place place = { tenant, item->name, item->version.version };
     buffer_clear(value);
-    buffer_clear(packed);
     uint8_t *room = buffer_reserve(value, (size_t)item->version.bytes + 1);
     if (room == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
@@ -111,20 +122,50 @@ static enum status write_item(struct delivery *delivery, const char *tenant,
         .value = buffer_span(value),
     };
     fields_encode(&record_secret_delivered, &delivered, packed);
-    return packed->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : fd_write_all(fd, buffer_span(packed));
+    return STATUS_OK;
 }
 
-static enum status write_head(const struct secret_deliver_request *request, size_t count, int fd)
+static void pack_head(const struct secret_deliver_request *request, size_t count,
+                      struct buffer *packed)
 {
-    AUTO(buffer_close) struct buffer packed = { .limit = MESSAGE_OVERHEAD_BYTES };
     const struct secret_delivery head = {
         .tenant = request->tenant,
         .service = request->service,
         .generation = request->generation,
         .count = count,
     };
-    fields_encode(&record_secret_delivery, &head, &packed);
-    return fd_write_all(fd, buffer_span(&packed));
+    fields_encode(&record_secret_delivery, &head, packed);
+}
+
+static enum status refuse_item(struct rpc_call *call, const char *name, enum status status)
+{
+    if (status == STATUS_DATA_LOSS)
+        secret_refuse_damaged(&call->problem, "name", name);
+    else
+        problem_set(&call->problem, status, "", "too many values are under way");
+    return refuse(call, name, 0, status);
+}
+
+static enum status write_items(struct delivery *delivery, struct rpc_call *call,
+                               const struct secret_deliver_request *request,
+                               const struct item *items, size_t count, int fd,
+                               char name[NAME_BYTES_MAX + 1])
+{
+    struct memory *memory = &delivery->vault->pool.memory;
+    AUTO(buffer_close) struct buffer value = { .limit = ITEM_BYTES_MAX, .memory = memory };
+    AUTO(buffer_close)
+    struct buffer packed = { .limit = TOGETHER_BYTES + ITEM_BYTES_MAX, .memory = memory };
+    pack_head(request, count, &packed);
+    for (size_t i = 0; i < count; i++) {
+        enum status status = pack_item(delivery, request->tenant, &items[i], &value, &packed);
+        if (status == STATUS_OK)
+            status = flush(&packed, fd, TOGETHER_BYTES);
+        if (status == STATUS_OK)
+            continue;
+        snprintf(name, NAME_BYTES_MAX + 1, "%s", items[i].name);
+        return refuse_item(call, items[i].name, status);
+    }
+    return flush(&packed, fd, 0);
 }
 
 static enum status write_file(struct delivery *delivery, struct rpc_call *call,
@@ -132,21 +173,11 @@ static enum status write_file(struct delivery *delivery, struct rpc_call *call,
                               const struct item *items, size_t count, int fd,
                               char name[NAME_BYTES_MAX + 1])
 {
-    struct memory *memory = &delivery->vault->pool.memory;
-    AUTO(buffer_close) struct buffer value = { .limit = ITEM_BYTES_MAX, .memory = memory };
-    AUTO(buffer_close) struct buffer packed = { .limit = ITEM_BYTES_MAX, .memory = memory };
-    TRY(write_head(request, count, fd));
-    for (size_t i = 0; i < count; i++) {
-        enum status status = write_item(delivery, request->tenant, &items[i], &value, &packed, fd);
-        if (status == STATUS_OK)
-            continue;
-        snprintf(name, NAME_BYTES_MAX + 1, "%s", items[i].name);
-        if (status == STATUS_DATA_LOSS)
-            secret_refuse_damaged(&call->problem, "name", items[i].name);
-        else
-            problem_set(&call->problem, status, "", "too many values are under way");
-        return refuse(call, items[i].name, 0, status);
-    }
+    struct keyring *keyring = &delivery->vault->keyring;
+    keyring_hold(keyring);
+    enum status status = write_items(delivery, call, request, items, count, fd, name);
+    keyring_release(keyring);
+    TRY(status);
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
     return fcntl(fd, F_ADD_SEALS, seals) < 0 ? failed("seal a memfd") : STATUS_OK;
 }
