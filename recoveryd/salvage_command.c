@@ -163,6 +163,15 @@ static void begin_branch(const struct settings *settings, struct log_branch *bra
         log_branch_keep(branch);
 }
 
+static struct salvage_report report_of(const struct salvage *salvage)
+{
+    return (struct salvage_report){
+        .scan = &salvage->scan,
+        .losses = &salvage->losses,
+        .quarantine = salvage->quarantine,
+    };
+}
+
 static enum status make_and_exchange(struct salvage *salvage, const struct settings *settings)
 {
     struct log_branch branch;
@@ -173,6 +182,8 @@ static enum status make_and_exchange(struct salvage *salvage, const struct setti
     TRY(db_probe(&events_schema, salvage->beside));
     TRY(give_to_owner(salvage));
     TRY(name_quarantine(salvage, settings->data_dir));
+    const struct salvage_report report = report_of(salvage);
+    TRY(salvage_report_keep(&report));
     TRY(exchange(salvage, settings->data_dir));
     if (unlink(salvage->anchor) < 0 && errno != ENOENT)
         return failure("remove", salvage->anchor);
@@ -204,11 +215,7 @@ static enum status salvage_log(const struct settings *settings, const struct opt
     TRY(take_lock(settings->data_dir, "events.lock", &lease));
     TRY(look(&salvage, settings, options));
     TRY(make_and_exchange(&salvage, settings));
-    const struct salvage_report report = {
-        .scan = &salvage.scan,
-        .losses = &salvage.losses,
-        .quarantine = salvage.quarantine,
-    };
+    const struct salvage_report report = report_of(&salvage);
     *code = options->has_detailed_exitcode && salvage.losses.known_last > salvage.losses.until
                 ? EXIT_PERSON_NEEDED
                 : 0;

@@ -184,11 +184,12 @@ enum status salvage_losses_find(struct salvage_losses *losses, struct record_sca
     uint64_t last_lost = find_ranges(losses, scan);
     TRY(take_unlinked(losses, scan, &judging));
     judge(losses, &judging, last_lost);
-    return STATUS_OK;
+    return salvage_behind_find(&losses->behind, scan, losses->until);
 }
 
 void salvage_losses_close(struct salvage_losses *losses)
 {
     free(losses->services);
     losses->services = NULL;
+    salvage_behind_close(&losses->behind);
 }

@@ -3,6 +3,7 @@
 
 #include "recoveryd/log_fold.h"
 #include "recoveryd/record_scan.h"
+#include "recoveryd/salvage_behind.h"
 
 /* What a salvage could not bring back, and whom it may concern: an event that is lost may have
  * deployed or killed anything, unless whole records behind it say by their back links that it was
@@ -31,6 +32,7 @@ struct salvage_losses {
     struct event_ranges unlinked; /* whole, but what they follow is lost */
     struct reviewed *services;    /* wanted by the salvaged log, by key */
     size_t service_count, review_count;
+    struct salvage_behind behind;
 };
 
 /* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -45,6 +46,22 @@ static void write_reviews(struct buffer *text, const struct salvage_losses *loss
                              "until you deploy it again; `soloctl kill` ends it for good\n");
 }
 
+static void write_behind(struct buffer *text, const struct salvage_behind *behind)
+{
+    size_t shown = 0;
+    if (behind->wanted_count == 0)
+        return;
+    buffer_append_format(text, "%-11s%zu service%s: ", "Behind", behind->wanted_count,
+                         behind->wanted_count == 1 ? "" : "s");
+    for (size_t i = 0; i < behind->count && shown < REVIEWS_SHOWN_MAX; i++)
+        if (behind->services[i].is_wanted)
+            buffer_append_format(text, "%s%s (event %" PRIu64 ")", shown++ == 0 ? "" : ", ",
+                                 behind->services[i].key, behind->services[i].row.generation);
+    buffer_append_text(text, shown < behind->wanted_count ? ", ...\n" : "\n");
+    buffer_append_text(text, "           wanted by what is unlinked, which proves nothing: deploy "
+                             "again what is right\n");
+}
+
 static void write_text(const struct salvage_report *report, struct buffer *text)
 {
     const struct salvage_losses *losses = report->losses;
@@ -56,8 +73,10 @@ static void write_text(const struct salvage_report *report, struct buffer *text)
         buffer_append_format(text, "%-11s%" PRIu64 " bytes were not given by the disk\n",
                              "Unreadable", report->scan->unreadable_bytes);
     write_reviews(text, losses);
+    write_behind(text, &losses->behind);
     buffer_append_format(text, "%-11s%s: the damaged store, as it was\n", "Kept",
                          report->quarantine);
+    buffer_append_format(text, "%-11s%s.json: this report\n", "", report->quarantine);
     buffer_append_text(text, losses->known_last > losses->until
                                  ? "Next: `recoveryd --dry-run`, then start Solo.\n"
                                  : "Nothing is lost. Start Solo.\n");
@@ -76,22 +95,55 @@ static json_t *ranges_json(const struct event_ranges *ranges)
                      ranges->count > RANGES_SHOWN_MAX, "ranges", list);
 }
 
-static enum status print_json(const struct salvage_report *report)
+static json_t *behind_json(const struct salvage_behind *behind)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < behind->count; i++)
+        if (behind->services[i].is_wanted)
+            json_array_append_new(list, json_pack("{s:s, s:I}", "service", behind->services[i].key,
+                                                  "event",
+                                                  (json_int_t)behind->services[i].row.generation));
+    return list;
+}
+
+static json_t *report_json(const struct salvage_report *report)
 {
     const struct salvage_losses *losses = report->losses;
     json_t *review = json_array();
     for (size_t i = 0; i < losses->service_count; i++)
         if (losses->services[i].is_needed)
             json_array_append_new(review, json_string(losses->services[i].key));
-    json_t *document =
-        json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:I, s:s}", "kind", "salvage_report",
-                  "schema", 1, "salvaged", (json_int_t)losses->until, "known_last",
-                  (json_int_t)losses->known_last, "lost", ranges_json(&losses->lost), "unlinked",
-                  ranges_json(&losses->unlinked), "needs_review", review, "unreadable_bytes",
-                  (json_int_t)report->scan->unreadable_bytes, "quarantine", report->quarantine);
+    return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}", "kind", "salvage_report",
+                     "schema", 1, "salvaged", (json_int_t)losses->until, "known_last",
+                     (json_int_t)losses->known_last, "lost", ranges_json(&losses->lost), "unlinked",
+                     ranges_json(&losses->unlinked), "needs_review", review, "behind",
+                     behind_json(&losses->behind), "unreadable_bytes",
+                     (json_int_t)report->scan->unreadable_bytes, "quarantine", report->quarantine);
+}
+
+static enum status print_json(const struct salvage_report *report)
+{
+    json_t *document = report_json(report);
     bool is_done = document != NULL && json_dumpf(document, stdout, 0) == 0 && puts("") >= 0;
     json_decref(document);
     return is_done ? STATUS_OK : log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
+}
+
+static void free_text(char **text)
+{
+    free(*text);
+}
+
+enum status salvage_report_keep(const struct salvage_report *report)
+{
+    char path[4096 + 8];
+    json_t *document = report_json(report);
+    AUTO(free_text) char *text = document == NULL ? NULL : json_dumps(document, 0);
+    json_decref(document);
+    if (text == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "keep the report");
+    snprintf(path, sizeof path, "%s.json", report->quarantine);
+    return file_write_durably(path, span_of_text(text), 0600);
 }
 
 enum status salvage_report_print(const struct salvage_report *report, bool is_json)

@@ -12,5 +12,7 @@ struct salvage_report {
 };
 
 enum status salvage_report_print(const struct salvage_report *report, bool is_json);
+/* As JSON, synced, beside the damaged store: whoever salvages may be cut off before he has told. */
+enum status salvage_report_keep(const struct salvage_report *report);
 
 #endif

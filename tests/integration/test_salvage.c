@@ -63,16 +63,27 @@ static json_t *salvage(int exit_code, const char *source)
     return report;
 }
 
+/* The first of the stores that were set aside. */
 static size_t quarantined(char path[400])
 {
     char pattern[400];
     glob_t found;
-    snprintf(pattern, sizeof pattern, "%s/quarantine-events-*", bed.data);
+    snprintf(pattern, sizeof pattern, "%s/quarantine-events-*/data.mdb", bed.data);
     cr_assert_eq(glob(pattern, 0, NULL, &found), 0);
     size_t count = found.gl_pathc;
     snprintf(path, 400, "%s", found.gl_pathv[0]);
     globfree(&found);
     return count;
+}
+
+/* Beside the store that was set aside, for whom a cut kept from reading it. */
+static void expect_kept(const json_t *report)
+{
+    char path[420];
+    snprintf(path, sizeof path, "%s.json", text_in(report, "quarantine"));
+    json_t *kept = json_load_file(path, 0, NULL);
+    cr_assert(json_equal(kept, (json_t *)(uintptr_t)report), "%s", path);
+    json_decref(kept);
 }
 
 static void expect_verified(void)
@@ -87,7 +98,7 @@ Test(salvage, a_backup_fills_the_gap, .init = set_up, .fini = tear_down)
     AUTO(result_close) struct result made = { 0 }, repeated = { 0 };
     AUTO(buffer_close) struct buffer before = { .limit = LOG_BYTES_MAX };
     AUTO(buffer_close) struct buffer after = { .limit = LOG_BYTES_MAX };
-    char kept[400], file[420];
+    char kept[400];
     uint64_t api = service_deploy_sleeper(&bed, "acme", "api");
     uint64_t gone = service_deploy_sleeper(&bed, "acme", "gone");
     testbed_soloctl(&bed, &made, "backup", backup, NULL);
@@ -114,8 +125,7 @@ Test(salvage, a_backup_fills_the_gap, .init = set_up, .fini = tear_down)
     cr_assert_eq(json_array_size(json_object_get(report, "needs_review")), 0);
     json_decref(report);
     cr_assert_eq(quarantined(kept), 1);
-    snprintf(file, sizeof file, "%s/data.mdb", kept);
-    cr_assert_eq(file_read(file, &after), STATUS_OK);
+    cr_assert_eq(file_read(kept, &after), STATUS_OK);
     cr_assert(span_equal(buffer_span(&before), buffer_span(&after)), "it is kept as it was");
 
     testbed_start(&bed);
@@ -144,6 +154,9 @@ Test(salvage, what_may_have_been_killed_waits_for_a_person, .init = set_up, .fin
     json_decref(events);
     json_decref(testbed_ask(&bed, "deployd", "service.restart",
                             json_pack("{s:s, s:s}", "tenant", "beta", "name", "second")));
+    service_deploy_sleeper(&bed, "gamma", "passing");
+    service_kill(&bed, "gamma", "passing");
+    uint64_t later = service_deploy_sleeper(&bed, "gamma", "later");
     log_settled_id(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
     spoil_events(killed, killed);
@@ -157,6 +170,11 @@ Test(salvage, what_may_have_been_killed_waits_for_a_person, .init = set_up, .fin
     expect_number(lost, "events", 1);
     expect_number(json_array_get(json_object_get(lost, "ranges"), 0), "first", killed);
     cr_assert_gt(number_in(json_object_get(report, "unlinked"), "events"), 0);
+    json_t *behind = json_object_get(report, "behind");
+    cr_assert_eq(json_array_size(behind), 1, "what was deployed behind the gap is named");
+    expect_text(json_array_get(behind, 0), "service", "gamma/later");
+    expect_number(json_array_get(behind, 0), "event", later);
+    expect_kept(report);
     json_decref(report);
 
     testbed_recoveryd(&bed, &dry, "--dry-run", "-o", "json", NULL);
