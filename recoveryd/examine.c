@@ -4,24 +4,27 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/api/records/event_log.h"
 #include "common/base/auto.h"
 #include "recoveryd/compare.h"
+#include "recoveryd/event_store.h"
 #include "recoveryd/fold_check.h"
 #include "recoveryd/outbox_check.h"
 #include "recoveryd/store_check.h"
 #include "recoveryd/token_check.h"
 
-static enum status add_broken_chain(struct examination *examination)
+enum { CHAIN_CHECKED = 1000 };
+
+static enum status add_broken_chain(struct examination *examination, uint64_t event)
 {
     struct finding finding = {
         .code = FINDING_chain_broken,
         .tenant = "",
         .name = "events",
-        .event = examination->folded + 1,
+        .event = event,
     };
     snprintf(finding.reason, sizeof finding.reason,
-             "event %" PRIu64 " is damaged, missing, or does not follow the one before it",
-             examination->folded + 1);
+             "event %" PRIu64 " is damaged, missing, or does not follow the one before it", event);
     return findings_add(&examination->findings, &finding);
 }
 
@@ -30,7 +33,7 @@ static enum status examine_all(const struct settings *settings, struct examinati
     struct findings *findings = &examination->findings;
     enum status status = fold_check(settings, findings, &examination->folded);
     if (status == STATUS_DATA_LOSS)
-        status = add_broken_chain(examination);
+        status = add_broken_chain(examination, examination->folded + 1);
     TRY(status);
     status = store_check(settings, findings);
     if (status != STATUS_DATA_LOSS) /* which is told below */
@@ -39,12 +42,37 @@ static enum status examine_all(const struct settings *settings, struct examinati
     return status == STATUS_DATA_LOSS ? STATUS_OK : status;
 }
 
-static enum status add_damaged_log(struct examination *examination)
+static void ignore_failure(const char *what, const char *reason)
+{
+    (void)what, (void)reason; /* it was logged before */
+}
+
+/* The first of the newest events that is damaged; 0 when it is not that. */
+static uint64_t broken_event(const struct settings *settings)
+{
+    AUTO(event_store_close) struct event_store store = { 0 };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t last, first, checked = 0;
+    if (event_store_open_unprobed(&store, settings->data_dir) != STATUS_OK ||
+        db_begin_read(&store.db, &txn) != STATUS_OK || event_log_last(&txn, &last) != STATUS_OK)
+        return 0;
+    first = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;
+    bool is_broken = event_log_verify(&txn, first, CHAIN_CHECKED, &checked) == STATUS_DATA_LOSS;
+    return is_broken ? first + checked : 0;
+}
+
+static enum status add_damaged_log(const struct settings *settings, struct examination *examination)
 {
     const struct finding finding = { .code = FINDING_log_damaged, .tenant = "", .name = "events" };
     bool is_told = findings_need(&examination->findings, FIX_DAMAGE) ||
                    findings_need(&examination->findings, FIX_FOLD);
-    return is_told ? STATUS_OK : findings_add(&examination->findings, &finding);
+    if (is_told)
+        return STATUS_OK;
+    log_divert_failures(ignore_failure);
+    uint64_t event = broken_event(settings);
+    log_divert_failures(NULL);
+    return event == 0 ? findings_add(&examination->findings, &finding)
+                      : add_broken_chain(examination, event);
 }
 
 static enum status add_fork(struct examination *examination)
@@ -98,7 +126,7 @@ enum status examine(const struct settings *settings, bool is_full, struct examin
     if (status == STATUS_OK)
         status = compare(settings, examination);
     if (status == STATUS_DATA_LOSS)
-        status = add_damaged_log(examination);
+        status = add_damaged_log(settings, examination);
     TRY(status);
     TRY(examine_tokens(settings, examination));
     return vault_check(settings, is_full ? VAULT_VERIFY : VAULT_VERIFY_SOON, &examination->findings,

@@ -206,6 +206,12 @@ static void write_list(const struct findings *findings, char symbol, struct buff
     }
 }
 
+static void write_verified(uint64_t checked, size_t found, char end, struct buffer *text)
+{
+    buffer_append_format(text, "Verified %" PRIu64 " service%s, %zu inconsistenc%s%c\n", checked,
+                         checked == 1 ? "" : "s", found, found == 1 ? "y" : "ies", end);
+}
+
 static void write_findings(const struct findings *findings, struct buffer *text)
 {
     write_list(findings, '!', text);
@@ -243,8 +249,7 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
                                          : "nothing disagrees beyond what is listed above");
         return;
     }
-    buffer_append_format(text, "Verified %" PRIu64 " services, %zu inconsistencies:\n",
-                         report->checked, report->findings->count);
+    write_verified(report->checked, report->findings->count, ':', text);
     write_findings(report->findings, text);
 }
 
@@ -268,10 +273,11 @@ void verification_write_text(const struct verification *verification, struct buf
     write_findings(verification->findings, text);
     if (verification->is_log_damaged)
         return;
-    if (verification->findings->count == 0)
+    if (verification->findings->count == 0) {
         buffer_append_format(text, "Verified %" PRIu64 " services: what runs is what is wanted.\n",
                              verification->checked);
-    else
-        buffer_append_format(text, "\nVerified %" PRIu64 " services, %zu inconsistencies.\n",
-                             verification->checked, verification->findings->count);
+        return;
+    }
+    buffer_append_text(text, "\n");
+    write_verified(verification->checked, verification->findings->count, '.', text);
 }

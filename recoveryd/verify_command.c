@@ -120,8 +120,10 @@ static enum status verify(const struct settings *settings, const struct options 
         return log_failure(STATUS_ABORTED, "verify", "reason",
                            "the log has moved on since the event of --if-event", "last_event",
                            NUMBER(last_event));
-    if (options->has_fix)
-        TRY(fix(settings, options, &examination, &fixed));
+    enum status repaired =
+        options->has_fix ? fix(settings, options, &examination, &fixed) : STATUS_OK;
+    if (!examination.has_picture)
+        TRY(repaired); /* there is nothing left to tell */
     const struct verification verification = {
         .picture = &examination.picture,
         .findings = &examination.findings,
@@ -136,7 +138,9 @@ static enum status verify(const struct settings *settings, const struct options 
     *code = exit_code(&examination, options);
     tell_parent(settings, &verification, *code == status_exit_code(STATUS_DATA_LOSS) ? *code : 0);
     bool is_silent = options->is_background && examination.findings.count == 0 && fixed.count == 0;
-    return is_silent ? STATUS_OK : print(&verification, options);
+    if (!is_silent)
+        TRY(print(&verification, options));
+    return repaired;
 }
 
 int verify_command(const struct settings *settings, const struct options *options)

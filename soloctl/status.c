@@ -134,12 +134,13 @@ static void print_verification(const struct picture *picture)
     struct span last = picture_verification(picture);
     char age[AGE_BYTES];
     uint64_t at_ns = picture_number(last, "at_ns"), now_ns = clock_wall_ns();
+    uint64_t checked = picture_number(last, "checked"), found = picture_number(last, "found");
     if (at_ns == 0)
         return;
-    printf("%-11s%s ago, %" PRIu64 " services%s, %" PRIu64 " inconsistencies", "Verified",
-           age_text(age, at_ns, now_ns), picture_number(last, "checked"),
-           map_bool(last, "full", false) ? " and the whole log" : "",
-           picture_number(last, "found"));
+    printf("%-11s%s ago, %" PRIu64 " service%s%s, %" PRIu64 " inconsistenc%s", "Verified",
+           age_text(age, at_ns, now_ns), checked, checked == 1 ? "" : "s",
+           map_bool(last, "full", false) ? " and the whole log" : "", found,
+           found == 1 ? "y" : "ies");
     if (picture_number(last, "exit_code") != 0)
         printf(" (exit code %" PRIu64 ")", picture_number(last, "exit_code"));
     printf("\n");

@@ -46,7 +46,7 @@ const char *damaged_store_in_places(const char *folder)
                  "is proven"
                : "its store is damaged in places, what is whole goes on: `recoveryd verify --full` "
                  "names them; keep a copy of its folder, stop Solo and put a backup back with "
-                 "`soloctl restore --only`";
+                 "`soloctl restore DIR --only STORE`";
 }
 
 enum status damaged_store_refuse(void *context, struct rpc_call *call)

@@ -173,7 +173,7 @@ Test(verify, solod_verifies_by_itself_and_status_shows_it, .init = set_up, .fini
         cr_assert_lt(result.took_ms, 30000);
         sleep_ms(50);
     } while (result.exit_code != 3);
-    expect_contains(result_out(&result), "1 inconsistencies");
+    expect_contains(result_out(&result), "1 inconsistency");
     expect_contains(result_out(&result), "recoveryd verify");
     cr_assert_eq(log_settled_id(&bed), last, "a check has written");
     process_signal(orphan, SIGKILL);

@@ -218,7 +218,7 @@ Test(report, what_came_of_it_has_the_same_shape)
     assert_contains(&text,
                     "Recovery: 1 recovered, 1 stopped, 1 failed, 1 skipped, 2 kept in 52 ms.");
     assert_contains(&text, "Time ran out");
-    assert_contains(&text, "1 inconsistencies");
+    assert_contains(&text, "1 inconsistency");
 }
 
 Test(report, control_characters_are_escaped)
