@@ -35,6 +35,8 @@ WITH_CIRCLES = {"tenantd"}
 # Tests that ask the real programs for the pids that they signal: a 0 among them must not reach kill(2).
 SIGNALLING = ("tests/integration/", "tests/faults/")
 
+FINDINGS = "common/plan/finding_codes.def"
+
 SKIPPED = {".git", "build", "data", "run"}
 SOURCE = re.compile(r"\.(c|h|def)$")
 TEXT = re.compile(r"\.(c|h|def|md|txt|cmake|json|py|sh|service|socket|conf|yaml|yml)$|/(up|check|run|install-packages|"
@@ -165,6 +167,20 @@ class Checker:
             if needs and folder + "/README.md" not in self.files:
                 self.report(folder, 1, "has no README.md that says what it owns and promises")
 
+    def check_findings(self):
+        """What a verification can find is provoked by a test, which then names the code."""
+        codes = {}
+        for number, line in enumerate(self.lines(FINDINGS) if FINDINGS in self.files else [], 1):
+            row = re.match(r"FINDING\((\w+),", line)
+            if row:
+                codes[row[1]] = number
+        named = set()
+        for path in self.files:
+            if path.startswith("tests/") and path.endswith(".c"):
+                named |= set(re.findall(r'FINDING_(\w+)|"(\w+)"', "\n".join(self.lines(path))))
+        for code in sorted(codes.keys() - {name for pair in named for name in pair}):
+            self.report(FINDINGS, codes[code], f"no test provokes {code}")
+
     def run(self):
         for path in self.files:
             if SOURCE.search(path):
@@ -173,6 +189,7 @@ class Checker:
                 self.check_words(path)
         self.check_circles()
         self.check_readmes()
+        self.check_findings()
         return self.broken
 
 

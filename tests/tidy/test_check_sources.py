@@ -31,6 +31,9 @@ RIGHT = {
     "common/api/records/event.h": '#include "common/db/db.h"\n#include "common/api/api.h"\n',
     "eventd/README.md": "Owns the log.\n",
     "eventd/store.h": '#include "common/db/db.h"\n#include "common/api/records/event.h"\n',
+    "common/plan/README.md": "Plans.\n",
+    "common/plan/finding_codes.def": 'FINDING(missing, PLAN, "is not there", "start it")\n',
+    "tests/integration/test_verify.c": 'expect_found("missing");\n',
     "solod/main.c": '#include <stdio.h>\n#include "common/api/api.h"\n',
     "tests/unit/eventd/test_store.c": '#include "eventd/store.h"\n',
 }
@@ -55,6 +58,8 @@ WRONG = {
     "an include of nothing": ({"eventd/x.c": '#include "eventd/missing.h"\n'}, "repository root"),
     "ours as a system header": ({"eventd/x.c": "#include <common/base/status.h>\n"}, 'with "..."'),
     "a return in a macro": ({"eventd/x.c": "#define CHECK(x) \\\n    if (!(x)) \\\n        return 1\n"}, "macro CHECK"),
+    "a finding without a test": ({"common/plan/finding_codes.def": 'FINDING(extra, PLAN, "too many", "end it")\n'},
+                                 "no test provokes extra"),
     "a folder of data without README": ({"eventd/README.md": None}, "has no README"),
     "a library without README": ({"common/wire/README.md": None}, "has no README"),
     "headers in a circle": ({"eventd/a.h": '#include "eventd/b.h"\n', "eventd/b.h": '#include "eventd/a.h"\n'},
