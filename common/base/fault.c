@@ -27,6 +27,15 @@ void fault_point_reached(const char *name)
     _exit(128 + SIGKILL);
 }
 
+size_t fault_number_of(const char *name, const char *of, size_t otherwise)
+{
+    char wanted[128];
+    const char *bound = getenv("SOLO_FAULT_BOUND");
+    int size = snprintf(wanted, sizeof wanted, "%s:%s:", name, of);
+    const char *found = bound == NULL ? NULL : strstr(bound, wanted);
+    return found == NULL ? otherwise : strtoull(found + size, NULL, 10);
+}
+
 /* Takes the place of the C library's, for LMDB too. */
 int fdatasync(int fd)
 {

@@ -256,6 +256,28 @@ enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_by
     return STATUS_OK;
 }
 
+/* A line of mdb_reader_list is a title, or a slot. */
+static int count_slot(const char *line, void *context)
+{
+    uint64_t *used = context;
+    *used += strtol(line, NULL, 10) > 0;
+    return 0;
+}
+
+enum status db_readers(const struct db *db, uint64_t *used, uint64_t *slots)
+{
+    MDB_envinfo info;
+    uint64_t count = 0;
+    int rc = mdb_env_info(db->env, &info);
+    if (rc == 0)
+        rc = mdb_reader_list(db->env, count_slot, &count);
+    if (rc < 0)
+        return failure(db, "count readers", rc);
+    *used = count;
+    *slots = info.me_maxreaders;
+    return STATUS_OK;
+}
+
 /* --- transactions --- */
 
 enum status db_begin_read(struct db *db, struct db_txn *txn)
@@ -283,8 +305,9 @@ enum status db_begin_write(struct db *db, struct db_txn *txn)
     txn->is_write = true;
     if (db->is_failed)
         return STATUS_UNAVAILABLE;
-    if (db->is_short_of_space)
+    if (db->is_short_of_space && !db->has_met_the_end)
         reserve_keep(db); /* there may be room by now: the first who asks is not refused */
+    db->has_met_the_end = false;
     int rc = mdb_txn_begin(db->env, NULL, 0, &txn->txn);
     return rc == 0 ? STATUS_OK : failure(db, "begin writing", rc);
 }
@@ -322,6 +345,13 @@ enum status db_note(struct db *db, enum status status)
     return status;
 }
 
+/* No room, on the disk or in the map. The next transaction has the reserve; the one after it looks
+ * whether there is room again. */
+static void meet_the_end(struct db *db)
+{
+    db->is_short_of_space = db->has_met_the_end = true;
+}
+
 /* Without space LMDB fails before it touches a meta page and goes on; when a meta page was being
  * written, it refuses every further transaction. Only the first is certain to have changed nothing.
  */
@@ -331,7 +361,7 @@ static enum status judge_commit(struct db *db, int rc)
     MDB_txn *txn = NULL;
     if (status == STATUS_RESOURCE_EXHAUSTED && mdb_txn_begin(db->env, NULL, 0, &txn) == 0) {
         mdb_txn_abort(txn);
-        db->is_short_of_space = true; /* until a commit has found room ahead again */
+        meet_the_end(db);
         return status;
     }
     db_fail(db);
@@ -346,6 +376,8 @@ enum status db_commit(struct db_txn *txn)
         txn->status = digest_write_all(txn);
     if (txn->status != STATUS_OK) {
         db_end(txn);
+        if (txn->status == STATUS_RESOURCE_EXHAUSTED)
+            meet_the_end(txn->db);
         return txn->status;
     }
     errno = 0;

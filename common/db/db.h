@@ -64,7 +64,11 @@ struct db {
     uint64_t meta_txnids[2]; /* without trace: of both meta pages, as found */
     MDB_txn *spare_reader;   /* a reset read transaction, renewed by the next one */
     uint64_t file_bytes;     /* length of data.mdb, as far as zeros were written ahead */
-    bool is_short_of_space;  /* the disk refuses to make the file longer: refuse what grows */
+    uint64_t ballast_bytes;  /* of real blocks behind what is used: see reserve.h */
+    uint64_t kept_bytes;     /* where those end */
+    bool is_short_of_space;  /* nothing but the reserve is left: refuse what grows */
+    bool has_met_the_end;    /* the last transaction had no room: the next one does not look for it,
+                                so that what grows stays refused in it */
     bool is_failed;   /* a commit ended with an unknown outcome, or db_fail: nothing is written any
                          more */
     bool is_replaced; /* it failed because another file lies in its place */
@@ -135,6 +139,9 @@ uint64_t db_last_txn(const struct db *db);
 
 /* Pages used, of the map. */
 enum status db_usage(const struct db *db, uint64_t *used_bytes, uint64_t *map_bytes);
+
+/* Slots for readers, of all processes. */
+enum status db_readers(const struct db *db, uint64_t *used, uint64_t *slots);
 
 enum status db_begin_read(struct db *db, struct db_txn *txn);
 /* unavailable (not logged again): the store has failed. */

@@ -12,6 +12,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/base/fault.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/db/digest.h"
@@ -44,6 +45,11 @@ static enum status note_file(struct db *db)
     return STATUS_OK;
 }
 
+size_t environment_map_bytes(const struct db_schema *schema)
+{
+    return fault_number("map_bytes", schema->name, schema->map_bytes);
+}
+
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags)
 {
@@ -59,7 +65,7 @@ enum status environment_open(struct db *db, const struct db_schema *schema, cons
     if (rc == 0)
         rc = mdb_env_set_maxdbs(db->env, DB_TABLES_MAX + 1);
     if (rc == 0)
-        rc = mdb_env_set_mapsize(db->env, schema->map_bytes);
+        rc = mdb_env_set_mapsize(db->env, environment_map_bytes(schema));
     if (rc == 0)
         rc = mdb_env_open(db->env, dir, flags | MDB_NOTLS, 0660);
     if (rc != 0)

@@ -10,6 +10,9 @@
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags);
 
+/* Of its map; a test may lower it. */
+size_t environment_map_bytes(const struct db_schema *schema);
+
 /* Opens the handles of all tables in `txn`; with MDB_CREATE makes them. data_loss when one is
  * missing. */
 enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags);

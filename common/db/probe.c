@@ -69,7 +69,7 @@ enum status db_probe_here(const struct db_schema *schema, const char *dir,
 {
     struct meta_pages pages;
     TRY(meta_pages_read(dir, &pages));
-    if (pages.pages_used * pages.page_bytes > schema->map_bytes)
+    if (pages.pages_used * pages.page_bytes > environment_map_bytes(schema))
         return log_failure(STATUS_DATA_LOSS, "check meta pages", "dir", dir, "reason",
                            "more pages than the map can have");
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };

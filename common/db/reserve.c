@@ -4,18 +4,21 @@
 #include "common/db/reserve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/db/environment.h"
 
 /* In proportion to the store, so that a small one stays small. */
 enum { AHEAD_BYTES_MIN = 256 * 1024, AHEAD_BYTES_MAX = 8 * 1024 * 1024 };
 
-/* The last part of the map is for what must not be refused. */
-enum { MAP_RESERVE_PART = 256 };
+/* A small disk gives a smaller part; a small map, too. */
+enum { BALLAST_DISK_PART = 32, MAP_PART = 8 };
 
 static const uint8_t zeros[64 * 1024];
 
@@ -68,16 +71,65 @@ static bool extend(struct db *db, uint64_t end)
     return is_done;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t ballast_of_disk(int fd)
+{
+    struct statvfs disk;
+    if (fstatvfs(fd, &disk) < 0)
+        return RESERVE_BYTES;
+    uint64_t part = (uint64_t)disk.f_blocks * disk.f_frsize / BALLAST_DISK_PART;
+    return least(RESERVE_BYTES, part < AHEAD_BYTES_MIN ? AHEAD_BYTES_MIN : part);
+}
+
+/* Blocks that belong to the file, behind its end too. Where the file system cannot say so without
+ * writing, zeros do. */
+static bool keep_blocks(struct db *db, uint64_t used, uint64_t end)
+{
+    int fd, rc = mdb_env_get_fd(db->env, &fd);
+    ensure(rc == 0);
+    while ((rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)used, (off_t)(end - used))) < 0 &&
+           errno == EINTR) {
+    }
+    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+        return extend(db, end);
+    if (rc < 0 && !db->is_short_of_space)
+        log_failure(status_from_errno(errno), "keep the reserve of a store", "dir", db->dir,
+                    "reason", strerror(errno));
+    return rc == 0;
+}
+
+/* A quarter more than is needed, so that this is seldom asked for. */
+static bool has_ballast(struct db *db, uint64_t used, uint64_t map)
+{
+    int fd;
+    if (db->ballast_bytes == 0 && mdb_env_get_fd(db->env, &fd) == 0)
+        db->ballast_bytes = ballast_of_disk(fd);
+    uint64_t needed = least(used + db->ballast_bytes, map);
+    uint64_t end = least(needed + db->ballast_bytes / 4, map);
+    if (db->kept_bytes >= needed && !db->is_short_of_space)
+        return true;
+    if (!keep_blocks(db, used, end))
+        return false;
+    db->kept_bytes = end;
+    return true;
+}
+
 void reserve_keep(struct db *db)
 {
     if (!db->schema->is_durable)
         return;
-    uint64_t used = bytes_used(db), ahead = bytes_ahead(used), map = db->schema->map_bytes;
-    bool has_room = used + map / MAP_RESERVE_PART < map;
+    uint64_t used = bytes_used(db), ahead = bytes_ahead(used);
+    uint64_t map = environment_map_bytes(db->schema);
+    bool has_room = used + least(RESERVE_BYTES, map / MAP_PART) < map;
+    bool is_kept = has_room && has_ballast(db, used, map);
     bool is_ahead = db->file_bytes >= used + ahead / 4;
     if (!is_ahead || db->is_short_of_space)
-        is_ahead = extend(db, used + ahead < map ? used + ahead : map);
-    bool is_short = !is_ahead || !has_room;
+        is_ahead = extend(db, least(used + ahead, map));
+    bool is_short = !is_ahead || !is_kept;
     if (is_short != db->is_short_of_space)
         log_warning(is_short ? "short of space: refusing what grows" : "there is space again",
                     "dir", db->dir, "bytes_used", NUMBER(used), "map_bytes", NUMBER(map));

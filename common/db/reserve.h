@@ -3,12 +3,18 @@
 
 #include "common/db/db.h"
 
-/* Zeros written ahead of the end of data.mdb. A commit then overwrites blocks that are there
- * instead of making the file longer, which would cost it an entry of the file system's journal; and
- * when the disk is full, what lies ahead is still room for what must not be refused. */
+/* What must not be refused when the disk is full (a kill, a revocation, a shutdown) has room: 16
+ * MiB of the map, and 16 MiB of blocks behind the last page that is used, which belong to the file
+ * already (a 32nd of a disk smaller than 512 MiB, but 256 KiB; they do not count in its length).
+ * What grows is refused before they are touched.
+ *
+ * Besides, zeros are written ahead of the end of data.mdb: a commit then overwrites blocks that are
+ * there instead of making the file longer, which would cost it an entry of the file system's
+ * journal. */
+enum { RESERVE_BYTES = 16 * 1024 * 1024 };
 
-/* Between transactions of the writer: writes more zeros when little is left. When the disk refuses,
- * or little is left of the map, sets db->is_short_of_space; clears it when there is room again. */
+/* Between transactions of the writer: keeps both. When the disk refuses, or little is left of the
+ * map, sets db->is_short_of_space; clears it when there is room again. */
 void reserve_keep(struct db *db);
 
 #endif

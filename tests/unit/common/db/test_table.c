@@ -5,9 +5,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
+#include "common/db/reserve.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
 #include "tests/unit/common/db/store_schema.h"
@@ -239,8 +241,9 @@ Test(table, a_full_map_changes_nothing_and_the_store_goes_on)
     cr_expect_eq(db_commit(&txn), STATUS_RESOURCE_EXHAUSTED);
     cr_expect_not(db.is_failed);
     cr_expect_eq(verify(TEST_COUNTED), STATUS_OK);
-    cr_expect_not(db.is_short_of_space, "nothing of it was kept");
+    cr_expect(db.is_short_of_space, "what grows is refused when the same is tried again");
     put(TEST_COUNTED, "after", "2");
+    cr_expect_not(db.is_short_of_space, "nothing of it was kept");
     cr_expect_eq(get(TEST_COUNTED, "before", value), STATUS_OK);
 }
 
@@ -269,6 +272,32 @@ Test(table, a_write_that_is_cut_short_is_a_full_disk)
     cr_expect_eq(table_get(&txn, TEST_PLAIN, span_of_text("big"), &value), STATUS_NOT_FOUND);
     cr_expect_eq(table_get(&txn, TEST_PLAIN, span_of_text("small"), &value), STATUS_OK);
     db_end(&txn);
+}
+
+/* Behind the last page lie blocks of the file's own, however it grows. */
+Test(table, sixteen_mebibytes_of_blocks_are_kept_for_what_must_not_be_refused)
+{
+    static uint8_t big[DB_VALUE_BYTES_MAX];
+    struct stat file;
+    struct statvfs disk;
+    uint64_t used, map;
+    cr_assert_eq(statvfs(scratch_path("store"), &disk), 0);
+    uint64_t part = (uint64_t)disk.f_blocks * disk.f_frsize / 32;
+    uint64_t ballast = part < RESERVE_BYTES ? part : RESERVE_BYTES;
+    put(TEST_PLAIN, "key", "value");
+    for (uint64_t i = 0; i < 20; i++) {
+        struct table_number number = table_number(i);
+        struct db_txn txn;
+        cr_assert_eq(stat(scratch_path("store/data.mdb"), &file), 0);
+        cr_assert_eq(db_usage(&db, &used, &map), STATUS_OK);
+        cr_expect_geq((uint64_t)file.st_blocks * 512, used + ballast, "%lu blocks behind %lu bytes",
+                      (unsigned long)file.st_blocks, (unsigned long)used);
+        cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+        cr_assert_eq(
+            table_put(&txn, TEST_PLAIN, table_number_key(&number), span_of(big, sizeof big)),
+            STATUS_OK);
+        cr_assert_eq(db_commit(&txn), STATUS_OK);
+    }
 }
 
 Test(table, a_map_that_is_nearly_full_is_said_to_be)
