@@ -308,10 +308,14 @@ void request_run(struct rpc_connection *connection, const struct message *messag
             problem_set(&entry->call.problem, status, "", "%s", status_text(status));
         connection_log_refusal(connection, route->method->name, &entry->call.problem);
     }
+    size_t held = server->batch.count;
+    bool may_repeat = entry->call.file < 0 && !(route->method->flags & METHOD_SECRET);
     if (status == STATUS_OK && !entry->is_unauthorised) {
         entry->is_in_batch = route->method->flags & METHOD_WRITES;
         status = handle(entry, route, request, reply);
     }
     call_settle(entry, status, reply);
+    if (may_repeat && turn_holds(connection, message->msgid, held))
+        turn_hold_request(server, route, message->params);
     forget_request(server);
 }

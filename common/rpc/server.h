@@ -91,8 +91,10 @@ struct rpc_service {
     void (*refused)(void *access, const struct rpc_call *call, enum status status);
     void *access;
     /* For METHOD_WRITES; NULL where no method writes. A failed commit (its status is logged by it)
-     * is answered as `unknown`, or as resource_exhausted or data_loss when commit says so: then
-     * nothing happened. */
+     * is answered as `unknown`, or as data_loss when commit says so: then nothing happened.
+     * resource_exhausted: there is no room, nothing happened either. Then what did not carry a
+     * secret or a descriptor is handled once more, between another begin and commit, and should be
+     * refused if it makes the store grow. */
     enum status (*begin)(void *context);
     enum status (*commit)(void *context);
     void (*abort)(void *context);

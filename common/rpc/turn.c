@@ -5,7 +5,11 @@
  * The clients of the last two batches are expected to ask again: a commit waits for as many
  * clients, for a small part of its own duration at most. Without that a few early ones would fill a
  * commit of their own and keep the rest waiting behind it. A batch that grows too big is committed
- * early; a connection may close while its answers wait for the commit. */
+ * early; a connection may close while its answers wait for the commit.
+ *
+ * A batch for which the store has no room has changed nothing: its requests are run again, in a
+ * transaction of their own. What makes the store grow is refused then, so that a kill or a
+ * revocation has the store's reserve, whatever it arrived with. */
 #include "common/rpc/turn.h"
 
 #include <sched.h>
@@ -19,6 +23,7 @@
 #include "common/base/log.h"
 #include "common/rpc/connection.h"
 #include "common/rpc/message.h"
+#include "common/rpc/request.h"
 
 enum {
     BATCH_BYTES_KEPT = 4096,
@@ -80,6 +85,44 @@ static void answer_not_committed(struct held_answer *held, enum status status)
     message_write_error(&held->connection->output.buffer, held->msgid, &problem);
 }
 
+static void commit(struct rpc_server *server);
+
+static void run_again(struct rpc_server *server)
+{
+    struct batch *batch = &server->batch;
+    struct held_answer *answers = batch->answers;
+    struct buffer params = batch->params;
+    size_t count = batch->count;
+    batch->answers = NULL;
+    batch->count = batch->capacity = batch->request_bytes = 0;
+    batch->params = (struct buffer){ .limit = params.limit, .memory = params.memory };
+    buffer_clear(&batch->bytes);
+    batch->is_repeat = true;
+    for (size_t i = 0; i < count; i++) {
+        struct held_answer *held = &answers[i];
+        fd_close(&held->file);
+        if (held->connection == NULL)
+            continue;
+        held->connection->call_count--;
+        turn_attend(held->connection);
+        if (held->route == NULL) {
+            answer_not_committed(held, STATUS_RESOURCE_EXHAUSTED);
+            continue;
+        }
+        const struct message message = {
+            .msgid = held->msgid,
+            .method = span_of_text(held->route->method->name),
+            .params = span_of(params.data + held->params_start, held->params_size),
+        };
+        int file = -1;
+        request_run(held->connection, &message, held->params_size, &file);
+    }
+    commit(server);
+    batch->is_repeat = false;
+    buffer_close(&params);
+    free(answers);
+}
+
 static void commit(struct rpc_server *server)
 {
     struct batch *batch = &server->batch;
@@ -95,6 +138,10 @@ static void commit(struct rpc_server *server)
     batch->clients = batch->returned = 0;
     batch->number++;
     server->stats.commits++;
+    if (status == STATUS_RESOURCE_EXHAUSTED && batch->count > 0 && !batch->is_repeat) {
+        run_again(server);
+        return;
+    }
     for (size_t i = 0; i < batch->count; i++) {
         struct held_answer *held = &batch->answers[i];
         if (held->connection != NULL && status == STATUS_OK)
@@ -111,6 +158,8 @@ static void commit(struct rpc_server *server)
     batch->request_bytes = 0;
     buffer_clear(&batch->bytes);
     buffer_shrink(&batch->bytes, BATCH_BYTES_KEPT);
+    buffer_clear(&batch->params);
+    buffer_shrink(&batch->params, BATCH_BYTES_KEPT);
     if (status == STATUS_OK && server->service->committed != NULL)
         server->service->committed(server->service->context);
 }
@@ -163,6 +212,24 @@ void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t sta
     batch->clients++;
     batch->returned += connection->batch_number + 1 == batch->number;
     connection->batch_number = batch->number;
+}
+
+bool turn_holds(const struct rpc_connection *connection, uint64_t msgid, size_t before)
+{
+    const struct batch *batch = &connection->server->batch;
+    return batch->count == before + 1 && batch->answers[before].connection == connection &&
+           batch->answers[before].msgid == msgid;
+}
+
+void turn_hold_request(struct rpc_server *server, const struct rpc_route *route, struct span params)
+{
+    struct batch *batch = &server->batch;
+    struct held_answer *held = &batch->answers[batch->count - 1];
+    held->params_start = batch->params.size;
+    held->params_size = params.size;
+    if (buffer_append(&batch->params, params.data, params.size) == STATUS_OK)
+        held->route = route;
+    batch->params.is_exhausted = false;
 }
 
 void turn_forget(struct rpc_connection *connection)
@@ -255,6 +322,8 @@ void turn_open(struct rpc_server *server)
     server->batch.number = 2;
     server->batch.bytes.limit = 2 * (size_t)BATCH_ANSWER_BYTES_MAX;
     server->batch.bytes.memory = server->service->memory;
+    server->batch.params.limit = BATCH_REQUEST_BYTES_MAX;
+    server->batch.params.memory = server->service->memory;
     look_at_clock(server);
     ev_check_init(&server->after_sleep, after_sleep);
     ev_set_priority(&server->after_sleep, EV_MAXPRI);
@@ -278,6 +347,7 @@ void turn_close(struct rpc_server *server)
     ev_prepare_stop(server->loop, &server->before_sleep);
     ev_idle_stop(server->loop, &server->wake);
     buffer_close(&server->batch.bytes);
+    buffer_close(&server->batch.params);
     for (size_t i = 0; i < server->batch.count; i++)
         fd_close(&server->batch.answers[i].file);
     free(server->batch.answers);

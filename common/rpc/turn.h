@@ -11,7 +11,9 @@ struct held_answer {
     struct rpc_connection *connection; /* NULL when it has gone */
     uint64_t msgid;
     size_t start, size;
-    int file; /* goes out with it, or -1 */
+    int file;                      /* goes out with it, or -1 */
+    const struct rpc_route *route; /* of the request, kept to be run again; NULL: it is not */
+    size_t params_start, params_size;
 };
 
 struct batch {
@@ -20,6 +22,8 @@ struct batch {
     struct held_answer *answers;
     size_t count, capacity;
     size_t request_bytes;
+    struct buffer params; /* of the requests whose answers wait */
+    bool is_repeat;       /* of what did not fit */
 
     /* how long it may still collect: see batch_may_grow */
     uint64_t number;       /* of this batch, from 2: see rpc_connection.batch_number */
@@ -81,6 +85,12 @@ enum status turn_begin(struct rpc_server *server, size_t request_bytes);
 /* Where the answer of a call that writes is put; turn_hold_end closes it. */
 struct buffer *turn_hold_begin(struct rpc_server *server);
 void turn_hold_end(struct rpc_connection *connection, uint64_t msgid, size_t start, int file);
+/* Whether the answer to this call is the only one that was held since there were `before`. */
+bool turn_holds(const struct rpc_connection *connection, uint64_t msgid, size_t before);
+/* Keeps the request of the newest held answer: should the store have no room for the batch, it is
+ * run again. */
+void turn_hold_request(struct rpc_server *server, const struct rpc_route *route,
+                       struct span params);
 /* An answer was put into the connection's output: it is sent before the loop sleeps, with `file`
  * unless that is -1. */
 void turn_answer_file(struct rpc_connection *connection, size_t bytes, int file);

@@ -78,6 +78,8 @@ static enum status handle_echo(void *context, struct rpc_call *call, const void 
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "text", "was refused");
     if (strcmp(echo->text, "fail") == 0)
         return STATUS_ABORTED;
+    if (strcmp(echo->text, "grow") == 0 && ((struct fixture *)context)->is_full)
+        return STATUS_RESOURCE_EXHAUSTED;
     answer->text = strlen(echo->text) < 100 ? echo->text : "long";
     answer->number = echo->number + 1;
     return STATUS_OK;

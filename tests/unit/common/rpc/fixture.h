@@ -34,6 +34,7 @@ struct fixture {
     unsigned handled, begins, commits, aborts, committed;
     enum status begin_status, commit_status, authorise_status, may_serve_status;
     void (*on_commit)(struct fixture *fixture);
+    bool is_full; /* "grow" is refused */
     struct rpc_call *deferred[DEFERRED_MAX];
     size_t deferred_count;
     unsigned gone, drained;

@@ -148,6 +148,39 @@ Test(server, a_commit_without_space_changes_nothing_and_says_when_to_retry)
     peer_wait_error(fixture, &peer, 1, &problem);
     cr_expect_eq(problem.code, STATUS_RESOURCE_EXHAUSTED);
     cr_expect_gt(problem.retry_after_ms, 0);
+    cr_expect_eq(fixture->commits, 2, "once more, and not again");
+}
+
+/* The first commit finds no room. */
+static void be_full(struct fixture *fixture)
+{
+    fixture->commit_status = fixture->is_full ? STATUS_OK : STATUS_RESOURCE_EXHAUSTED;
+    fixture->is_full = true;
+}
+
+Test(server, what_does_not_grow_is_done_also_when_it_came_with_what_finds_no_room)
+{
+    FIXTURE(NULL);
+    PEER(fixture);
+    struct peer second = peer_open(fixture), gone = peer_open(fixture);
+    fixture->on_commit = be_full;
+    peer_call(&peer, 1, "test.write", "grow", 1);
+    peer_call(&peer, 2, "test.write", "kill", 6);
+    peer_call(&peer, 3, "test.write", "grow", 2);
+    peer_call(&second, 7, "test.write", "kill", 8);
+    expect_error(fixture, &peer, 1, STATUS_RESOURCE_EXHAUSTED, "");
+    expect_number(fixture, &peer, 2, 7);
+    expect_error(fixture, &peer, 3, STATUS_RESOURCE_EXHAUSTED, "");
+    expect_number(fixture, &second, 7, 9);
+    cr_expect_eq(fixture->begins, 2);
+    cr_expect_eq(fixture->commits, 2);
+    cr_expect_eq(fixture->committed, 1);
+    cr_expect_eq(fixture->handled, 8, "each of the four twice");
+    peer_call(&second, 8, "test.write", "kill", 1);
+    expect_number(fixture, &second, 8, 2);
+    cr_expect_eq(fixture->commits, 3);
+    peer_close(&second);
+    peer_close(&gone);
 }
 
 Test(server, a_transaction_that_cannot_begin_is_the_answer)
