@@ -3,6 +3,7 @@
 
 #include <ev.h>
 
+#include "common/access/resource_watch.h"
 #include "common/access/token_checks.h"
 #include "common/base/clock.h"
 #include "common/daemon/lifecycle.h"
@@ -112,6 +113,7 @@ struct deployd {
     struct ev_prepare before_sleep;
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
+    struct resource_watch resources;
     struct ev_timer token_timer; /* looks at the tokens of streams and waits again */
     struct rpc_service service;  /* what the server answers */
     unsigned operations;         /* begun or queued, all services */

@@ -376,7 +376,8 @@ void methods_setup(struct deployd *deployd)
     daemon_methods_setup(&(struct daemon_self){ .name = "deployd",
                                                 .access = &deployd->access,
                                                 .write_counters = status_write_counters,
-                                                .context = deployd },
+                                                .context = deployd,
+                                                .shortage = deployd->resources.reason },
                          routes);
 }
 

@@ -36,11 +36,11 @@ static enum status check_type(const struct caller *caller, const char *name, enu
         return app_type_is_valid(name) ? STATUS_OK
                                        : problem_set(problem, STATUS_INVALID_ARGUMENT, "type",
                                                      "must match app.[a-z0-9._-]+");
-    const char *writer = event_type_writer(*type);
-    if (!is_daemon(caller) || strcmp(caller->daemon, writer) != 0)
-        return problem_set(problem, STATUS_PERMISSION_DENIED, "type",
-                           "%s is written by %s only; yours begin with app.", name, writer);
-    return STATUS_OK;
+    if (is_daemon(caller) && event_type_is_written_by(*type, caller->daemon))
+        return STATUS_OK;
+    return problem_set(problem, STATUS_PERMISSION_DENIED, "type",
+                       "%s is written by %s only; yours begin with app.", name,
+                       event_type_writer(*type));
 }
 
 /* Without space, what is left is for ending things and for bringing back what is wanted already: a

@@ -29,6 +29,14 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
     event_store_tidy(&eventd->store); /* what failed was logged there */
 }
 
+static enum status on_resource_high(void *context, const struct buffer *payload)
+{
+    struct event_store *store = context;
+    return store->in_turn
+               ? STATUS_UNAVAILABLE
+               : event_store_append_alone(store, EVENT_resource_usage_high, buffer_span(payload));
+}
+
 static enum status open_store(struct eventd *eventd, const char *data_dir)
 {
     enum status status = event_store_open(&eventd->store, data_dir);
@@ -78,7 +86,8 @@ static enum status run(int argc, char **argv)
                                .context = &eventd,
                                .is_short_of_space = &eventd.store.db.is_short_of_space,
                                .has_met_damage = &eventd.store.db.has_met_damage,
-                               .damage = damaged_store_in_places("events") },
+                               .damage = damaged_store_in_places("events"),
+                               .shortage = eventd.resources.reason },
         service.routes);
     TRY(open_store(&eventd, settings.data_dir));
     watch_list_open(&eventd.watches, lifecycle.loop, &eventd.store, &access);
@@ -94,6 +103,12 @@ static enum status run(int argc, char **argv)
         store_backup_open(lifecycle.loop, &eventd.store.db);
         store_walk_open(lifecycle.loop, &eventd.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
+        eventd.resources = (struct resource_watch){ .daemon = "eventd",
+                                                    .store = &eventd.store.db,
+                                                    .folder = eventd.store.db.dir,
+                                                    .tell = on_resource_high,
+                                                    .context = &eventd.store };
+        resource_watch_open(&eventd.resources, lifecycle.loop);
         daemon_health_set("ready", "%s", "");
     }
     reload =

@@ -1,6 +1,7 @@
 #ifndef SOLO_EVENTD_METHODS_H
 #define SOLO_EVENTD_METHODS_H
 
+#include "common/access/resource_watch.h"
 #include "eventd/event_store.h"
 #include "eventd/watch.h"
 
@@ -8,6 +9,7 @@
 struct eventd {
     struct event_store store;
     struct watch_list watches;
+    struct resource_watch resources;
     struct buffer items, list;        /* of the answer that is being made */
     struct arena batch;               /* of the batch that is being read */
     uint8_t anchor[LOG_ANCHOR_BYTES]; /* of the answer that is being made */

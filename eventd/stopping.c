@@ -39,6 +39,7 @@ static void begun(void *context)
     watch_list_close(&stopping->eventd->watches);
     store_backup_close();
     store_walk_close();
+    resource_watch_close(&stopping->eventd->resources);
 }
 
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,

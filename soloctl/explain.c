@@ -63,8 +63,8 @@ int command_explain(struct session *session, const struct arguments *arguments)
     }
     if (found == 0) {
         problem_set(&problem, STATUS_NOT_FOUND, "",
-                    "is no error code, exit code, state, reason, finding, event type, permission, "
-                    "spec field or setting; `soloctl troubleshooting` lists them");
+                    "is no error code, exit code, state, reason, finding, event type, resource, "
+                    "permission, spec field or setting; `soloctl troubleshooting` lists them");
         return session_fail(session, word, STATUS_NOT_FOUND, &problem);
     }
     list_end(&output);
@@ -126,6 +126,7 @@ int command_troubleshooting(struct session *session, const struct arguments *arg
     print_section(EXPLAIN_PLAN_CODE, "Reasons of a recovery", "code");
     print_section(EXPLAIN_FINDING, "Findings of a verification", "finding");
     print_section(EXPLAIN_VAULT_REASON, "Why the vault is not open", "code");
+    print_section(EXPLAIN_RESOURCE, "What a daemon may run out of", "resource");
     print_section(EXPLAIN_STATUS, "Error codes", "code");
     print_section(EXPLAIN_EXIT_CODE, "Exit codes", "exit code");
     return 0;

@@ -30,6 +30,9 @@ const struct explanation explanations[] = {
     { EXPLAIN_EVENT_TYPE, #name, "written by " #writer, meaning },
 #include "common/api/event_types.def"
 #undef EVENT_TYPE
+#define RESOURCE(name, words, next) { EXPLAIN_RESOURCE, #name, "", words },
+#include "common/api/resources.def"
+#undef RESOURCE
 #define PERMISSION(name, wire, meaning) { EXPLAIN_PERMISSION, wire, "", meaning },
 #include "common/rpc/permissions.def"
 #undef PERMISSION
@@ -59,6 +62,9 @@ static const struct {
 #define VAULT_REASON(name, state, words, next) { EXPLAIN_VAULT_REASON, #name, next },
 #include "common/api/vault_reasons.def"
 #undef VAULT_REASON
+#define RESOURCE(name, words, next) { EXPLAIN_RESOURCE, #name, next },
+#include "common/api/resources.def"
+#undef RESOURCE
 #define EXIT_CODE(number, meaning, next) { EXPLAIN_EXIT_CODE, #number, next },
 #include "soloctl/exit_codes.def"
 #undef EXIT_CODE
@@ -74,6 +80,7 @@ const char *explanation_kind_text(enum explanation_kind kind)
         [EXPLAIN_EXIT_CODE] = "exit code",
         [EXPLAIN_VAULT_REASON] = "reason why the vault is not open",
         [EXPLAIN_EVENT_TYPE] = "event type",
+        [EXPLAIN_RESOURCE] = "resource that a daemon may run out of",
         [EXPLAIN_PERMISSION] = "permission of a token",
         [EXPLAIN_SPEC_FIELD] = "spec field",
         [EXPLAIN_SPEC_VALUE] = "value in a spec",

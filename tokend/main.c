@@ -25,6 +25,7 @@
 #include "tokend/catch_up.h"
 #include "tokend/changes.h"
 #include "tokend/methods.h"
+#include "tokend/token_events.h"
 
 enum { LOOK_SECONDS = 1, TIDY_SECONDS = 10 };
 
@@ -83,6 +84,11 @@ static void on_caught_up(void *context)
 static void comparison_close(struct comparison *comparison)
 {
     catch_up_close(&comparison->catch_up);
+}
+
+static enum status on_resource_high(void *store, const struct buffer *payload)
+{
+    return token_event_resource(store, payload);
 }
 
 static enum status open_store(struct tokend *tokend, struct comparison *comparison,
@@ -202,12 +208,28 @@ static void on_tidy(struct ev_loop *loop, struct ev_timer *timer, int events)
     token_store_tidy(&comparison->tokend->store); /* what failed was logged there */
 }
 
+static void watch_resources(struct tokend *tokend, const struct settings *settings,
+                            struct ev_loop *loop)
+{
+    static char events[4096]; /* eventd tells of the disk on which the log lies */
+    if (path_join(events, settings->data_dir, "events") != STATUS_OK)
+        return;
+    tokend->resources = (struct resource_watch){ .daemon = "tokend",
+                                                 .store = &tokend->store.db,
+                                                 .folder = tokend->store.db.dir,
+                                                 .unless_with = events,
+                                                 .tell = on_resource_high,
+                                                 .context = &tokend->store };
+    resource_watch_open(&tokend->resources, loop);
+}
+
 /* --- the end --- */
 
 static void on_drain(void *context)
 {
     struct tokend *tokend = context;
     sweep_close(&tokend->sweep);
+    resource_watch_close(&tokend->resources);
     store_backup_close();
     store_walk_close();
     if (!tokend->is_damaged)
@@ -280,7 +302,8 @@ static enum status run(int argc, char **argv)
                                .context = &tokend,
                                .is_short_of_space = &tokend.store.db.is_short_of_space,
                                .has_met_damage = &tokend.store.db.has_met_damage,
-                               .damage = damaged_store_in_places("tokens") },
+                               .damage = damaged_store_in_places("tokens"),
+                               .shortage = tokend.resources.reason },
         service.routes);
     tokend.sweep.on_damage = on_damage;
     tokend.sweep.context = &tokend;
@@ -314,6 +337,7 @@ static enum status run(int argc, char **argv)
         store_walk_open(lifecycle.loop, &tokend.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
         ev_timer_start(lifecycle.loop, &looking);
+        watch_resources(&tokend, &settings, lifecycle.loop);
         say_health(&tokend);
     }
     struct reloading reloading = { .settings = &settings, .sweep = &tokend.sweep };

@@ -1,6 +1,7 @@
 #ifndef SOLO_TOKEND_METHODS_H
 #define SOLO_TOKEND_METHODS_H
 
+#include "common/access/resource_watch.h"
 #include "common/rpc/server.h"
 #include "tokend/sweep.h"
 #include "tokend/token_store.h"
@@ -9,6 +10,7 @@
 struct tokend {
     struct token_store store;
     struct sweep sweep;
+    struct resource_watch resources;
     struct buffer items, list; /* of the answer that is being made */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
     bool is_unsound;           /* it is open, and not whole: revoking goes on */

@@ -82,3 +82,21 @@ enum status token_event_denied(struct token_store *store, const struct token_rec
     return put(store, EVENT_capability_denied, record == NULL ? "" : record->tenant, accessor,
                &payload);
 }
+
+enum status token_event_resource(struct token_store *store, const struct buffer *payload)
+{
+    const struct event_append_request event = {
+        .type = event_type_name(EVENT_resource_usage_high),
+        .tenant = "",
+        .subject = "system",
+        .payload = buffer_span(payload),
+    };
+    if (store->in_turn || !token_store_is_vouched(store) || !outbox_has_room(&store->outbox, 1))
+        return STATUS_UNAVAILABLE;
+    TRY(token_store_begin(store));
+    enum status status = outbox_put(&store->outbox, &store->txn, &event);
+    if (status == STATUS_OK)
+        return token_store_commit(store);
+    token_store_abort(store);
+    return status;
+}

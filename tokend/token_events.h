@@ -18,4 +18,7 @@ enum status token_event(struct token_store *store, enum event_type type,
 enum status token_event_denied(struct token_store *store, const struct token_record *record,
                                uint64_t count, const char *method);
 
+/* Something that tokend needs is nearly used up; in a turn of its own. unavailable: within one. */
+enum status token_event_resource(struct token_store *store, const struct buffer *payload);
+
 #endif

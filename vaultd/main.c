@@ -21,6 +21,7 @@
 #include "common/rpc/server.h"
 #include "vaultd/comparison.h"
 #include "vaultd/methods.h"
+#include "vaultd/vault_events.h"
 
 enum { TIDY_SECONDS = 10 };
 
@@ -49,6 +50,11 @@ static void on_compare(void *context, uint64_t known_id)
     if (comparison_make(&vaultd->vault) == STATUS_OK && !comparison->is_open_before)
         opening_begin(&vaultd->opening);
     late_server_serve(comparison->late);
+}
+
+static enum status on_resource_high(void *store, const struct buffer *payload)
+{
+    return vault_event_resource(store, payload);
 }
 
 static enum status open_store(struct comparison *comparison, const struct settings *settings,
@@ -92,12 +98,28 @@ static void begin_work(struct vaultd *vaultd, struct access *access, struct ev_l
     delivery_open(&vaultd->delivery, vault, loop);
 }
 
+static void watch_resources(struct vaultd *vaultd, const struct settings *settings,
+                            struct ev_loop *loop)
+{
+    static char events[4096]; /* eventd tells of the disk on which the log lies */
+    if (path_join(events, settings->data_dir, "events") != STATUS_OK)
+        return;
+    vaultd->resources = (struct resource_watch){ .daemon = "vaultd",
+                                                 .store = &vaultd->vault.store.db,
+                                                 .folder = vaultd->vault.store.db.dir,
+                                                 .unless_with = events,
+                                                 .tell = on_resource_high,
+                                                 .context = &vaultd->vault.store };
+    resource_watch_open(&vaultd->resources, loop);
+}
+
 /* --- the end --- */
 
 static void on_drain(void *context)
 {
     struct vaultd *vaultd = context;
     vaultd_stop(vaultd);
+    resource_watch_close(&vaultd->resources);
     store_backup_close();
     store_walk_close();
     if (vaultd->vault.is_compared)
@@ -169,7 +191,8 @@ static enum status run(int argc, char **argv)
                                .context = vaultd,
                                .is_short_of_space = &vaultd->vault.store.db.is_short_of_space,
                                .has_met_damage = &vaultd->vault.store.db.has_met_damage,
-                               .damage = damaged_store_in_places("vault") },
+                               .damage = damaged_store_in_places("vault"),
+                               .shortage = vaultd->resources.reason },
         service.routes);
     const struct span key = span_of(run_key, has_run_key ? sizeof run_key : 0);
     TRY(open_store(&comparison, &settings, lifecycle.loop, key));
@@ -199,6 +222,7 @@ static enum status run(int argc, char **argv)
         store_backup_open(lifecycle.loop, &vaultd->vault.store.db);
         store_walk_open(lifecycle.loop, &vaultd->vault.store.db);
         ev_timer_start(lifecycle.loop, &tidy);
+        watch_resources(vaultd, &settings, lifecycle.loop);
         daemon_health_set("ready", "%s", "");
     }
     reload =

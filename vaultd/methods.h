@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_METHODS_H
 #define SOLO_VAULTD_METHODS_H
 
+#include "common/access/resource_watch.h"
 #include "vaultd/delivery.h"
 #include "vaultd/denials.h"
 #include "vaultd/opening.h"
@@ -15,6 +16,7 @@ struct vaultd {
     struct verification verification;
     struct denials denials;
     struct delivery delivery;
+    struct resource_watch resources;
     struct buffer items, list; /* of the answer that is being made */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
 };

@@ -110,3 +110,21 @@ enum status vault_event_rotated(struct vault_store *store, const char *tenant,
     write_number_pair(&payload, "versions", row->versions[0] + row->versions[1]);
     return put(store, EVENT_vault_rotated, tenant, "vault", &payload);
 }
+
+enum status vault_event_resource(struct vault_store *store, const struct buffer *payload)
+{
+    const struct event_append_request event = {
+        .type = event_type_name(EVENT_resource_usage_high),
+        .tenant = "",
+        .subject = "system",
+        .payload = buffer_span(payload),
+    };
+    if (store->in_turn || !vault_store_is_vouched(store) || !outbox_has_room(&store->outbox, 1))
+        return STATUS_UNAVAILABLE;
+    TRY(vault_store_begin(store));
+    enum status status = outbox_put(&store->outbox, &store->txn, &event);
+    if (status == STATUS_OK)
+        return vault_store_commit(store);
+    vault_store_abort(store);
+    return status;
+}

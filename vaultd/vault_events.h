@@ -28,4 +28,7 @@ enum status vault_event(struct vault_store *store, enum event_type type, const c
 enum status vault_event_rotated(struct vault_store *store, const char *tenant,
                                 const struct vault_tenant *row);
 
+/* Something that vaultd needs is nearly used up; in a turn of its own. unavailable: within one. */
+enum status vault_event_resource(struct vault_store *store, const struct buffer *payload);
+
 #endif

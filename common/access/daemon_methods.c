@@ -66,14 +66,17 @@ enum status daemon_health_route(void *context, struct rpc_call *call, const void
     answer->reason = daemon_state.reason;
     const bool *is_short = daemon_state.self.is_short_of_space;
     const bool *has_met_damage = daemon_state.self.has_met_damage;
-    if (has_met_damage != NULL && *has_met_damage && strcmp(answer->state, "ready") == 0) {
-        answer->reason = daemon_state.self.damage;
+    const char *shortage = daemon_state.self.shortage;
+    if (strcmp(answer->state, "ready") != 0)
         return STATUS_OK;
-    }
-    if (is_short != NULL && *is_short && strcmp(answer->state, "ready") == 0)
+    if (has_met_damage != NULL && *has_met_damage)
+        answer->reason = daemon_state.self.damage;
+    else if (is_short != NULL && *is_short)
         answer->reason =
             "there is no room for its store: what grows is refused, kills and revocations "
             "go on; make room on its disk (`df`), nothing has to be restarted";
+    else if (shortage != NULL && answer->reason[0] == '\0')
+        answer->reason = shortage;
     return STATUS_OK;
 }
 

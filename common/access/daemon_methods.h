@@ -18,11 +18,13 @@ struct daemon_self {
      * means for a person. May be NULL. */
     const bool *has_met_damage;
     const char *damage;
+    /* What is nearly used up, in words, "" for nothing (resource_watch.reason). May be NULL. */
+    const char *shortage;
 };
 
 void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route *routes);
 /* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. (One
- * that is ready says besides when it is short of space.) */
+ * that is ready says besides when it is short of space, or of something else.) */
 void daemon_health_set(const char *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

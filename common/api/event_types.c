@@ -33,6 +33,11 @@ const char *event_type_writer(enum event_type type)
     return types[type].writer;
 }
 
+bool event_type_is_written_by(enum event_type type, const char *daemon)
+{
+    return strcmp(types[type].writer, daemon) == 0 || strcmp(types[type].writer, "daemons") == 0;
+}
+
 bool event_type_folds(enum event_type type)
 {
     return type < EVENT_TYPES && types[type].folds;

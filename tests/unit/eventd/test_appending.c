@@ -43,7 +43,7 @@ Test(appending, each_type_has_one_writer)
         expect_refused(call_of_operator(), request, STATUS_PERMISSION_DENIED, "type");
         expect_refused(call_of_token("acme"), request, STATUS_PERMISSION_DENIED, "type");
         for (size_t i = 0; i < COUNT_OF(daemons); i++)
-            if (strcmp(daemons[i], event_type_writer((enum event_type)type)) != 0)
+            if (!event_type_is_written_by((enum event_type)type, daemons[i]))
                 expect_refused(call_of_daemon(daemons[i]), request, STATUS_PERMISSION_DENIED,
                                "type");
     }

@@ -71,6 +71,23 @@ Test(daemon_methods, health_says_that_the_store_is_damaged_in_places)
     cr_expect_str_eq(reply.reason, "rows are damaged");
 }
 
+Test(daemon_methods, health_says_what_is_nearly_used_up_unless_there_is_worse)
+{
+    char shortage[64] = "";
+    const struct daemon_self self = { .name = "eventd", .shortage = shortage };
+    struct daemon_health_reply reply = { 0 };
+    struct rpc_call call = { 0 };
+    daemon_methods_setup(&self, routes);
+    daemon_health_set("ready", NULL);
+    strcpy(shortage, "its descriptors: 95 % are used");
+    cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
+    cr_expect_str_eq(reply.state, "ready");
+    cr_expect_str_eq(reply.reason, shortage);
+    daemon_health_set("ready", "every token is refused");
+    cr_expect_eq(daemon_health_route(NULL, &call, NULL, &reply), STATUS_OK);
+    cr_expect_str_eq(reply.reason, "every token is refused");
+}
+
 Test(daemon_methods, describes_each_method)
 {
     struct access access = { 0 };
