@@ -87,7 +87,8 @@ void disk_record(const char *below)
 
 void disk_record_mark(uint64_t number)
 {
-    op_add(DISK_MARK, "")->offset = number;
+    if (record.is_on)
+        op_add(DISK_MARK, "")->offset = number;
 }
 
 void disk_record_end(void)

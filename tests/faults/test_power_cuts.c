@@ -15,7 +15,7 @@
 TestSuite(power_cuts, .timeout = 3600);
 
 enum {
-    STATES = 2000, /* a hundred times as many when SOLO_LONG is set */
+    STATES = 1000, /* a hundred times as many when SOLO_LONG is set */
     TURNS = 40,
     TURN_EVENTS_MAX = 12,
     PLAYS = 3, /* at each moment, as it comes */
