@@ -2,49 +2,15 @@
  * flat. The log grows by what happened, and by nothing else: that is told per pair.
  *
  *     bench_pairs [PAIRS]       10000 by default */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/figures.h"
 #include "bench/fill.h"
 #include "bench/machine.h"
-#include "tests/support/process.h"
+#include "bench/weight.h"
 
 enum { SAMPLES = 5 };
-
-struct weight {
-    double kib;
-    long descriptors;
-};
-
-/* What it has written, swapped out or not: whether a page of its program is private depends on who
- * else runs that program. */
-static struct weight weigh(pid_t pid)
-{
-    return (struct weight){ (double)(process_number(pid, "smaps_rollup", "Private_Dirty") +
-                                     process_number(pid, "smaps_rollup", "Swap")),
-                            process_descriptors(pid) };
-}
-
-static double disk_kib, log_kib;
-
-static int add_file(const char *path, const struct stat *stat, int type, struct FTW *place)
-{
-    (void)place;
-    if (type == FTW_F)
-        *(strstr(path, "/data/events/") != NULL ? &log_kib : &disk_kib) +=
-            (double)stat->st_blocks / 2;
-    return 0;
-}
-
-/* Into disk_kib and log_kib. */
-static void weigh_disk(const struct testbed *bed)
-{
-    disk_kib = log_kib = 0;
-    nftw(bed->dir, add_file, 16, FTW_PHYS);
-}
 
 /* Seconds. */
 static double call(struct caller *caller, const char *method, json_t *params)
@@ -83,10 +49,9 @@ int main(int argc, char **argv)
     for (long i = 0, sample = 0; i <= pairs; i++) {
         if (i >= sample * pairs / SAMPLES && sample <= SAMPLES) {
             for (size_t d = 0; d < COUNT_OF(daemons); d++)
-                weights[d][sample] = weigh(daemons[d].pid);
-            weigh_disk(&bed);
-            disk[sample] = disk_kib;
-            log[sample++] = log_kib;
+                weights[d][sample] = weight_of(daemons[d].pid);
+            weight_of_disk(&bed, &disk[sample], &log[sample]);
+            sample++;
         }
         if (i == pairs)
             break;
