@@ -10,7 +10,7 @@ chmod 755 "$scratch"
 cleanup() {
     # Only what belongs to this scratch folder, by pid.
     for process in /proc/[0-9]*; do
-        if tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qF "$scratch/"; then
+        if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -qF "$scratch/"; then
             kill -9 "${process#/proc/}" 2>/dev/null || true
         fi
     done
