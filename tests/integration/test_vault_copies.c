@@ -233,6 +233,9 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
     testbed_start(&bed);
     pid_t eventd = testbed_daemon(&bed, "eventd");
     expect_vault_state(&bed, "damaged", "store_missing");
+    testbed_recoveryd(&bed, &result, "verify", "--detailed-exitcode", NULL);
+    expect_exit(&result, 3);
+    expect_contains(result_out(&result), "vault_damaged");
     process_signal(eventd, SIGSTOP);
     testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
     expect_exit(&result, 0);
