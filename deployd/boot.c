@@ -14,6 +14,7 @@
 #include "deployd/appends.h"
 #include "deployd/failed_deploys.h"
 #include "deployd/methods.h"
+#include "deployd/other_solo.h"
 #include "deployd/reconcile.h"
 #include "deployd/recovery.h"
 #include "deployd/supervisors.h"
@@ -141,6 +142,20 @@ static bool is_passing(enum status status)
            status == STATUS_RESOURCE_EXHAUSTED;
 }
 
+/* Our parent starts us again, until the other one has gone. */
+static enum status check_alone(const struct deployd *deployd)
+{
+    struct other_solo other;
+    if (!other_solo_find(deployd->map.db.identity.id, deployd->settings.run_dir,
+                         deployd->settings.data_dir, &other))
+        return STATUS_OK;
+    parent_say("another Solo runs with a copy of this store in %s: stop one of them", other.data);
+    return log_failure(STATUS_LOCKED, "begin a run", "its_data", other.data, "its_supervisor",
+                       NUMBER(other.pid), "reason",
+                       "another Solo runs here with a copy of this store, and each would end the "
+                       "other's services: stop one of them");
+}
+
 static void run_step(struct deployd *deployd)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 1024 };
@@ -164,6 +179,11 @@ static void run_step(struct deployd *deployd)
         snprintf(deployd->run.last_end, sizeof deployd->run.last_end, "%s", record.last_end);
         recovery_restore(deployd, &record);
         adopt_step(deployd);
+        return;
+    }
+    status = check_alone(deployd);
+    if (status != STATUS_OK) {
+        lifecycle_end(&deployd->lifecycle, status);
         return;
     }
     deployd->run.is_new = true;

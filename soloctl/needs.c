@@ -40,6 +40,8 @@ static void of_daemons(const struct picture *picture, struct needs *needs)
                 "%s has ended and is not started again: its diagnostics say why, `soloctl daemon "
                 "restart %s` starts it",
                 program->name, program->name);
+        else if (strcmp(program->state, "backoff") == 0)
+            add(needs, "%s has ended and is started again: its diagnostics say why", program->name);
         else if (strcmp(program->state, "damaged") == 0 && !is_damage_of_another(picture, program))
             add(needs, "%s: %s", program->name, program->reason);
         else if (strcmp(program->state, "ready") == 0 && program->reason[0] != '\0')

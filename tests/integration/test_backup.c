@@ -221,6 +221,31 @@ Test(backup, supervisors_of_a_data_directory_that_was_removed_end, .init = set_u
     expect_obeyed();
 }
 
+/* The marks of processes, and cgroups, are those of the original. */
+Test(backup, a_copy_that_is_started_beside_its_original_ends_nothing, .init = set_up,
+     .fini = tear_down)
+{
+    struct testbed copy;
+    AUTO(result_close) struct result result = { 0 };
+    service_deploy_sleeper(&bed, "acme", "api");
+    make_backup();
+    pid_t pid = service_pid(&bed, "acme", "api");
+    testbed_open(&copy, 0);
+    testbed_soloctl(&copy, &result, "restore", backup, "--data", copy.data, NULL);
+    expect_exit(&result, 0);
+    testbed_launch(&copy, NULL);
+    for (int waited = 0; testbed_log_count(&copy, "another Solo runs here") == 0; waited += 50) {
+        cr_assert_lt(waited, 30000);
+        sleep_ms(50);
+    }
+    cr_assert(process_is_alive(pid));
+    cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    cr_assert(testbed_wait_ready(&copy, 60000), "then it goes on by itself");
+    service_await(&copy, "acme", "api", "running", 30000);
+    testbed_close(&copy);
+}
+
 Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init = set_up,
      .fini = tear_down)
 {

@@ -180,7 +180,7 @@ static void log_show_at(const struct testbed *bed, const char *text)
 size_t testbed_log_count(const struct testbed *bed, const char *text)
 {
     AUTO(buffer_close) struct buffer log = { .limit = 256 * 1024 * 1024 };
-    if (file_read(bed->log, &log) != STATUS_OK)
+    if (file_read(bed->log, &log) != STATUS_OK || log.size == 0)
         return 0;
     size_t count = 0, size = strlen(text);
     const char *at = (const char *)log.data, *end = at + log.size;

@@ -99,6 +99,15 @@ Test(needs, one_damage_is_said_once)
     cr_assert_eq(needs.count, 1);
 }
 
+Test(needs, a_daemon_that_ends_again_and_again_is_named)
+{
+    start("starting");
+    add_program("deployd", "backoff", "");
+    needs_find(&picture, &needs);
+    expect(0, "deployd has ended and is started again");
+    cr_assert_eq(needs.count, 1);
+}
+
 Test(needs, what_passes_with_the_start_needs_nobody)
 {
     start("recovering");
