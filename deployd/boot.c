@@ -164,8 +164,7 @@ static void run_step(struct deployd *deployd)
     char end[RUN_END_BYTES];
     enum status status = event_map_run(&deployd->map, &record);
     if (status == STATUS_OK)
-        status = event_map_run_end(&deployd->map, deployd->run.boot_id,
-                                   deployd->settings.log_shutdown_events, end);
+        status = event_map_run_end(&deployd->map, deployd->run.boot_id, end);
     if (is_passing(status)) {
         timer_set(deployd, MAP_RETRY_MS);
         return;

@@ -391,10 +391,9 @@ enum status event_map_run(struct event_map *map, struct run_record *run)
     return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run, &is_cut);
 }
 
-enum status event_map_run_end(struct event_map *map, const char *boot_id, bool logs_shutdown_events,
-                              char end[RUN_END_BYTES])
+enum status event_map_run_end(struct event_map *map, const char *boot_id, char end[RUN_END_BYTES])
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(event_map_begin(map, &txn));
-    return run_end_find(&txn, boot_id, logs_shutdown_events, end);
+    return run_end_find(&txn, boot_id, end);
 }

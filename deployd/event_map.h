@@ -107,7 +107,6 @@ struct run_record {
 enum status event_map_run(struct event_map *map, struct run_record *run);
 
 /* How that run ended, for the one that begins in boot `boot_id`: see run_end_find. */
-enum status event_map_run_end(struct event_map *map, const char *boot_id, bool logs_shutdown_events,
-                              char end[RUN_END_BYTES]);
+enum status event_map_run_end(struct event_map *map, const char *boot_id, char end[RUN_END_BYTES]);
 
 #endif

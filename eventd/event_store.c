@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/api/records/event_log.h"
+#include "common/api/records/run_end.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -152,8 +153,8 @@ enum status event_store_put_request(struct event_store *store, const struct uuid
     return late_rows_add_request(&store->late, &store->txn, id, outcome, is_recorded);
 }
 
-enum status event_store_append_alone(struct event_store *store, enum event_type type,
-                                     struct span payload)
+/* Within the turn: one of eventd's own. */
+static enum status append_own(struct event_store *store, enum event_type type, struct span payload)
 {
     struct event event = {
         .type = event_type_name(type),
@@ -162,8 +163,14 @@ enum status event_store_append_alone(struct event_store *store, enum event_type 
         .source = "",
         .payload = payload,
     };
+    return event_store_append(store, type, &event);
+}
+
+enum status event_store_append_alone(struct event_store *store, enum event_type type,
+                                     struct span payload)
+{
     TRY(event_store_begin(store));
-    enum status status = event_store_append(store, type, &event);
+    enum status status = append_own(store, type, payload);
     if (status == STATUS_OK)
         return event_store_commit(store);
     event_store_abort(store);
@@ -250,18 +257,6 @@ static enum status repair_projections(struct event_store *store)
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
 }
 
-static enum status append_log_opened(struct event_store *store, const struct buffer *payload)
-{
-    struct event event = {
-        .type = event_type_name(EVENT_log_opened),
-        .tenant = "",
-        .subject = "system",
-        .source = "",
-        .payload = buffer_span(payload),
-    };
-    return event_store_append(store, EVENT_log_opened, &event);
-}
-
 enum status event_store_fold(struct event_store *store, uint64_t *events)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
@@ -274,7 +269,7 @@ enum status event_store_fold(struct event_store *store, uint64_t *events)
     }
     store->db.has_met_damage = false; /* what else there is will be met again */
     describe_fold("live and tenants were folded anew, as an operator asked", *events, &payload);
-    return append_log_opened(store, &payload);
+    return append_own(store, EVENT_log_opened, buffer_span(&payload));
 }
 
 enum status event_store_keep(struct event_store *store)
@@ -291,7 +286,7 @@ enum status event_store_keep(struct event_store *store)
     write_u64(&payload, store->last_id);
     enum status status = branch_keep(&store->branch, &store->txn);
     if (status == STATUS_OK)
-        return append_log_opened(store, &payload);
+        return append_own(store, EVENT_log_opened, buffer_span(&payload));
     event_store_spoil(store, status);
     return status;
 }
@@ -387,12 +382,38 @@ static enum status write_late_rows(struct event_store *store)
     return event_store_commit(store);
 }
 
-enum status event_store_close_cleanly(struct event_store *store)
+static enum status append_shutdown_complete(struct event_store *store, bool is_forced)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 64 };
+    write_map(&payload, 1);
+    write_str(&payload, "forced");
+    write_bool(&payload, is_forced);
+    return append_own(store, EVENT_system_shutdown_complete, buffer_span(&payload));
+}
+
+static enum status put_end(struct event_store *store, const struct store_end *end)
+{
+    if (end->ends_run && end->is_logged)
+        TRY(append_shutdown_complete(store, end->is_forced));
+    if (end->ends_run)
+        TRY(run_end_put(&store->txn, store->last_id, end->is_forced));
+    return db_put_clean(&store->txn);
+}
+
+/* One transaction: cut off before it the run was cut off while it shut down, after it nothing is
+ * missing. */
+static enum status last_turn(struct event_store *store, const struct store_end *end)
+{
+    TRY(event_store_begin(store));
+    store->late.must_write = true;
+    event_store_spoil(store, put_end(store, end));
+    return event_store_commit(store);
+}
+
+enum status event_store_close_cleanly(struct event_store *store, const struct store_end *end)
 {
     ensure(!store->in_turn);
-    enum status status = write_late_rows(store);
-    if (status == STATUS_OK)
-        status = db_close_cleanly(&store->db);
+    enum status status = last_turn(store, end);
     event_store_close(store);
     return status;
 }

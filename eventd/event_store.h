@@ -32,8 +32,14 @@ struct event_store {
  * with a whole chain and wrong projections these are folded anew, and the log says so. */
 enum status event_store_open(struct event_store *store, const char *data_dir);
 void event_store_close(struct event_store *store);
-/* With the clean flag, after everything was committed. */
-enum status event_store_close_cleanly(struct event_store *store);
+/* The last commit: what is late, the clean flag, and, when a run of Solo ends with it, how
+ * (common/api/records/run_end.h): all or nothing of it. */
+struct store_end {
+    bool ends_run;
+    bool is_logged; /* system_shutdown_complete is written */
+    bool is_forced; /* something had to be killed */
+};
+enum status event_store_close_cleanly(struct event_store *store, const struct store_end *end);
 
 enum status event_store_begin(struct event_store *store);
 /* resource_exhausted: nothing of the turn happened. unknown: stop, see db_commit. */

@@ -26,12 +26,23 @@ static const uint64_t close_ns = 60 * 1000000000ull;
 
 /* --- appending --- */
 
+/* A run that begins says that the one that was to end with us has ended before: a drain whose stop
+ * was called off, say. The log is not closed then. */
+static void note_start(struct eventd *eventd, const struct event_append_request *items,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(items[i].type, event_type_name(EVENT_system_started)) == 0)
+            eventd->close_until_ns = 0;
+}
+
 static enum status handle_event_append(struct eventd *eventd, struct rpc_call *call,
                                        const struct event_append_request *request,
                                        struct event_append_reply *reply)
 {
     struct append_outcome outcome;
     TRY(appending_run(&eventd->store, call, request, 1, &outcome));
+    note_start(eventd, request, 1);
     reply->event_id = outcome.first_id;
     reply->is_repeat = outcome.is_repeat;
     return STATUS_OK;
@@ -81,6 +92,7 @@ static enum status handle_event_append_batch(struct eventd *eventd, struct rpc_c
     arena_reset(&eventd->batch);
     TRY(read_batch(eventd, call, request->events, &items, &count));
     TRY(appending_run(&eventd->store, call, items, count, &outcome));
+    note_start(eventd, items, count);
     reply->first_id = outcome.first_id;
     reply->last_id = outcome.last_id;
     reply->count = outcome.count;

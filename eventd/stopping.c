@@ -3,22 +3,7 @@
 
 #include "common/access/store_backup.h"
 #include "common/access/store_walk.h"
-#include "common/base/auto.h"
 #include "common/base/clock.h"
-#include "common/wire/writer.h"
-
-static enum status write_last_event(struct stopping *stopping)
-{
-    struct eventd *eventd = stopping->eventd;
-    if (!stopping->is_orderly || !stopping->settings->log_shutdown_events)
-        return STATUS_OK;
-    AUTO(buffer_close) struct buffer payload = { .limit = 64 };
-    write_map(&payload, 1);
-    write_str(&payload, "forced");
-    write_bool(&payload, eventd->is_forced);
-    return event_store_append_alone(&eventd->store, EVENT_system_shutdown_complete,
-                                    buffer_span(&payload));
-}
 
 static enum status finish(void *context)
 {
@@ -28,8 +13,12 @@ static enum status finish(void *context)
         return STATUS_OK;
     if (eventd->store.in_turn)
         event_store_abort(&eventd->store);
-    TRY(write_last_event(stopping));
-    return event_store_close_cleanly(&eventd->store);
+    const struct store_end end = {
+        .ends_run = stopping->is_orderly,
+        .is_logged = stopping->settings->log_shutdown_events,
+        .is_forced = eventd->is_forced,
+    };
+    return event_store_close_cleanly(&eventd->store, &end);
 }
 
 static void begun(void *context)

@@ -308,7 +308,7 @@ static enum status judge_run(struct db_txn *txn, const struct settings *settings
     if (run != 0)
         return STATUS_OK;
     TRY(clock_boot_id(boot_id));
-    return run_end_find(txn, boot_id, settings->log_shutdown_events, picture->last_end);
+    return run_end_find(txn, boot_id, picture->last_end);
 }
 
 static enum status read_log(struct event_store *store, const struct settings *settings,

@@ -6,7 +6,8 @@
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
  * start may find supervisors of an earlier run, and a SIGTERM after a crash must not leave services
  * behind. The drain has shutdown_timeout_ms from the signal on and kills what is left then; a
- * margin above it is for the daemons to finish what they received. */
+ * margin above it is for the daemons to finish what they received. A daemon that hangs is killed
+ * alone, as long as eventd works. */
 #include "solod/shutdown.h"
 
 #include <signal.h>
@@ -194,6 +195,26 @@ static void deadline_set(struct shutdown *shutdown, uint64_t milliseconds)
     ev_timer_start(shutdown->daemons->loop, &shutdown->deadline);
 }
 
+/* Whom the step waits for. An eventd that works is none of them: it closes the log behind those who
+ * had to be killed. */
+static bool hanging_kill(struct shutdown *shutdown)
+{
+    if (eventd_of(shutdown)->state != DAEMON_READY)
+        return false;
+    if (shutdown->step == SHUTDOWN_STOP_DEPLOYD) {
+        recovery_kill(shutdown->recovery);
+        daemon_kill(deployd_of(shutdown));
+    } else if (shutdown->step == SHUTDOWN_STOP_STORES) {
+        daemon_kill(vaultd_of(shutdown));
+        daemon_kill(tokend_of(shutdown));
+    } else {
+        return false;
+    }
+    shutdown->is_forced = true;
+    deadline_set(shutdown, MARGIN_MS);
+    return true;
+}
+
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)events;
@@ -212,6 +233,8 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int even
     }
     log_error("the shutdown takes too long; what is left is killed", "step",
               steps[shutdown->step].name);
+    if (hanging_kill(shutdown))
+        return;
     rpc_client_close(&shutdown->client);
     if (shutdown->step < SHUTDOWN_STOP_DEPLOYD)
         services_kill(shutdown);
@@ -279,7 +302,7 @@ void shutdown_step(struct shutdown *shutdown)
             break;
         exit_judge(shutdown, vaultd);
         exit_judge(shutdown, tokend);
-        if (shutdown->daemons->settings->log_shutdown_events && eventd->state != DAEMON_FAILED)
+        if (eventd->state != DAEMON_FAILED)
             close_log_begin(shutdown);
         else
             eventd_stop(shutdown);

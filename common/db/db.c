@@ -192,6 +192,11 @@ void db_close(struct db *db)
     db->env = NULL;
 }
 
+enum status db_put_clean(struct db_txn *txn)
+{
+    return db_meta_put(txn, clean_key, span_of("\1", 1));
+}
+
 enum status db_close_cleanly(struct db *db)
 {
     enum status status;
@@ -199,7 +204,7 @@ enum status db_close_cleanly(struct db *db)
         AUTO(db_end) struct db_txn txn = { 0 };
         status = db_begin_write(db, &txn);
         if (status == STATUS_OK)
-            status = db_meta_put(&txn, clean_key, span_of("\1", 1));
+            status = db_put_clean(&txn);
         if (status == STATUS_OK)
             status = db_commit(&txn);
     }

@@ -112,8 +112,10 @@ enum status db_open_without_trace(struct db *db, const struct db_schema *schema,
  */
 enum status db_is_stable(struct db *db, bool *is_stable);
 
-/* A writer's last commit sets the clean flag when `is_clean`. */
+/* A writer's last commit sets the clean flag: one of its own, or, with db_put_clean and db_close,
+ * the caller's. */
 enum status db_close_cleanly(struct db *db);
+enum status db_put_clean(struct db_txn *txn);
 void db_close(struct db *db);
 
 /* Readers, at the first read of a turn: `aborted` when the file at this path is another one now

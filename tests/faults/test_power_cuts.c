@@ -45,7 +45,7 @@ static void record_life(struct campaign *campaign)
             fixture_reopen();
         }
     }
-    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     disk_record_end();
 }
 

@@ -151,6 +151,11 @@ Test(shutdown, without_services_and_without_events_when_these_are_switched_off)
     cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 0);
     cr_assert_eq(events_count(events, "system_started", NULL, NULL), 1);
     json_decref(events);
+    /* The work is done all the same, and known. */
+    expect_last_run(&bed, "clean", "ended in order", false);
+    testbed_start(&bed);
+    testbed_kill_everything(&bed);
+    expect_last_run(&bed, "crash", "crashed", false);
 }
 
 Test(shutdown, what_does_not_end_in_time_is_killed_and_the_exit_code_says_so)

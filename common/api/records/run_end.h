@@ -5,10 +5,12 @@
 
 enum { RUN_END_BYTES = 16 };
 
+/* By eventd, in the last transaction of a run that ends in order: `last_id` is the log's last event
+ * then. So it is known without any event that says so, too. */
+enum status run_end_put(struct db_txn *txn, uint64_t last_id, bool is_forced);
+
 /* How the newest run that the log knows of ended, for one that begins in boot `boot_id`: a name of
- * run_ends.def, "first" when there was none, "unknown" where the log does not say (without shutdown
- * events an orderly end looks like a crash). */
-enum status run_end_find(struct db_txn *txn, const char *boot_id, bool logs_shutdown_events,
-                         char end[RUN_END_BYTES]);
+ * run_ends.def, "first" when there was none. */
+enum status run_end_find(struct db_txn *txn, const char *boot_id, char end[RUN_END_BYTES]);
 
 #endif

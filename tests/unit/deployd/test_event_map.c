@@ -296,11 +296,11 @@ Test(event_map, finds_the_newest_run_and_its_recoveries)
     cr_assert_eq(run.recovery_completed, 0, "that one has not ended");
 }
 
-static const char *end_in(const char *boot_id, bool logs_shutdown_events)
+static const char *end_in(const char *boot_id)
 {
     static char end[RUN_END_BYTES];
     map_it();
-    cr_assert_eq(event_map_run_end(&map, boot_id, logs_shutdown_events, end), STATUS_OK);
+    cr_assert_eq(event_map_run_end(&map, boot_id, end), STATUS_OK);
     event_map_close(&map);
     fixture_reopen();
     return end;
@@ -325,19 +325,18 @@ Test(event_map, tells_how_a_run_ended)
     write_str(&payload, "first");
     write_str(&payload, "boot_id");
     write_str(&payload, "this boot");
-    cr_assert_str_eq(end_in("this boot", true), "first");
+    cr_assert_str_eq(end_in("this boot"), "first");
     append("system_started", "system", buffer_span(&payload));
-    cr_assert_str_eq(end_in("this boot", true), "crash");
-    cr_assert_str_eq(end_in("the next boot", true), "power");
-    cr_assert_str_eq(end_in("the next boot", false), "unknown");
+    cr_assert_str_eq(end_in("this boot"), "crash");
+    cr_assert_str_eq(end_in("the next boot"), "power");
     append("system_shutdown_started", "system", payload_text("x"));
-    cr_assert_str_eq(end_in("this boot", true), "cut");
+    cr_assert_str_eq(end_in("this boot"), "cut");
     close_log(true);
-    cr_assert_str_eq(end_in("this boot", true), "forced");
+    cr_assert_str_eq(end_in("this boot"), "forced");
     append("system_started", "system", buffer_span(&payload));
-    cr_assert_str_eq(end_in("this boot", true), "crash", "the end before it was another run's");
+    cr_assert_str_eq(end_in("this boot"), "crash", "the end before it was another run's");
     close_log(false);
-    cr_assert_str_eq(end_in("this boot", true), "clean");
+    cr_assert_str_eq(end_in("this boot"), "clean");
 }
 
 static struct span payload_report(const char *state)

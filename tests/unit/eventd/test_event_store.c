@@ -1,6 +1,7 @@
 /* The log as a whole: numbers, chain, links, projections, over random histories. */
 #include "eventd/event_store.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,11 @@
 
 #include "common/api/records/event_log.h"
 #include "common/api/records/live_fold.h"
+#include "common/api/records/run_end.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/wire/writer.h"
 #include "eventd/heads.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/eventd/log_fixture.h"
@@ -368,6 +371,71 @@ Test(event_store, a_missing_live_row_is_folded_anew_and_the_log_says_so)
     cr_assert_eq(tenant_find(&txn, "t0", &tenant), STATUS_OK);
     cr_expect_eq(tenant.index, 4);
     cr_expect_eq(tenant.event_id, 1);
+}
+
+static void begin_run(const char *boot_id)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    write_map(&payload, 1);
+    write_str(&payload, "boot_id");
+    write_str(&payload, boot_id);
+    cr_assert_eq(event_store_append_alone(&store, EVENT_system_started, buffer_span(&payload)),
+                 STATUS_OK);
+}
+
+static void begin_shutdown(void)
+{
+    cr_assert_eq(
+        event_store_append_alone(&store, EVENT_system_shutdown_started, (struct span){ 0 }),
+        STATUS_OK);
+}
+
+static void expect_end(const char *boot_id, const char *word)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    char end[RUN_END_BYTES];
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(run_end_find(&txn, boot_id, end), STATUS_OK);
+    cr_expect_str_eq(end, word);
+}
+
+/* What the next start finds when the last commit came through, and when it did not: there is no
+ * moment between the two. */
+Test(event_store, the_end_of_a_run_is_one_commit)
+{
+    expect_end("b1", "first");
+    begin_run("b1");
+    expect_end("b1", "crash");
+    expect_end("b2", "power");
+    begin_shutdown();
+    expect_end("b1", "cut");
+    expect_end("b2", "cut");
+    uint64_t before = db_last_txn(&store.db), last = store.last_id;
+    const struct store_end ends[] = {
+        { .ends_run = true, .is_logged = true, .is_forced = true },
+        { .ends_run = true, .is_logged = true },
+        { .ends_run = true },
+        { .ends_run = true, .is_forced = true },
+    };
+    static const char *const words[] = { "forced", "clean", "clean", "forced" };
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        cr_assert_eq(event_store_close_cleanly(&store, &ends[i]), STATUS_OK);
+        cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+        cr_expect_eq(store.db.found_txn, before + 1, "%" PRIu64 " commits",
+                     store.db.found_txn - before);
+        cr_expect(store.db.was_clean);
+        cr_expect_eq(store.last_id, last + (ends[i].is_logged ? 1 : 0));
+        expect_end("b1", words[i]);
+        expect_end("b2", words[i]);
+        begin_run("b2");
+        expect_end("b2", "crash");
+        before = db_last_txn(&store.db), last = store.last_id;
+    }
+    /* eventd alone was restarted: the run goes on. */
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    cr_expect(store.db.was_clean);
+    expect_end("b2", "crash");
 }
 
 /* Who starts eventd waits as long as it goes on. */

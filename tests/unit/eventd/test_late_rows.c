@@ -185,7 +185,7 @@ Test(late_rows, an_event_of_solos_own_has_them_written)
 Test(late_rows, a_clean_stop_has_them_written)
 {
     append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
     cr_expect_eq(written(), 10);
     expect_all_known();
@@ -242,7 +242,7 @@ Test(late_rows, a_head_that_is_damaged_is_what_the_records_say)
 {
     uint8_t bytes[HEAD_KEY_BYTES];
     append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
     damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
     damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_TYPE, "app.x"));
@@ -268,7 +268,7 @@ Test(late_rows, the_full_walk_finds_what_an_open_does_not)
     char dir[4200];
     snprintf(dir, sizeof dir, "%s/events", fixture_data_dir());
     append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_OK);
     struct span key = event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1");
@@ -283,7 +283,7 @@ Test(late_rows, the_full_walk_finds_what_an_open_does_not)
 Test(late_rows, a_broken_row_behind_all_requests_hides_none_of_them)
 {
     append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store), STATUS_OK);
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
     struct uuid id = id_number(20);
     MDB_val key = { UUID_BYTES, id.bytes }, value = { 3, (void *)(uintptr_t) "bad" };

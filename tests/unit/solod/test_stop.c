@@ -114,7 +114,19 @@ Test(solod_stop, shutdown_events_can_be_switched_off)
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
     scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n"
-                "deployd drain quietly\ndeployd stop\nvaultd stop\ntokend stop\neventd stop\n");
+                "deployd drain quietly\ndeployd stop\nvaultd stop\ntokend stop\n"
+                "eventd close_log\neventd stop\n");
+}
+
+Test(solod_stop, a_deployd_that_hangs_is_killed_and_the_log_closed_behind_it)
+{
+    scene_ask("DEPLOYD", "drain_hangs deaf");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=2600", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd close_log forced"), 1);
+    cr_assert_eq(scene_story_count("eventd stop"), 1);
 }
 
 Test(solod_stop, a_deployd_that_never_comes_costs_no_other_its_end)
