@@ -330,6 +330,15 @@ static enum status handle_verification_record(struct deployd *deployd, struct rp
                    request->name);
 }
 
+static enum status handle_verification_note(struct deployd *deployd, struct rpc_call *call,
+                                            const struct verification_note_request *request,
+                                            struct verification_note_reply *reply)
+{
+    (void)call, (void)reply;
+    verification_note(deployd, request);
+    return STATUS_OK;
+}
+
 static enum status handle_process_end(struct deployd *deployd, struct rpc_call *call,
                                       const struct process_end_request *request,
                                       struct process_end_reply *reply)

@@ -13,6 +13,7 @@
 #include "common/wire/writer.h"
 
 enum { PRUNED_PER_WALK = 256, MEND_MS = 1000 };
+static const char verified_key[] = "verified";
 
 enum status registry_open(struct registry *registry, const char *run_dir)
 {
@@ -147,6 +148,30 @@ void registry_put_supervisor(struct registry *registry, const char *tenant, uint
     if (status == STATUS_OK)
         status = db_commit(&txn);
     written(registry, status);
+}
+
+void registry_put_verified(struct registry *registry, struct span map)
+{
+    if (!registry->is_open)
+        return;
+    AUTO(db_end) struct db_txn txn = { 0 };
+    enum status status = db_begin_write(&registry->db, &txn);
+    if (status == STATUS_OK)
+        status = db_meta_put(&txn, verified_key, map);
+    if (status == STATUS_OK)
+        status = db_commit(&txn);
+    written(registry, status);
+}
+
+struct span registry_verified(struct registry *registry, uint8_t *room, size_t size)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span map;
+    if (!registry->is_open || db_begin_read(&registry->db, &txn) != STATUS_OK ||
+        db_meta_get(&txn, verified_key, &map) != STATUS_OK || map.size > size)
+        return (struct span){ 0 };
+    memcpy(room, map.data, map.size);
+    return span_of(room, map.size);
 }
 
 static enum status supervisor_row_read(struct registry *registry, const char *tenant,

@@ -47,6 +47,10 @@ void registry_put_supervisor(struct registry *registry, const char *tenant, uint
 uint64_t registry_supervisor_pid(struct registry *registry, const char *tenant,
                                  const char *boot_id);
 
+/* A packed map about the last verification, kept for this boot; empty for none. */
+void registry_put_verified(struct registry *registry, struct span map);
+struct span registry_verified(struct registry *registry, uint8_t *room, size_t size);
+
 /* Forgets rows of services that the catalog, which is now complete, does not have: what an earlier
  * deployd left behind. */
 void registry_prune(struct registry *registry, const struct catalog *catalog);

@@ -12,6 +12,7 @@
 #include "deployd/recovery.h"
 #include "deployd/shown.h"
 #include "deployd/supervisors.h"
+#include "deployd/verification.h"
 
 enum {
     PAGE_BYTES_MAX = FRAME_BYTES_MAX / 2,
@@ -190,7 +191,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     uint64_t tenants = 0, silent = 0;
     const char *silent_tenant = "";
     bool is_complete = is_operator && deployd->boot.state != BOOT_DAMAGED; /* or it would say 0 */
-    write_map(map, is_complete ? 18 : 3);
+    write_map(map, is_complete ? 19 : 3);
     write_str(map, "state");
     write_str(map, state_name(deployd));
     write_str(map, "version");
@@ -244,6 +245,8 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
     recovery_write_status(deployd, map);
     write_str(map, "log");
     log_write_status(deployd, map);
+    write_str(map, "verification");
+    verification_write(deployd, map);
 }
 
 void status_write_counters(void *context, struct buffer *buffer)

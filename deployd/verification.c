@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
@@ -19,6 +20,7 @@
 #include "common/wire/writer.h"
 #include "deployd/appends.h"
 
+enum { VERIFIED_BYTES_MAX = 256 };
 static const char findings_text[] = "what the verification found";
 
 static void on_recorded(void *context, enum status status, const struct problem *said,
@@ -72,6 +74,38 @@ enum status verification_record(struct deployd *deployd, struct rpc_call *call,
         return append_problem(status, NULL, findings_text, &call->problem);
     rpc_call_defer(call);
     return STATUS_OK;
+}
+
+/* --- what the last one found --- */
+
+static void write_number(struct buffer *map, const char *key, uint64_t value)
+{
+    write_str(map, key);
+    write_u64(map, value);
+}
+
+void verification_note(struct deployd *deployd, const struct verification_note_request *result)
+{
+    AUTO(buffer_close) struct buffer map = { .limit = VERIFIED_BYTES_MAX };
+    write_map(&map, 6);
+    write_number(&map, "at_ns", clock_wall_ns());
+    write_number(&map, "exit_code", result->exit_code);
+    write_number(&map, "checked", result->checked);
+    write_number(&map, "found", result->found);
+    write_number(&map, "took_ms", result->took_ms);
+    write_str(&map, "full");
+    write_bool(&map, result->is_full);
+    registry_put_verified(&deployd->registry, buffer_span(&map));
+}
+
+void verification_write(struct deployd *deployd, struct buffer *map)
+{
+    uint8_t room[VERIFIED_BYTES_MAX];
+    struct span verified = registry_verified(&deployd->registry, room, sizeof room);
+    if (verified.size > 0)
+        write_object(map, verified);
+    else
+        write_map(map, 0);
 }
 
 /* --- ending a process --- */

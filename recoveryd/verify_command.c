@@ -30,12 +30,10 @@ static void step_back(void)
         log_debug("the priority was not lowered", "reason", strerror(errno));
 }
 
-/* solod shows it. Without solod (the daemons may be run by something else) there is nobody to tell.
- */
-static void tell_parent(const struct settings *settings, const struct verification *verification,
-                        int code)
+/* solod shows it, and where something else runs the daemons deployd does. */
+static void tell(const struct settings *settings, const struct verification *verification, int code)
 {
-    AUTO(peer_close) struct peer peer = { 0 };
+    AUTO(peer_close) struct peer solod = { 0 }, deployd = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
     const struct system_verified_request request = {
         .exit_code = (uint64_t)code,
@@ -44,10 +42,22 @@ static void tell_parent(const struct settings *settings, const struct verificati
         .took_ms = verification->took_ms,
         .is_full = verification->is_full,
     };
+    const struct verification_note_request note = {
+        .exit_code = request.exit_code,
+        .checked = request.checked,
+        .found = request.found,
+        .took_ms = request.took_ms,
+        .is_full = request.is_full,
+    };
     struct system_verified_reply reply;
+    struct verification_note_reply noted;
     struct problem problem;
-    if (peer_open_daemon(&peer, settings->run_dir, "solod") == STATUS_OK)
-        (void)peer_ask(&peer, TELL_MS_MAX, &method_system_verified, &request, &arena, &reply,
+    if (peer_open_daemon(&solod, settings->run_dir, "solod") == STATUS_OK &&
+        peer_ask(&solod, TELL_MS_MAX, &method_system_verified, &request, &arena, &reply,
+                 &problem) == STATUS_OK)
+        return;
+    if (peer_open_daemon(&deployd, settings->run_dir, "deployd") == STATUS_OK)
+        (void)peer_ask(&deployd, TELL_MS_MAX, &method_verification_note, &note, &arena, &noted,
                        &problem);
 }
 
@@ -136,7 +146,7 @@ static enum status verify(const struct settings *settings, const struct options 
         .took_ms = (clock_boottime_ns() - began_ns) / 1000000u,
     };
     *code = exit_code(&examination, options);
-    tell_parent(settings, &verification, *code == status_exit_code(STATUS_DATA_LOSS) ? *code : 0);
+    tell(settings, &verification, *code == status_exit_code(STATUS_DATA_LOSS) ? *code : 0);
     bool is_silent = options->is_background && examination.findings.count == 0 && fixed.count == 0;
     if (!is_silent)
         TRY(print(&verification, options));

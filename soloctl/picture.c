@@ -129,5 +129,11 @@ enum status picture_load(struct session *session, struct picture *picture)
 struct span picture_verification(const struct picture *picture)
 {
     const struct programs *programs = &picture->programs;
-    return span_of(programs->verification, programs->verification_bytes);
+    struct reader found;
+    struct span noted = { 0 };
+    if (programs->verification_bytes > 0)
+        return span_of(programs->verification, programs->verification_bytes);
+    if (picture->system.size > 0 && map_find(picture->system, "verification", &found) == STATUS_OK)
+        (void)reader_any(&found, &noted);
+    return noted;
 }

@@ -278,7 +278,7 @@ static void print_document(struct session *session, const struct picture *pictur
         if (reader_str(&reader, &key) != STATUS_OK || reader_any(&reader, &value) != STATUS_OK)
             break;
         snprintf(name, sizeof name, "%.*s", (int)key.size, (const char *)key.data);
-        if (strcmp(name, "state") != 0)
+        if (strcmp(name, "state") != 0 && strcmp(name, "verification") != 0)
             item_object(&item, name, value);
     }
     if (picture->has_tokens) {

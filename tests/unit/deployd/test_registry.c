@@ -84,3 +84,17 @@ Test(registry, rows_that_could_not_be_written_are_written_when_it_is_possible_ag
     cr_expect_eq(pid_in_row("acme/gone"), 0);
     cr_expect_not(registry.is_behind);
 }
+
+/* Another deployd of this boot shows what an earlier one was told. */
+Test(registry, what_the_last_verification_found_outlives_deployd)
+{
+    uint8_t room[64];
+    cr_expect_eq(registry_verified(&registry, room, sizeof room).size, 0);
+    registry_put_verified(&registry, span_of_text("one"));
+    registry_put_verified(&registry, span_of_text("another"));
+    registry_close(&registry);
+    cr_assert_eq(registry_open(&registry, scratch_path("")), STATUS_OK);
+    struct span found = registry_verified(&registry, room, sizeof room);
+    cr_assert_eq(found.size, strlen("another"));
+    cr_expect_eq(memcmp(found.data, "another", found.size), 0);
+}
