@@ -15,6 +15,8 @@
 #include "soloctl/text.h"
 #include "soloctl/units.h"
 
+enum { HANGS_AFTER_MS = 5000, CLOSE_LOG_MS_MAX = 2000 };
+
 static const struct column program_columns[] = {
     { "NAME", COLUMN_TEXT, false },       { "TENANT", COLUMN_TEXT, false },
     { "PID", COLUMN_NUMBER, false },      { "STATE", COLUMN_TEXT, false },
@@ -121,6 +123,27 @@ static void print_killed(struct span names)
     }
 }
 
+/* A deployd that hangs would be waited for as long as a drain may take. */
+static enum status ask_whether_it_answers(struct session *session, struct problem *problem)
+{
+    const struct daemon_health_request request = {};
+    struct daemon_health_reply reply = { 0 };
+    return session_call(session, PEER_DEPLOYD, &method_daemon_health, &request, HANGS_AFTER_MS,
+                        &reply, problem);
+}
+
+/* What runs is killed by whoever stops the daemons next; eventd is told that the run ends so. */
+static void close_log(struct session *session)
+{
+    const struct event_close_log_request request = { .is_forced = true };
+    struct event_close_log_reply reply;
+    struct problem problem = { 0 };
+    enum status status = session_call(session, PEER_EVENTD, &method_event_close_log, &request,
+                                      CLOSE_LOG_MS_MAX, &reply, &problem);
+    if (status != STATUS_OK)
+        fprintf(stderr, "soloctl: the log is not closed: %s\n", problem.message);
+}
+
 /* 1 when something had to be killed, as a shutdown of solod. */
 int command_drain(struct session *session, const struct arguments *arguments)
 {
@@ -130,9 +153,14 @@ int command_drain(struct session *session, const struct arguments *arguments)
     enum status status =
         arguments_duration(arguments, FLAG_timeout, 0, &request.timeout_ms, &problem);
     request.is_last = arguments_has(arguments, FLAG_last);
+    bool is_valid = status == STATUS_OK;
+    if (is_valid && request.is_last)
+        status = ask_whether_it_answers(session, &problem);
     if (status == STATUS_OK)
         status = session_call(session, PEER_DEPLOYD, &method_system_drain, &request,
                               request.timeout_ms + CHANGE_TIMEOUT_MS, &reply, &problem);
+    if (is_valid && request.is_last && status != STATUS_OK)
+        close_log(session);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     if (session_is_for_programs(session)) {

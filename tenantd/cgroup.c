@@ -153,12 +153,40 @@ static bool is_inner(char path[PATH_MAX], char *last)
     return access(file, R_OK) == 0;
 }
 
+/* Below systemd: the cgroup that is delegated for all tenants, beside the unit that we were started
+ * by. */
+static bool find_delegated(const char *own, char path[PATH_MAX])
+{
+    const char *name = strrchr(own, '/'), *suffix = strrchr(own, '.');
+    if (name == NULL || suffix == NULL || strcmp(suffix, ".service") != 0)
+        return false;
+    int size = snprintf(path, PATH_MAX, "%.*s/solo-tenants.service", (int)(name - own), own);
+    return size < PATH_MAX && access(path, W_OK) == 0;
+}
+
+/* Into a leaf of it: the unit that started us can be started again without us in its way. */
+static bool move_to(const char *path)
+{
+    AUTO(fd_close) int above = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_close) int leaf = above < 0 ? -1 : directory_at(above, "supervisors");
+    AUTO(fd_close) int fd = leaf < 0 ? -1 : openat(leaf, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "0", 1) == 1)
+        return true;
+    log_warning("the supervisor stays where it was started", "path", path, "reason",
+                strerror(errno));
+    return false;
+}
+
 void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant)
 {
     *cgroup = CGROUP_NONE;
-    char path[PATH_MAX];
+    char path[PATH_MAX], delegated[PATH_MAX];
     bool is_bounding;
     if (!find_directory(path))
+        return;
+    if (find_delegated(path, delegated) && move_to(delegated))
+        cgroup->fd = tenant_directory(delegated, store_id, tenant, &is_bounding);
+    if (cgroup->fd >= 0)
         return;
     cgroup->fd = tenant_directory(path, store_id, tenant, &is_bounding);
     /* Where processes are, and we are in ours, children get no controllers. Beside it they can:

@@ -17,8 +17,10 @@ struct cgroup {
 };
 #define CGROUP_NONE ((struct cgroup){ .fd = -1 })
 
-/* Finds the mount and makes <own cgroup>/solo-<store id>/t-<tenant>. Not having it is no failure.
- */
+/* Finds the mount and makes <place>/solo-<store id>/t-<tenant>. Not having it is no failure. The
+ * place is solo-tenants.service beside the unit of systemd that we are in, and we move there, too
+ * (systemd/units says why); without one our own cgroup, or the one above, where that can bound
+ * children and ours cannot. */
 void cgroup_open(struct cgroup *cgroup, const char *store_id, const char *tenant);
 /* Removes the tenant's directory if it is empty. */
 void cgroup_close(struct cgroup *cgroup);

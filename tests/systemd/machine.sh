@@ -10,6 +10,16 @@
 #   machine_off                 a shutdown in order
 #   machine_cut                 the power goes
 #   machine_end                 forgets it
+#
+# And what tests of Solo in it have in common:
+#
+#   solo_machine_make BUILD     a machine with the release of BUILD installed, forgotten at exit; skips the test (77) where there
+#                               can be none
+#   fail MESSAGE                ends the test with the units and the journal
+#   until_true COMMAND...       asks until it is so, at most 30 s
+#   settled                     what `stop` and `start` of a target began is not over when systemctl returns: waits for it
+#   services, names, pid_of     TENANT/NAME and pid of every service that runs; the names alone; one pid
+#   nothing_runs                whether none of our programs is there, nor any service that sleeps
 
 machine_cgroups="$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)"
 machine_outer=
@@ -134,3 +144,54 @@ machine_end() {
     umount -l "$machine_scratch" 2>/dev/null || true
     rmdir "$machine_scratch" 2>/dev/null || true
 }
+
+skip() {
+    echo "skipped: $1"
+    exit 77
+}
+
+fail() {
+    echo "$(basename "$0" .sh): $1" >&2
+    machine systemctl --no-pager status eventd deployd solo recoveryd >&2 || true
+    machine journalctl --no-pager -n 60 >&2 || true
+    exit 1
+}
+
+# Without a release it is made, and empty: a package's test installs its own.
+machine_or_skip() {
+    local why
+    why="$(machine_possible)" || skip "a machine with systemd cannot be made here: $why"
+    machine_make || skip "no overlay over / can be mounted here"
+    trap machine_end EXIT
+}
+
+solo_machine_make() {
+    [ -x "$1/bin/solod" ] || skip "there is no release in $1 (scripts/up --build-only)"
+    machine_or_skip
+    DESTDIR="$MACHINE_ROOT" cmake -P "$1/cmake_install.cmake" >/dev/null
+}
+
+until_true() {
+    local _
+    for _ in $(seq 300); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    fail "it does not come true: $*"
+}
+
+no_jobs() { [ -z "$(machine systemctl list-jobs --no-legend)" ]; }
+settled() { until_true no_jobs; }
+
+services() {
+    machine soloctl get services -o jsonl | python3 -c '
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    if row["state"] == "running":
+        print(row["tenant"] + "/" + row["name"], row["pid"])' | sort
+}
+names() { services | cut -d' ' -f1; }
+pid_of() { services | sed -n "s#^$1 ##p"; }
+
+nothing_runs() { ! machine pgrep -f '^/usr/sbin/(solo|event|token|vault|deploy|tenant|recovery)d( |$)|sleep 100000'; }

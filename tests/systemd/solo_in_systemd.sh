@@ -4,52 +4,14 @@
 set -euo pipefail
 build="$1"
 . "$(dirname "$(readlink -f "$0")")/machine.sh"
-if ! why="$(machine_possible)"; then
-    echo "skipped: a machine with systemd cannot be made here: $why"
-    exit 77
-fi
-[ -x "$build/bin/solod" ] || { echo "skipped: there is no release in $build (scripts/up --build-only)"; exit 77; }
-machine_make || { echo "skipped: no overlay over / can be mounted here"; exit 77; }
-trap machine_end EXIT
+solo_machine_make "$build"
 
-fail() {
-    echo "solo_in_systemd: $1" >&2
-    machine journalctl --no-pager -n 60 >&2 || true
-    exit 1
-}
-
-# The daemons' pids, one a line: "eventd 81".
-daemons() {
-    local unit
-    for unit in eventd tokend vaultd deployd; do
-        echo "$unit $(machine systemctl show -P MainPID "$unit.service")"
-    done
-}
-
-# TENANT/NAME and pid of every service that runs.
-services() {
-    machine soloctl get services -o jsonl | python3 -c '
-import json, sys
-for line in sys.stdin:
-    row = json.loads(line)
-    if row["state"] == "running":
-        print(row["tenant"] + "/" + row["name"], row["pid"])' | sort
-}
-names() { services | cut -d' ' -f1; }
-
-# What `stop` and `start` of a target began is not over when systemctl returns.
-settled() {
-    local _
-    for _ in $(seq 300); do
-        [ -n "$(machine systemctl list-jobs --no-legend)" ] || return 0
-        sleep 0.1
-    done
-    fail "systemd does not settle"
-}
-
-DESTDIR="$MACHINE_ROOT" cmake -P "$build/cmake_install.cmake" >/dev/null
 mkdir -p "$MACHINE_ROOT/etc/systemd/system/multi-user.target.wants"
 ln -s /usr/lib/systemd/system/solo.target "$MACHINE_ROOT/etc/systemd/system/multi-user.target.wants/"
+# A recovery that a test can keep from ending.
+mkdir -p "$MACHINE_ROOT/etc/systemd/system/recoveryd.service.d"
+printf '[Service]\nExecStartPost=/bin/sh -c "while [ -e /run/recovery-goes-on ]; do sleep 0.1; done"\n' \
+    >"$MACHINE_ROOT/etc/systemd/system/recoveryd.service.d/slow.conf"
 machine_boot || fail "the machine does not boot"
 settled
 [ -z "$(machine systemctl list-units --failed --no-legend --plain | grep -E 'solo|eventd|tokend|vaultd|deployd|recoveryd' || true)" ] ||
@@ -76,6 +38,13 @@ machine systemctl restart recoveryd.service || fail "recoveryd found something t
 [ "$(services)" = "$before" ] || fail "a restart of a daemon changed services"
 [ "$(machine stat -c '%n %i' /run/solo/eventd.sock /run/solo/tokend.sock /run/solo/vaultd.sock /run/solo/deployd.sock)" = "$sockets" ] ||
     fail "a restart of a daemon changed sockets"
+# A socket alone: its daemon is restarted with it. The end of everything is nobody's unit alone.
+for unit in eventd tokend vaultd deployd; do
+    machine systemctl restart "$unit.socket" || fail "$unit.socket cannot be restarted"
+    machine soloctl get services >/dev/null || fail "nothing answers after $unit.socket was restarted"
+done
+machine systemctl restart solo-drain.service 2>/dev/null && fail "solo-drain.service is stopped by itself"
+[ "$(services)" = "$before" ] || fail "a restart of a socket changed services"
 machine soloctl events -n 100 | grep -q system_shutdown && fail "a restart of one unit began a shutdown"
 machine soloctl events -n 4 | grep -q 'checked=6 found=0' || fail "recoveryd does not see the services run"
 
@@ -89,11 +58,36 @@ machine soloctl wait acme/s1 --for ready --timeout 30s >/dev/null || fail "nothi
 # Stop and start of all of it.
 machine systemctl stop solo.target
 settled
-[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^/bin/sleep' || true)" ] || fail "something is left after the stop"
+nothing_runs || fail "something is left after the stop"
 machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "the log was not closed"
 machine systemctl start solo.target
 settled
 [ "$(names)" = "$wanted" ] || fail "the stop lost services"
+
+# A start that overtakes the stop: what was drained begins again.
+machine sh -c 'systemctl stop solo.target; systemctl start solo.target'
+settled
+until_true machine soloctl status --check
+[ "$(names)" = "$wanted" ] || fail "a start right behind a stop leaves services stopped"
+# The run goes on: eventd's restart does not end it in the log.
+machine systemctl restart eventd.service
+machine soloctl events -n 1 | grep -q system_shutdown_complete && fail "a restart of eventd ended a run that goes on"
+
+# A stop in the middle of a recovery, which has started everything and does not end.
+machine systemctl stop solo.target
+settled
+machine touch /run/recovery-goes-on
+machine systemctl start --no-block solo.target
+is_recovering() { [ "$(machine systemctl is-active recoveryd.service)" = activating ] && [ "$(machine pgrep -fc '^/bin/sleep 100000')" = 6 ]; }
+until_true is_recovering
+machine systemctl stop solo.target
+settled
+nothing_runs || fail "what a recovery had started goes on after the stop"
+machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "a stop in the middle of a recovery did not close the log"
+machine rm /run/recovery-goes-on
+machine systemctl start solo.target
+settled
+[ "$(names)" = "$wanted" ] || fail "a stop in the middle of a recovery lost services"
 
 # A shutdown of the machine, then a power cut.
 machine_off

@@ -5,34 +5,8 @@
 set -euo pipefail
 build="$1"
 . "$(dirname "$(readlink -f "$0")")/machine.sh"
-if ! why="$(machine_possible)"; then
-    echo "skipped: a machine with systemd cannot be made here: $why"
-    exit 77
-fi
-[ -x "$build/bin/solod" ] || { echo "skipped: there is no release in $build (scripts/up --build-only)"; exit 77; }
-machine_make || { echo "skipped: no overlay over / can be mounted here"; exit 77; }
-trap machine_end EXIT
+solo_machine_make "$build"
 
-fail() {
-    echo "solo_in_trouble: $1" >&2
-    machine systemctl --no-pager status eventd deployd solo recoveryd >&2 || true
-    machine journalctl --no-pager -n 60 >&2 || true
-    exit 1
-}
-
-# Asks until it is so, at most 30 s.
-until_true() {
-    local _
-    for _ in $(seq 300); do
-        ! "$@" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
-    fail "it does not come true: $*"
-}
-pid_of() { machine soloctl describe "$1" -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])'; }
-names() { machine soloctl get services -o name | sort; }
-
-DESTDIR="$MACHINE_ROOT" cmake -P "$build/cmake_install.cmake" >/dev/null
 # A watchdog that a test can wait for.
 mkdir -p "$MACHINE_ROOT/etc/systemd/system/eventd.service.d"
 printf '[Service]\nWatchdogSec=2s\n' >"$MACHINE_ROOT/etc/systemd/system/eventd.service.d/watchdog.conf"
@@ -47,21 +21,35 @@ machine soloctl deploy acme/reader --secret db --wait -- sh -c 'cat "$CREDENTIAL
 until_true machine grep -qx swordfish /var/lib/solo/tenants/acme/reader/got
 pid="$(pid_of acme/reader)"
 
-# It runs in a cgroup of its own, below deployd's delegated one; where there are controllers beside that, with its limits.
+# It runs in a cgroup of its own, as its supervisor does, below the one that is delegated to us, not below deployd's, which can be
+# started again so; where there are controllers, with its limits, also after that.
+tenants=/sys/fs/cgroup/system.slice/solo-tenants.service
 group="$(machine sed -n 's/^0:://p' "/proc/$pid/cgroup")"
-case "$group" in
-*/solo-*/t-acme/s-reader) ;;
+case "/sys/fs/cgroup$group" in
+"$tenants"/solo-*/t-acme/s-reader) ;;
 *) fail "the service is in the cgroup $group" ;;
 esac
-if machine grep -qw memory "/sys/fs/cgroup$(dirname "$group")/cgroup.controllers"; then
+has_controllers=no
+! machine grep -qw memory "$tenants/cgroup.controllers" || has_controllers=yes
+if [ $has_controllers = yes ]; then
     machine sh -c 'echo "{\"tenant\": \"acme\", \"name\": \"small\", \"argv\": [\"sleep\", \"100000\"], \"limits\": {\"memory\": \"32MiB\"}}" | soloctl apply -f - >/dev/null'
     small="$(machine sed -n 's/^0:://p' "/proc/$(pid_of acme/small)/cgroup")"
-    [ "$(machine cat "/sys/fs/cgroup$small/memory.max")" = 33554432 ] || fail "its memory is not bounded by its cgroup"
 fi
+supervisor="$(machine pgrep -f '^/usr/sbin/tenantd')"
+for _ in 1 2; do
+    [ "$(machine sed -n 's/^0:://p' "/proc/$supervisor/cgroup")" = /system.slice/solo-tenants.service/supervisors ] ||
+        fail "the supervisor is not in the delegated cgroup"
+    [ "$(machine cat /sys/fs/cgroup/system.slice/deployd.service/cgroup.procs)" = "$(machine systemctl show -P MainPID deployd.service)" ] ||
+        fail "there is more than deployd in its cgroup"
+    [ $has_controllers = no ] || [ "$(machine cat "/sys/fs/cgroup$small/memory.max")" = 33554432 ] || fail "its memory is not bounded by its cgroup"
+    machine systemctl restart deployd.service
+    [ "$(pid_of acme/reader)" = "$pid" ] || fail "a restart of deployd changed a service"
+done
+machine systemctl stop solo-tenants.service 2>/dev/null && fail "the place of what runs is taken away"
 
 # The journal has fields, and no line of ours begins with a second time.
 machine journalctl --no-pager -o json -u deployd.service SOLO_RUN=new | grep -q '"PRIORITY":"6"' || fail "the journal has no fields of deployd"
-machine journalctl --no-pager -o json -u deployd.service PRIORITY=6 | grep -q 'program=tenantd' || fail "lines of a supervisor have no priority"
+machine journalctl --no-pager -o json -u solo-tenants.service PRIORITY=6 | grep -q 'program=tenantd' || fail "lines of a supervisor have no priority"
 machine journalctl --no-pager -o cat -u eventd.service | grep -qE '^<|^20[0-9]{2}-.* level=' && fail "eventd's records are lines"
 
 # A reload takes LIVE settings over.
@@ -76,13 +64,28 @@ done
 # The periodic verification, as its timer starts it.
 [ "$(machine systemctl is-active solo-verify.timer)" = active ] || fail "nobody verifies"
 machine systemctl start solo-verify.service || fail "the verification finds something"
+machine soloctl status | grep -q '^Verified .* 1 service, 0 inconsistencies$' || fail "the status does not show the verification"
+machine systemctl restart deployd.service
+machine soloctl status -o json | grep -q '"found": *0' || fail "a restart of deployd forgets the verification"
 
 # One that hangs is killed and started again; requests wait, services go on.
 machine kill -STOP "$old"
 machine soloctl get events -n 1 >/dev/null & asker=$!
-until_true sh -c "[ \"\$(nsenter -t $machine_leader --all systemctl show -P NRestarts eventd.service)\" -ge 1 ]"
+was_restarted() { [ "$(machine systemctl show -P NRestarts eventd.service)" -ge 1 ]; }
+until_true was_restarted
 wait $asker || fail "a request fails while eventd hangs"
 [ "$(pid_of acme/reader)" = "$pid" ] || fail "a service noticed that eventd hung"
+
+# A deployd that hangs at the end is not waited for: its services are killed, the log is closed all the same.
+machine sh -c 'kill -STOP $(systemctl show -P MainPID deployd.service)'
+machine systemctl stop solo.target
+settled
+nothing_runs || fail "something is left after a stop with a deployd that hung"
+machine recoveryd log -n 1 | grep -q 'system_shutdown_complete.*"forced": true' || fail "a deployd that hung kept the log open"
+machine systemctl reset-failed
+machine systemctl start solo.target
+until_true machine soloctl status --check
+pid="$(pid_of acme/reader)"
 
 # A damaged store: eventd stays, says so, and is not started over and over by whoever waits for it.
 machine systemctl stop eventd.service
@@ -117,12 +120,12 @@ old="$(machine systemctl show -P MainPID solo.service)"
 machine soloctl daemon restart eventd >/dev/null || fail "solod does not restart eventd"
 machine systemctl reload solo.service
 machine kill -9 "$old"
-until_true sh -c "[ \"\$(nsenter -t $machine_leader --all systemctl show -P MainPID solo.service)\" -gt 1 ] &&
-    [ \"\$(nsenter -t $machine_leader --all systemctl show -P MainPID solo.service)\" != $old ]"
+is_another() { local pid; pid="$(machine systemctl show -P MainPID solo.service)"; [ "$pid" -gt 1 ] && [ "$pid" != "$old" ]; }
+until_true is_another
 until_true machine soloctl status --check
 [ "$(pid_of acme/reader)" = "$pid" ] || fail "the death of solod stopped a service"
 machine systemctl stop solo.service
-[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^sleep 100000' || true)" ] || fail "something is left after solo.service"
+nothing_runs || fail "something is left after solo.service"
 machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "solo.service did not close the log"
 machine systemd-tmpfiles --create
 machine systemctl start solo.target
@@ -136,6 +139,6 @@ machine sh -c 'mkdir -p /etc/systemd/system/recoveryd.service.d
     systemctl daemon-reload'
 machine systemctl restart recoveryd.service 2>/dev/null && fail "the recovery does not fail"
 machine systemctl stop solo.target
-until_true sh -c "[ -z \"\$(nsenter -t $machine_leader --all systemctl list-jobs --no-legend)\" ]"
+settled
 machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "after a failed recovery the log is not closed"
 echo "journal, reload, secrets, verification, watchdog, a damaged store, solo.service and a failed recovery work"

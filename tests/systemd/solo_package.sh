@@ -5,20 +5,12 @@ set -euo pipefail
 build="$1"
 services=100
 . "$(dirname "$(readlink -f "$0")")/machine.sh"
-if ! why="$(machine_possible)"; then
-    echo "skipped: a machine with systemd cannot be made here: $why"
-    exit 77
-fi
-command -v dpkg-shlibdeps >/dev/null || { echo "skipped: dpkg-shlibdeps is not there (package dpkg-dev)"; exit 77; }
-[ -f "$build/CPackConfig.cmake" ] || { echo "skipped: there is no release in $build (scripts/up --build-only)"; exit 77; }
-machine_make || { echo "skipped: no overlay over / can be mounted here"; exit 77; }
-trap machine_end EXIT
+command -v dpkg-shlibdeps >/dev/null || skip "dpkg-shlibdeps is not there (package dpkg-dev)"
+[ -f "$build/CPackConfig.cmake" ] || skip "there is no release in $build (scripts/up --build-only)"
+machine_or_skip
+# Each installation would have every manual of this machine read.
+rm -f "$MACHINE_ROOT/var/lib/man-db/auto-update"
 
-fail() {
-    echo "solo_package: $1" >&2
-    machine journalctl --no-pager -n 40 >&2 || true
-    exit 1
-}
 daemons() {
     local unit
     for unit in eventd tokend vaultd deployd; do
@@ -77,15 +69,38 @@ wait "$asker" || true
 [ "$(machine sh -c 'stat -c "%n %i" /run/solo/*.sock')" = "$sockets" ] || fail "the upgrade changed sockets"
 [ -z "$(comm -12 <(sort <<<"$old") <(daemons | sort))" ] || fail "a daemon was not restarted by the upgrade"
 
+# The same with all of it in one unit: solod stays, its daemons are restarted, the vault opens for the new one.
+machine systemctl stop solo.target
+settled
+machine systemctl start solo.service
+until_true machine soloctl status --check
+listed() { machine soloctl daemon list -o jsonl | python3 -c '
+import json, sys
+for line in sys.stdin:
+    row = json.loads(line)
+    if row["name"] in ("eventd", "tokend", "vaultd", "deployd"):
+        print(row["pid"])'; }
+before="$(rows)"
+old="$(listed)"
+machine dpkg -i /var/tmp/packages/old.deb >/dev/null 2>&1 || fail "it does not upgrade below solo.service"
+until_true machine soloctl status --check
+[ "$(rows)" = "$before" ] || fail "the upgrade below solo.service changed services"
+[ -z "$(comm -12 <(sort <<<"$old") <(listed | sort))" ] || fail "a daemon of solo.service was not restarted by the upgrade"
+machine soloctl vault status -o json | grep -q '"state": *"open"' || fail "the upgrade sealed the vault of solo.service"
+machine systemctl stop solo.service
+machine systemd-tmpfiles --create solo.conf
+machine systemctl start solo.target
+until_true machine soloctl status --check
+
 # Removed and installed again: what was wanted is still wanted.
 machine dpkg -r solo >/dev/null || fail "it cannot be removed"
-[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^/bin/sleep 100000' || true)" ] || fail "something runs after the removal"
+nothing_runs || fail "something runs after the removal"
 machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not install again"
 machine soloctl wait t0/s0 --for ready --timeout 30s >/dev/null || fail "nothing comes back"
 [ "$(rows | grep -c ' running ')" = "$services" ] || fail "services are lost by a removal"
 
 machine dpkg -P solo >/dev/null 2>&1 || fail "it cannot be purged"
-[ -z "$(machine pgrep -f '^/usr/sbin/[a-z]*d( |$)|^/bin/sleep 100000' || true)" ] || fail "something runs after the purge"
+nothing_runs || fail "something runs after the purge"
 left="$(machine sh -c 'ls -d /var/lib/solo /run/solo /etc/solo /usr/sbin/solod /usr/lib/systemd/system/solo.target /etc/systemd/system/*.wants/solo.target 2>/dev/null; getent passwd solo-eventd; getent group solo-store' || true)"
 [ -z "$left" ] || fail "the purge leaves $left"
 echo "the package installs, upgrades under $services services, is removed and purged"

@@ -172,6 +172,62 @@ Test(cgroup, what_is_born_after_a_kill_lives)
     cgroup_close(&cgroup);
 }
 
+static void write_pid(const char *directory)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/cgroup.procs", directory);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cr_assert(fd >= 0 && write(fd, "0", 1) == 1, "%s", path);
+}
+
+static bool is_in(const char *name)
+{
+    char text[4096] = "";
+    AUTO(fd_close) int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+    cr_assert_gt(read(fd, text, sizeof text - 1), 0);
+    const char *own = strstr(text, "0::");
+    return own != NULL && strstr(own, name) != NULL;
+}
+
+/* systemd starts a unit again only in a cgroup that hands nothing down. */
+Test(cgroup, below_a_unit_of_systemd_it_is_the_delegated_one)
+{
+    struct cgroup cgroup = CGROUP_NONE;
+    char link[64], own[4096] = "", above[300], unit[320], delegated[330], leaf[350];
+    open_own(&cgroup);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", cgroup.fd);
+    cr_assert_gt(readlink(link, own, sizeof own - 1), 0);
+    cgroup_close(&cgroup);
+    *strrchr(own, '/') = '\0'; /* solo-<store id> */
+    *strrchr(own, '/') = '\0';
+    snprintf(above, sizeof above, "%.200s/test-%d", own, (int)getpid());
+    snprintf(unit, sizeof unit, "%s/deployd.service", above);
+    snprintf(delegated, sizeof delegated, "%s/solo-tenants.service", above);
+    snprintf(leaf, sizeof leaf, "%s/supervisors", delegated);
+    cr_assert_eq(mkdir(above, 0755), 0);
+    cr_assert_eq(mkdir(unit, 0755), 0);
+    write_pid(unit);
+    open_own(&cgroup);
+    cr_expect(is_in("/deployd.service"), "there is no other place");
+    cgroup_close(&cgroup);
+    cr_assert_eq(mkdir(delegated, 0755), 0);
+    open_own(&cgroup);
+    cr_expect(is_in("/solo-tenants.service/supervisors"));
+    memset(own, 0, sizeof own);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", cgroup.fd);
+    cr_assert_gt(readlink(link, own, sizeof own - 1), 0);
+    cr_expect_eq(strncmp(own, delegated, strlen(delegated)), 0, "%s", own);
+    cgroup_close(&cgroup);
+    /* Out of the way of what is removed. */
+    *strrchr(above, '/') = '\0';
+    write_pid(above);
+    cr_expect_eq(rmdir(leaf), 0);
+    cr_expect_eq(rmdir(delegated), 0);
+    cr_expect_eq(rmdir(unit), 0);
+    *strrchr(unit, '/') = '\0';
+    cr_expect_eq(rmdir(unit), 0);
+}
+
 Test(cgroup, without_one_everything_is_left_to_marks)
 {
     struct cgroup none = CGROUP_NONE;
