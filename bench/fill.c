@@ -1,9 +1,11 @@
-/* Requests on one connection, several at once. */
+/* What fills: requests on one connection, several at once. */
 #include "bench/fill.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "bench/figures.h"
 #include "bench/machine.h"
 #include "bench/protocols.h"
 #include "common/wire/writer.h"
@@ -11,6 +13,31 @@
 #include "tests/support/secrets.h"
 
 enum { BATCH_EVENTS = 1000, BATCHES_ON_THE_WAY = 2, DEPLOYS_ON_THE_WAY = 64 };
+
+bool bench_size_read(int argc, char **argv, struct bench_size *size)
+{
+    size->rounds = argc > 1 ? atoi(argv[1]) : 5;
+    size->services = argc > 2 ? (size_t)atol(argv[2]) : 1000;
+    size->tenants = argc > 3 ? (size_t)atol(argv[3]) : 50;
+    return size->rounds >= 1 && size->rounds <= FIGURES_MAX && size->services >= 1 &&
+           size->tenants >= 1 && size->tenants <= size->services;
+}
+
+void bench_open(struct testbed *bed)
+{
+    testbed_open(bed, 0);
+    testbed_set(bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
+    testbed_set(bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
+}
+
+double bench_start_seconds(struct testbed *bed)
+{
+    double begin = machine_now();
+    testbed_launch(bed, NULL);
+    if (!testbed_wait_ready(bed, 120000))
+        test_fail("Solo does not get ready");
+    return machine_now() - begin;
+}
 
 static void take_answer(struct caller *caller, const char *what)
 {

@@ -5,7 +5,6 @@
  *     bench_services [ROUNDS [SERVICES [TENANTS]]]       5 rounds, 1000, 50 by default */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,15 +12,6 @@
 #include "bench/fill.h"
 #include "bench/machine.h"
 #include "tests/support/process.h"
-
-static double start_seconds(struct testbed *bed)
-{
-    double begin = machine_now();
-    testbed_launch(bed, NULL);
-    if (!testbed_wait_ready(bed, 120000))
-        test_fail("Solo does not get ready");
-    return machine_now() - begin;
-}
 
 static double run_seconds(const struct testbed *bed, int wanted_code)
 {
@@ -43,7 +33,7 @@ static void measure_start(int rounds)
     testbed_stop(&bed);
     const char *const argv[] = { "/bin/true", NULL };
     for (int i = 0; i < rounds; i++) {
-        figures_add(&ready, 1000 * start_seconds(&bed));
+        figures_add(&ready, 1000 * bench_start_seconds(&bed));
         testbed_stop(&bed);
         double begin = machine_now();
         AUTO(result_close) struct result result = { 0 };
@@ -88,9 +78,7 @@ static void measure_recovery(int rounds, size_t services, size_t tenants)
     struct testbed bed;
     struct figures bare = { 0 }, whole = { 0 }, alone = { 0 };
     char sleeper[4096];
-    testbed_open(&bed, 0);
-    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
-    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
+    bench_open(&bed);
     testbed_start(&bed);
     double deploying = fill_services(&bed, services, tenants, 0);
     figure_print_plain("deploys, one connection", (double)services / deploying, "/s", 0, 0);
@@ -100,12 +88,12 @@ static void measure_recovery(int rounds, size_t services, size_t tenants)
         testbed_kill_everything(&bed);
         figures_add(&bare, machine_spawn_seconds(argv, services));
         testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "true");
-        figures_add(&whole, start_seconds(&bed));
+        figures_add(&whole, bench_start_seconds(&bed));
         if (fill_running(&bed) != services)
             test_fail("%zu of %zu services are back", fill_running(&bed), services);
         testbed_kill_everything(&bed);
         testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
-        start_seconds(&bed);
+        bench_start_seconds(&bed);
         figures_add(&alone, run_seconds(&bed, 0));
         if (fill_running(&bed) != services)
             test_fail("%zu of %zu services are back", fill_running(&bed), services);
@@ -125,15 +113,13 @@ static double back_seconds(int rounds, size_t services, size_t tenants, size_t s
 {
     struct testbed bed;
     struct figures back = { 0 };
-    testbed_open(&bed, 0);
-    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
-    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
+    bench_open(&bed);
     testbed_start(&bed);
     fill_services(&bed, services, tenants, secrets);
     for (int i = 0; i < rounds; i++) {
         testbed_kill_everything(&bed);
         double begin = machine_now();
-        start_seconds(&bed);
+        bench_start_seconds(&bed);
         while (fill_running(&bed) != services) {
             if (machine_now() - begin > 120)
                 test_fail("%zu of %zu services are back", fill_running(&bed), services);
@@ -159,13 +145,11 @@ static void measure_delivery(int rounds, size_t services, size_t tenants)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 5;
-    size_t services = argc > 2 ? (size_t)atol(argv[2]) : 1000;
-    size_t tenants = argc > 3 ? (size_t)atol(argv[3]) : 50;
-    if (rounds < 1 || rounds > FIGURES_MAX || services < 1 || tenants < 1 || tenants > services)
+    struct bench_size size;
+    if (!bench_size_read(argc, argv, &size))
         return 64;
-    measure_start(rounds);
-    measure_recovery(rounds, services, tenants);
-    measure_delivery(rounds, services, tenants);
+    measure_start(size.rounds);
+    measure_recovery(size.rounds, size.services, size.tenants);
+    measure_delivery(size.rounds, size.services, size.tenants);
     return 0;
 }

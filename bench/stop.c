@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -17,15 +16,6 @@
 #include "bench/machine.h"
 #include "bench/protocols.h"
 #include "common/base/uuid.h"
-
-static double launch_seconds(struct testbed *bed)
-{
-    double begin = machine_now();
-    testbed_launch(bed, NULL);
-    if (!testbed_wait_ready(bed, 120000))
-        test_fail("Solo does not get ready");
-    return machine_now() - begin;
-}
 
 static double stop_seconds(struct testbed *bed)
 {
@@ -75,11 +65,11 @@ static void measure_empty(int rounds)
     struct testbed bed;
     struct figures stop = { 0 }, start = { 0 };
     testbed_open(&bed, 0);
-    launch_seconds(&bed);
+    bench_start_seconds(&bed);
     stop_seconds(&bed);
     double before = processor_ms();
     for (int i = 0; i < rounds; i++) {
-        figures_add(&start, 1000 * launch_seconds(&bed));
+        figures_add(&start, 1000 * bench_start_seconds(&bed));
         figures_add(&stop, 1000 * stop_seconds(&bed));
     }
     double used = (processor_ms() - before) / rounds;
@@ -96,14 +86,12 @@ static void measure_full(int rounds, size_t services, size_t tenants)
     struct testbed bed;
     struct figures stop = { 0 };
     char what[80];
-    testbed_open(&bed, 0);
-    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
-    testbed_set(&bed, "SOLO_RECOVERY_TIMEOUT_MS", "120000");
-    launch_seconds(&bed);
+    bench_open(&bed);
+    bench_start_seconds(&bed);
     fill_services(&bed, services, tenants, 0);
     for (int i = 0; i < rounds; i++) {
         if (i > 0)
-            launch_seconds(&bed);
+            bench_start_seconds(&bed);
         if (fill_running(&bed) != services)
             test_fail("%zu of %zu services run", fill_running(&bed), services);
         figures_add(&stop, 1000 * stop_seconds(&bed));
@@ -142,7 +130,7 @@ static void measure_timeline(int rounds)
     struct testbed bed;
     struct figures clean = { 0 }, crash = { 0 };
     testbed_open(&bed, 0);
-    launch_seconds(&bed);
+    bench_start_seconds(&bed);
     fill_services(&bed, SERVICES, TENANTS, 0);
     grant_tokens(&bed, TOKENS);
     uint64_t last = log_settled_id(&bed);
@@ -153,7 +141,7 @@ static void measure_timeline(int rounds)
             stop_seconds(&bed);
         else
             testbed_kill_everything(&bed);
-        figures_add(i < rounds ? &clean : &crash, 1000 * launch_seconds(&bed));
+        figures_add(i < rounds ? &clean : &crash, 1000 * bench_start_seconds(&bed));
         if (fill_running(&bed) != SERVICES)
             test_fail("%zu of %d services are back", fill_running(&bed), SERVICES);
     }
@@ -254,7 +242,7 @@ static void measure_restart(int rounds)
     struct testbed bed;
     struct figures plain = { 0 }, restarted = { 0 };
     testbed_open(&bed, 0);
-    launch_seconds(&bed);
+    bench_start_seconds(&bed);
     fill_events(&bed, 10000);
     for (int i = 0; i < rounds; i++) {
         figures_add(&plain, worst_ms(&bed, false));
@@ -269,14 +257,12 @@ static void measure_restart(int rounds)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 5;
-    size_t services = argc > 2 ? (size_t)atol(argv[2]) : 1000;
-    size_t tenants = argc > 3 ? (size_t)atol(argv[3]) : 50;
-    if (rounds < 1 || rounds > FIGURES_MAX || services < 1 || tenants < 1 || tenants > services)
+    struct bench_size size;
+    if (!bench_size_read(argc, argv, &size))
         return 64;
-    measure_empty(rounds);
-    measure_timeline(rounds);
-    measure_restart(rounds);
-    measure_full(rounds, services, tenants);
+    measure_empty(size.rounds);
+    measure_timeline(size.rounds);
+    measure_restart(size.rounds);
+    measure_full(size.rounds, size.services, size.tenants);
     return 0;
 }
