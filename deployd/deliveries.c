@@ -43,8 +43,9 @@ static void move(struct deployd *deployd, struct service *service, enum delivery
 
 static void go_on(struct deployd *deployd)
 {
-    /* The turn comes round although nothing happens on a socket. */
-    ev_feed_event(deployd->loop, &deployd->before_sleep, EV_PREPARE);
+    /* The turn comes round although nothing happens on a socket; once, however many answers came:
+     * each is a commit of the registry. */
+    ev_idle_start(deployd->loop, &deployd->go_on);
 }
 
 static bool is_in_flight(const struct service *service)

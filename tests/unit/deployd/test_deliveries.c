@@ -136,6 +136,11 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int eve
     (void)loop, (void)prepare, (void)events; /* the turn is deliveries_step */
 }
 
+static void on_go_on(struct ev_loop *loop, struct ev_idle *idle, int events)
+{
+    (void)loop, (void)idle, (void)events;
+}
+
 static void pack_spec(const char *json, struct buffer *packed)
 {
     struct problem problem;
@@ -150,6 +155,7 @@ static void set_up(void)
     world.deployd.loop = ev_loop_new(EVFLAG_NOENV);
     strcpy(world.deployd.settings.run_dir, "/run/solo");
     ev_prepare_init(&world.deployd.before_sleep, on_prepare);
+    ev_idle_init(&world.deployd.go_on, on_go_on);
     world.file = -1;
     world.spec.limit = 1 << 16;
     pack_spec("{\"tenant\": \"acme\", \"name\": \"api\", \"argv\": [\"/bin/p\"], "
@@ -253,6 +259,17 @@ Test(deliveries, what_vaultd_gives_is_passed_on_once)
     waits(2); /* its next start */
     cr_assert_eq(count_asked(&method_secret_deliver), 1);
     cr_assert_eq(world.deployd.deliveries.running, 1);
+}
+
+/* A turn is a commit of the registry: it comes, but not with each answer. */
+Test(deliveries, an_answer_has_the_turn_come_and_does_not_make_one)
+{
+    waits(1);
+    vault_answers(STATUS_OK, NULL);
+    ev_idle_stop(world.deployd.loop, &world.deployd.go_on);
+    supervisor_takes(&method_supervisor_deliver, STATUS_OK);
+    cr_assert(ev_is_active(&world.deployd.go_on));
+    cr_assert_not(ev_is_pending(&world.deployd.before_sleep));
 }
 
 Test(deliveries, a_refusal_is_its_reason_until_the_vault_changes)
