@@ -71,6 +71,8 @@ void opening_begin(struct opening *opening)
         status = find_source(opening, &source, &is_new);
         if (status != STATUS_OK)
             vault_seal(vault, master_reason(status), "");
+    } else {
+        vault_seal(vault, VAULT_REASON_memory_not_locked, memory_lock_problem());
     }
     if (status == STATUS_OK && source == KEY_SOURCE_PASSPHRASE) {
         vault_seal(vault, is_new ? VAULT_REASON_first_passphrase : VAULT_REASON_passphrase_needed,

@@ -367,20 +367,24 @@ Test(vault, who_is_not_told_how_the_vault_is_cannot_unseal_it_and_is_told_why)
 
 /* --- what the machine does not have --- */
 
+/* Enough for the keys alone is not enough. */
 Test(vault, without_locked_memory_it_stays_sealed_and_says_so)
 {
-    AUTO(testbed_close) struct testbed bed = { 0 };
-    AUTO(result_close) struct result result = { 0 };
-    const struct rlimit none = { 0, 0 };
-    testbed_open(&bed, TESTBED_AS_USER); /* root may lock whatever the limit is */
-    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &none), 0);
-    testbed_start(&bed);
-    expect_vault_state(&bed, "sealed", "RLIMIT_MEMLOCK");
-    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_FAILED_PRECONDITION);
-    testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
-    expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
-    expect_contains(result_err(&result), "RLIMIT_MEMLOCK");
-    service_deploy_sleeper(&bed, "acme", "without"); /* who needs no secret is not concerned */
+    const struct rlimit limits[] = { { 64 << 10, 64 << 10 }, { 0, 0 } };
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        AUTO(testbed_close) struct testbed bed = { 0 };
+        AUTO(result_close) struct result result = { 0 };
+        testbed_open(&bed, TESTBED_AS_USER); /* root may lock whatever the limit is */
+        cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limits[i]), 0);
+        testbed_start(&bed);
+        expect_vault_state(&bed, "sealed", "memory_not_locked");
+        expect_vault_state(&bed, "sealed", "RLIMIT_MEMLOCK is");
+        cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_FAILED_PRECONDITION);
+        testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
+        expect_exit(&result, status_exit_code(STATUS_FAILED_PRECONDITION));
+        expect_contains(result_err(&result), "RLIMIT_MEMLOCK");
+        service_deploy_sleeper(&bed, "acme", "without"); /* who needs no secret is not concerned */
+    }
 }
 
 Test(vault, aes_records_are_refused_where_there_is_no_aes)
