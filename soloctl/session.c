@@ -260,6 +260,13 @@ static void print_describe(const struct session *session, const char *subject)
     fprintf(stderr, "` says why, and what helps\n");
 }
 
+static bool is_about_vault(const struct session *session)
+{
+    const char *words = session->command->words;
+    return strncmp(words, "secret ", strlen("secret ")) == 0 ||
+           strncmp(words, "vault ", strlen("vault ")) == 0;
+}
+
 /* What to do next. */
 static void print_advice(const struct session *session, const char *subject, enum status status,
                          const struct problem *problem)
@@ -313,8 +320,11 @@ static void print_advice(const struct session *session, const char *subject, enu
         break;
     case STATUS_DATA_LOSS:
         fprintf(stderr,
-                "  `soloctl status` names the damaged store; `recoveryd log` reads what can "
-                "be read\n");
+                is_about_vault(session)
+                    ? "  `soloctl vault status` says whether it is the whole vault, `soloctl "
+                      "vault verify` which secrets\n"
+                    : "  `soloctl status` names the damaged store; `recoveryd log` reads "
+                      "what can be read\n");
         break;
     default:
         break;

@@ -365,6 +365,38 @@ Test(vault, who_is_not_told_how_the_vault_is_cannot_unseal_it_and_is_told_why)
     expect_exit(&result, status_exit_code(STATUS_UNAVAILABLE));
 }
 
+/* As systemd passes it: in a folder, with the mode that it likes. */
+Test(vault, a_credential_opens_it_and_no_key_file_is_made)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char folder[400], credential[500], key[400];
+    testbed_open(&bed, 0);
+    snprintf(folder, sizeof folder, "%s/credentials", bed.dir);
+    snprintf(credential, sizeof credential, "%s/solo.vault.key", folder);
+    snprintf(key, sizeof key, "%s/vault.key", bed.data);
+    cr_assert_eq(mkdir(folder, 0755), 0);
+    cr_assert_eq(
+        file_write(credential,
+                   span_of_text("8f112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"),
+                   0440),
+        STATUS_OK);
+    testbed_set(&bed, "CREDENTIALS_DIRECTORY", folder);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_OK);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    expect_secret(&bed, "acme", "db", canary);
+    cr_assert_neq(access(key, F_OK), 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "CREDENTIALS_DIRECTORY", bed.dir);
+    testbed_start(&bed);
+    expect_vault_state(&bed, "sealed", "key_missing");
+    cr_assert_neq(access(key, F_OK), 0, "a key that opens nothing");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "CREDENTIALS_DIRECTORY", folder);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "db", canary);
+}
+
 /* --- what the machine does not have --- */
 
 /* Enough for the keys alone is not enough. */

@@ -98,6 +98,8 @@ void expect_vault_damaged(const struct testbed *bed, const char *reason)
     testbed_soloctl(bed, &result, "vault", "unseal", NULL);
     check_said("vault unseal", &result, status_exit_code(STATUS_DATA_LOSS), result_err(&result),
                reason);
+    check_said("vault unseal", &result, status_exit_code(STATUS_DATA_LOSS), result_err(&result),
+               "`soloctl vault status`");
     testbed_soloctl(bed, &result, "status", NULL);
     check_said("status", &result, 0, result_out(&result), reason);
     testbed_recoveryd(bed, &result, "verify", "--detailed-exitcode", NULL);
