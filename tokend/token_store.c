@@ -133,6 +133,7 @@ enum status token_store_commit(struct token_store *store)
     if (db_last_txn(&store->db) >= txnid)
         store->last_txn = txnid;
     store_voucher_advance(&store->voucher, store->last_txn);
+    store_voucher_settle(&store->voucher);
     store->in_turn = false;
     store->anchor = store->turning;
     store->commits++;

@@ -1,13 +1,16 @@
-/* One page, one writer. Who reads it copies it, which nobody can make fail as a map could; the
- * number, which is odd while the rest changes, is the last of it, and is compared by who acts on
- * more than one field. Nothing here has to survive the boot. */
+/* One page, one writer, which never maps it: what was cut off is there again with the next write.
+ * The number is odd while the rest changes, and is written after it; nothing else of the page but
+ * the number of the last commit, one aligned word, changes under an even one. Nothing here has to
+ * survive the boot. */
 #include "common/access/store_voucher.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -31,70 +34,84 @@ static bool read_page(int fd, struct store_voucher_page *page)
            memcmp(page->magic, magic, sizeof magic) == 0;
 }
 
-static bool is_linked(int fd)
+/* Whether what lies at the path is what we have open. */
+static bool is_in_place(const struct store_voucher *voucher)
 {
-    struct stat status;
-    return fstat(fd, &status) == 0 && status.st_nlink > 0;
-}
-
-static enum status setup(struct store_voucher *voucher, const char *run_dir, const char *file_name,
-                         const char *boot_id)
-{
-    *voucher = (struct store_voucher){ .is_open = true, .fd = -1 };
-    snprintf(voucher->boot_id, sizeof voucher->boot_id, "%s", boot_id);
-    return path_join(voucher->path, run_dir, file_name);
+    struct stat ours, there;
+    return fstat(voucher->fd, &ours) == 0 && lstat(voucher->path, &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 /* O_NONBLOCK: whatever lies there, to open it takes no time. */
-static int open_page(const struct store_voucher *voucher, int flags)
+static int open_page(const struct store_voucher *voucher)
 {
-    return open(voucher->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    return open(voucher->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
-/* --- the owner --- */
+/* --- writing --- */
 
-/* Removed, so that who has read it before believes it no more. */
+/* Removed, so that nobody believes it for long. */
 static void give_up(struct store_voucher *voucher)
 {
     fd_close(&voucher->fd);
     if (unlink(voucher->path) < 0 && errno != ENOENT)
         failure("remove", voucher->path);
+    voucher->left_ns = clock_boottime_ns();
 }
 
+static bool write_part(const struct store_voucher *voucher, size_t at, size_t size)
+{
+    errno = ENOSPC; /* which it is when a part was written */
+    return pwrite(voucher->fd, (const char *)&voucher->page + at, size, (off_t)at) == (ssize_t)size;
+}
+
+/* The number last, in a call of its own: calls are not seen out of order. */
 static void write_page(struct store_voucher *voucher)
 {
-    const struct store_voucher_page *page = &voucher->page;
-    if (voucher->fd < 0)
-        return;
-    errno = ENOSPC; /* which it is when a part was written */
-    if (pwrite(voucher->fd, page, sizeof *page, 0) == (ssize_t)sizeof *page)
+    enum { AT_NUMBER = offsetof(struct store_voucher_page, number) };
+    if (voucher->fd < 0 || (write_part(voucher, 0, AT_NUMBER) &&
+                            write_part(voucher, AT_NUMBER, sizeof voucher->page.number)))
         return;
     failure("write", voucher->path);
     give_up(voucher);
 }
 
-/* In the place of whatever lies there. */
+/* In the place of whatever lies there, or lay there. */
 static void make_page(struct store_voucher *voucher)
 {
     struct stat status;
+    voucher->left_ns = clock_boottime_ns();
     if (lstat(voucher->path, &status) == 0 && S_ISDIR(status.st_mode) && rmdir(voucher->path) < 0)
         failure("remove", voucher->path);
     if (file_write(voucher->path, span_of(&voucher->page, sizeof voucher->page), 0644) != STATUS_OK)
         return;
-    voucher->fd = open_page(voucher, O_RDWR);
+    voucher->fd = open_page(voucher);
     if (voucher->fd < 0)
         failure("open", voucher->path);
 }
+
+/* One that was removed or moved is mapped by others still. */
+static void leave_page(struct store_voucher *voucher)
+{
+    uint64_t number = voucher->page.number;
+    voucher->page.number |= 1;
+    write_part(voucher, 0, sizeof voucher->page);
+    voucher->page.number = number;
+    fd_close(&voucher->fd);
+}
+
+/* --- the owner --- */
 
 void store_voucher_make(struct store_voucher *voucher, const char *run_dir, const char *file_name,
                         const char *boot_id)
 {
     struct store_voucher_page page;
-    enum status status = setup(voucher, run_dir, file_name, boot_id);
+    *voucher = (struct store_voucher){ .is_open = true, .fd = -1 };
+    snprintf(voucher->boot_id, sizeof voucher->boot_id, "%s", boot_id);
+    enum status status = path_join(voucher->path, run_dir, file_name);
     ensure(status == STATUS_OK); /* sockets with longer names lie there */
-    voucher->is_owner = true;
-    voucher->fd = open_page(voucher, O_RDWR);
-    if (voucher->fd >= 0 && read_page(voucher->fd, &page) && is_linked(voucher->fd)) {
+    voucher->fd = open_page(voucher);
+    if (voucher->fd >= 0 && read_page(voucher->fd, &page) && is_in_place(voucher)) {
         voucher->page = page;
         return;
     }
@@ -152,11 +169,22 @@ void store_voucher_advance(struct store_voucher *voucher, uint64_t txn)
     write_page(voucher);
 }
 
+void store_voucher_settle(struct store_voucher *voucher)
+{
+    static const uint64_t look_ns = VOUCHER_LOOK_MS * UINT64_C(1000000);
+    if (voucher->left_ns == 0)
+        return;
+    uint64_t until_ns = voucher->left_ns + look_ns, now_ns;
+    while ((now_ns = clock_boottime_ns()) < until_ns)
+        nanosleep(&(struct timespec){ .tv_nsec = (long)(until_ns - now_ns) }, NULL);
+    voucher->left_ns = 0;
+}
+
 void store_voucher_keep(struct store_voucher *voucher)
 {
     struct store_voucher_page page;
-    if (voucher->fd >= 0 && !is_linked(voucher->fd))
-        fd_close(&voucher->fd);
+    if (voucher->fd >= 0 && !is_in_place(voucher))
+        leave_page(voucher);
     if (voucher->fd < 0)
         make_page(voucher);
     else if (!read_page(voucher->fd, &page) || memcmp(&page, &voucher->page, sizeof page) != 0)
@@ -173,34 +201,14 @@ bool store_voucher_is_written(const struct store_voucher *voucher)
     return voucher->fd >= 0;
 }
 
-/* --- verifiers --- */
-
-enum status store_voucher_open(struct store_voucher *voucher, const char *run_dir,
-                               const char *file_name, const char *boot_id)
+void store_voucher_close(struct store_voucher *voucher)
 {
-    TRY(setup(voucher, run_dir, file_name, boot_id));
-    voucher->fd = open_page(voucher, O_RDONLY);
-    voucher->is_open = voucher->fd >= 0;
     if (voucher->is_open)
-        return STATUS_OK;
-    /* A link is what its owner replaces. */
-    return errno == ENOENT || errno == ELOOP ? STATUS_NOT_FOUND : failure("open", voucher->path);
+        fd_close(&voucher->fd);
+    voucher->is_open = false;
 }
 
-enum status store_voucher_look(const struct store_voucher *voucher, struct store_voucher_page *page)
-{
-    if (voucher->is_owner) {
-        *page = voucher->page;
-        return page->number % 2 == 0 ? STATUS_OK : STATUS_UNAVAILABLE;
-    }
-    if (!is_linked(voucher->fd))
-        return STATUS_ABORTED;
-    bool is_given = read_page(voucher->fd, page) && page->number % 2 == 0 &&
-                    memcmp(page->boot_id, voucher->boot_id, sizeof page->boot_id) == 0;
-    return is_given ? STATUS_OK : STATUS_UNAVAILABLE;
-}
-
-/* --- both --- */
+/* --- what a page says --- */
 
 bool store_voucher_names(const struct store_voucher_page *page, const struct db *db)
 {
@@ -216,9 +224,8 @@ bool store_voucher_fits(const struct store_voucher_page *page, struct db_txn *tx
             memcmp(row.mv_data, page->next_id, VOUCHER_ID_BYTES) == 0);
 }
 
-void store_voucher_close(struct store_voucher *voucher)
+bool store_voucher_holds(const struct store_voucher_page *page, const char *boot_id)
 {
-    if (voucher->is_open)
-        fd_close(&voucher->fd);
-    voucher->is_open = false;
+    return memcmp(page->magic, magic, sizeof magic) == 0 && page->number % 2 == 0 &&
+           memcmp(page->boot_id, boot_id, sizeof page->boot_id) == 0;
 }

@@ -36,20 +36,38 @@ static enum status fail(struct token_map *map, uint64_t number, enum status stat
     return status;
 }
 
-/* What is opened may be put in its place, and vouched for, meanwhile. */
-static bool is_vouched(struct token_map *map, const struct db *db, uint64_t number)
+static bool is_attached(const struct token_map *map)
 {
-    struct store_voucher_page page;
-    return store_voucher_look(map->voucher, &page) == STATUS_OK && page.number == number &&
-           store_voucher_names(&page, db);
+    return map->owner != NULL;
+}
+
+/* The time was read before: what was answered until then shows in the page. */
+static enum status look(struct token_map *map, uint64_t boottime_ns,
+                        struct store_voucher_page *page)
+{
+    if (!is_attached(map))
+        return voucher_view_look(&map->view, boottime_ns, page);
+    *page = map->owner->page;
+    return store_voucher_is_given(map->owner) ? STATUS_OK : STATUS_UNAVAILABLE;
+}
+
+/* Whether a page is still the one by which the store was opened. */
+static bool is_same(const struct token_map *map, const struct store_voucher_page *page)
+{
+    return is_attached(map) || (page->number == map->number && map->view.mapped == map->mapped);
 }
 
 static enum status open_vouched(struct token_map *map, uint64_t number)
 {
     if (number == map->retry_number && clock_boottime_ns() < map->retry_ns)
         return map->failure;
+    map->number = number;
+    map->mapped = map->view.mapped;
     enum status status = db_open_reader(&map->own, &tokens_schema, map->dir);
-    if (status == STATUS_OK && !is_vouched(map, &map->own, number)) {
+    /* What is opened may be put in its place, and vouched for, meanwhile. */
+    struct store_voucher_page page;
+    if (status == STATUS_OK && (look(map, clock_boottime_ns(), &page) != STATUS_OK ||
+                                !is_same(map, &page) || !store_voucher_names(&page, &map->own))) {
         db_close(&map->own);
         status = log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->dir, "reason",
                              "tokend does not vouch for the store that lies there");
@@ -57,35 +75,16 @@ static enum status open_vouched(struct token_map *map, uint64_t number)
     if (status != STATUS_OK)
         return fail(map, number, status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status);
     map->db = &map->own;
-    map->number = number;
     return STATUS_OK;
 }
 
-static bool is_attached(const struct token_map *map)
+static enum status keep_open(struct token_map *map, uint64_t boottime_ns,
+                             struct store_voucher_page *page)
 {
-    return map->voucher != &map->own_voucher;
-}
-
-static enum status look(struct token_map *map, struct store_voucher_page *page)
-{
-    struct store_voucher *own = &map->own_voucher;
-    if (is_attached(map))
-        return store_voucher_look(map->voucher, page);
-    enum status status = own->is_open ? store_voucher_look(own, page) : STATUS_ABORTED;
-    if (status != STATUS_ABORTED)
-        return status;
-    detach(map); /* what another page says has nothing to do with it */
-    store_voucher_close(own);
-    status = store_voucher_open(own, map->run_dir, TOKENS_VOUCHER, map->time.boot_id);
-    return status == STATUS_OK ? store_voucher_look(own, page) : status;
-}
-
-static enum status keep_open(struct token_map *map, struct store_voucher_page *page)
-{
-    enum status status = look(map, page);
+    enum status status = look(map, boottime_ns, page);
     if (is_attached(map))
         return status;
-    if (status == STATUS_OK && map->db != NULL && page->number == map->number)
+    if (status == STATUS_OK && map->db != NULL && is_same(map, page))
         return STATUS_OK;
     detach(map);
     return status == STATUS_OK ? open_vouched(map, page->number) : STATUS_UNAVAILABLE;
@@ -99,7 +98,7 @@ static bool is_older_than(const struct token_map *map, const struct db_txn *txn,
 }
 
 /* By what was vouched for before the transaction began, or by now. Looked up once for a commit. */
-static bool is_of_owner(struct token_map *map, struct db_txn *txn,
+static bool is_of_owner(struct token_map *map, struct db_txn *txn, uint64_t boottime_ns,
                         const struct store_voucher_page *before)
 {
     struct store_voucher_page now;
@@ -107,9 +106,10 @@ static bool is_of_owner(struct token_map *map, struct db_txn *txn,
         return true;
     memcpy(map->id, before->id, sizeof map->id);
     map->anchor_txn = 0;
-    return store_voucher_fits(before, txn) ||
-           (store_voucher_look(map->voucher, &now) == STATUS_OK && now.number == before->number &&
-            store_voucher_fits(&now, txn));
+    if (store_voucher_fits(before, txn))
+        return true;
+    return look(map, boottime_ns, &now) == STATUS_OK && is_same(map, &now) &&
+           store_voucher_fits(&now, txn);
 }
 
 static enum status read_anchor(struct token_map *map, struct db_txn *txn)
@@ -125,32 +125,35 @@ static enum status read_anchor(struct token_map *map, struct db_txn *txn)
     return STATUS_OK;
 }
 
-static enum status begin_read(struct token_map *map, const struct store_voucher_page *page,
-                              struct db_txn *txn)
+static enum status give_up(struct token_map *map)
 {
+    if (!is_attached(map))
+        detach(map);
+    return fail(map, map->number, STATUS_UNAVAILABLE);
+}
+
+static enum status begin_read(struct token_map *map, uint64_t boottime_ns, struct db_txn *txn)
+{
+    struct store_voucher_page page;
+    TRY(keep_open(map, boottime_ns, &page));
     if (db_begin_read(map->db, txn) != STATUS_OK)
-        return STATUS_UNAVAILABLE;
-    if (!is_older_than(map, txn, page->txn) && is_of_owner(map, txn, page))
+        return give_up(map);
+    if (!is_older_than(map, txn, page.txn) && is_of_owner(map, txn, boottime_ns, &page))
         return STATUS_OK;
     db_end(txn);
     log_failure(STATUS_UNAVAILABLE, "check tokens", "dir", map->db->dir, "reason",
                 "the store is not the one that tokend has answered from");
     if (is_attached(map))
         db_fail_replaced(map->db);
-    return STATUS_UNAVAILABLE;
+    return give_up(map);
 }
 
-enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns)
+static enum status begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns)
 {
-    struct store_voucher_page page;
-    TRY(keep_open(map, &page));
-    if (begin_read(map, &page, txn) != STATUS_OK) {
-        if (!is_attached(map))
-            detach(map);
-        return fail(map, map->number, STATUS_UNAVAILABLE);
-    }
+    uint64_t boottime_ns = clock_boottime_ns();
+    TRY(begin_read(map, boottime_ns, txn));
     TRY(read_anchor(map, txn));
-    *now_ns = token_clock_look(&map->anchor, &map->time);
+    *now_ns = token_clock_look(&map->anchor, &map->time, boottime_ns);
     return STATUS_OK;
 }
 
@@ -174,13 +177,12 @@ static enum status find(struct token_map *map, struct db_txn *txn, const struct 
 }
 
 /* Fills all but the kind of caller, which is access's to decide. */
-static enum status check(struct token_map *map, const struct hash *hash, struct caller *caller)
+static enum status judge(struct token_map *map, const struct hash *hash, struct caller *caller)
 {
-    AUTO(db_end) struct db_txn txn = { 0 };
     struct token_record record;
     uint64_t now_ns;
-    TRY(token_map_begin(map, &txn, &now_ns));
-    TRY(find(map, &txn, hash, &record));
+    TRY(begin(map, &map->txn, &now_ns));
+    TRY(find(map, &map->txn, hash, &record));
     _Static_assert(sizeof caller->accessor >= ACCESSOR_TEXT_BYTES, "an accessor fits");
     accessor_text(caller->accessor, &record.accessor);
     if (token_record_is_expired(&record, now_ns))
@@ -189,6 +191,13 @@ static enum status check(struct token_map *map, const struct hash *hash, struct 
     caller->permissions = record.permissions;
     caller->token = *hash;
     return STATUS_OK;
+}
+
+static enum status check(struct token_map *map, const struct hash *hash, struct caller *caller)
+{
+    enum status status = judge(map, hash, caller);
+    db_end(&map->txn);
+    return status;
 }
 
 static enum status verify(void *context, struct span text, struct caller *caller)
@@ -216,11 +225,8 @@ enum status token_map_open(struct token_map *map, const char *dir, const char *r
 {
     TRY(init(map));
     ensure(strlen(dir) < sizeof map->dir);
-    ensure(strlen(run_dir) < sizeof map->run_dir);
     snprintf(map->dir, sizeof map->dir, "%s", dir);
-    snprintf(map->run_dir, sizeof map->run_dir, "%s", run_dir);
-    map->voucher = &map->own_voucher;
-    return STATUS_OK;
+    return voucher_view_open(&map->view, run_dir, TOKENS_VOUCHER, map->time.boot_id);
 }
 
 enum status token_map_attach(struct token_map *map, struct db *db,
@@ -228,12 +234,12 @@ enum status token_map_attach(struct token_map *map, struct db *db,
 {
     TRY(init(map));
     map->db = db;
-    map->voucher = voucher;
+    map->owner = voucher;
     return STATUS_OK;
 }
 
 void token_map_close(struct token_map *map)
 {
     detach(map);
-    store_voucher_close(&map->own_voucher);
+    voucher_view_close(&map->view);
 }

@@ -3,29 +3,31 @@
 
 #include "common/access/access.h"
 #include "common/access/store_voucher.h"
+#include "common/access/voucher_view.h"
 #include "common/api/records/token_clock.h"
 #include "common/db/table.h"
 
 /* tokend's store, mapped by the process that verifies: a check is one SHA-256 and one look-up, no
- * call, and works while tokend is down. Each check reads the newest commit of the file that tokend
- * vouches for, so a revocation counts from its acknowledgement on, also when another file was put
- * in its place. While tokend vouches for none every token is `unavailable`; a damaged row is
- * data_loss, never a token that is not there. */
+ * call of anybody, the kernel included, and works while tokend is down. Each check reads the newest
+ * commit of the file that tokend vouches for, so a revocation counts from its acknowledgement on,
+ * also when another file was put in its place. While tokend vouches for none every token is
+ * `unavailable`; a damaged row is data_loss, never a token that is not there. */
 struct token_map {
     struct db own;
     struct db *db; /* `own`, or tokend's; NULL while there is none */
-    struct store_voucher own_voucher;
-    const struct store_voucher *voucher; /* `own_voucher`, or tokend's */
-    uint64_t number;                     /* of the voucher by which `own` was opened */
-    struct table_cursor cursor;          /* kept from check to check */
-    uint64_t retry_ns, retry_number;     /* not opened again by this voucher before this time */
-    enum status failure;                 /* until then */
-    struct token_anchor anchor;          /* as of transaction anchor_txn, */
-    uint8_t id[VOUCHER_ID_BYTES];        /* which was looked at by a page with this one */
+    struct voucher_view view;
+    const struct store_voucher *owner; /* tokend's; NULL elsewhere, where `view` counts */
+    uint64_t mapped, number;           /* of the voucher by which `own` was opened */
+    struct db_txn txn;                 /* of the check that is under way */
+    struct table_cursor cursor;        /* kept from check to check */
+    uint64_t retry_ns, retry_number;   /* not opened again by this voucher before this time */
+    enum status failure;               /* until then */
+    struct token_anchor anchor;        /* as of transaction anchor_txn, */
+    uint8_t id[VOUCHER_ID_BYTES];      /* which was looked at by a page with this one */
     size_t anchor_txn;
     struct token_time time;
     struct token_verifier verifier; /* for struct access */
-    char dir[4096], run_dir[4096];
+    char dir[4096];
 };
 
 /* `dir` need not exist. Nothing is opened yet. */
@@ -35,9 +37,5 @@ enum status token_map_open(struct token_map *map, const char *dir, const char *r
 enum status token_map_attach(struct token_map *map, struct db *db,
                              const struct store_voucher *voucher);
 void token_map_close(struct token_map *map);
-
-/* Begins a short read transaction of the store and tells the trusted time. unavailable: there is no
- * store to be believed. The caller ends it with db_end. */
-enum status token_map_begin(struct token_map *map, struct db_txn *txn, uint64_t *now_ns);
 
 #endif

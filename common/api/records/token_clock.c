@@ -123,9 +123,10 @@ uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_t
     return anchor->wall_ns + passed;
 }
 
-uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time)
+uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time,
+                          uint64_t boottime_ns)
 {
-    time->boottime_ns = clock_boottime_ns();
+    time->boottime_ns = boottime_ns;
     if (!token_anchor_holds(anchor, time))
         time->wall_ns = clock_wall_ns();
     apply_test_clock(time);

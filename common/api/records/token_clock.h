@@ -59,8 +59,10 @@ bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *
  * is what token_anchor_start would decide at this look; who looks again keeps that anchor. */
 uint64_t token_clock_now(const struct token_anchor *anchor, const struct token_time *time);
 
-/* The same with a look at the clocks that decide it, for who asks often. `time` was read before. */
-uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time);
+/* The same with a look at the clocks that decide it, for who asks often and has just read the one
+ * of the boot. `time` was read before. */
+uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *time,
+                          uint64_t boottime_ns);
 
 /* Of the open transaction of a tokens store. A store without one gives an anchor of no boot. */
 enum status token_anchor_read(struct db_txn *txn, struct token_anchor *anchor);

@@ -26,6 +26,7 @@ static void commit(struct db_txn *txn)
 {
     cr_assert_eq(db_commit(txn), STATUS_OK);
     store_voucher_advance(&voucher, db_last_txn(&writer));
+    store_voucher_settle(&voucher);
 }
 
 bool start_tokend(void)

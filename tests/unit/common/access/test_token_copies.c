@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -28,6 +29,12 @@ Test(token_copies, what_tokend_does_not_vouch_for_is_unavailable)
     cr_expect_eq(verify(text, &caller), STATUS_OK);
 }
 
+/* After that who has mapped a page has looked whether it is still the one in RUN. */
+static void await_look(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = VOUCHER_LOOK_MS * 1000000L }, NULL);
+}
+
 /* What it says is the same for ever. */
 Test(token_copies, a_page_that_was_removed_is_not_believed)
 {
@@ -38,6 +45,7 @@ Test(token_copies, a_page_that_was_removed_is_not_believed)
     cr_assert_eq(verify(text, &caller), STATUS_OK);
     store_voucher_keep(&voucher);
     cr_assert_eq(unlink(voucher.path), 0);
+    await_look();
     cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE);
     store_voucher_keep(&voucher);
     cr_expect_eq(verify(text, &caller), STATUS_OK);
@@ -51,6 +59,56 @@ Test(token_copies, a_page_that_was_removed_is_not_believed)
     cr_assert_eq(unlink(voucher.path), 0);
     store_voucher_keep(&voucher);
     cr_expect_eq(verify(text, &caller), STATUS_UNAVAILABLE, "another page says the same");
+}
+
+/* tokend started when its page was gone: it does not know who believes that one. */
+Test(token_copies, nothing_is_answered_while_a_page_that_is_gone_may_be_believed)
+{
+    char boot_id[BOOT_ID_BYTES], path[4096];
+    struct store_voucher_page page;
+    struct voucher_view view;
+    make_store();
+    snprintf(boot_id, sizeof boot_id, "%s", voucher.boot_id);
+    snprintf(path, sizeof path, "%s", voucher.path);
+    cr_assert_eq(voucher_view_open(&view, run_dir, TOKENS_VOUCHER, boot_id), STATUS_OK);
+    for (int is_moved = 0; is_moved < 2; is_moved++) {
+        cr_assert_eq(voucher_view_look(&view, clock_boottime_ns(), &page), STATUS_OK);
+        store_voucher_close(&voucher);
+        cr_assert_eq(is_moved ? rename(path, scratch_path("page")) : unlink(path), 0);
+        store_voucher_make(&voucher, run_dir, TOKENS_VOUCHER, boot_id);
+        store_voucher_settle(&voucher);
+        cr_expect_neq(voucher_view_look(&view, clock_boottime_ns(), &page), STATUS_OK, "moved %d",
+                      is_moved);
+        store_voucher_give(&voucher, &writer);
+    }
+    store_voucher_close(&voucher);
+    store_voucher_make(&voucher, run_dir, TOKENS_VOUCHER, boot_id);
+    cr_expect_eq(voucher.left_ns, 0, "it goes on with the same page: nobody has to wait");
+    voucher_view_close(&view);
+}
+
+/* tokend is there, and has not seen yet that its page is gone; the next commits show all the same,
+ * and when it makes another page, the one that is gone says so. */
+Test(token_copies, a_page_that_is_gone_is_withdrawn_when_another_one_is_made)
+{
+    char text[TOKEN_TEXT_BYTES];
+    struct caller caller;
+    struct store_voucher_page page;
+    struct voucher_view view;
+    make_store();
+    grant(text, "acme", 1, 0);
+    cr_assert_eq(voucher_view_open(&view, run_dir, TOKENS_VOUCHER, voucher.boot_id), STATUS_OK);
+    cr_assert_eq(voucher_view_look(&view, 1, &page), STATUS_OK);
+    cr_assert_eq(unlink(voucher.path), 0);
+    take_back(text);
+    cr_assert_eq(voucher_view_look(&view, 1, &page), STATUS_OK, "no time has passed for it");
+    cr_expect_eq(page.txn, db_last_txn(&writer));
+    uint64_t mapped = view.mapped;
+    store_voucher_keep(&voucher);
+    cr_assert_eq(voucher_view_look(&view, 1, &page), STATUS_OK);
+    cr_expect_gt(view.mapped, mapped, "it reads the new one");
+    cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED);
+    voucher_view_close(&view);
 }
 
 Test(token_copies, a_restart_of_tokend_goes_on_with_its_store)
@@ -207,6 +265,21 @@ Test(token_copies, a_page_that_is_cut_off_is_made_again)
     take_back(text);
     cr_expect_eq(verify(text, &caller), STATUS_UNAUTHENTICATED, "a commit writes it, too");
     cr_expect(store_voucher_is_written(&voucher));
+}
+
+/* It is mapped, and nothing has told this view yet. */
+Test(token_copies, a_page_that_is_cut_off_while_it_is_looked_at_ends_nobody)
+{
+    struct store_voucher_page page;
+    struct voucher_view view;
+    make_store();
+    cr_assert_eq(voucher_view_open(&view, run_dir, TOKENS_VOUCHER, voucher.boot_id), STATUS_OK);
+    cr_assert_eq(voucher_view_look(&view, 1, &page), STATUS_OK);
+    cr_assert_eq(truncate(page_path(), 0), 0);
+    cr_expect_eq(voucher_view_look(&view, 1, &page), STATUS_UNAVAILABLE);
+    store_voucher_keep(&voucher);
+    cr_expect_eq(voucher_view_look(&view, 1, &page), STATUS_OK);
+    voucher_view_close(&view);
 }
 
 static void put_link(void)
