@@ -285,10 +285,20 @@ enum status db_readers(const struct db *db, uint64_t *used, uint64_t *slots)
 
 /* --- transactions --- */
 
+/* Not all of it: a reader begins often, and looks at no digest as a rule. */
+static void clear(struct db_txn *txn, struct db *db, bool is_write)
+{
+    txn->db = db;
+    txn->txn = NULL;
+    txn->status = STATUS_OK;
+    txn->is_write = is_write;
+    for (size_t i = 0; i < db->schema->table_count; i++)
+        txn->digests[i].is_loaded = txn->digests[i].is_dirty = false;
+}
+
 enum status db_begin_read(struct db *db, struct db_txn *txn)
 {
-    memset(txn, 0, sizeof *txn);
-    txn->db = db;
+    clear(txn, db, false);
     int rc;
     if (db->spare_reader != NULL) {
         rc = mdb_txn_renew(db->spare_reader);
@@ -305,9 +315,7 @@ enum status db_begin_read(struct db *db, struct db_txn *txn)
 enum status db_begin_write(struct db *db, struct db_txn *txn)
 {
     ensure(db->is_writer);
-    memset(txn, 0, sizeof *txn);
-    txn->db = db;
-    txn->is_write = true;
+    clear(txn, db, true);
     if (db->is_failed)
         return STATUS_UNAVAILABLE;
     if (db->is_short_of_space && !db->has_met_the_end)

@@ -1,6 +1,7 @@
 /* The form of a token in the store. What may be written and what may be read is one rule. */
 #include "common/api/records/token_record.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "common/base/auto.h"
@@ -22,18 +23,30 @@ enum {
     AT_ACCESSOR = 40,
 };
 
-static void put(uint8_t *at, uint64_t value, int bytes)
+static void put_u64(uint8_t *at, uint64_t value)
 {
-    for (int i = 0; i < bytes; i++)
-        at[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
 }
 
-static uint64_t take(const uint8_t *at, int bytes)
+static uint64_t take_u64(const uint8_t *at)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++)
-        value = value << 8 | at[i];
-    return value;
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+    value = htobe32(value);
+    memcpy(at, &value, sizeof value);
+}
+
+static uint32_t take_u32(const uint8_t *at)
+{
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return be32toh(value);
 }
 
 static bool metadata_is_valid(struct span metadata)
@@ -74,11 +87,11 @@ enum status token_record_encode(const struct token_record *record, struct buffer
     fixed[AT_FORMAT] = TOKEN_RECORD_FORMAT;
     fixed[AT_DEPTH] = (uint8_t)record->depth;
     fixed[AT_TENANT_SIZE] = (uint8_t)tenant_size;
-    put(fixed + AT_PERMISSIONS, record->permissions, 4);
-    put(fixed + AT_GRANTED, record->granted_ns, 8);
-    put(fixed + AT_EXPIRES, record->expires_ns, 8);
-    put(fixed + AT_RENEWED, record->renewed_ns, 8);
-    put(fixed + AT_TTL, record->ttl_ms, 8);
+    put_u32(fixed + AT_PERMISSIONS, record->permissions);
+    put_u64(fixed + AT_GRANTED, record->granted_ns);
+    put_u64(fixed + AT_EXPIRES, record->expires_ns);
+    put_u64(fixed + AT_RENEWED, record->renewed_ns);
+    put_u64(fixed + AT_TTL, record->ttl_ms);
     memcpy(fixed + AT_ACCESSOR, record->accessor.bytes, UUID_BYTES);
     buffer_clear(row);
     TRY(buffer_append(row, fixed, sizeof fixed));
@@ -110,12 +123,12 @@ enum status token_record_decode(struct span row, struct token_record *record)
     if (tenant_size > NAME_BYTES_MAX || row.size < tenant_at + tenant_size)
         return refuse("its tenant is cut off");
     struct token_record read = {
-        .permissions = (uint32_t)take(fixed + AT_PERMISSIONS, 4),
+        .permissions = take_u32(fixed + AT_PERMISSIONS),
         .depth = fixed[AT_DEPTH],
-        .granted_ns = take(fixed + AT_GRANTED, 8),
-        .expires_ns = take(fixed + AT_EXPIRES, 8),
-        .renewed_ns = take(fixed + AT_RENEWED, 8),
-        .ttl_ms = take(fixed + AT_TTL, 8),
+        .granted_ns = take_u64(fixed + AT_GRANTED),
+        .expires_ns = take_u64(fixed + AT_EXPIRES),
+        .renewed_ns = take_u64(fixed + AT_RENEWED),
+        .ttl_ms = take_u64(fixed + AT_TTL),
     };
     memcpy(read.accessor.bytes, fixed + AT_ACCESSOR, UUID_BYTES);
     if (read.depth > 0) {
