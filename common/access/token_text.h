@@ -5,9 +5,9 @@
 #include "common/base/uuid.h"
 
 /* A token as its holder has it: "solo_", 32 random bytes in base64url (43 characters), "_", and 6
- * characters of checksum: the first 36 bits, in base64url, of the BLAKE2b-256 of the 48 characters
- * before the second underscore. Prefix and checksum let scanners for secrets find it, and let
- * mistyped ones be refused without a look into the store.
+ * characters of checksum: the first 36 bits, in base64url, of the SipHash-2-4 (with a key of zeros)
+ * of the 48 characters before the second underscore. Prefix and checksum let scanners for secrets
+ * find it, and let mistyped ones be refused without a look into the store; nothing rests on them.
  *
  * Whoever draws one wipes it (sodium_memzero) when it was handed over. */
 enum { TOKEN_TEXT_SIZE = 55, TOKEN_TEXT_BYTES = TOKEN_TEXT_SIZE + 1 };
