@@ -1,5 +1,6 @@
 /* Each slice is a transaction of its own, begun only when no turn is open, and the loop comes round
- * between two of them. */
+ * between two of them, to requests first. What a slice costs is its commit: a token lies on pages
+ * of its own in four tables. */
 #include "tokend/sweep.h"
 
 #include <stdio.h>
@@ -8,11 +9,13 @@
 #include "common/api/event_types.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/ensure.h"
 #include "common/base/log.h"
 #include "tokend/token_events.h"
 
 enum {
-    PAUSE_MS = 4,               /* between slices: callers come first */
+    PAUSE_MS = 4,               /* between slices while callers come */
     RETRY_MS = 1000,            /* after a slice that could not be */
     FIRST_SWEEP_MS_MAX = 10000, /* after the start */
     WARNING_MS = 60 * 1000,
@@ -31,14 +34,14 @@ struct expiry {
 
 /* The first rows of by_expiry in (after, until], none without `until` reached. */
 static enum status read_expiries(struct db_txn *txn, struct span after, uint64_t until_ns,
-                                 struct expiry *expiries, size_t *count)
+                                 size_t rows, struct expiry *expiries, size_t *count)
 {
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     TRY(table_cursor_open(txn, TOKENS_BY_EXPIRY, &cursor));
     struct span key, value;
     *count = 0;
     enum status status = table_cursor_seek(&cursor, after, &key, &value);
-    for (; status == STATUS_OK && *count < SWEEP_SLICE_ROWS;
+    for (; status == STATUS_OK && *count < rows;
          status = table_cursor_next(&cursor, &key, &value)) {
         struct expiry *expiry = &expiries[*count];
         if (!expiry_key_read(key, &expiry->time_ns, &expiry->hash))
@@ -70,14 +73,14 @@ static enum status sweep_one(struct token_store *store, const struct expiry *exp
     return STATUS_OK;
 }
 
-static enum status sweep_rows(struct token_store *store, bool *is_more)
+static enum status sweep_rows(struct token_store *store, size_t rows, bool *is_more)
 {
     struct expiry expiries[SWEEP_SLICE_ROWS];
     size_t count;
-    TRY(read_expiries(&store->txn, (struct span){ 0 }, store->now_ns, expiries, &count));
+    TRY(read_expiries(&store->txn, (struct span){ 0 }, store->now_ns, rows, expiries, &count));
     for (size_t i = 0; i < count; i++)
         TRY(sweep_one(store, &expiries[i]));
-    *is_more = count == SWEEP_SLICE_ROWS;
+    *is_more = count == rows;
     return STATUS_OK;
 }
 
@@ -86,10 +89,10 @@ static enum status is_due(struct token_store *store, struct span after, uint64_t
                           bool *due)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    struct expiry expiries[SWEEP_SLICE_ROWS];
+    struct expiry first;
     size_t count;
     TRY(db_begin_read(&store->db, &txn));
-    TRY(read_expiries(&txn, after, until_ns, expiries, &count));
+    TRY(read_expiries(&txn, after, until_ns, 1, &first, &count));
     *due = count > 0;
     return STATUS_OK;
 }
@@ -101,24 +104,26 @@ static bool may_act(const struct token_store *store)
 }
 
 static enum status in_turn(struct token_store *store,
-                           enum status (*act)(struct token_store *, bool *), bool *is_more)
+                           enum status (*act)(struct token_store *, size_t, bool *), size_t rows,
+                           bool *is_more)
 {
+    ensure(rows <= SWEEP_SLICE_ROWS);
     TRY(token_store_begin(store));
-    enum status status = act(store, is_more);
+    enum status status = act(store, rows, is_more);
     if (status == STATUS_OK)
         return token_store_commit(store);
     token_store_abort(store);
     return status;
 }
 
-enum status sweep_expired(struct token_store *store, bool *is_more)
+enum status sweep_expired(struct token_store *store, size_t rows, bool *is_more)
 {
     bool due;
     *is_more = false;
     if (!may_act(store))
         return STATUS_OK;
     TRY(is_due(store, (struct span){ 0 }, token_store_now(store), &due));
-    return due ? in_turn(store, sweep_rows, is_more) : STATUS_OK;
+    return due ? in_turn(store, sweep_rows, rows, is_more) : STATUS_OK;
 }
 
 /* --- warnings --- */
@@ -174,7 +179,7 @@ static enum status warn_of(struct token_store *store, size_t level, const struct
                : STATUS_OK;
 }
 
-static enum status warn_level(struct token_store *store, size_t level, bool *is_more)
+static enum status warn_level(struct token_store *store, size_t level, size_t rows, bool *is_more)
 {
     static const struct hash last_hash = { { 0 } };
     uint8_t key[EXPIRY_KEY_BYTES];
@@ -182,12 +187,12 @@ static enum status warn_level(struct token_store *store, size_t level, bool *is_
     size_t count;
     uint64_t until_ns = store->now_ns + levels[level].lead_s * second_ns;
     TRY(read_position(&store->txn, level, store->now_ns, key));
-    TRY(read_expiries(&store->txn, span_of(key, sizeof key), until_ns, expiries, &count));
+    TRY(read_expiries(&store->txn, span_of(key, sizeof key), until_ns, rows, expiries, &count));
     if (count == 0)
         return STATUS_OK;
     for (size_t i = 0; i < count; i++)
         TRY(warn_of(store, level, &expiries[i]));
-    if (count == SWEEP_SLICE_ROWS) {
+    if (count == rows) {
         *is_more = true;
         expiry_key(key, expiries[count - 1].time_ns, &expiries[count - 1].hash);
     } else {
@@ -196,14 +201,14 @@ static enum status warn_level(struct token_store *store, size_t level, bool *is_
     return db_meta_put(&store->txn, levels[level].meta_key, span_of(key, sizeof key));
 }
 
-static enum status warn_all(struct token_store *store, bool *is_more)
+static enum status warn_all(struct token_store *store, size_t rows, bool *is_more)
 {
     for (size_t level = 0; level < WARNING_LEVELS; level++)
-        TRY(warn_level(store, level, is_more));
+        TRY(warn_level(store, level, rows, is_more));
     return STATUS_OK;
 }
 
-enum status sweep_warn(struct token_store *store, bool *is_more)
+enum status sweep_warn(struct token_store *store, size_t rows, bool *is_more)
 {
     bool due = false;
     *is_more = false;
@@ -220,7 +225,7 @@ enum status sweep_warn(struct token_store *store, bool *is_more)
         TRY(is_due(store, span_of(key, sizeof key), now_ns + levels[level].lead_s * second_ns,
                    &due));
     }
-    return due ? in_turn(store, warn_all, is_more) : STATUS_OK;
+    return due ? in_turn(store, warn_all, rows, is_more) : STATUS_OK;
 }
 
 /* --- timers --- */
@@ -232,21 +237,39 @@ static void set_timer(struct sweep *sweep, struct ev_timer *timer, uint64_t dela
     ev_timer_start(sweep->loop, timer);
 }
 
+size_t sweep_next_rows(size_t rows, uint64_t took_ns)
+{
+    static const uint64_t slice_ns = SWEEP_SLICE_MS * UINT64_C(1000000);
+    size_t next = rows;
+    if (took_ns > slice_ns)
+        next = rows / 2;
+    else if (took_ns < slice_ns / 2)
+        next = rows + rows / 2;
+    return next < SWEEP_SLICE_ROWS_MIN ? SWEEP_SLICE_ROWS_MIN
+           : next > SWEEP_SLICE_ROWS   ? SWEEP_SLICE_ROWS
+                                       : next;
+}
+
 static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct sweep *sweep = timer->data;
-    bool is_more = false;
+    const struct token_store *store = sweep->store;
+    bool is_more = false, is_alone = store->commits == sweep->commits;
     if (sweep->store->in_turn || !outbox_has_room(&sweep->store->outbox, ROOM_FOR_SLICE)) {
         /* A turn is open for moments; the outbox drains as fast as eventd takes it. */
         set_timer(sweep, timer, sweep->store->in_turn ? 1 : 10 * PAUSE_MS);
         return;
     }
-    enum status status = sweep_expired(sweep->store, &is_more);
+    uint64_t began_ns = clock_boottime_ns();
+    enum status status = sweep_expired(sweep->store, sweep->rows, &is_more);
     if (status != STATUS_OK)
         set_timer(sweep, timer, RETRY_MS);
     else if (is_more)
-        set_timer(sweep, timer, PAUSE_MS);
+        set_timer(sweep, timer, is_alone ? 0 : PAUSE_MS);
+    if (is_more)
+        sweep->rows = sweep_next_rows(sweep->rows, clock_boottime_ns() - began_ns);
+    sweep->commits = store->commits;
 }
 
 static void on_due(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -266,7 +289,7 @@ static void on_warning(struct ev_loop *loop, struct ev_timer *timer, int events)
         set_timer(sweep, timer, 1);
         return;
     }
-    enum status status = sweep_warn(sweep->store, &is_more);
+    enum status status = sweep_warn(sweep->store, SWEEP_SLICE_ROWS, &is_more);
     set_timer(sweep, timer, status == STATUS_OK && is_more ? PAUSE_MS : WARNING_MS);
 }
 
@@ -297,11 +320,13 @@ void sweep_open(struct sweep *sweep, struct token_store *store, struct ev_loop *
     sweep->store = store;
     sweep->loop = loop;
     sweep->interval_ms = interval_ms > 0 ? interval_ms : 1;
+    sweep->rows = SWEEP_SLICE_ROWS_MIN;
     ev_timer_init(&sweep->due, on_due, 0, 0);
     ev_timer_init(&sweep->slice, on_slice, 0, 0);
     ev_timer_init(&sweep->warning, on_warning, 0, 0);
     ev_timer_init(&sweep->check, on_check, 0, 0);
     sweep->due.data = sweep->slice.data = sweep->warning.data = sweep->check.data = sweep;
+    ev_set_priority(&sweep->slice, EV_MINPRI); /* what has arrived comes first */
     set_timer(sweep, &sweep->due,
               sweep->interval_ms < FIRST_SWEEP_MS_MAX ? sweep->interval_ms : FIRST_SWEEP_MS_MAX);
     set_timer(sweep, &sweep->warning, RETRY_MS);

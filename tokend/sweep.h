@@ -8,11 +8,14 @@
 
 /* What tokend does by itself, in small slices between the turns of its callers: it sweeps what has
  * expired, warns of what will soon, and compares the tokens with their digest. None of it delays a
- * caller by more than one slice. */
+ * caller by more than one slice; how many tokens one removes goes by how long the last one took,
+ * its commit included. */
 
 enum {
-    SWEEP_SLICE_ROWS = 48,   /* removed in one transaction */
-    CHECK_SLICE_ROWS = 2048, /* compared at once: about a millisecond */
+    SWEEP_SLICE_ROWS = 48,     /* removed in one transaction at most ... */
+    SWEEP_SLICE_ROWS_MIN = 12, /* ... and at least: fewer cost little less on a slow disk */
+    SWEEP_SLICE_MS = 4,        /* that it may take */
+    CHECK_SLICE_ROWS = 2048,   /* compared at once: about a millisecond */
     WARNING_LEVELS = 3,
 };
 
@@ -26,6 +29,8 @@ struct sweep {
     struct db_txn snapshot;  /* that it walks */
     struct table_walk walk;
     uint64_t interval_ms;
+    size_t rows;      /* of the next slice */
+    uint64_t commits; /* of the store, after the last one */
     bool is_checked;
     /* The tokens do not match their digest; called once, and may close the sweep. */
     void (*on_damage)(void *context);
@@ -40,9 +45,13 @@ void sweep_close(struct sweep *sweep);
  */
 void sweep_set_interval(struct sweep *sweep, uint64_t interval_ms);
 
-/* One slice, in a turn of its own; *is_more when another is due at once. Nothing happens while the
- * clock is suspect, or while the outbox has no room for what it would say. */
-enum status sweep_expired(struct token_store *store, bool *is_more);
-enum status sweep_warn(struct token_store *store, bool *is_more);
+/* One slice of up to `rows` (SWEEP_SLICE_ROWS at most), in a turn of its own; *is_more when another
+ * is due at once. Nothing happens while the clock is suspect, or while the outbox has no room for
+ * what it would say. */
+enum status sweep_expired(struct token_store *store, size_t rows, bool *is_more);
+enum status sweep_warn(struct token_store *store, size_t rows, bool *is_more);
+
+/* Pure: how many rows the next slice removes. */
+size_t sweep_next_rows(size_t rows, uint64_t took_ns);
 
 #endif

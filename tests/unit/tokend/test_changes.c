@@ -229,7 +229,7 @@ Test(changes, no_ttl_is_counted_from_a_suspect_clock)
     cr_assert_eq(token_store_commit(&store), STATUS_OK);
     cr_assert(was_suspect);
     fixture_pass(REQUESTS_KEPT_MS / 1000 + 3600);
-    cr_assert_eq(sweep_expired(&store, &is_more), STATUS_OK);
+    cr_assert_eq(sweep_expired(&store, SWEEP_SLICE_ROWS, &is_more), STATUS_OK);
     uint64_t tokens, kept;
     AUTO(db_end) struct db_txn txn = { 0 };
     cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);

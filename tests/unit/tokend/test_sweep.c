@@ -7,12 +7,12 @@ TestSuite(sweep, .init = fixture_open, .fini = fixture_close, .timeout = 120);
 
 enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS };
 
-static unsigned slices(enum status (*slice)(struct token_store *, bool *))
+static unsigned slices(enum status (*slice)(struct token_store *, size_t, bool *))
 {
     unsigned count = 0;
     bool is_more = true;
     for (; is_more; count++)
-        cr_assert_eq(slice(&store, &is_more), STATUS_OK);
+        cr_assert_eq(slice(&store, SWEEP_SLICE_ROWS, &is_more), STATUS_OK);
     return count;
 }
 
@@ -29,6 +29,31 @@ Test(sweep, removes_what_has_expired_in_slices_and_tells)
     cr_assert_eq(store.expired, 2 * SWEEP_SLICE_ROWS + 1);
     cr_assert_eq(told("capability_expired"), 2 * SWEEP_SLICE_ROWS + 1);
     cr_assert(is_there(kept));
+}
+
+/* A commit takes ten times as long on one disk as on another. */
+Test(sweep, goes_by_how_long_its_slices_take)
+{
+    static const uint64_t ms_ns = 1000000;
+    size_t rows = SWEEP_SLICE_ROWS;
+    for (int i = 0; i < 10; i++)
+        rows = sweep_next_rows(rows, (SWEEP_SLICE_MS + 1) * ms_ns);
+    cr_expect_eq(rows, SWEEP_SLICE_ROWS_MIN, "and never fewer");
+    rows = sweep_next_rows(rows, (SWEEP_SLICE_MS - 1) * ms_ns);
+    cr_expect_eq(rows, SWEEP_SLICE_ROWS_MIN, "just right");
+    for (int i = 0; i < 20; i++)
+        rows = sweep_next_rows(rows, ms_ns / 10);
+    cr_expect_eq(rows, SWEEP_SLICE_ROWS, "and never more");
+    for (int i = 0; i < 3; i++)
+        granted("acme", "read", MINUTE_MS);
+    fixture_pass(61);
+    bool is_more;
+    cr_assert_eq(sweep_expired(&store, 2, &is_more), STATUS_OK);
+    cr_expect(is_more);
+    cr_expect_eq(store.expired, 2);
+    cr_assert_eq(sweep_expired(&store, 2, &is_more), STATUS_OK);
+    cr_expect_not(is_more);
+    cr_expect_eq(store.expired, 3);
 }
 
 Test(sweep, does_nothing_while_the_clock_is_suspect)
