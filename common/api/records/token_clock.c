@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timex.h>
+#include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -17,12 +18,16 @@ static const uint64_t suspect_ns = 30ull * 86400u * 1000000000u;
 
 /* --- looking --- */
 
+/* Who is shut in as systemd/units have it may not ask the kernel, not even that. Then it is the
+ * word of systemd-timesyncd that counts, who told the kernel (see its manual); without it, as with
+ * another client of NTP, nobody has said so. */
 static bool kernel_is_synchronised(void)
 {
     struct timex timex = { 0 };
     int state = adjtimex(&timex);
-    /* Without a word of the kernel (a seccomp filter, say) nobody has said so. */
-    return state >= 0 && state != TIME_ERROR && (timex.status & STA_UNSYNC) == 0;
+    if (state >= 0)
+        return state != TIME_ERROR && (timex.status & STA_UNSYNC) == 0;
+    return access("/run/systemd/timesync/synchronized", F_OK) == 0;
 }
 
 #ifdef SOLO_FAULTS

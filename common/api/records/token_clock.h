@@ -28,7 +28,7 @@ struct token_time {
     char boot_id[BOOT_ID_BYTES];
     uint64_t boottime_ns;
     uint64_t wall_ns;
-    bool is_synchronised; /* adjtimex(2): by the kernel's word */
+    bool is_synchronised; /* by the kernel's word: adjtimex(2) */
 };
 
 enum {
