@@ -50,6 +50,20 @@ machine soloctl events -n 4 | grep -q 'checked=6 found=0' || fail "recoveryd doe
 
 [ "$(machine soloctl daemon list -o jsonl | grep -c '"state": *"ready"')" = 6 ] || fail "soloctl does not list the units"
 
+# A token of a tenant, held by nobody: every daemon, each another user, looks it up by itself, whether tokend runs or not.
+holder() { machine setpriv --reuid=65534 --regid=65534 --clear-groups soloctl --token-file /run/held.token "$@"; }
+accessor="$(machine soloctl token create -t acme --permission read --ttl 1h --out /run/held.token 2>&1 | grep -o '^tok_[a-z0-9]*')"
+machine chown 65534:65534 /run/held.token
+machine systemctl kill -s STOP tokend.service
+[ "$(holder get services -o jsonl | wc -l)" = 5 ] || fail "a token does not show the services of its tenant, and no others"
+holder events -n 1 >/dev/null || fail "eventd does not know a token"
+machine systemctl kill -s KILL tokend.service
+holder get services >/dev/null || fail "a token is not known while tokend is being restarted"
+machine soloctl token renew "$accessor" --ttl 2h | grep -q renewed || fail "a token cannot be renewed"
+machine soloctl token revoke "$accessor" >/dev/null
+holder get services >/dev/null 2>&1 && fail "deployd believes a token that was revoked"
+holder events -n 1 >/dev/null 2>&1 && fail "eventd believes a token that was revoked"
+
 # A daemon that dies is started again; a supervisor that dies takes its services along, and they come back.
 machine sh -c 'kill -9 $(systemctl show -P MainPID eventd.service deployd.service)'
 machine soloctl wait acme/s1 --for ready --timeout 30s >/dev/null || fail "nothing answers after a crash of eventd and deployd"
