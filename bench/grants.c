@@ -219,7 +219,7 @@ int main(int argc, char **argv)
     mkdir(bed.data, 0755);
     fill_store(&bed, tokens);
     testbed_start(&bed);
-    figure_print_plain("tokend, exec to ready with TOKENS tokens", ready_ms(&bed), "ms", 0, 0);
+    figure_print_plain("tokend, exec to ready with TOKENS tokens", ready_ms(&bed), "ms", 10, 1);
     double sweep_seconds, quiet_seconds;
     double slowest = slowest_grant_ms(&bed, tokens / 10, 300, &sweep_seconds);
     double quiet = slowest_grant_ms(&bed, UINT64_MAX, sweep_seconds, &quiet_seconds);

@@ -6,6 +6,7 @@
 
 #include "common/access/token_text.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -354,6 +355,10 @@ Test(tokens, without_persistence_they_lie_in_run)
     testbed_kill_everything(&bed);
     testbed_start(&bed);
     cr_assert_eq(describe(&bed, accessor), STATUS_OK, "the same boot");
+    testbed_kill_everything(&bed);
+    cr_assert_eq(directory_remove(bed.run), STATUS_OK); /* as at the start of a boot */
+    testbed_start(&bed);
+    cr_assert_eq(describe(&bed, accessor), STATUS_NOT_FOUND, "another boot");
 }
 
 Test(tokens, the_text_of_a_token_is_nowhere)
