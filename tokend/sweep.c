@@ -256,8 +256,10 @@ static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
     struct sweep *sweep = timer->data;
     const struct token_store *store = sweep->store;
     bool is_more = false, is_alone = store->commits == sweep->commits;
-    if (sweep->store->in_turn || !outbox_has_room(&sweep->store->outbox, ROOM_FOR_SLICE)) {
-        /* A turn is open for moments; the outbox drains as fast as eventd takes it. */
+    if (sweep->store->in_turn || ev_is_active(&sweep->check) ||
+        !outbox_has_room(&sweep->store->outbox, ROOM_FOR_SLICE)) {
+        /* A turn is open for moments; the outbox drains as fast as eventd takes it; what is being
+         * compared should not change, or its pages are kept and the store grows. */
         set_timer(sweep, timer, sweep->store->in_turn ? 1 : 10 * PAUSE_MS);
         return;
     }
