@@ -45,8 +45,7 @@ const char *damaged_store_in_places(const char *folder)
                  "names them; stop Solo and `recoveryd salvage BACKUP`, which makes a log of what "
                  "is proven"
                : "its store is damaged in places, what is whole goes on: `recoveryd verify --full` "
-                 "names them; keep a copy of its folder, stop Solo and put a backup back with "
-                 "`soloctl restore DIR --only STORE`";
+                 "names them and says what to do";
 }
 
 enum status damaged_store_refuse(void *context, struct rpc_call *call)
