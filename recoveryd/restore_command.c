@@ -196,11 +196,35 @@ static enum status restore_all(const char *backup, const char *data_dir, const c
     return sync_folder(data_dir);
 }
 
+/* solod's, and of each store its daemon's: that one may have been started by something else. */
+struct locks {
+    struct file_lock solod, leases[COUNT_OF(schemas)];
+};
+
+static void locks_release(struct locks *locks)
+{
+    file_lock_release(&locks->solod);
+    for (size_t i = 0; i < COUNT_OF(schemas); i++)
+        file_lock_release(&locks->leases[i]);
+}
+
+static enum status take_lock(const char *data_dir, const char *name, struct file_lock *lock)
+{
+    char path[4096], file[64];
+    snprintf(file, sizeof file, "%s.lock", name);
+    TRY(path_join(path, data_dir, file));
+    enum status status = file_lock_take(lock, path, 0);
+    return status == STATUS_LOCKED ? log_failure(status, "restore", "data", data_dir, "lock", file,
+                                                 "reason", "a Solo runs there: stop it")
+                                   : status;
+}
+
 static enum status restore(const struct settings *settings, const struct options *options)
 {
-    char path[4096];
     bool has[COUNT_OF(schemas)] = { false };
-    AUTO(file_lock_release) struct file_lock lock = FILE_LOCK_NONE;
+    AUTO(locks_release) struct locks locks = { FILE_LOCK_NONE, {} };
+    for (size_t i = 0; i < COUNT_OF(schemas); i++)
+        locks.leases[i] = (struct file_lock)FILE_LOCK_NONE;
     TRY(read_manifest(options->backup_dir, has));
     for (size_t i = 0; i < COUNT_OF(schemas) && options->only != NULL; i++) {
         bool is_it = strcmp(schemas[i]->name, options->only) == 0;
@@ -209,12 +233,10 @@ static enum status restore(const struct settings *settings, const struct options
         has[i] = is_it;
     }
     TRY(directory_make(settings->data_dir, 0755));
-    TRY(path_join(path, settings->data_dir, "solod.lock"));
-    enum status status = file_lock_take(&lock, path, 0);
-    if (status == STATUS_LOCKED)
-        return log_failure(status, "restore", "data", settings->data_dir, "reason",
-                           "a Solo runs there: stop it");
-    TRY(status);
+    TRY(take_lock(settings->data_dir, "solod", &locks.solod));
+    for (size_t i = 0; i < COUNT_OF(schemas); i++)
+        if (has[i])
+            TRY(take_lock(settings->data_dir, schemas[i]->name, &locks.leases[i]));
     TRY(restore_all(options->backup_dir, settings->data_dir, options->only, has));
     if (options->output == OUTPUT_JSON)
         printf("{\"kind\": \"restore\"}\n");

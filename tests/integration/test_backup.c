@@ -7,6 +7,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -249,7 +250,7 @@ Test(backup, a_copy_that_is_started_beside_its_original_ends_nothing, .init = se
 Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init = set_up,
      .fini = tear_down)
 {
-    char manifest[500], kept[500], log[500];
+    char manifest[500], kept[500], log[4096];
     service_deploy_sleeper(&bed, "acme", "api");
     make_backup();
     cr_assert_eq(testbed_stop(&bed), 0);
@@ -259,6 +260,14 @@ Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init
     cr_assert_eq(rename(manifest, kept), 0);
     restore(65, "not finished");
     cr_assert_eq(rename(kept, manifest), 0);
+
+    /* A daemon that was started by something else than solod. */
+    {
+        AUTO(file_lock_release) struct file_lock lease = FILE_LOCK_NONE;
+        cr_assert_eq(path_join(log, bed.data, "vault.lock"), STATUS_OK);
+        cr_assert_eq(file_lock_take(&lease, log, 0), STATUS_OK);
+        restore(75, "a Solo runs there");
+    }
 
     snprintf(log, sizeof log, "%s/events/data.mdb", backup);
     struct stat whole;
