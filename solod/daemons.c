@@ -29,6 +29,7 @@ enum {
     BACKOFF_MS_MIN = 100,
     BACKOFF_MS_MAX = 10 * 1000,
     FORGIVEN_AFTER_MS = 10 * 1000,
+    END_MS = 1000,
     EXIT_DAMAGED = 86,
     EXIT_IO = 87,
 };
@@ -201,7 +202,9 @@ void daemon_stop(struct daemon *daemon, bool start_again)
     case DAEMON_STARTING:
     case DAEMON_READY:
         daemon_move(daemon, DAEMON_STOPPING);
-        timer_set(daemon, &daemon->stop_timeout, daemon->owner->settings->shutdown_timeout_ms);
+        /* It gives up waiting after shutdown_timeout_ms by itself, and ends in order then. */
+        timer_set(daemon, &daemon->stop_timeout,
+                  daemon->owner->settings->shutdown_timeout_ms + END_MS);
         child_signal(&daemon->child, SIGTERM);
         break;
     case DAEMON_BACKOFF:
