@@ -74,8 +74,11 @@ void operation_fenced(struct operation *operation)
 
 void operation_refused(struct operation *operation, const struct problem *problem)
 {
-    if (deployd_refresh(operation->owner, operation->service) != STATUS_OK) {
-        operation_await_supervisor(operation); /* a log that cannot be read decides nothing */
+    /* A shutdown has ended what it waited for, nothing newer has; and a log that cannot be read
+     * decides nothing. */
+    if (operation->service->tenant->supervisor.is_ending ||
+        deployd_refresh(operation->owner, operation->service) != STATUS_OK) {
+        operation_await_supervisor(operation);
         return;
     }
     if (operation_fence(operation, true) == FENCE_LOG_WENT_BACK)

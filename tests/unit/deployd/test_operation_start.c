@@ -444,3 +444,17 @@ Test(operation_start, what_a_supervisor_refuses_against_the_log_is_never_answere
     world_append("service_recovery_failed");
     expect(start, "failed", "log_went_back");
 }
+
+/* Neither replaced nor ready: it is started again with Solo. */
+Test(operation_start, who_waits_for_what_a_shutdown_ends_is_not_told_that_it_runs)
+{
+    world_runs(7, "");
+    size_t deploy = world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    world.tenant->supervisor.is_ending = true;
+    world_start_fails(STATUS_ABORTED, "it was asked to stop");
+    cr_assert(world.answers[deploy].is_there);
+    cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
+    cr_assert_not_null(strstr(world.answers[deploy].problem.message, "is shutting down"));
+    cr_assert_eq(world.live.generation, world.last_event, "it stays wanted");
+}
