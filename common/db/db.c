@@ -120,7 +120,7 @@ static int find_own_pid(const char *line, void *context)
 static enum status open_reader(struct db *db, const struct db_schema *schema, const char *dir)
 {
     struct meta_pages pages;
-    TRY(meta_pages_read(dir, &pages));
+    TRY(environment_read_meta(schema, dir, &pages));
     TRY(environment_open(db, schema, dir, MDB_RDONLY));
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(db, &txn));
@@ -156,7 +156,7 @@ static enum status open_without_trace(struct db *db, const struct db_schema *sch
     if (is_held)
         return STATUS_FAILED_PRECONDITION;
     struct meta_pages pages;
-    TRY(meta_pages_read(dir, &pages));
+    TRY(environment_read_meta(schema, dir, &pages));
     TRY(environment_open(db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
     memcpy(db->meta_txnids, pages.txnids, sizeof db->meta_txnids);
     return environment_open_for_reading(db);

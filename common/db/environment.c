@@ -50,6 +50,16 @@ size_t environment_map_bytes(const struct db_schema *schema)
     return fault_number("map_bytes", schema->name, schema->map_bytes);
 }
 
+enum status environment_read_meta(const struct db_schema *schema, const char *dir,
+                                  struct meta_pages *pages)
+{
+    TRY(meta_pages_read(dir, pages));
+    if (pages->pages_used > environment_map_bytes(schema) / pages->page_bytes)
+        return log_failure(STATUS_DATA_LOSS, "check meta pages", "dir", dir, "reason",
+                           "more pages than the map can have");
+    return STATUS_OK;
+}
+
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags)
 {

@@ -2,6 +2,7 @@
 #define SOLO_COMMON_DB_ENVIRONMENT_H
 
 #include "common/db/db.h"
+#include "common/db/meta_pages.h"
 
 /* The parts of opening that every way of opening shares: creation, writer, reader, probe. */
 
@@ -9,6 +10,11 @@
  * failure db_close cleans up. */
 enum status environment_open(struct db *db, const struct db_schema *schema, const char *dir,
                              unsigned flags);
+
+/* Before it: what LMDB would believe. data_loss also for more pages than the map can have, for
+ * which LMDB would make the map larger. */
+enum status environment_read_meta(const struct db_schema *schema, const char *dir,
+                                  struct meta_pages *pages);
 
 /* Of its map; a test may lower it. */
 size_t environment_map_bytes(const struct db_schema *schema);

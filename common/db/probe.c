@@ -68,10 +68,7 @@ enum status db_probe_here(const struct db_schema *schema, const char *dir,
                           enum status (*check_rows)(struct db *db))
 {
     struct meta_pages pages;
-    TRY(meta_pages_read(dir, &pages));
-    if (pages.pages_used * pages.page_bytes > environment_map_bytes(schema))
-        return log_failure(STATUS_DATA_LOSS, "check meta pages", "dir", dir, "reason",
-                           "more pages than the map can have");
+    TRY(environment_read_meta(schema, dir, &pages));
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
     TRY(environment_open(&db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
     {

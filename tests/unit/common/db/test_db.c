@@ -499,6 +499,19 @@ Test(db, a_root_out_of_bounds_is_damage_in_the_newer_meta_page_only)
     buffer_close(&whole);
 }
 
+/* LMDB would make its map as large as the meta page says. */
+Test(db, more_pages_than_the_map_can_have_are_damage_to_readers_too)
+{
+    enum { PAGE = 4096, LAST_PAGE = 136 };
+    static const uint64_t beyond = (uint64_t)1 << 50;
+    make_store();
+    overwrite(data, LAST_PAGE, &beyond, 8);
+    overwrite(data, PAGE + LAST_PAGE, &beyond, 8);
+    expect_damage("more pages than the map");
+    cr_expect_eq(db_open_reader(&db, &test_schema, dir), STATUS_DATA_LOSS);
+    cr_expect_eq(db_open_without_trace(&db, &test_schema, dir), STATUS_DATA_LOSS);
+}
+
 Test(db, random_damage_never_ends_the_opener)
 {
     const char *given = getenv("SOLO_TEST_SEED");
