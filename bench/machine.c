@@ -102,6 +102,24 @@ static void lmdb_append(MDB_env *env, uint64_t number, size_t row_bytes)
     lmdb_check(mdb_txn_commit(txn), "commit");
 }
 
+double machine_sequential_mib(const char *dir, double mib)
+{
+    static uint8_t block[1 << 20];
+    char path[4096];
+    snprintf(path, sizeof path, "%s/sequential", dir);
+    memset(block, 0x5a, sizeof block);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    double begin = machine_now();
+    for (size_t blocks = (size_t)mib; blocks > 0; blocks--)
+        if (fd < 0 || fd_write_all(fd, span_of(block, sizeof block)) != STATUS_OK)
+            test_fail("cannot write %s", path);
+    if (fsync(fd) != 0)
+        test_fail("cannot sync %s", path);
+    double took = machine_now() - begin;
+    unlink(path);
+    return mib / took;
+}
+
 double machine_lmdb_commits(const char *dir, size_t row_bytes, double seconds)
 {
     if (row_bytes > LMDB_ROW_BYTES_MAX)

@@ -10,6 +10,10 @@
  * `seconds`. */
 double machine_synced_pairs(const char *dir, double seconds);
 
+/* Mebibytes a second that the disk below `dir` takes of a file of so many, written in sequence and
+ * synced at its end. */
+double machine_sequential_mib(const char *dir, double mib);
+
 /* LMDB by itself, in a new store of one table in `dir`: commits per second of one row of
  * `row_bytes` each, appended, with room written ahead so that the file does not grow. */
 double machine_lmdb_commits(const char *dir, size_t row_bytes, double seconds);
