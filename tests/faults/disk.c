@@ -164,6 +164,8 @@ static bool fails_now(enum disk_call call, int *error)
 
 /* --- the calls --- */
 
+ssize_t __real_write(int fd, const void *bytes, size_t size);
+ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 ssize_t __real_pwrite(int fd, const void *bytes, size_t size, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset);
 ssize_t __real_writev(int fd, const struct iovec *parts, int count);
@@ -187,6 +189,18 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t offset)
     }
     note_write(fd, bytes, size, (uint64_t)offset);
     return __real_pwrite(fd, bytes, size, offset);
+}
+
+/* What is written once, from the beginning: a copy of a store, a small file. It is not made to
+ * fail.
+ */
+ssize_t __wrap_write(int fd, const void *bytes, size_t size)
+{
+    off_t offset = record.is_on ? lseek(fd, 0, SEEK_CUR) : -1;
+    ssize_t written = __real_write(fd, bytes, size);
+    if (offset >= 0 && written > 0)
+        note_write(fd, bytes, (size_t)written, (uint64_t)offset);
+    return written;
 }
 
 /* LMDB seeks, then writes pages that lie side by side. */

@@ -79,19 +79,24 @@ static void sync_folder(struct power_cut *cut, const char *folder)
         struct image *file = &cut->files[i];
         if (!is_in(file->path, folder))
             continue;
-        if (strchr(file->path + strlen(folder) + 1, '/') == NULL)
-            file->is_entry_synced = true; /* the file's own name */
-        else
+        if (strchr(file->path + strlen(folder) + 1, '/') != NULL) {
             file->old_path[0] = '\0'; /* that of the folder above it */
+            continue;
+        }
+        file->is_entry_synced = true; /* the file's own name */
+        if (is_in(file->old_path, folder) &&
+            strchr(file->old_path + strlen(folder) + 1, '/') == NULL)
+            file->old_path[0] = '\0';
     }
 }
 
-static void rename_folder(struct power_cut *cut, const char *from, const char *to)
+/* Of a folder with its files, or of one file. */
+static void rename_path(struct power_cut *cut, const char *from, const char *to)
 {
     for (size_t i = 0; i < cut->file_count; i++) {
         struct image *file = &cut->files[i];
         char path[4096];
-        if (!is_in(file->path, from))
+        if (!is_in(file->path, from) && strcmp(file->path, from) != 0)
             continue;
         memcpy(file->old_path, file->path, sizeof file->old_path);
         ensure((size_t)snprintf(path, sizeof path, "%s%s", to, file->path + strlen(from)) <
@@ -156,7 +161,7 @@ bool power_cut_step(struct power_cut *cut)
         sync_folder(cut, op->path);
         break;
     case DISK_RENAME:
-        rename_folder(cut, op->path, op->to);
+        rename_path(cut, op->path, op->to);
         break;
     case DISK_MARK:
         cut->mark = op->offset;
