@@ -39,6 +39,10 @@ static enum status examine_all(const struct settings *settings, struct examinati
     if (status != STATUS_DATA_LOSS) /* which is told below */
         TRY(status);
     status = token_check(settings, findings);
+    if (status ==
+        STATUS_NOT_FOUND) /* a head or a link of the log names it; the chain has shown it */
+        status = log_failure(STATUS_DATA_LOSS, "compare tokens with the log", "reason",
+                             "an event that it names is missing");
     return status == STATUS_DATA_LOSS ? STATUS_OK : status;
 }
 

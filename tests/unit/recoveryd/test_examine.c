@@ -84,6 +84,50 @@ Test(examine, a_break_in_the_chain_is_found_with_its_event)
     }
 }
 
+/* Has the inner pages lead astray who looks for an event of the later half by its number. */
+static void misdirect(const char *path, uint64_t last)
+{
+    enum { PAGE = 4096, FLAGS = 10, BRANCH = 1, PLACES = 16, KEY_SIZE = 6, KEY = 8 };
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    size_t changed = 0;
+    cr_assert_eq(file_read(path, &file), STATUS_OK);
+    for (size_t page = 2 * PAGE; page + PAGE <= file.size; page += PAGE) {
+        uint16_t flags, place, size;
+        memcpy(&flags, file.data + page + FLAGS, sizeof flags);
+        memcpy(&place, file.data + page + PLACES + sizeof place, sizeof place); /* the second */
+        if (flags != BRANCH || place < PLACES || place + KEY + sizeof last > PAGE)
+            continue;
+        memcpy(&size, file.data + page + place + KEY_SIZE, sizeof size);
+        struct table_number beyond = table_number(last);
+        if (size != sizeof beyond.bytes)
+            continue;
+        cr_assert_eq(pwrite(fd, beyond.bytes, size, (off_t)(page + place + KEY)), size);
+        changed++;
+    }
+    cr_assert_gt(changed, 0, "no inner page");
+}
+
+/* Read in order they are all there; by its number the newest grant, where the comparison of tokens
+ * begins, is not. */
+Test(examine, an_event_that_is_not_found_by_its_number_is_a_finding)
+{
+    char path[4096], payload[1100];
+    memset(payload, 'x', sizeof payload);
+    memcpy(payload, "{\"text\": ", 9);
+    memcpy(payload + sizeof payload - 3, "\"}", 3);
+    payload[9] = '\"';
+    for (int i = 0; i < 40; i++)
+        log_append(&maker, i == 30 ? "capability_granted" : "app.noise", "acme", "", payload);
+    log_maker_finish(&maker);
+    cr_assert_eq(path_join(path, maker.settings.data_dir, "events/data.mdb"), STATUS_OK);
+    misdirect(path, maker.last);
+    maker.settings.token_persistence_enabled = true;
+    AUTO(examination_close) struct examination examination = { 0 };
+    cr_assert_eq(examine(&maker.settings, true, &examination), STATUS_OK);
+    cr_assert_eq(findings_of(&examination.findings, "chain_broken"), 1);
+}
+
 Test(examine, a_log_that_cannot_be_read_is_a_finding)
 {
     char path[4096];
