@@ -6,7 +6,7 @@
 /* One thing to be done with one service. Operations of a service run one after the other, in the
  * order in which they came; those of different services run side by side. A kill may run beside the
  * operations before it once they are past their commit, so that it waits for nobody's grace, and a
- * deploy beside one that only waits until its program is ready.
+ * deploy or restart beside one that only waits until its program is ready.
  *
  * This is what all parts of its life share; operation_queue.h says who is next, operation_commit.c
  * what happens until its event is in the log, operation_act.c and operation_start.c what is asked

@@ -70,9 +70,23 @@ static void problem_say(struct operation *operation, const char *field, const ch
                     has_run ? "did not become ready" : "could not be started", said);
 }
 
+/* A deploy that waits for the readiness of what was restarted beside it: what follows is its. */
+static bool is_deploy_at_it(const struct operation *operation)
+{
+    for (const struct operation *before = operation->service->queue; before != operation;
+         before = before->next)
+        if (before->kind == OPERATION_DEPLOY && before->generation == operation->generation)
+            return true;
+    return false;
+}
+
 void operation_failed(struct operation *operation, const char *field, const char *said)
 {
     problem_say(operation, field, said);
+    if (operation->kind == OPERATION_RESTART && is_deploy_at_it(operation)) {
+        operation_end(operation, operation->problem.code);
+        return;
+    }
     if (rule_find(operation) != STATUS_OK) {
         outcome_is_unknown(operation, NULL);
         return;

@@ -7,7 +7,8 @@
 #include "deployd/operation_outcome.h"
 
 /* All that is left of it is to wait until its program is ready, or is given up. Another deploy does
- * not wait for that: its supervisor ends the wait when it is told to start the newer generation. */
+ * not wait for that: its supervisor ends the wait when it is told to start the newer generation.
+ * Nor does a restart: that generation is started again, and the wait is for its new process. */
 static bool is_on_trial(const struct operation *operation)
 {
     const struct service *service = operation->service;
@@ -26,7 +27,8 @@ static bool may_run_beside(const struct operation *operation, const struct opera
 {
     bool is_free =
         operation->kind == OPERATION_KILL || operation->service->tenant->supervisor.is_silent;
-    if (operation->kind == OPERATION_DEPLOY && is_on_trial(before))
+    bool starts_anew = operation->kind == OPERATION_DEPLOY || operation->kind == OPERATION_RESTART;
+    if (starts_anew && is_on_trial(before))
         return true;
     return is_free &&
            (before->state == OPERATION_SUPERVISOR || before->state == OPERATION_BUILDING ||

@@ -12,6 +12,7 @@
 #include "tenantd/service_row.h"
 #include "tenantd/service_secrets.h"
 #include "tenantd/start_answer.h"
+#include "tenantd/start_order.h"
 
 enum {
     LIST_BYTES_MAX = FRAME_BYTES_MAX / 2,

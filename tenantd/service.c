@@ -32,19 +32,12 @@
 #include "tenantd/service_row.h"
 #include "tenantd/service_secrets.h"
 #include "tenantd/service_state.h"
+#include "tenantd/start_order.h"
 #include "tenantd/supervisor.h"
 
 static const uint64_t NS_PER_MS = 1000000;
 
 static void service_step(struct service *service);
-
-/* Both lists of who waits for a start. */
-static void start_calls_fail(struct rpc_call **calls, struct rpc_call **ready_calls,
-                             const struct problem *problem)
-{
-    calls_fail(calls, problem->code, problem);
-    calls_fail(ready_calls, problem->code, problem);
-}
 
 unsigned service_name_hash(const void *key, size_t size)
 {
@@ -71,14 +64,6 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 }
 
 /* ---- birth and end ---- */
-
-void start_order_free(struct start_order *order)
-{
-    if (order == NULL)
-        return;
-    launch_free(order->launch);
-    free(order);
-}
 
 /* Nothing is left of its tree. May free the service. */
 static void on_tree_ended(struct ending *ending)
@@ -118,11 +103,9 @@ void service_free(struct service *service)
     const struct problem gone = { .code = STATUS_UNAVAILABLE, .message = "the supervisor ends" };
     service_timer_stop(service);
     service_readiness_end(service);
-    if (service->order != NULL)
-        start_calls_fail(&service->order->calls, &service->order->ready_calls, &gone);
-    start_calls_fail(&service->start_calls, &service->ready_calls, &gone);
+    start_order_drop(service, gone.code, gone.message);
+    start_waiters_fail(service, &gone);
     calls_fail(&service->stop_calls, STATUS_UNAVAILABLE, &gone);
-    start_order_free(service->order);
     supervisor_remove(service->supervisor, service);
     capture_free(&service->capture);
     service_secrets_drop(service);
@@ -187,7 +170,7 @@ static void begin_process(struct service *service)
     } else {
         service_start_failed(service, problem.message);
     }
-    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
+    start_waiters_fail(service, &problem);
 }
 
 /* ---- after an exit that nobody asked for ---- */
@@ -273,7 +256,7 @@ static void decide_unready(struct service *service)
     } else {
         decide_after_exit(service);
     }
-    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
+    start_waiters_fail(service, &problem);
 }
 
 /* ---- stopping ---- */
@@ -383,31 +366,13 @@ static void service_step(struct service *service)
 
 /* ---- what happens to it ---- */
 
-static void drop_order(struct service *service, const char *why)
-{
-    struct problem problem = { 0 };
-    if (service->order == NULL)
-        return;
-    problem_set(&problem, STATUS_ABORTED, "", "%s", why);
-    start_calls_fail(&service->order->calls, &service->order->ready_calls, &problem);
-    if (service->order->launch != NULL && service->order->launch->has_code &&
-        service->order->generation != service->generation)
-        site_code_remove(service->supervisor->site, service->name, service->order->generation);
-    start_order_free(service->order);
-    service->order = NULL;
-}
-
-static void fail_start_calls(struct service *service, const char *why)
-{
-    struct problem problem = { 0 };
-    problem_set(&problem, STATUS_ABORTED, "", "%s", why);
-    start_calls_fail(&service->start_calls, &service->ready_calls, &problem);
-}
-
 void service_order(struct service *service, struct start_order *order)
 {
-    drop_order(service, "a newer generation was ordered");
-    fail_start_calls(service, "a newer generation was ordered");
+    start_order_drop(service, STATUS_ABORTED, "a newer generation was ordered");
+    if (order->launch == NULL)
+        start_waiters_keep(service, order);
+    else
+        start_waiters_abort(service, "a newer generation was ordered");
     service->order = order;
     if (!service->is_stop_wanted) {
         service->is_stop_wanted = true;
@@ -418,34 +383,11 @@ void service_order(struct service *service, struct start_order *order)
     service_step(service);
 }
 
-void service_join(struct service *service, struct rpc_call *call, bool until_ready)
-{
-    struct start_order *order = service->order;
-    struct rpc_call **list = until_ready
-                                 ? (order != NULL ? &order->ready_calls : &service->ready_calls)
-                             : order != NULL ? &order->calls
-                                             : &service->start_calls;
-    call->user = *list;
-    *list = call;
-}
-
-void service_lead(struct service *service, uint64_t cause_id)
-{
-    uint64_t *cause = service->order != NULL ? &service->order->cause_id : &service->cause_id;
-    if (cause_id <= *cause)
-        return;
-    *cause = cause_id;
-    if (service->order == NULL && service->start_cause == START_AFTER_CRASH) {
-        service->start_cause = START_RESTART;
-        service->owes_restarted = false;
-    }
-}
-
 void service_stop(struct service *service, const struct stop_request *request,
                   struct rpc_call *call)
 {
-    drop_order(service, "it was asked to stop");
-    fail_start_calls(service, "it was asked to stop");
+    start_order_drop(service, STATUS_ABORTED, "it was asked to stop");
+    start_waiters_abort(service, "it was asked to stop");
     if (call != NULL) {
         call->user = service->stop_calls;
         service->stop_calls = call;

@@ -126,17 +126,10 @@ struct service *service_new(struct supervisor *supervisor, const char *name,
                             struct start_order *order);
 /* Out of the tables, and its memory: when nothing of it is left, or at the supervisor's end. */
 void service_free(struct service *service);
-void start_order_free(struct start_order *order);
 
 /* Begins what the order says; stops what runs. Takes the order over. An older order that waits is
  * dropped and its calls are told. */
 void service_order(struct service *service, struct start_order *order);
-/* Adds a call to those that wait for the start of what is held or ordered, or until it is ready. */
-void service_join(struct service *service, struct rpc_call *call, bool until_ready);
-/* What is about to be started is started for this event as well, when that is the newer one: its
- * report will say so. */
-void service_lead(struct service *service, uint64_t cause_id);
-
 struct stop_request {
     enum stop_cause cause;
     uint64_t cause_id;

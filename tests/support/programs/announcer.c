@@ -2,6 +2,7 @@
  *
  *   sleep:MS  print:TEXT  exit:CODE  touch:FILE  ignore:SIGNAL
  *   exit-unless:FILE    with code 4
+ *   stay-once:FILE      does nothing more, but goes on when it is started again
  *   notify:TEXT         to NOTIFY_SOCKET; "\n" stands for a newline
  *   child-notify:TEXT   the same from a child in a session of its own, which stays too
  *   listen:PORT  listen6:PORT
@@ -79,6 +80,18 @@ static void listen_on(const char *port, int is_six)
         fail("listen");
 }
 
+static void touch(const char *file)
+{
+    close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+}
+
+static void stay(const char *file)
+{
+    touch(file);
+    for (;;)
+        pause();
+}
+
 static void act(const char *action)
 {
     const char *value = strchr(action, ':');
@@ -93,9 +106,11 @@ static void act(const char *action)
     else if (IS("exit"))
         exit(atoi(value));
     else if (IS("touch"))
-        close(open(value, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+        touch(value);
     else if (IS("exit-unless") && access(value, F_OK) != 0)
         exit(4);
+    else if (IS("stay-once") && access(value, F_OK) != 0)
+        stay(value);
     else if (IS("ignore"))
         signal(atoi(value), SIG_IGN);
     else if (IS("notify"))

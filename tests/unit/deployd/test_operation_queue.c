@@ -217,6 +217,50 @@ Test(operation_queue, what_fails_on_trial_beside_a_newer_deploy_starts_nothing)
     cr_assert_eq(world.answers[second].status, STATUS_OK);
 }
 
+Test(operation_queue, a_restart_does_not_wait_until_the_deploy_before_it_is_ready)
+{
+    uint64_t generation;
+    struct asked start;
+    size_t deploy = deploy_on_trial(&generation, &start), restart = world_ask(OPERATION_RESTART);
+    world_nothing_asked(); /* its supervisor has not said that it starts */
+    world_tells("starting", generation);
+    world_append("service_restart_requested");
+    struct asked asked = world_take("supervisor.restart");
+    cr_assert_eq(asked.generation, generation);
+    const struct supervisor_restart_reply restarted = { 0 };
+    asked.on_reply(asked.context, STATUS_OK, NULL, &restarted);
+    cr_assert_eq(world.answers[restart].status, STATUS_OK);
+    cr_assert_str_eq(world.answers[restart].texts[0], "starting");
+    cr_assert_not(world.answers[deploy].is_there, "it waits for the new process");
+    const struct supervisor_start_reply ready = { 0 };
+    world_tells("running", generation);
+    start.on_reply(start.context, STATUS_OK, NULL, &ready);
+    cr_assert_eq(world.answers[deploy].status, STATUS_OK);
+}
+
+Test(operation_queue, a_restart_that_fails_beside_its_deploy_is_recorded_once)
+{
+    uint64_t generation;
+    struct asked start;
+    struct problem problem;
+    world_runs(7, "");
+    size_t deploy = deploy_on_trial(&generation, &start);
+    world_tells("starting", generation);
+    size_t restart = world_ask(OPERATION_RESTART);
+    world_append("service_restart_requested");
+    struct asked asked = world_take("supervisor.restart");
+    problem_set(&problem, STATUS_FAILED_PRECONDITION, "argv[0]", "no such file");
+    asked.on_reply(asked.context, STATUS_FAILED_PRECONDITION, &problem, NULL);
+    cr_assert_eq(world.answers[restart].status, STATUS_FAILED_PRECONDITION);
+    world_nothing_asked();
+    start.on_reply(start.context, STATUS_FAILED_PRECONDITION, &problem, NULL);
+    world_append("service_deployment_failed");
+    world_starts("running");
+    cr_assert_eq(world.answers[deploy].status, STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(world.service->generation, 7);
+    world_nothing_asked();
+}
+
 /* A kill finds every deploy before it that is not in the log. */
 Test(operation_queue, a_kill_ends_a_build_behind_what_is_on_trial)
 {

@@ -305,6 +305,18 @@ static void on_started(void *context, enum status status, const struct problem *
         pending->problem = *problem;
 }
 
+static void begin_start(struct bed *bed, const struct supervisor_start_request *request,
+                        struct pending_start *pending)
+{
+    const struct rpc_call_options options = { .timeout_ms = CALL_MS,
+                                              .on_reply = on_started,
+                                              .context = pending };
+    *pending = (struct pending_start){ .is_answered = false };
+    cr_assert_eq(rpc_client_call(bed->client, &method_supervisor_start, request, &options, NULL),
+                 STATUS_OK);
+    bed_turn(bed, 50);
+}
+
 void bed_begin_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                      const char *members, struct pending_start *pending)
 {
@@ -313,13 +325,20 @@ void bed_begin_start(struct bed *bed, const char *name, uint64_t generation, uin
                                                       .since = since,
                                                       .spec = spec_of(bed, name, members),
                                                       .cause = "deploy" };
-    const struct rpc_call_options options = { .timeout_ms = CALL_MS,
-                                              .on_reply = on_started,
-                                              .context = pending };
-    *pending = (struct pending_start){ .is_answered = false };
-    cr_assert_eq(rpc_client_call(bed->client, &method_supervisor_start, &request, &options, NULL),
-                 STATUS_OK);
-    bed_turn(bed, 50);
+    begin_start(bed, &request, pending);
+}
+
+void bed_begin_trial(struct bed *bed, const char *name, uint64_t generation, const char *members,
+                     struct pending_start *pending)
+{
+    const struct supervisor_start_request request = { .name = name,
+                                                      .generation = generation,
+                                                      .since = generation,
+                                                      .spec = spec_of(bed, name, members),
+                                                      .cause = "deploy",
+                                                      .is_on_trial = true,
+                                                      .wait = true };
+    begin_start(bed, &request, pending);
 }
 
 void bed_await_start(struct bed *bed, struct pending_start *pending)

@@ -70,6 +70,9 @@ struct pending_start {
 };
 void bed_begin_start(struct bed *bed, const char *name, uint64_t generation, uint64_t since,
                      const char *members, struct pending_start *pending);
+/* The same on trial, answered when it is ready. */
+void bed_begin_trial(struct bed *bed, const char *name, uint64_t generation, const char *members,
+                     struct pending_start *pending);
 void bed_await_start(struct bed *bed, struct pending_start *pending);
 
 /* As a kill whose event has this number: everything older is meant. */

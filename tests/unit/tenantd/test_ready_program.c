@@ -95,6 +95,26 @@ Test(ready_program, what_another_service_says_counts_for_that_one)
     cr_assert_str_eq(row.state, "starting");
 }
 
+/* The first process never says that it is ready, the second one does. */
+Test(ready_program, who_waits_for_what_is_restarted_waits_for_its_new_process)
+{
+    struct row row;
+    struct pending_start waiting;
+    bed_open(&bed, NULL);
+    bed_begin_trial(&bed, "web", 5,
+                    ANNOUNCER(", \"stay-once:began\", \"notify:READY=1\"") READY("notify", ""),
+                    &waiting);
+    bed_await(&bed, "web", "starting", &row);
+    uint64_t first = row.pid;
+    cr_assert_eq(bed_restart_for(&bed, "web", 5, 5, 6, &row), STATUS_OK, "%s", bed.problem.message);
+    cr_assert_neq(row.pid, first);
+    bed_await_start(&bed, &waiting);
+    cr_assert_eq(waiting.status, STATUS_OK, "%s", waiting.problem.message);
+    cr_assert(bed_row(&bed, "web", &row));
+    cr_assert_str_eq(row.state, "running");
+    cr_assert_neq(row.pid, first);
+}
+
 Test(ready_program, a_first_start_that_is_not_ready_in_time_fails_with_its_reason)
 {
     struct row row;
