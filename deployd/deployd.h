@@ -111,6 +111,7 @@ struct deployd {
     struct reconcile reconcile;
     struct deliveries deliveries;
     struct ev_prepare before_sleep;
+    struct ev_prepare after_requests;
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
     struct resource_watch resources;

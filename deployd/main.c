@@ -85,8 +85,19 @@ static void on_go_on(struct ev_loop *loop, struct ev_idle *idle, int events)
     (void)loop, (void)idle, (void)events;
 }
 
-/* Once per turn: operations are carried on, what changed goes into the registry, what was recorded
- * is acknowledged. */
+/* When the requests of this turn are on their way: what changed goes into the registry, before
+ * anybody is answered, who may look there; what was recorded is acknowledged in the next turn. */
+static void after_requests(struct ev_loop *loop, struct ev_prepare *prepare, int events)
+{
+    (void)loop, (void)events;
+    struct deployd *deployd = prepare->data;
+    reports_acknowledge(deployd);
+    /* Until the supervisors have told, what an earlier deployd wrote is the last that is known. */
+    if (deployd->boot.state >= BOOT_RECONCILING)
+        registry_flush(&deployd->registry, &deployd->catalog);
+}
+
+/* Once per turn operations are carried on. */
 static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int events)
 {
     (void)loop, (void)events;
@@ -96,10 +107,6 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *prepare, int e
     else
         ev_idle_stop(deployd->loop, &deployd->go_on);
     deliveries_step(deployd);
-    reports_acknowledge(deployd);
-    /* Until the supervisors have told, what an earlier deployd wrote is the last that is known. */
-    if (deployd->boot.state >= BOOT_RECONCILING)
-        registry_flush(&deployd->registry, &deployd->catalog);
     event_map_turn_ended(&deployd->map);
     if (deployd->map.was_replaced) {
         deployd->map.was_replaced = false;
@@ -198,6 +205,7 @@ static void deployd_close(struct deployd **closed)
              tenant = tenant->hh.next)
             supervisor_close(&tenant->supervisor);
         ev_prepare_stop(deployd->loop, &deployd->before_sleep);
+        ev_prepare_stop(deployd->loop, &deployd->after_requests);
         ev_idle_stop(deployd->loop, &deployd->go_on);
         reconcile_close(deployd);
         deliveries_close(deployd);
@@ -242,6 +250,12 @@ static enum status run(int argc, char **argv)
                           "deployd", deployd.has_run_key ? deployd.run_key : NULL));
     methods_setup(&deployd);
 
+    /* Of one priority libev calls the watcher that was started first as the last: behind all rpc
+     * clients, before the rpc server. */
+    ev_prepare_init(&deployd.after_requests, after_requests);
+    ev_set_priority(&deployd.after_requests, EV_MINPRI + 1);
+    deployd.after_requests.data = &deployd;
+    ev_prepare_start(deployd.loop, &deployd.after_requests);
     TRY(parent_listener(deployd.settings.run_dir, "deployd", &deployd.listener));
     TRY(run_open(&deployd));
     TRY(registry_open(&deployd.registry, deployd.settings.run_dir));

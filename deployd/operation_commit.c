@@ -21,7 +21,10 @@
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
 #include "deployd/quota.h"
+#include "deployd/supervisors.h"
 #include "deployd/tenants.h"
+
+enum { PREPARED_MAX = 4 /* deploys under way at once */ };
 
 static void refuse(struct operation *operation, enum status status)
 {
@@ -48,6 +51,28 @@ static void commit(struct operation *operation, struct event_append_request *req
         refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
 }
 
+static void on_prepared(void *context, enum status status, const struct problem *problem,
+                        const void *reply)
+{
+    (void)context, (void)status, (void)problem, (void)reply;
+    /* Nothing to do: what could not be made says so when it is started. */
+}
+
+/* While the disk has the commit, the service's supervisor does what it can beforehand: comes up, or
+ * makes the folder of a service that is new. Among many deploys it has other things to do. */
+static void prepare_meanwhile(struct operation *operation)
+{
+    struct service *service = operation->service;
+    struct supervisor *supervisor = &service->tenant->supervisor;
+    const struct supervisor_prepare_request request = { .name = service_name(service) };
+    if (!supervisor->is_ending)
+        supervisor_need(supervisor);
+    if (supervisor->state == SUPERVISOR_READY && !supervisor->is_silent && !service->is_held &&
+        operation->owner->operations <= PREPARED_MAX)
+        (void)supervisor_call(supervisor, &method_supervisor_prepare, &request,
+                              SUPERVISOR_WAIT_MS_MAX, on_prepared, NULL);
+}
+
 static void commit_deploy(struct operation *operation)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = EVENT_PAYLOAD_BYTES_MAX };
@@ -71,6 +96,7 @@ static void commit_deploy(struct operation *operation)
         append_about_service(EVENT_service_deployed, operation->service, subject, &payload);
     request.intent = "service.deploy";
     fault_point("deployd.before_append");
+    prepare_meanwhile(operation);
     commit(operation, &request);
 }
 

@@ -360,6 +360,14 @@ static enum status handle_supervisor_stop(struct supervisor *supervisor, struct 
     return STATUS_OK;
 }
 
+static enum status handle_supervisor_prepare(struct supervisor *supervisor, struct rpc_call *call,
+                                             const struct supervisor_prepare_request *request,
+                                             struct supervisor_prepare_reply *reply)
+{
+    (void)call, (void)reply;
+    return site_home_make(supervisor->site, request->name);
+}
+
 static enum status handle_supervisor_restart(struct supervisor *supervisor, struct rpc_call *call,
                                              const struct supervisor_restart_request *request,
                                              struct supervisor_restart_reply *reply)

@@ -517,7 +517,8 @@ void client_link_open(struct rpc_client *client)
     ev_idle_init(&client->wake, on_wake);
     ev_set_priority(&client->wake, EV_MAXPRI);
     ev_prepare_init(&client->before_sleep, before_sleep);
-    ev_set_priority(&client->before_sleep, EV_MINPRI);
+    /* Before the answers of a server in the same loop, which others may be waiting behind. */
+    ev_set_priority(&client->before_sleep, EV_MINPRI + 1);
     client->watcher.data = client->backoff.data = client;
     client->wake.data = client->before_sleep.data = client;
     ev_prepare_start(client->loop, &client->before_sleep);

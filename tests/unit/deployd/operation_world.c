@@ -282,6 +282,10 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
 {
     (void)timeout_ms;
     cr_assert_eq(supervisor->state, SUPERVISOR_READY);
+    if (method == &method_supervisor_prepare) {
+        world.prepared++; /* nobody waits for its answer */
+        return STATUS_OK;
+    }
     cr_assert_lt(world.asked_count, ASKED_MAX);
     struct asked *asked = &world.asked[world.asked_count++];
     *asked = (struct asked){ .on_reply = on_reply, .context = context };

@@ -567,3 +567,24 @@ Test(operation, a_start_that_the_log_does_not_take_is_of_unknown_outcome)
     world_nothing_asked();
     cr_assert_eq(world.answers[deploy].status, STATUS_UNKNOWN);
 }
+
+Test(operation, a_supervisor_prepares_for_what_is_new_while_the_log_has_it)
+{
+    world_ask(OPERATION_DEPLOY);
+    cr_assert_eq(world.prepared, 1);
+    cr_assert_str_eq(world.asked[0].what, "service_deployed", "it does not wait for that");
+    world_append("service_deployed");
+    world_starts("running");
+    world_ask(OPERATION_DEPLOY);
+    world_append("service_deployed");
+    cr_assert_eq(world.prepared, 1, "what ran before has its folder");
+}
+
+Test(operation, a_supervisor_comes_up_while_the_log_has_its_first_deploy)
+{
+    world.tenant->supervisor.state = SUPERVISOR_ABSENT;
+    world_ask(OPERATION_DEPLOY);
+    cr_assert_eq(world.supervisors_needed, 1);
+    cr_assert_eq(world.prepared, 0);
+    world_take("service_deployed");
+}

@@ -42,6 +42,21 @@ Test(tenantd, starts_a_service_and_says_what_runs)
     bed_close(&bed);
 }
 
+Test(tenantd, makes_the_folder_of_a_service_before_it_is_started)
+{
+    const struct supervisor_prepare_request request = { .name = "api" };
+    struct supervisor_prepare_reply reply;
+    struct row row;
+    struct stat stat;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_call(&bed, &method_supervisor_prepare, &request, &reply), STATUS_OK);
+    cr_assert_eq(fstatat(bed.scratch.fd, "data/tenants/acme/api", &stat, 0), 0);
+    cr_assert_eq(stat.st_mode, S_IFDIR | 0700);
+    cr_assert_eq(stat.st_uid, geteuid() == 0 ? TEST_UID : geteuid());
+    cr_assert_not(bed_row(&bed, "api", &row), "nothing is held for it");
+    bed_close(&bed);
+}
+
 /* deployd ends one that says another incarnation than its log has; one that says none it keeps. */
 Test(tenantd, says_for_which_event_log_it_was_started)
 {
