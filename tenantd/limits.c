@@ -97,10 +97,11 @@ char *limits_text(char text[LIMITS_TEXT_BYTES], const struct spec_limits *limits
             : held->tasks == LIMIT_BY_RLIMIT ? "rlimit, of the tenant together"
                                              : "not enforced: no pids controller");
     if (held->files != LIMIT_NOT_ASKED && held->files_given < limits->files)
-        add(text, "files %" PRIu64 " of %" PRIu64 " (rlimit, there are no more)", held->files_given,
-            limits->files);
+        add(text, "files %" PRIu64 " of %" PRIu64 " (rlimit, unseen; there are no more)",
+            held->files_given, limits->files);
     else if (held->files != LIMIT_NOT_ASKED)
-        add(text, "files %" PRIu64 " (rlimit, each process)", limits->files);
+        add(text, "files %" PRIu64 " (rlimit, each process; nobody sees it reached)",
+            limits->files);
     if (held->cpu != LIMIT_NOT_ASKED)
         add(text, "cpu %g (%s)", (double)limits->cpu_milli / 1000.0,
             held->cpu == LIMIT_BY_CGROUP ? "cgroup" : "not enforced: no cpu controller");
@@ -129,7 +130,13 @@ struct limits_breach limits_breach_of(const struct spec_limits *limits,
     struct limits_breach breach = { 0 };
     char used[SIZE_PART_TEXT_BYTES], size[SIZE_TEXT_BYTES];
     bool is_killed = WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGKILL;
-    if (use->memory_kills > 0 && held->memory == LIMIT_BY_CGROUP && use->memory_bound_hits > 0) {
+    if (WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGXCPU) {
+        breach.limit = "cpu"; /* no limit of a spec, which gives a share: the signal says it */
+        breach.is_killed = true;
+        snprintf(breach.text, BREACH_TEXT_BYTES,
+                 "killed for processor time: its RLIMIT_CPU is used up (SIGXCPU)");
+    } else if (use->memory_kills > 0 && held->memory == LIMIT_BY_CGROUP &&
+               use->memory_bound_hits > 0) {
         /* A kernel that tells no peak: it was at its bound when it was refused more. */
         uint64_t peak = use->memory_peak_bytes != 0 ? use->memory_peak_bytes : limits->memory_bytes;
         breach.limit = "memory";

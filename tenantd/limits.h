@@ -40,8 +40,9 @@ char *limits_text(char text[LIMITS_TEXT_BYTES], const struct spec_limits *limits
 /* What limits had to do with an exit. */
 enum { BREACH_TEXT_BYTES = 112 };
 struct limits_breach {
-    const char *limit; /* "memory", "tasks"; NULL: none is known to have been reached, or nearly */
-    bool is_killed;    /* by the kernel, for it */
+    const char
+        *limit; /* "memory", "tasks", "cpu"; NULL: none is known to have been reached, or nearly */
+    bool is_killed;               /* by the kernel, for it */
     char text[BREACH_TEXT_BYTES]; /* "killed for memory: 256 of 256 MiB"; may be "" */
 };
 /* `exit_status` as waitpid has it; `use` of its directory, zeros for none; `resident_bytes_max` the

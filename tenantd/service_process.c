@@ -199,10 +199,11 @@ void service_breach_find(struct service *service)
     const struct launch *launch = service->launch;
     service->breach = (struct limits_breach){ 0 };
     /* What we killed ourselves says nothing about limits. */
-    if (service->was_killed || !spec_limits_are_given(&launch->limits))
+    if (service->was_killed)
         return;
-    const struct cgroup_use use =
-        cgroup_service_use(&service->supervisor->site->cgroup, service->name);
+    struct cgroup_use use = { 0 };
+    if (spec_limits_are_given(&launch->limits))
+        use = cgroup_service_use(&service->supervisor->site->cgroup, service->name);
     service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status,
                                        service->resident_bytes_max);
     if (service->breach.limit == NULL)

@@ -115,8 +115,21 @@ Test(limited, what_is_in_force_stands_in_the_row)
     start("api", 5, "\"argv\": [\"PROGRAMS/sleeper\"], \"limits\": {\"cpu\": 0.5, \"files\": 30}");
     cr_assert(bed_row(&bed, "api", &row));
     cr_assert_str_eq(row.limits,
-                     "files 30 (rlimit, each process), cpu 0.5 (not enforced: no cpu controller)");
+                     "files 30 (rlimit, each process; nobody sees it reached), cpu 0.5 (not "
+                     "enforced: no cpu controller)");
     start("web", 6, "\"argv\": [\"PROGRAMS/sleeper\"]");
     cr_assert(bed_row(&bed, "web", &row));
     cr_assert_str_eq(row.limits, "");
+}
+
+/* The spec gives a share of the processors; who has a limit of its own is ended by it. */
+Test(limited, the_signal_for_processor_time_is_a_breach)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    start("api", 5,
+          "\"argv\": [\"sh\", \"-c\", \"kill -XCPU $$\"], \"restart\": {\"policy\": \"never\"}");
+    bed_await(&bed, "api", "failed", &row);
+    cr_assert_str_eq(row.last_exit,
+                     "was killed for processor time: its RLIMIT_CPU is used up (SIGXCPU)");
 }

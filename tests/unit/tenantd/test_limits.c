@@ -52,7 +52,7 @@ Test(limits, by_the_cgroup_where_it_has_controllers)
     cr_assert_eq(rlimits.files, 512);
     cr_assert_str_eq(limits_text(text, &all, &held),
                      "memory 256 MiB (cgroup), tasks 64 (cgroup), files 512 (rlimit, each "
-                     "process), cpu 0.5 (cgroup)");
+                     "process; nobody sees it reached), cpu 0.5 (cgroup)");
 }
 
 Test(limits, by_rlimits_without_controllers_and_never_silently)
@@ -66,8 +66,8 @@ Test(limits, by_rlimits_without_controllers_and_never_silently)
         cr_assert_eq(rlimits.tasks, 64);
         cr_assert_str_eq(limits_text(text, &all, &held),
                          "memory 256 MiB (rlimit, each process), tasks 64 (rlimit, of the tenant "
-                         "together), files 512 (rlimit, each process), cpu 0.5 (not enforced: no "
-                         "cpu controller)");
+                         "together), files 512 (rlimit, each process; nobody sees it reached), cpu "
+                         "0.5 (not enforced: no cpu controller)");
     }
 }
 
@@ -138,6 +138,7 @@ Test(limits, a_tenant_is_bounded_by_its_cgroup_where_that_can)
 /* ---- exits ---- */
 
 enum { KILLED = SIGKILL, CODE_1 = 1 << 8, SEGV = SIGSEGV };
+static const struct limits_held not_asked;
 static const struct limits_held by_cgroup = { LIMIT_BY_CGROUP, LIMIT_BY_CGROUP, LIMIT_BY_RLIMIT,
                                               LIMIT_BY_CGROUP, 512 };
 static const struct limits_held by_rlimit = { LIMIT_BY_RLIMIT, LIMIT_BY_RLIMIT, LIMIT_BY_RLIMIT,
@@ -240,6 +241,13 @@ Test(limits, each_breach_is_told_as_what_it_is)
           "whether its limit of 64 tasks was reached is not known",
           false },
         { &tasks_by_rlimit, { 0, 0, 0, 0, 0 }, 0, 0, NULL, "", false },
+        { &not_asked,
+          { 0, 0, 0, 0, 0 },
+          SIGXCPU,
+          0,
+          "cpu",
+          "killed for processor time: its RLIMIT_CPU is used up (SIGXCPU)",
+          true },
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct limits_breach breach = limits_breach_of(
