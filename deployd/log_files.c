@@ -105,21 +105,47 @@ static enum status open_oldest(struct log_files *files)
     return status;
 }
 
+static enum status directory_open(struct log_files *files, const char *directory)
+{
+    files->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (files->directory < 0)
+        return errno == ENOENT ? STATUS_NOT_FOUND
+                               : log_failure(status_from_errno(errno), "open a tenant's output",
+                                             "path", directory, "reason", strerror(errno));
+    return STATUS_OK;
+}
+
 enum status log_files_open(struct log_files *files, const char *directory, const char *service,
                            const struct log_filter *filter)
 {
     *files = LOG_FILES_NONE;
     files->filter = *filter;
     snprintf(files->service, sizeof files->service, "%s", service);
-    files->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (files->directory < 0)
-        return errno == ENOENT ? STATUS_NOT_FOUND
-                               : log_failure(status_from_errno(errno), "open a tenant's output",
-                                             "path", directory, "reason", strerror(errno));
     files->block = malloc(LOG_BLOCK_BYTES);
     if (files->block == NULL)
         return STATUS_RESOURCE_EXHAUSTED;
+    TRY(directory_open(files, directory));
     return open_oldest(files);
+}
+
+bool log_files_is_lost(const struct log_files *files)
+{
+    return files->directory < 0 || is_removed(files->directory);
+}
+
+void log_files_tell_lost(struct log_files *files)
+{
+    files->has_note = true;
+    snprintf(files->note, sizeof files->note,
+             "solo: the folder of its output was removed; this goes on when it writes again");
+}
+
+enum status log_files_reopen(struct log_files *files, const char *directory)
+{
+    fd_close(&files->fd);
+    fd_close(&files->directory);
+    block_reset(files, 0);
+    return directory_open(files, directory);
 }
 
 void log_files_close(struct log_files *files)
@@ -220,6 +246,8 @@ static enum status block_fill(struct log_files *files, size_t *count)
 static enum status read_on(struct log_files *files)
 {
     size_t count;
+    if (files->directory < 0)
+        return STATUS_NOT_FOUND;
     if (files->fd < 0)
         TRY(open_oldest(files));
     TRY(block_fill(files, &count));

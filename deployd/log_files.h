@@ -49,6 +49,13 @@ enum status log_files_open(struct log_files *files, const char *directory, const
                            const struct log_filter *filter);
 void log_files_close(struct log_files *files);
 
+/* Their folder was removed, or never was there. Then a follower is told so, by a note that is the
+ * next line, and once it has read what it still can the folder is opened anew: not_found until it
+ * is there again. */
+bool log_files_is_lost(const struct log_files *files);
+void log_files_tell_lost(struct log_files *files);
+enum status log_files_reopen(struct log_files *files, const char *directory);
+
 /* Moves to the last `count` whole lines that pass the filter, looking at no more than `bytes_max`
  * bytes of the files at a time: unavailable means call again. */
 enum status log_files_seek_last(struct log_files *files, uint64_t count);

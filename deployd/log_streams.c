@@ -1,6 +1,7 @@
 /* A stream works in slices: each seeks or sends a bounded piece and comes back in the next turn of
  * the loop, or when the caller has read what was sent, or (follow) when inotify sees the directory
- * change. */
+ * change. Where somebody has removed that, a follower is told so once and looks now and then
+ * whether the supervisor has made it anew. */
 #include "deployd/log_streams.h"
 
 #include <errno.h>
@@ -21,16 +22,19 @@ enum {
     SEEK_BYTES = 1024 * 1024,
     BATCH_BYTES_MAX = 128 * 1024, /* of text in one notification */
     UNREAD_BYTES_PAUSE = 512 * 1024,
+    LOST_LOOK_MS = 500,
 };
 
 struct log_stream {
     struct log_stream *previous, *next;
     struct deployd *owner;
     struct rpc_call *call;
+    char tenant[NAME_BYTES_MAX + 1];
     struct log_files files;
     struct ev_timer turn;
     struct ev_io changes; /* inotify, owned; follow only */
     bool is_following;
+    bool is_lost;   /* the folder is gone, and the caller was told */
     bool has_begun; /* a batch was sent */
     bool is_paused; /* until the caller has read */
     uint64_t sent;
@@ -97,11 +101,16 @@ static void on_changes(struct ev_loop *loop, struct ev_io *io, int events)
         stream_step(stream);
 }
 
-static void again(struct log_stream *stream)
+static void again_after(struct log_stream *stream, unsigned delay_ms)
 {
     ev_timer_stop(stream->owner->loop, &stream->turn);
-    ev_timer_set(&stream->turn, 0, 0);
+    ev_timer_set(&stream->turn, delay_ms / 1e3, 0);
     ev_timer_start(stream->owner->loop, &stream->turn);
+}
+
+static void again(struct log_stream *stream)
+{
+    again_after(stream, 0);
 }
 
 /* Text goes out as text where it is UTF-8, as bytes otherwise. */
@@ -173,6 +182,47 @@ static bool may_go_on(struct log_stream *stream)
     return false;
 }
 
+static enum status folder_path(const struct deployd *deployd, const char *tenant, char path[4096])
+{
+    char folder[NAME_BYTES_MAX + 8];
+    snprintf(folder, sizeof folder, "logs/%s", tenant);
+    return path_join(path, deployd->settings.data_dir, folder);
+}
+
+static enum status folder_watch(const struct log_stream *stream, const char *path)
+{
+    return inotify_add_watch(stream->changes.fd, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0
+               ? status_from_errno(errno)
+               : STATUS_OK;
+}
+
+/* Everything that was there has been sent; inotify says when there is more, or that the folder was
+ * removed. */
+static void follow_on(struct log_stream *stream)
+{
+    char path[4096];
+    if (!log_files_is_lost(&stream->files))
+        return;
+    if (!stream->is_lost) {
+        stream->is_lost = true;
+        log_files_tell_lost(&stream->files);
+        again(stream);
+        return;
+    }
+    enum status status = folder_path(stream->owner, stream->tenant, path);
+    if (status == STATUS_OK)
+        status = log_files_reopen(&stream->files, path);
+    if (status == STATUS_OK)
+        status = folder_watch(stream, path);
+    stream->is_lost = status != STATUS_OK;
+    if (status == STATUS_NOT_FOUND)
+        again_after(stream, LOST_LOOK_MS);
+    else if (status == STATUS_OK)
+        again(stream);
+    else
+        stream_end(stream, status);
+}
+
 static void stream_step(struct log_stream *stream)
 {
     enum status status = STATUS_OK;
@@ -182,8 +232,10 @@ static void stream_step(struct log_stream *stream)
         status = log_files_seek_step(&stream->files, SEEK_BYTES);
     if (status == STATUS_OK)
         status = slice_send(stream);
-    if (status == STATUS_NOT_FOUND && stream->is_following)
-        return; /* inotify says when there is more */
+    if (status == STATUS_NOT_FOUND && stream->is_following) {
+        follow_on(stream);
+        return;
+    }
     if (status == STATUS_NOT_FOUND) {
         stream_end(stream, STATUS_OK);
         return;
@@ -200,42 +252,42 @@ static void stream_step(struct log_stream *stream)
     again(stream);
 }
 
-static enum status follow(struct log_stream *stream, const char *directory)
+/* Of a folder that others hold open only the one above it says that it was removed. */
+static enum status follow(struct log_stream *stream, const char *path)
 {
+    char above[4096];
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd < 0 || inotify_add_watch(fd, directory, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return log_failure(status_from_errno(error), "watch a tenant's output", "path", directory,
-                           "reason", strerror(error));
-    }
+    if (fd < 0)
+        return log_failure(status_from_errno(errno), "watch a tenant's output", "path", path,
+                           "reason", strerror(errno));
     ev_io_init(&stream->changes, on_changes, fd, EV_READ);
     stream->changes.data = stream;
     ev_io_start(stream->owner->loop, &stream->changes);
     stream->is_following = true;
-    return STATUS_OK;
+    snprintf(above, sizeof above, "%.*s", (int)(strrchr(path, '/') - path), path);
+    inotify_add_watch(fd, above, IN_DELETE);
+    enum status status = folder_watch(stream, path);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 static enum status stream_open(struct log_stream *stream,
                                const struct service_logs_request *request, struct problem *problem)
 {
-    char directory[4096], folder[NAME_BYTES_MAX + 8];
+    char path[4096];
     const struct log_filter filter = {
         .since_ns = request->since_ns,
         .only_output = strcmp(request->stream, "stdout") == 0,
         .only_errors = strcmp(request->stream, "stderr") == 0,
     };
-    snprintf(folder, sizeof folder, "logs/%s", request->tenant);
-    TRY(path_join(directory, stream->owner->settings.data_dir, folder));
+    TRY(folder_path(stream->owner, request->tenant, path));
     if (request->follow) {
-        enum status status = follow(stream, directory);
+        enum status status = follow(stream, path);
         if (status != STATUS_OK)
             return problem_set(problem, status, "follow",
                                "the output cannot be watched now (%s); ask without follow",
                                status_text(status));
     }
-    enum status status = log_files_open(&stream->files, directory, request->name, &filter);
+    enum status status = log_files_open(&stream->files, path, request->name, &filter);
     if (status == STATUS_OK && (request->lines > 0 || request->only_new))
         status = log_files_seek_last(&stream->files, request->only_new ? 0 : request->lines);
     return status;
@@ -258,6 +310,7 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
     stream->owner = deployd;
     stream->call = call;
+    snprintf(stream->tenant, sizeof stream->tenant, "%s", request->tenant);
     stream->files = LOG_FILES_NONE;
     deployd->log_streams++;
     DL_APPEND2(streams, stream, previous, next);
@@ -271,7 +324,7 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
         *reply = (struct service_logs_reply){ 0 };
         return STATUS_OK;
     }
-    if (status == STATUS_NOT_FOUND && exists && stream->files.directory >= 0)
+    if (status == STATUS_NOT_FOUND && exists)
         status = STATUS_OK; /* followed from its first line on */
     if (status != STATUS_OK) {
         stream_free(stream);

@@ -80,6 +80,49 @@ Test(followers, a_follower_survives_rotation_and_restarts)
     command_wait(follower, 10000);
 }
 
+/* Waits until the text stands in the file, behind an earlier one when there is `after`. */
+static void await_text(const char *path, const char *after, const char *text)
+{
+    bool is_there = false;
+    for (uint64_t until = clock_boottime_ns() + 60 * 1000000000ull;
+         !is_there && clock_boottime_ns() < until; sleep_ms(20)) {
+        AUTO(buffer_close) struct buffer seen = { .limit = 16u << 20 };
+        if (file_read(path, &seen) != STATUS_OK)
+            continue;
+        buffer_append(&seen, "", 1);
+        const char *from = strstr((const char *)seen.data, after);
+        is_there = from != NULL && strstr(from, text) != NULL;
+    }
+    cr_assert(is_there, "\"%s\" did not come", text);
+}
+
+Test(followers, a_follower_is_told_that_the_folder_was_removed_and_goes_on)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char soloctl[4200], path[400], folder[400];
+    static const char script[] = "while :; do echo beat; sleep 0.1; done";
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s,s,s]}", "tenant", "acme", "name", "heart",
+                                   "argv", "sh", "-c", script));
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
+    snprintf(path, sizeof path, "%s/followed", bed.dir);
+    snprintf(folder, sizeof folder, "%s/logs/acme", bed.data);
+    const char *const follow[] = { soloctl, "--run", bed.run, "logs", "acme/heart", "-f", NULL };
+    const char *const removal[] = { "/bin/rm", "-rf", folder, NULL };
+    pid_t follower = command_start(
+        &(struct command){ .argv = follow, .environment = testbed_environment(&bed) }, path);
+    await_text(path, "", "beat\nbeat\n");
+    do /* a line that comes meanwhile makes a file in it */
+        command_run(&(struct command){ .argv = removal }, &result);
+    while (result.exit_code != 0);
+    await_text(path, "", "solo: the folder of its output was removed");
+    await_text(path, "was removed", "beat\nbeat\n");
+    process_signal(follower, SIGTERM);
+    command_wait(follower, 10000);
+}
+
 Test(followers, dropped_lines_are_counted_in_the_log)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -144,22 +187,6 @@ static pid_t start_soloctl(const struct testbed *bed, const char *const *argumen
                          path);
 }
 
-static void await_text(const char *path, const char *text)
-{
-    uint64_t deadline = clock_boottime_ns() + 60 * 1000000000ull;
-    AUTO(buffer_close) struct buffer read = { .limit = 1u << 20 };
-    do {
-        sleep_ms(20);
-        buffer_close(&read);
-        read = (struct buffer){ .limit = 1u << 20 };
-        if (file_read(path, &read) == STATUS_OK)
-            buffer_append(&read, "", 1);
-    } while ((read.size < 2 || strstr((const char *)read.data, text) == NULL) &&
-             clock_boottime_ns() < deadline);
-    cr_assert_gt(read.size, 1, "%s: nothing", path);
-    expect_contains((const char *)read.data, text);
-}
-
 /* Whoever waits for something that has not come yet goes on waiting with the next deployd. */
 Test(followers, those_who_wait_survive_a_restart_of_deployd)
 {
@@ -177,7 +204,7 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
                                    "argv", "sh", "-c", script));
     char log[400];
     snprintf(log, sizeof log, "%s/logs/acme/talks.log", bed.data);
-    await_text(log, "old\n");
+    await_text(log, "", "old\n");
     snprintf(quiet, sizeof quiet, "%s/quiet", bed.dir);
     snprintf(fresh, sizeof fresh, "%s/fresh", bed.dir);
     snprintf(gone, sizeof gone, "%s/gone", bed.dir);
@@ -197,8 +224,8 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
         snprintf(go, sizeof go, "%s/tenants/acme/%s/go", bed.data, names[i]);
         cr_assert_eq(file_write(go, span_of_text(""), 0644), STATUS_OK);
     }
-    await_text(quiet, "new\n");
-    await_text(fresh, "new\n");
+    await_text(quiet, "", "new\n");
+    await_text(fresh, "", "new\n");
     AUTO(buffer_close) struct buffer text = { .limit = 1u << 20 };
     cr_assert_eq(file_read(fresh, &text), STATUS_OK);
     cr_assert_eq(text.size, strlen("new\n"), "%.*s", (int)text.size, (const char *)text.data);
@@ -211,5 +238,5 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
     }
     service_kill(&bed, "acme", "quiet");
     cr_assert_eq(command_wait(waiter, 60000), 0);
-    await_text(gone, "acme/quiet is gone");
+    await_text(gone, "", "acme/quiet is gone");
 }
