@@ -117,10 +117,7 @@ enum status catalog_service_make(struct catalog *catalog, struct tenant *tenant,
         free(made);
         return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
     }
-    made->next = tenant->services;
-    if (made->next != NULL)
-        made->next->previous = made;
-    tenant->services = made;
+    DL_APPEND2(tenant->services, made, previous, next);
     tenant->service_count++;
     catalog->service_count++;
     *service = made;
@@ -382,12 +379,7 @@ void catalog_release(struct catalog *catalog, struct service *service)
     catalog_due(catalog, service, DUE_NOTHING, 0);
     struct tenant *tenant = service->tenant;
     HASH_DEL(catalog->services, service);
-    if (service->previous != NULL)
-        service->previous->next = service->next;
-    else
-        tenant->services = service->next;
-    if (service->next != NULL)
-        service->next->previous = service->previous;
+    DL_DELETE2(tenant->services, service, previous, next);
     tenant->service_count--;
     catalog->service_count--;
     free((void *)service->row.data);

@@ -36,7 +36,7 @@ struct quota_use {
 struct service {
     UT_hash_handle hh; /* by key */
     struct tenant *tenant;
-    struct service *previous, *next; /* of the same tenant */
+    struct service *previous, *next; /* of the same tenant, in the order in which they came */
 
     struct live_row wanted; /* as the log has it; generation 0: not wanted */
 

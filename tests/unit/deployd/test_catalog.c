@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/base/log.h"
 #include "deployd/catalog.h"
 #include "tests/support/criterion.h"
@@ -58,6 +59,18 @@ static void end_of_turn(void)
 {
     for (struct service *service; (service = catalog_next_changed(&catalog)) != NULL;)
         catalog_release(&catalog, service);
+}
+
+/* What waits for the same thing, for a supervisor to come up, say, goes on in this order. */
+Test(catalog, keeps_the_services_of_a_tenant_in_the_order_in_which_they_came)
+{
+    static const char *const names[] = { "b", "a", "c" };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        make("acme", names[i]);
+    const struct service *service = catalog.tenants->services;
+    for (size_t i = 0; i < COUNT_OF(names); i++, service = service->next)
+        cr_assert_str_eq(service_name(service), names[i]);
+    cr_assert_null(service);
 }
 
 Test(catalog, finds_what_was_made_and_makes_it_once)
