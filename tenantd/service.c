@@ -220,16 +220,15 @@ static void decide(struct service *service, const struct restart_exit *exit, con
 
 static void decide_after_exit(struct service *service)
 {
-    char text[EXIT_TEXT_BYTES], ran[DURATION_TEXT_BYTES], what[EXIT_TEXT_BYTES + 64];
+    char what[EXIT_TEXT_BYTES], when[EXIT_WHEN_BYTES], ran[DURATION_TEXT_BYTES];
     const struct restart_exit exit = {
         .is_signalled = WIFSIGNALED(service->exit_status),
         .code = WIFSIGNALED(service->exit_status) ? WTERMSIG(service->exit_status)
                                                   : WEXITSTATUS(service->exit_status),
         .ran_ns = service->ran_ns,
     };
-    snprintf(what, sizeof what, "%s after %s", exit_text(text, service),
-             duration_text(ran, service->ran_ns / NS_PER_MS));
-    decide(service, &exit, what);
+    snprintf(when, sizeof when, " after %s", duration_text(ran, service->ran_ns / NS_PER_MS));
+    decide(service, &exit, exit_text(what, service, when));
 }
 
 /* Its process has ended before it was ready. What it printed last goes to the caller alone, behind

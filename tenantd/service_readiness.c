@@ -20,6 +20,8 @@
 #include "tenantd/service_state.h"
 #include "tenantd/supervisor.h"
 
+_Static_assert((int)UNREADY_BYTES >= (int)EXIT_TEXT_BYTES, "it may be told as an exit");
+
 static const uint64_t NS_PER_MS = 1000000;
 static const uint64_t STATUS_PAUSE_NS = 200 * 1000000; /* between two that are shown */
 
@@ -135,13 +137,14 @@ bool service_readiness_is_over(const struct service *service)
 
 char *service_unready_what(const struct service *service, char text[UNREADY_BYTES])
 {
-    char ended[EXIT_TEXT_BYTES], ran[DURATION_TEXT_BYTES];
-    if (service->readiness->is_over)
+    char when[EXIT_WHEN_BYTES], ran[DURATION_TEXT_BYTES];
+    if (service->readiness->is_over) {
         snprintf(text, UNREADY_BYTES, "%.*s", UNREADY_BYTES - 1, service->reason);
-    else
-        snprintf(text, UNREADY_BYTES, "%s after %s, before it was ready", exit_text(ended, service),
-                 duration_text(ran, service->ran_ns / NS_PER_MS));
-    return text;
+        return text;
+    }
+    snprintf(when, sizeof when, " after %s, before it was ready",
+             duration_text(ran, service->ran_ns / NS_PER_MS));
+    return exit_text(text, service, when);
 }
 
 void service_readiness_end(struct service *service)

@@ -85,7 +85,7 @@ void service_row_write(const struct service *service, struct buffer *buffer)
     fields_encode(&record_service_row, &row, buffer);
 }
 
-char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service)
+char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service, const char *when)
 {
     const struct limits_breach *breach = &service->breach;
     int exit_status = service->exit_status;
@@ -93,13 +93,13 @@ char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service)
     const char *signal = WIFSIGNALED(exit_status) ? signal_text(WTERMSIG(exit_status)) : "";
     bool is_number = signal[0] >= '0' && signal[0] <= '9';
     if (breach->is_killed)
-        snprintf(text, EXIT_TEXT_BYTES, "was %s", breach->text);
+        snprintf(text, EXIT_TEXT_BYTES, "was %s%s", breach->text, when);
     else if (!WIFSIGNALED(exit_status))
-        snprintf(text, EXIT_TEXT_BYTES, "exited with code %d%s%s", WEXITSTATUS(exit_status),
+        snprintf(text, EXIT_TEXT_BYTES, "exited with code %d%s%s%s", WEXITSTATUS(exit_status), when,
                  parting, breach->text);
     else
-        snprintf(text, EXIT_TEXT_BYTES, "was killed by %s%s%s%s", is_number ? "signal " : "SIG",
-                 signal, parting, breach->text);
+        snprintf(text, EXIT_TEXT_BYTES, "was killed by %s%s%s%s%s", is_number ? "signal " : "SIG",
+                 signal, when, parting, breach->text);
     return text;
 }
 
@@ -107,17 +107,17 @@ void service_exit_keep(struct service *service)
 {
     AUTO(buffer_close) struct buffer buffer = { .limit = EXIT_ROW_BYTES_MAX };
     char text[EXIT_TEXT_BYTES], output[EXIT_OUTPUT_BYTES_MAX + 1];
-    char reason[EXIT_TEXT_BYTES + 72], unready[40] = "", timeout[DURATION_TEXT_BYTES];
+    char reason[EXIT_TEXT_BYTES + 40], unready[40] = "", timeout[DURATION_TEXT_BYTES];
     bool is_signalled = WIFSIGNALED(service->exit_status);
     /* Who ended it is said: its own signal in the list would look like somebody else's. */
     bool is_unready = service_readiness_is_over(service);
     if (is_unready)
         snprintf(unready, sizeof unready, "was not ready within %s; ",
                  duration_text(timeout, service->launch->ready.timeout_ms));
-    snprintf(reason, sizeof reason, "%s%s%s", unready, exit_text(text, service),
-             !service->is_stop_wanted && !is_unready ? ""
-             : service->was_killed                   ? ", its grace was over"
-                                                     : " when asked to stop");
+    const char *when = !service->is_stop_wanted && !is_unready ? ""
+                       : service->was_killed                   ? ", its grace was over"
+                                                               : " when asked to stop";
+    snprintf(reason, sizeof reason, "%s%s", unready, exit_text(text, service, when));
     const struct exit_row row = {
         .wall_ns = clock_wall_ns(),
         .ran_ms = service->ran_ns / NS_PER_MS,
@@ -154,7 +154,7 @@ static void exit_write(const struct service *service, struct buffer *buffer)
     write_u64(buffer, (uint64_t)(is_signalled ? WTERMSIG(service->exit_status)
                                               : WEXITSTATUS(service->exit_status)));
     write_str(buffer, "exit");
-    write_str(buffer, exit_text(text, service));
+    write_str(buffer, exit_text(text, service, ""));
     write_str(buffer, "ran_ms");
     write_u64(buffer, service->ran_ns / NS_PER_MS);
     if (service->breach.limit != NULL) {

@@ -2,14 +2,16 @@
 #define SOLO_TENANTD_SERVICE_ROW_H
 
 #include "common/base/buffer.h"
+#include "common/base/clock.h"
 #include "tenantd/service.h"
 
 /* What others see of a service: its row, its exits and the payloads of its reports. */
 void service_row_write(const struct service *service, struct buffer *buffer);
 
-/* "exited with code 3", "was killed by SIGKILL", "was killed for memory: 256 of 256 MiB". */
-enum { EXIT_TEXT_BYTES = 176 };
-char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service);
+/* "exited with code 3", "was killed by SIGKILL", "was killed for memory: 256 of 256 MiB"; behind
+ * that `when`, and at the end what a limit may have had to do with it. */
+enum { EXIT_TEXT_BYTES = 208, EXIT_WHEN_BYTES = DURATION_TEXT_BYTES + 32 };
+char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service, const char *when);
 
 /* Remembers the exit that service->exit_status and ran_ns describe, with the last output. */
 void service_exit_keep(struct service *service);

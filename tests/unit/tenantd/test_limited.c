@@ -133,3 +133,17 @@ Test(limited, the_signal_for_processor_time_is_a_breach)
     cr_assert_str_eq(row.last_exit,
                      "was killed for processor time: its RLIMIT_CPU is used up (SIGXCPU)");
 }
+
+Test(limited, what_a_limit_may_have_had_to_do_with_it_stands_behind_the_exit)
+{
+    struct row row;
+    bed_open(&bed, without_cgroup);
+    start("api", 5,
+          "\"argv\": [\"sh\", \"-c\", \"exit 1\"], \"limits\": {\"memory\": \"64MiB\"}, "
+          "\"restart\": {\"policy\": \"on-failure\", \"initial\": \"1h\", \"max\": \"1h\"}");
+    bed_await(&bed, "api", "backoff", &row);
+    cr_assert_eq(strncmp(row.reason, "exited with code 1 after ", 25), 0, "%s", row.reason);
+    cr_assert_not_null(strstr(row.reason, "s; whether its limit of 64 MiB was reached is not "
+                                          "known; restarts in 1h"),
+                       "%s", row.reason);
+}
