@@ -277,13 +277,6 @@ void catalog_assume(struct catalog *catalog, struct service *service, const stru
     catalog_changed(catalog, service);
 }
 
-void text_cut(char *text)
-{
-    size_t size = text == NULL ? 0 : strlen(text);
-    while (size > 0 && !utf8_is_valid(span_of(text, size)))
-        text[--size] = '\0';
-}
-
 void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
                     const char *reason)
 {

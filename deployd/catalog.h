@@ -208,9 +208,6 @@ bool service_has_spec(const struct service *service, const struct hash *spec_has
 struct service **catalog_sorted(const struct catalog *catalog, const struct tenant *tenant,
                                 size_t *count);
 
-/* After a copy that may have been cut: ends the text between two characters. NULL is fine. */
-void text_cut(char *text);
-
 void catalog_close(struct catalog *catalog);
 
 #endif

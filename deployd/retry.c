@@ -2,9 +2,8 @@
 
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/plan/plan.h"
-
-static const uint64_t NS_PER_MS = 1000000;
 
 bool retry_is_worth(const char *code)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/base/auto.h"
 #include "common/wire/writer.h"
 #include "deployd/quota.h"
@@ -252,10 +253,7 @@ void status_write(struct deployd *deployd, bool is_operator, struct buffer *map)
 void status_write_counters(void *context, struct buffer *buffer)
 {
     const struct deployd *deployd = context;
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
+    const struct counter counters[] = {
         { "deploys", deployd->counters.deploys },
         { "kills", deployd->counters.kills },
         { "restarts", deployd->counters.restarts },
@@ -270,9 +268,5 @@ void status_write_counters(void *context, struct buffer *buffer)
         { "log_streams", deployd->log_streams },
         { "waits", deployd->waits },
     };
-    write_map(buffer, COUNT_OF(counters));
-    for (size_t i = 0; i < COUNT_OF(counters); i++) {
-        write_str(buffer, counters[i].name);
-        write_u64(buffer, counters[i].value);
-    }
+    counters_write(buffer, counters, COUNT_OF(counters));
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
 #include "common/api/api.h"
 #include "common/api/records/event_log.h"
@@ -326,12 +327,6 @@ void eventd_close(struct eventd *eventd)
 
 /* --- counters --- */
 
-static void write_counter(struct buffer *buffer, const char *name, uint64_t value)
-{
-    write_str(buffer, name);
-    write_u64(buffer, value);
-}
-
 void eventd_write_counters(void *context, struct buffer *buffer)
 {
     struct eventd *eventd = context;
@@ -345,16 +340,18 @@ void eventd_write_counters(void *context, struct buffer *buffer)
     if (db_usage(&store->db, &used_bytes, &map_bytes) == STATUS_OK &&
         db_begin_read(&store->db, &txn) == STATUS_OK)
         live_count(&txn, &live);
-    write_map(buffer, 11);
-    write_counter(buffer, "events", store->committed_id);
-    write_counter(buffer, "appends", store->appended);
-    write_counter(buffer, "commits", store->commits);
-    write_counter(buffer, "batch_max", store->batch_max);
-    write_counter(buffer, "repeats", store->repeats);
-    write_counter(buffer, "watches", eventd->watches.count);
-    write_counter(buffer, "last_event", store->committed_id);
-    write_counter(buffer, "live", live);
-    write_counter(buffer, "epoch", store->epoch);
-    write_counter(buffer, "store_bytes", used_bytes);
-    write_counter(buffer, "store_bytes_max", map_bytes);
+    const struct counter counters[] = {
+        { "events", store->committed_id },
+        { "appends", store->appended },
+        { "commits", store->commits },
+        { "batch_max", store->batch_max },
+        { "repeats", store->repeats },
+        { "watches", eventd->watches.count },
+        { "last_event", store->committed_id },
+        { "live", live },
+        { "epoch", store->epoch },
+        { "store_bytes", used_bytes },
+        { "store_bytes_max", map_bytes },
+    };
+    counters_write(buffer, counters, COUNT_OF(counters));
 }

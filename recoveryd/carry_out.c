@@ -83,18 +83,12 @@ static enum status call(struct carry_out *run, const struct method *method, cons
     return STATUS_OK;
 }
 
-static void write_entry(struct buffer *map, const char *key, uint64_t value)
-{
-    write_str(map, key);
-    write_u64(map, value);
-}
-
 static void write_plan_summary(const struct plan *plan, uint64_t last_event, struct buffer *map)
 {
     write_map(map, PLAN_ACTIONS + 1);
     for (int action = 0; action < PLAN_ACTIONS; action++)
-        write_entry(map, plan_action_name((enum plan_action)action), plan->of[action]);
-    write_entry(map, "last_event", last_event);
+        write_key_u64(map, plan_action_name((enum plan_action)action), plan->of[action]);
+    write_key_u64(map, "last_event", last_event);
 }
 
 /* --- begin --- */
@@ -400,12 +394,10 @@ static void write_failures(const struct carry_out *run, struct buffer *map)
             continue;
         named--;
         write_map(map, 3);
-        write_str(map, "service");
-        write_str(map, service_key(key, plan->entries[i].tenant, plan->entries[i].name));
-        write_str(map, "code");
-        write_str(map, run->outcomes[i].code);
-        write_str(map, "reason");
-        write_str(map, run->outcomes[i].reason);
+        write_key_str(map, "service",
+                      service_key(key, plan->entries[i].tenant, plan->entries[i].name));
+        write_key_str(map, "code", run->outcomes[i].code);
+        write_key_str(map, "reason", run->outcomes[i].reason);
     }
 }
 
@@ -413,17 +405,15 @@ static void write_report(const struct carry_out *run, const struct report *repor
                          struct buffer *map)
 {
     write_map(map, 10);
-    write_str(map, "state");
-    write_str(map, report->is_cut ? "cut" : "done");
-    write_entry(map, "done", run->done);
-    write_entry(map, "total", run->count);
-    write_entry(map, "recovered", report->of[RESULT_RECOVERED]);
-    write_entry(map, "stopped", report->of[RESULT_STOPPED]);
-    write_entry(map, "failed", report->of[RESULT_FAILED]);
-    write_entry(map, "skipped", report->of[RESULT_SKIPPED]);
-    write_entry(map, "took_ms", report->took_ms);
-    write_str(map, "exit_hint");
-    write_str(map, report->is_cut ? "time ran out: run recoveryd again" : "");
+    write_key_str(map, "state", report->is_cut ? "cut" : "done");
+    write_key_u64(map, "done", run->done);
+    write_key_u64(map, "total", run->count);
+    write_key_u64(map, "recovered", report->of[RESULT_RECOVERED]);
+    write_key_u64(map, "stopped", report->of[RESULT_STOPPED]);
+    write_key_u64(map, "failed", report->of[RESULT_FAILED]);
+    write_key_u64(map, "skipped", report->of[RESULT_SKIPPED]);
+    write_key_u64(map, "took_ms", report->took_ms);
+    write_key_str(map, "exit_hint", report->is_cut ? "time ran out: run recoveryd again" : "");
     write_failures(run, map);
 }
 
@@ -432,20 +422,17 @@ static void write_verification(const struct report *report, struct buffer *map)
     const struct findings *findings = report->findings;
     size_t named = findings->count > NAMED_MAX ? NAMED_MAX : findings->count;
     write_map(map, 3);
-    write_entry(map, "checked", report->checked);
-    write_entry(map, "found", findings->count);
+    write_key_u64(map, "checked", report->checked);
+    write_key_u64(map, "found", findings->count);
     write_str(map, "inconsistencies");
     write_array(map, named);
     for (size_t i = 0; i < named; i++) {
         char key[SERVICE_KEY_BYTES];
         const struct finding *finding = &findings->items[i];
         write_map(map, 3);
-        write_str(map, "service");
-        write_str(map, service_key(key, finding->tenant, finding->name));
-        write_str(map, "code");
-        write_str(map, finding_code_name(finding->code));
-        write_str(map, "reason");
-        write_str(map, finding->reason);
+        write_key_str(map, "service", service_key(key, finding->tenant, finding->name));
+        write_key_str(map, "code", finding_code_name(finding->code));
+        write_key_str(map, "reason", finding->reason);
     }
 }
 

@@ -58,12 +58,6 @@ static enum status ask(struct peer *peer, uint64_t timeout_ms, const struct meth
 
 /* --- the log --- */
 
-static void put_number(struct buffer *map, const char *key, uint64_t value)
-{
-    write_str(map, key);
-    write_u64(map, value);
-}
-
 static enum status record(struct repair *repair, const struct finding *finding, uint64_t found_id,
                           uint64_t *event_id)
 {
@@ -72,14 +66,12 @@ static enum status record(struct repair *repair, const struct finding *finding, 
     struct problem problem = { 0 };
     bool is_service = finding->tenant[0] != '\0' && finding->name[0] != '\0';
     write_map(&evidence, 6);
-    write_str(&evidence, "about");
-    write_str(&evidence, finding->tenant[0] != '\0' ? finding->tenant : finding->name);
-    put_number(&evidence, "generation", finding->generation);
-    put_number(&evidence, "running_generation", finding->running_generation);
-    put_number(&evidence, "pid", finding->pid);
-    put_number(&evidence, "event", finding->event);
-    write_str(&evidence, "reason");
-    write_str(&evidence, finding->reason);
+    write_key_str(&evidence, "about", finding->tenant[0] != '\0' ? finding->tenant : finding->name);
+    write_key_u64(&evidence, "generation", finding->generation);
+    write_key_u64(&evidence, "running_generation", finding->running_generation);
+    write_key_u64(&evidence, "pid", finding->pid);
+    write_key_u64(&evidence, "event", finding->event);
+    write_key_str(&evidence, "reason", finding->reason);
     const struct verification_record_request request = {
         .tenant = is_service ? finding->tenant : "",
         .name = is_service ? finding->name : "",

@@ -104,23 +104,16 @@ void verification_close(struct verification *verification)
     child_close(&verification->child, verification->daemons->loop);
 }
 
-static void put(struct buffer *map, const char *key, uint64_t value)
-{
-    write_str(map, key);
-    write_u64(map, value);
-}
-
 void verification_write(const struct verification *verification, struct buffer *map)
 {
     bool is_known = verification->last.wall_ns != 0;
     write_map(map, is_known ? 6 : 0);
     if (!is_known)
         return;
-    put(map, "at_ns", verification->last.wall_ns);
-    put(map, "exit_code", verification->last.exit_code);
-    put(map, "checked", verification->last.checked);
-    put(map, "found", verification->last.found);
-    put(map, "took_ms", verification->last.took_ms);
-    write_str(map, "full");
-    write_bool(map, verification->last.is_full);
+    write_key_u64(map, "at_ns", verification->last.wall_ns);
+    write_key_u64(map, "exit_code", verification->last.exit_code);
+    write_key_u64(map, "checked", verification->last.checked);
+    write_key_u64(map, "found", verification->last.found);
+    write_key_u64(map, "took_ms", verification->last.took_ms);
+    write_key_bool(map, "full", verification->last.is_full);
 }

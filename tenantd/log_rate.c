@@ -1,7 +1,7 @@
 /* A bucket of bytes; see the header. */
 #include "tenantd/log_rate.h"
 
-static const uint64_t NS_PER_S = 1000000000;
+#include "common/base/clock.h"
 
 void log_rate_init(struct log_rate *rate, const struct log_rate_settings *settings, uint64_t now_ns)
 {

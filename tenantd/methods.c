@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -449,25 +450,21 @@ static enum status handle_supervisor_shutdown(struct supervisor *supervisor, str
 #define ROUTES_CONTEXT struct supervisor
 #include "common/api/routes.h"
 
-static void write_counter(struct buffer *buffer, const char *name, uint64_t value)
-{
-    write_str(buffer, name);
-    write_u64(buffer, value);
-}
-
 static void write_counters(void *context, struct buffer *buffer)
 {
     const struct supervisor *supervisor = context;
-    write_map(buffer, 9);
-    write_counter(buffer, "services", supervisor_count(supervisor));
-    write_counter(buffer, "starts", supervisor->counters.starts);
-    write_counter(buffer, "exits", supervisor->counters.exits);
-    write_counter(buffer, "builds", supervisor->builds.built);
-    write_counter(buffer, "builds_cached", supervisor->builds.cached);
-    write_counter(buffer, "builds_failed", supervisor->builds.failed);
-    write_counter(buffer, "process_rounds", supervisor->endings.rounds);
-    write_counter(buffer, "reports_unacknowledged", supervisor->reports.count);
-    write_counter(buffer, "reports_missed", supervisor->reports.missed);
+    const struct counter counters[] = {
+        { "services", supervisor_count(supervisor) },
+        { "starts", supervisor->counters.starts },
+        { "exits", supervisor->counters.exits },
+        { "builds", supervisor->builds.built },
+        { "builds_cached", supervisor->builds.cached },
+        { "builds_failed", supervisor->builds.failed },
+        { "process_rounds", supervisor->endings.rounds },
+        { "reports_unacknowledged", supervisor->reports.count },
+        { "reports_missed", supervisor->reports.missed },
+    };
+    counters_write(buffer, counters, COUNT_OF(counters));
 }
 
 void methods_setup(struct rpc_service *service, struct supervisor *supervisor,

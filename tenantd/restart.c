@@ -1,7 +1,7 @@
 /* The restart policy, without a clock of its own. */
 #include "tenantd/restart.h"
 
-static const uint64_t NS_PER_MS = 1000000;
+#include "common/base/clock.h"
 
 /* Whether the exit ends the service for good, and how. */
 static bool is_final(enum restart_policy policy, const struct restart_exit *exit,

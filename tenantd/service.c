@@ -35,8 +35,6 @@
 #include "tenantd/start_order.h"
 #include "tenantd/supervisor.h"
 
-static const uint64_t NS_PER_MS = 1000000;
-
 static void service_step(struct service *service);
 
 unsigned service_name_hash(const void *key, size_t size)

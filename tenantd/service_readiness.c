@@ -21,8 +21,6 @@
 #include "tenantd/supervisor.h"
 
 _Static_assert((int)UNREADY_BYTES >= (int)EXIT_TEXT_BYTES, "it may be told as an exit");
-
-static const uint64_t NS_PER_MS = 1000000;
 static const uint64_t STATUS_PAUSE_NS = 200 * 1000000; /* between two that are shown */
 
 /* One start that is being watched. */

@@ -22,7 +22,6 @@ enum {
     EXITS_BYTES_MAX = EXITS_KEPT * EXIT_ROW_BYTES_MAX,
     PAYLOAD_BYTES_MAX = 4096 + SPEC_SECRETS_MAX * (NAME_BYTES_MAX + 16),
 };
-static const uint64_t NS_PER_MS = 1000000;
 _Static_assert((int)PAYLOAD_BYTES_MAX <= (int)SUPERVISOR_REPORT_BYTES_MAX - 1024,
                "deployd takes such a report");
 _Static_assert((int)SERVICE_ROW_BYTES_MAX > (int)EXITS_BYTES_MAX + 2048, "a row holds its exits");

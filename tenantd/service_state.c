@@ -10,8 +10,6 @@
 #include "common/base/log.h"
 #include "tenantd/supervisor.h"
 
-static const uint64_t NS_PER_MS = 1000000;
-
 #define TO(state) (1u << SERVICE_##state)
 static const unsigned next_states[SERVICE_STATES] = {
     [SERVICE_starting] = TO(running) | TO(backoff) | TO(parked) | TO(completed) | TO(failed) |

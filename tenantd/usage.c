@@ -13,8 +13,6 @@
 #include "tenantd/service_row.h"
 #include "tenantd/supervisor.h"
 
-static const uint64_t NS_PER_MS = 1000000;
-
 bool usage_level_look(struct usage_level *level, uint64_t used, uint64_t allowed, uint64_t now_ns)
 {
     bool is_high = level_is_high(used, allowed), is_low = level_is_low(used, allowed);

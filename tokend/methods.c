@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
 #include "common/access/token_text.h"
 #include "common/api/api.h"
@@ -262,10 +263,7 @@ void tokend_write_counters(void *context, struct buffer *buffer)
     if (db_usage(&store->db, &used_bytes, &map_bytes) == STATUS_OK &&
         db_begin_read(&store->db, &txn) == STATUS_OK)
         token_count(&txn, &tokens, &revoked);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
+    const struct counter counters[] = {
         { "tokens", tokens },
         { "token_restored", store->restored },
         { "token_persisted", store->persisted },
@@ -282,9 +280,5 @@ void tokend_write_counters(void *context, struct buffer *buffer)
         { "store_bytes", used_bytes },
         { "store_bytes_max", map_bytes },
     };
-    write_map(buffer, COUNT_OF(counters));
-    for (size_t i = 0; i < COUNT_OF(counters); i++) {
-        write_str(buffer, counters[i].name);
-        write_u64(buffer, counters[i].value);
-    }
+    counters_write(buffer, counters, COUNT_OF(counters));
 }

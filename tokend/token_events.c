@@ -12,18 +12,6 @@
 
 enum { PAYLOAD_BYTES_MAX = 1024 };
 
-static void write_text_pair(struct buffer *payload, const char *key, const char *value)
-{
-    write_str(payload, key);
-    write_str(payload, value);
-}
-
-static void write_number_pair(struct buffer *payload, const char *key, uint64_t value)
-{
-    write_str(payload, key);
-    write_u64(payload, value);
-}
-
 static void write_permissions(struct buffer *payload, uint32_t bits)
 {
     write_str(payload, "permissions");
@@ -56,15 +44,15 @@ enum status token_event(struct token_store *store, enum event_type type,
     char accessor[ACCESSOR_TEXT_BYTES], text[CALLER_TEXT_BYTES];
     accessor_text(accessor, &record->accessor);
     write_map(&payload, 5 + (call != NULL) + (cause[0] != '\0'));
-    write_text_pair(&payload, "accessor", accessor);
+    write_key_str(&payload, "accessor", accessor);
     write_permissions(&payload, record->permissions);
-    write_number_pair(&payload, "granted_ns", record->granted_ns);
-    write_number_pair(&payload, "expires_ns", record->expires_ns);
-    write_number_pair(&payload, "depth", record->depth);
+    write_key_u64(&payload, "granted_ns", record->granted_ns);
+    write_key_u64(&payload, "expires_ns", record->expires_ns);
+    write_key_u64(&payload, "depth", record->depth);
     if (call != NULL)
-        write_text_pair(&payload, "by", caller_text(&call->caller, text));
+        write_key_str(&payload, "by", caller_text(&call->caller, text));
     if (cause[0] != '\0')
-        write_text_pair(&payload, "with", cause);
+        write_key_str(&payload, "with", cause);
     return put(store, type, record->tenant, accessor, &payload);
 }
 
@@ -76,9 +64,9 @@ enum status token_event_denied(struct token_store *store, const struct token_rec
     if (record != NULL)
         accessor_text(accessor, &record->accessor);
     write_map(&payload, 3);
-    write_text_pair(&payload, "accessor", accessor);
-    write_number_pair(&payload, "count", count);
-    write_text_pair(&payload, "method", method);
+    write_key_str(&payload, "accessor", accessor);
+    write_key_u64(&payload, "count", count);
+    write_key_str(&payload, "method", method);
     return put(store, EVENT_capability_denied, record == NULL ? "" : record->tenant, accessor,
                &payload);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/access/daemon_methods.h"
 #include "common/access/damaged_store.h"
 #include "common/api/api.h"
 #include "common/base/auto.h"
@@ -320,10 +321,7 @@ void vaultd_write_counters(void *context, struct buffer *buffer)
     }
     /* Of a store that cannot be asked there are no bytes to tell. */
     (void)db_usage(&store->db, &used_bytes, &map_bytes);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
+    const struct counter counters[] = {
         { "open", vault->keyring.is_open },
         { "secret_stored", vault->stored },
         { "secret_accessed", vault->accessed },
@@ -341,9 +339,5 @@ void vaultd_write_counters(void *context, struct buffer *buffer)
         { "store_bytes", used_bytes },
         { "store_bytes_max", map_bytes },
     };
-    write_map(buffer, COUNT_OF(counters));
-    for (size_t i = 0; i < COUNT_OF(counters); i++) {
-        write_str(buffer, counters[i].name);
-        write_u64(buffer, counters[i].value);
-    }
+    counters_write(buffer, counters, COUNT_OF(counters));
 }

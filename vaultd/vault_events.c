@@ -11,18 +11,6 @@
 
 enum { PAYLOAD_BYTES_MAX = 1024 };
 
-static void write_text_pair(struct buffer *payload, const char *key, const char *value)
-{
-    write_str(payload, key);
-    write_str(payload, value);
-}
-
-static void write_number_pair(struct buffer *payload, const char *key, uint64_t value)
-{
-    write_str(payload, key);
-    write_u64(payload, value);
-}
-
 static enum status put(struct vault_store *store, enum event_type type, const char *tenant,
                        const char *subject, const struct buffer *payload)
 {
@@ -52,11 +40,11 @@ enum status secret_event(struct vault_store *store, enum event_type type, const 
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1], text[CALLER_TEXT_BYTES];
     write_map(&payload, 3 + (destroyed > 0));
-    write_text_pair(&payload, "name", name);
-    write_number_pair(&payload, "version", version);
+    write_key_str(&payload, "name", name);
+    write_key_u64(&payload, "version", version);
     if (destroyed > 0)
-        write_number_pair(&payload, "destroyed", destroyed);
-    write_text_pair(&payload, "by", caller_text(by, text));
+        write_key_u64(&payload, "destroyed", destroyed);
+    write_key_str(&payload, "by", caller_text(by, text));
     return put(store, type, tenant, secret_subject(subject, tenant, name), &payload);
 }
 
@@ -66,10 +54,10 @@ enum status secret_event_delivered(struct vault_store *store, const char *tenant
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
     write_map(&payload, 4);
-    write_text_pair(&payload, "name", name);
-    write_number_pair(&payload, "version", version);
-    write_text_pair(&payload, "service", service);
-    write_number_pair(&payload, "generation", generation);
+    write_key_str(&payload, "name", name);
+    write_key_u64(&payload, "version", version);
+    write_key_str(&payload, "service", service);
+    write_key_u64(&payload, "generation", generation);
     return put(store, EVENT_secret_accessed, tenant, secret_subject(subject, tenant, name),
                &payload);
 }
@@ -83,12 +71,12 @@ enum status secret_event_denied(struct vault_store *store, const char *tenant, c
     bool is_own = strcmp(of, tenant) == 0;
     write_map(&payload, is_own ? 5 : 6);
     if (!is_own)
-        write_text_pair(&payload, "tenant", of);
-    write_text_pair(&payload, "name", name);
-    write_text_pair(&payload, "method", method);
-    write_text_pair(&payload, "by", by);
-    write_text_pair(&payload, "reason", reason);
-    write_number_pair(&payload, "count", count);
+        write_key_str(&payload, "tenant", of);
+    write_key_str(&payload, "name", name);
+    write_key_str(&payload, "method", method);
+    write_key_str(&payload, "by", by);
+    write_key_str(&payload, "reason", reason);
+    write_key_u64(&payload, "count", count);
     return put(store, EVENT_secret_access_denied, tenant,
                secret_subject(subject, tenant, is_own ? name : ""), &payload);
 }
@@ -97,7 +85,7 @@ enum status vault_event(struct vault_store *store, enum event_type type, const c
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     write_map(&payload, 1);
-    write_text_pair(&payload, type == EVENT_vault_sealed ? "by" : "opens_with", how);
+    write_key_str(&payload, type == EVENT_vault_sealed ? "by" : "opens_with", how);
     return put(store, type, "", "vault", &payload);
 }
 
@@ -106,8 +94,8 @@ enum status vault_event_rotated(struct vault_store *store, const char *tenant,
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     write_map(&payload, 2);
-    write_number_pair(&payload, "epoch", row->epoch);
-    write_number_pair(&payload, "versions", row->versions[0] + row->versions[1]);
+    write_key_u64(&payload, "epoch", row->epoch);
+    write_key_u64(&payload, "versions", row->versions[0] + row->versions[1]);
     return put(store, EVENT_vault_rotated, tenant, "vault", &payload);
 }
 

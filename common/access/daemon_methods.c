@@ -105,18 +105,22 @@ enum status daemon_describe_route(void *context, struct rpc_call *call, const vo
     for (size_t i = 0; i < count; i++) {
         const struct method *method = daemon_state.routes[i].method;
         write_map(packed, 3);
-        write_str(packed, "name");
-        write_str(packed, method->name);
-        write_str(packed, "permission");
-        write_str(packed, permission_name(method->permission));
-        write_str(packed, "meaning");
-        write_str(packed, method->meaning);
+        write_key_str(packed, "name", method->name);
+        write_key_str(packed, "permission", permission_name(method->permission));
+        write_key_str(packed, "meaning", method->meaning);
     }
     answer->daemon = daemon_state.self.name;
     answer->version = SOLO_VERSION;
     answer->pid = (uint64_t)getpid();
     answer->protocol = METHODS_PROTOCOL;
     return packed_reply(&answer->methods);
+}
+
+void counters_write(struct buffer *buffer, const struct counter *counters, size_t count)
+{
+    write_map(buffer, count);
+    for (size_t i = 0; i < count; i++)
+        write_key_u64(buffer, counters[i].name, counters[i].value);
 }
 
 enum status daemon_stats_route(void *context, struct rpc_call *call, const void *request,

@@ -22,6 +22,13 @@ struct daemon_self {
     const char *shortage;
 };
 
+/* What write_counters is made of. */
+struct counter {
+    const char *name;
+    uint64_t value;
+};
+void counters_write(struct buffer *buffer, const struct counter *counters, size_t count);
+
 void daemon_methods_setup(const struct daemon_self *self, const struct rpc_route *routes);
 /* What daemon.health answers from now on: "ready", "starting", "stopping", "damaged" and why. (One
  * that is ready says besides when it is short of space, or of something else.) */

@@ -30,6 +30,11 @@ uint64_t clock_boottime_ns(void)
     return now_ns(CLOCK_BOOTTIME);
 }
 
+double clock_boottime_s(void)
+{
+    return (double)clock_boottime_ns() / (double)NS_PER_S;
+}
+
 enum status clock_boot_id(char boot_id[BOOT_ID_BYTES])
 {
     static const char path[] = "/proc/sys/kernel/random/boot_id";

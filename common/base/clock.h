@@ -6,9 +6,13 @@
 
 #include "common/base/status.h"
 
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
+
 /* Nanoseconds since 1970, and since boot (sleep included). */
 uint64_t clock_wall_ns(void);
 uint64_t clock_boottime_ns(void);
+double clock_boottime_s(void);
 
 /* The kernel's id of this boot, 36 characters and NUL. */
 enum { BOOT_ID_BYTES = 37 };

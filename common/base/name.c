@@ -91,3 +91,16 @@ bool utf8_is_valid(struct span text)
     }
     return true;
 }
+
+void text_cut(char *text)
+{
+    size_t size = text == NULL ? 0 : strlen(text), back = 0;
+    while (back < 3 && back < size && ((unsigned char)text[size - 1 - back] & 0xc0) == 0x80)
+        back++;
+    if (back == size)
+        return;
+    unsigned char lead = (unsigned char)text[size - 1 - back];
+    size_t due = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    if (back < due)
+        text[size - 1 - back] = '\0';
+}

@@ -30,4 +30,8 @@ enum status secret_path_split(const char *path, char tenant[NAME_BYTES_MAX + 1],
 /* UTF-8 as RFC 3629 has it (no surrogates, no overlong forms), without NUL. */
 bool utf8_is_valid(struct span text);
 
+/* After a copy that may have been cut: drops what is left of the last character, so that a text
+ * that was UTF-8 still is. NULL is fine. */
+void text_cut(char *text);
+
 #endif

@@ -5,19 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Drops what a cut has left of the last character, so that a text that was UTF-8 still is. */
-static void end_between_characters(char *text)
-{
-    size_t size = strlen(text), back = 0;
-    while (back < 3 && back < size && ((unsigned char)text[size - 1 - back] & 0xc0) == 0x80)
-        back++;
-    if (back == size)
-        return;
-    unsigned char lead = (unsigned char)text[size - 1 - back];
-    size_t due = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    if (back < due)
-        text[size - 1 - back] = '\0';
-}
+#include "common/base/name.h"
 
 enum status problem_set(struct problem *problem, enum status code, const char *field,
                         const char *format, ...)
@@ -27,12 +15,12 @@ enum status problem_set(struct problem *problem, enum status code, const char *f
     problem->code = code;
     problem->retry_after_ms = 0;
     snprintf(problem->field, sizeof problem->field, "%s", field == NULL ? "" : field);
-    end_between_characters(problem->field);
+    text_cut(problem->field);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(problem->message, sizeof problem->message, format, arguments);
     va_end(arguments);
-    end_between_characters(problem->message);
+    text_cut(problem->message);
     return code;
 }
 
@@ -46,7 +34,7 @@ void problem_prefix(struct problem *problem, const char *prefix)
     (void)length; /* a place that is too deep to print is cut */
     memcpy(problem->field, field, sizeof field);
     problem->field[sizeof problem->field - 1] = '\0';
-    end_between_characters(problem->field);
+    text_cut(problem->field);
 }
 
 char *problem_first_line(const struct problem *problem, char *line)

@@ -12,17 +12,12 @@
 #include "common/rpc/client_link.h"
 #include "common/rpc/message.h"
 
-static double now_s(void)
-{
-    return (double)clock_boottime_ns() / 1e9;
-}
-
 /* ---- deadlines ---- */
 
 static bool ends_past_deadline(struct rpc_client *client, struct pending_call *call,
                                struct problem *problem)
 {
-    if (call->due == 0 || call->due > now_s() + 0.0005)
+    if (call->due == 0 || call->due > clock_boottime_s() + 0.0005)
         return false;
     if (call->is_queued && client->state == CLIENT_AWAY)
         *problem = client->away;
@@ -36,7 +31,7 @@ static void arm_deadline(struct rpc_client *client, double due)
 {
     if (ev_is_active(&client->deadline) && client->deadline_due <= due)
         return;
-    double delay = due - now_s();
+    double delay = due - clock_boottime_s();
     ev_timer_stop(client->loop, &client->deadline);
     ev_timer_set(&client->deadline, delay > 0 ? delay : 0, 0);
     ev_timer_start(client->loop, &client->deadline);
@@ -165,7 +160,7 @@ static enum status make_call(struct rpc_client *client, const struct method *met
         return status;
     }
     if (options->timeout_ms != 0) {
-        call->due = now_s() + (double)options->timeout_ms / 1000;
+        call->due = clock_boottime_s() + (double)options->timeout_ms / 1000;
         arm_deadline(client, call->due);
     }
     if (handle != NULL)

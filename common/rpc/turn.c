@@ -289,7 +289,7 @@ static void before_sleep(struct ev_loop *loop, struct ev_prepare *watcher, int e
 /* Not the loop's clock, which is the wall's: a step of that must not end every connection. */
 static void look_at_clock(struct rpc_server *server)
 {
-    server->now_s = (double)clock_boottime_ns() / 1e9;
+    server->now_s = clock_boottime_s();
 }
 
 static void after_sleep(struct ev_loop *loop, struct ev_check *watcher, int events)

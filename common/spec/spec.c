@@ -178,12 +178,6 @@ static void write_list(struct buffer *buffer, struct str_list list)
         write_str(buffer, list.items[i]);
 }
 
-static void write_number(struct buffer *buffer, const char *key, uint64_t number)
-{
-    write_str(buffer, key);
-    write_u64(buffer, number);
-}
-
 /* Port and argv stand there only where they mean something: what was stored before there were such
  * ways of being ready keeps its hash. */
 static void write_ready(struct buffer *buffer, const struct spec *spec)
@@ -194,11 +188,10 @@ static void write_ready(struct buffer *buffer, const struct spec *spec)
         write_str(buffer, "argv");
         write_list(buffer, spec->ready.argv);
     }
-    write_str(buffer, "by");
-    write_str(buffer, ready_by_name(spec->ready.by));
+    write_key_str(buffer, "by", ready_by_name(spec->ready.by));
     if (has_port)
-        write_number(buffer, "port", spec->ready.port);
-    write_number(buffer, "timeout", spec->ready.timeout_ms);
+        write_key_u64(buffer, "port", spec->ready.port);
+    write_key_u64(buffer, "timeout", spec->ready.timeout_ms);
 }
 
 enum status spec_encode(const struct spec *spec, struct buffer *buffer)
@@ -228,33 +221,28 @@ enum status spec_encode(const struct spec *spec, struct buffer *buffer)
     }
     write_str(buffer, "logs");
     write_map(buffer, 2);
-    write_number(buffer, "files", spec->logs.files);
-    write_number(buffer, "max_size", spec->logs.max_bytes);
-    write_str(buffer, "name");
-    write_str(buffer, spec->name);
+    write_key_u64(buffer, "files", spec->logs.files);
+    write_key_u64(buffer, "max_size", spec->logs.max_bytes);
+    write_key_str(buffer, "name", spec->name);
     write_str(buffer, "ready");
     write_ready(buffer, spec);
     write_str(buffer, "restart");
     write_map(buffer, 5);
-    write_number(buffer, "initial", spec->restart.initial_ms);
-    write_number(buffer, "max", spec->restart.max_ms);
-    write_number(buffer, "max_restarts", spec->restart.max_restarts);
-    write_str(buffer, "policy");
-    write_str(buffer, restart_policy_name(spec->restart.policy));
-    write_number(buffer, "window", spec->restart.window_ms);
+    write_key_u64(buffer, "initial", spec->restart.initial_ms);
+    write_key_u64(buffer, "max", spec->restart.max_ms);
+    write_key_u64(buffer, "max_restarts", spec->restart.max_restarts);
+    write_key_str(buffer, "policy", restart_policy_name(spec->restart.policy));
+    write_key_u64(buffer, "window", spec->restart.window_ms);
     if (spec->secret_count > 0) {
         write_str(buffer, "secrets");
         spec_secrets_write(spec->secrets, spec->secret_count, buffer);
     }
     write_str(buffer, "stop");
     write_map(buffer, 2);
-    write_str(buffer, "signal");
-    write_str(buffer, signal_text(spec->stop.signal));
-    write_number(buffer, "timeout", spec->stop.timeout_ms);
-    write_str(buffer, "tenant");
-    write_str(buffer, spec->tenant);
-    write_str(buffer, "working_dir");
-    write_str(buffer, spec->working_dir);
+    write_key_str(buffer, "signal", signal_text(spec->stop.signal));
+    write_key_u64(buffer, "timeout", spec->stop.timeout_ms);
+    write_key_str(buffer, "tenant", spec->tenant);
+    write_key_str(buffer, "working_dir", spec->working_dir);
     return buffer->is_exhausted ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }
 

@@ -94,3 +94,21 @@ void write_object(struct buffer *buffer, struct span object)
 {
     buffer_append(buffer, object.data, object.size);
 }
+
+void write_key_str(struct buffer *buffer, const char *key, const char *text)
+{
+    write_str(buffer, key);
+    write_str(buffer, text);
+}
+
+void write_key_u64(struct buffer *buffer, const char *key, uint64_t value)
+{
+    write_str(buffer, key);
+    write_u64(buffer, value);
+}
+
+void write_key_bool(struct buffer *buffer, const char *key, bool value)
+{
+    write_str(buffer, key);
+    write_bool(buffer, value);
+}

@@ -18,4 +18,9 @@ void write_map(struct buffer *buffer, size_t count);
 /* An object that is already packed. */
 void write_object(struct buffer *buffer, struct span object);
 
+/* A key of a map and what stands there. */
+void write_key_str(struct buffer *buffer, const char *key, const char *text);
+void write_key_u64(struct buffer *buffer, const char *key, uint64_t value);
+void write_key_bool(struct buffer *buffer, const char *key, bool value);
+
 #endif

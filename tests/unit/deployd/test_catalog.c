@@ -274,14 +274,6 @@ Test(catalog, refuses_one_service_too_many_with_the_numbers)
     cr_assert_not_null(strstr(problem.message, "16384"));
 }
 
-Test(catalog, cuts_text_between_characters)
-{
-    char text[] = "gr\xc3\xbc\xc3";
-    text_cut(text);
-    cr_assert_str_eq(text, "gr\xc3\xbc");
-    text_cut(NULL);
-}
-
 /* A transaction of the registry for each look at a service would be what a deploy waits for. */
 Test(catalog, only_what_changes_a_row_has_it_written)
 {

@@ -95,3 +95,15 @@ Test(name, utf8_is_what_rfc_3629_says)
     cr_assert_not(utf8_is_valid(span_of("a\0b", 3)), "NUL inside");
     cr_assert(utf8_is_valid((struct span){ 0 }));
 }
+
+Test(name, cuts_text_between_characters)
+{
+    char text[] = "gr\xc3\xbc\xc3", whole[] = "gr\xc3\xbc", rest[] = "\xe2\x82";
+    text_cut(text);
+    cr_assert_str_eq(text, "gr\xc3\xbc");
+    text_cut(whole);
+    cr_assert_str_eq(whole, "gr\xc3\xbc");
+    text_cut(rest);
+    cr_assert_str_empty(rest);
+    text_cut(NULL);
+}
