@@ -14,10 +14,13 @@
 
 enum {
     DELIVER_MS_MAX = 5 * 1000, /* for vaultd, and for a supervisor */
+    SILENT_MS_MAX = 1000,      /* for a vaultd that did not answer the last question */
     AGAIN_MS = 5 * 1000,       /* after what no change of the vault will end */
     AGAIN_MS_MAX = 300 * 1000, /* after a supervisor has refused what was given: each try is told */
     SPEC_ARENA_BYTES = 16 * 1024 * 1024,
 };
+
+static const char VAULTD_IS_SILENT[] = "vaultd does not answer";
 
 static void await_change(struct deployd *deployd);
 
@@ -199,6 +202,18 @@ static void hand_over(struct deployd *deployd, struct service *service, int file
     }
 }
 
+/* While vaultd does not answer one asks at a time, and is answered soon: the others would keep a
+ * recovery from what needs no secrets. */
+static void note_answer(struct deliveries *deliveries, enum status status)
+{
+    deliveries->is_silent = status == STATUS_DEADLINE_EXCEEDED || status == STATUS_UNAVAILABLE;
+}
+
+static uint64_t patience_ms(const struct deliveries *deliveries)
+{
+    return deliveries->is_silent ? SILENT_MS_MAX : DELIVER_MS_MAX;
+}
+
 /* What is refused until the vault changes; anything else may pass by itself. */
 static bool waits_for_change(enum status status)
 {
@@ -213,6 +228,8 @@ static void on_answer(void *context, enum status status, const struct problem *p
     struct service *service = context;
     struct deployd *deployd = service->tenant->supervisor.owner;
     AUTO(fd_close) int file = rpc_client_take_file(deployd->vaultd);
+    deployd->deliveries.asking--;
+    note_answer(&deployd->deliveries, status);
     if (!is_wanted(service) || service->secret_request != service->delivery_request) {
         ended(deployd, service, DELIVERY_NONE);
         return;
@@ -226,8 +243,9 @@ static void on_answer(void *context, enum status status, const struct problem *p
     if (!waits_for_change(status))
         try_later(deployd);
     withhold(deployd, service,
-             problem != NULL && problem->message[0] != '\0' ? problem->message
-                                                            : "vaultd gave no secrets");
+             status == STATUS_DEADLINE_EXCEEDED               ? VAULTD_IS_SILENT
+             : problem != NULL && problem->message[0] != '\0' ? problem->message
+                                                              : "vaultd gave no secrets");
 }
 
 static void write_wanted(const struct spec *spec, struct buffer *list)
@@ -265,32 +283,43 @@ static enum status find_wanted(struct deployd *deployd, uint64_t generation, str
     return list_wanted(stored, list, count);
 }
 
-static void begin(struct deployd *deployd, struct service *service)
+static enum status ask(struct deployd *deployd, struct service *service)
 {
     AUTO(buffer_close) struct buffer list = { .limit = FRAME_BYTES_SMALL };
     size_t count;
+    TRY(find_wanted(deployd, service->generation, &list, &count));
+    const struct secret_deliver_request request = {
+        .tenant = service->tenant->name,
+        .service = service_name(service),
+        .generation = service->generation,
+        .secrets = buffer_span(&list),
+    };
+    const struct rpc_call_options options = {
+        .flags = RPC_RETRY,
+        .timeout_ms = patience_ms(&deployd->deliveries),
+        .on_reply = on_answer,
+        .context = service,
+    };
+    return rpc_client_call(deployd->vaultd, &method_secret_deliver, &request, &options, NULL);
+}
+
+static void begin(struct deployd *deployd, struct service *service)
+{
+    struct deliveries *deliveries = &deployd->deliveries;
     service->delivery_request = service->secret_request;
-    service->delivery_change = deployd->deliveries.changes;
+    service->delivery_change = deliveries->changes;
     move(deployd, service, DELIVERY_ASKED);
-    deployd->deliveries.running++;
-    enum status status = find_wanted(deployd, service->generation, &list, &count);
-    if (status == STATUS_OK) {
-        const struct secret_deliver_request request = {
-            .tenant = service->tenant->name,
-            .service = service_name(service),
-            .generation = service->generation,
-            .secrets = buffer_span(&list),
-        };
-        const struct rpc_call_options options = {
-            .flags = RPC_RETRY,
-            .timeout_ms = DELIVER_MS_MAX,
-            .on_reply = on_answer,
-            .context = service,
-        };
-        status = rpc_client_call(deployd->vaultd, &method_secret_deliver, &request, &options, NULL);
-    }
-    if (status == STATUS_OK)
+    deliveries->running++;
+    if (deliveries->is_silent && deliveries->asking > 0) {
+        try_later(deployd);
+        withhold(deployd, service, VAULTD_IS_SILENT);
         return;
+    }
+    enum status status = ask(deployd, service);
+    if (status == STATUS_OK) {
+        deliveries->asking++;
+        return;
+    }
     log_failure(status, "ask for the secrets of a service", "service", service->key);
     try_later(deployd);
     withhold(deployd, service, "its secrets cannot be asked for");
@@ -329,7 +358,7 @@ enum status deliveries_ask(struct deployd *deployd, const struct service *servic
     };
     const struct rpc_call_options options = {
         .flags = RPC_RETRY,
-        .timeout_ms = DELIVER_MS_MAX,
+        .timeout_ms = patience_ms(&deployd->deliveries),
         .on_reply = on_reply,
         .context = context,
     };
@@ -349,6 +378,7 @@ static void on_change(void *context, enum status status, const struct problem *p
         try_later(deployd);
         return;
     }
+    deliveries->is_silent = false;
     deliveries->change = ((const struct secret_await_reply *)reply)->change;
     deliveries->changes++;
     try_all_again(deployd);

@@ -84,6 +84,8 @@ struct deliveries {
     uint64_t change;  /* of the vault, as vaultd counts */
     unsigned changes; /* seen so far */
     bool is_awaiting; /* the next one */
+    unsigned asking;  /* of `running`: vaultd has not answered yet */
+    bool is_silent;   /* it did not answer the last one */
     struct ev_timer again;
     uint64_t refused_ms; /* how long a supervisor's refusals are waited out; 0 for none */
 };

@@ -140,13 +140,15 @@ static enum status recover(const struct settings *settings, const struct options
 {
     AUTO(close_run) struct carry_out *run = NULL;
     AUTO(findings_close) struct findings findings = { 0 };
-    struct vault_view vault;
+    struct vault_view vault = { 0 };
     struct report report = { .picture = picture, .vault = &vault };
-    vault_look(settings, &vault);
     TRY(carry_out_open(&run, settings, options, picture));
     TRY(carry_out_run(run, &report));
     if (settings->verify_recovery)
         TRY(verify(settings, &report, &findings, &vault));
+    else
+        vault_look(settings,
+                   &vault); /* after the services: a vaultd that hangs keeps none waiting */
     enum status status = carry_out_finish(run, &report);
     /* What was done is told also when the log could not be told. */
     TRY(print_report(&report, options));

@@ -12,7 +12,7 @@
 #include "common/wire/writer.h"
 #include "recoveryd/peer.h"
 
-enum { STATUS_MS_MAX = 5000, ANSWER_BYTES_MAX = 256 * 1024 };
+enum { STATUS_MS_MAX = 2000, ANSWER_BYTES_MAX = 256 * 1024 };
 static const uint64_t verify_ms_max[] = {
     [VAULT_VERIFY_SOON] = 5000,
     [VAULT_VERIFY] = 10 * 60 * 1000,
@@ -133,28 +133,20 @@ void vault_view_write_text(const struct vault_view *view, struct buffer *text)
     buffer_append_text(text, "\n");
 }
 
-static void put_number(struct buffer *map, const char *key, uint64_t number)
-{
-    write_str(map, key);
-    write_u64(map, number);
-}
-
 void vault_view_write_map(const struct vault_view *view, struct buffer *map)
 {
     bool is_open = strcmp(view->state, "open") == 0;
     char when[TIME_TEXT_BYTES];
     write_str(map, "vault");
     write_map(map, 1 + (is_open ? 2 : 0) + (view->verified_ns > 0 ? 3 : 0));
-    write_str(map, "state");
-    write_str(map, view->state);
+    write_key_str(map, "state", view->state);
     if (is_open) {
-        put_number(map, "secrets", view->secrets);
-        put_number(map, "versions", view->versions);
+        write_key_u64(map, "secrets", view->secrets);
+        write_key_u64(map, "versions", view->versions);
     }
     if (view->verified_ns > 0) {
-        write_str(map, "verified_at");
-        write_str(map, time_text(when, view->verified_ns));
-        put_number(map, "readable", view->readable);
-        put_number(map, "damaged", view->damaged);
+        write_key_str(map, "verified_at", time_text(when, view->verified_ns));
+        write_key_u64(map, "readable", view->readable);
+        write_key_u64(map, "damaged", view->damaged);
     }
 }

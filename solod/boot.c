@@ -21,7 +21,7 @@ static void solod_step(void *context)
         return;
     }
     daemons_start_in_order(&solod->daemons);
-    if (!solod->recovery.was_begun && daemons_are_ready(&solod->daemons)) {
+    if (!solod->recovery.was_begun && daemons_have_started(&solod->daemons)) {
         daemon_health_set("starting", "recovering");
         recovery_begin(&solod->recovery, &solod->daemons, solod_step, solod);
     }
@@ -65,36 +65,50 @@ static void on_stop(void *context)
 
 bool solod_is_settled(const struct solod *solod)
 {
-    return solod->recovery.has_ended && daemons_are_ready(&solod->daemons) &&
+    return solod->recovery.has_ended && daemons_have_started(&solod->daemons) &&
            !solod->lifecycle->is_stopping;
 }
 
-/* The first daemon that is not ready, in start order; NULL when all are. */
-static const struct daemon *daemon_unready(const struct solod *solod)
+/* "vaultd is backoff after exit code 1: what it said last" */
+static void daemon_explain(const struct daemon *daemon, char text[REASON_TEXT_BYTES])
 {
-    for (size_t i = 0; i < DAEMONS; i++)
-        if (solod->daemons.items[i].state != DAEMON_READY)
-            return &solod->daemons.items[i];
-    return NULL;
+    char how[CHILD_EXIT_TEXT_BYTES];
+    bool has_ended = daemon->state == DAEMON_BACKOFF || daemon->state == DAEMON_FAILED;
+    snprintf(text, REASON_TEXT_BYTES, "%s is %s%s%s%s%.120s", daemon->name,
+             daemon_state_name(daemon), has_ended ? " after " : "",
+             has_ended ? child_exit_text(how, &daemon->last_exit) : "",
+             daemon->status[0] != '\0' ? ": " : "", daemon->status);
+}
+
+/* Names every daemon that is not ready, in start order: but one that waits for another to start
+ * is no news. False when all are. */
+static bool unready_explain(const struct solod *solod, char reason[REASON_TEXT_BYTES])
+{
+    bool is_found = false;
+    for (size_t i = 0; i < DAEMONS; i++) {
+        const struct daemon *daemon = &solod->daemons.items[i];
+        char one[REASON_TEXT_BYTES];
+        if (daemon->state == DAEMON_READY || (is_found && daemon->started_ns == 0))
+            continue;
+        daemon_explain(daemon, one);
+        size_t size = strlen(reason);
+        snprintf(reason + size, REASON_TEXT_BYTES - size, "%s%s", is_found ? "; " : "", one);
+        is_found = true;
+    }
+    return is_found;
 }
 
 const char *solod_state(const struct solod *solod, char reason[REASON_TEXT_BYTES])
 {
-    const struct daemon *unready = daemon_unready(solod);
     reason[0] = '\0';
     if (solod->lifecycle->is_stopping) {
         snprintf(reason, REASON_TEXT_BYTES, "shutting down");
         return "stopping";
     }
-    if (unready != NULL) {
-        char how[CHILD_EXIT_TEXT_BYTES];
-        bool has_ended = unready->state == DAEMON_BACKOFF || unready->state == DAEMON_FAILED;
-        snprintf(reason, REASON_TEXT_BYTES, "%s is %s%s%s%s%.120s", unready->name,
-                 daemon_state_name(unready), has_ended ? " after " : "",
-                 has_ended ? child_exit_text(how, &unready->last_exit) : "",
-                 unready->status[0] != '\0' ? ": " : "", unready->status);
+    if (unready_explain(solod, reason) && !daemons_have_started(&solod->daemons))
         return solod->recovery.has_ended ? "degraded" : "starting";
-    }
+    if (reason[0] != '\0' && solod->recovery.has_ended)
+        return "degraded";
     if (!solod->recovery.has_ended) {
         snprintf(reason, REASON_TEXT_BYTES, "recoveryd runs%s%.200s",
                  solod->recovery.status[0] != '\0' ? ": " : "", solod->recovery.status);

@@ -6,9 +6,10 @@
  *        +------- backoff <-- (its process ends)        failed: starting it again is pointless
  *
  * A process that ends without having been asked to is started again after 100 ms, doubled up to 10
- * s and forgiven once it has been ready for 10 s. Exit code 86 (damaged store) makes it `failed` at
- * once, since it would end the same way; 87 (I/O error) has one restart. An operator's restart
- * leaves `failed`. */
+ * s and forgiven once it has been ready for 10 s. After three starts that failed, or one that takes
+ * longer than 5 s, it counts as missing: who can do without it waits no longer. Exit code 86
+ * (damaged store) makes it `failed` at once, since it would end the same way; 87 (I/O error) has
+ * one restart. An operator's restart leaves `failed`. */
 #include "solod/daemons.h"
 
 #include <errno.h>
@@ -30,23 +31,23 @@ enum {
     BACKOFF_MS_MAX = 10 * 1000,
     FORGIVEN_AFTER_MS = 10 * 1000,
     END_MS = 1000,
+    FAILED_STARTS_MAX = 3,
+    PATIENCE_MS = 5 * 1000,
     EXIT_DAMAGED = 86,
     EXIT_IO = 87,
 };
 
-static const char *const daemon_names[DAEMONS] = {
-    [DAEMON_EVENTD] = "eventd",
-    [DAEMON_TOKEND] = "tokend",
-    [DAEMON_VAULTD] = "vaultd",
-    [DAEMON_DEPLOYD] = "deployd",
-};
-
-/* Those of one rank start side by side, when all of the ranks before have been ready. */
-static const unsigned ranks[DAEMONS] = {
-    [DAEMON_EVENTD] = 0,
-    [DAEMON_TOKEND] = 1,
-    [DAEMON_VAULTD] = 1,
-    [DAEMON_DEPLOYD] = 2,
+/* Those of one rank start side by side, when all of the ranks before have been ready. Without one
+ * that is not needed the others do what they can: services that need no secret run. */
+static const struct {
+    const char *name;
+    unsigned rank;
+    bool is_needed;
+} kinds[DAEMONS] = {
+    [DAEMON_EVENTD] = { "eventd", 0, true },
+    [DAEMON_TOKEND] = { "tokend", 1, false },
+    [DAEMON_VAULTD] = { "vaultd", 1, false },
+    [DAEMON_DEPLOYD] = { "deployd", 2, true },
 };
 
 #define TO(state) (1u << DAEMON_##state)
@@ -107,6 +108,8 @@ static void daemon_crashed(struct daemon *daemon, const struct child_exit *exit)
     char text[CHILD_EXIT_TEXT_BYTES];
     log_error("daemon ended", "name", daemon->name, "how", child_exit_text(text, exit), "state",
               states[daemon->state].name);
+    if (daemon->state == DAEMON_STARTING)
+        daemon->failed_starts++;
     if (daemon->state == DAEMON_READY &&
         clock_boottime_ns() - daemon->ready_ns >= FORGIVEN_AFTER_MS * (uint64_t)1000000) {
         daemon->crashes_in_a_row = 0;
@@ -130,6 +133,8 @@ static void on_ended(void *context, const struct child_exit *exit)
 {
     struct daemon *daemon = context;
     ev_timer_stop(daemon->owner->loop, &daemon->stop_timeout);
+    ev_timer_stop(daemon->owner->loop, &daemon->patience);
+    daemon->is_late = false;
     daemon->last_exit = *exit;
     daemon->status[0] = '\0';
     if (daemon->state != DAEMON_STOPPING) {
@@ -173,10 +178,21 @@ void daemon_start(struct daemon *daemon)
     };
     if (program_beside(path, daemon->name) != STATUS_OK ||
         child_start(&daemon->child, daemons->loop, &options, on_ended, daemon) != STATUS_OK) {
-        backoff_begin(daemon, false); /* no process could be made now; the failure is logged */
+        daemon->failed_starts++; /* no process could be made now; the failure is logged */
+        backoff_begin(daemon, false);
         return;
     }
     daemon_move(daemon, DAEMON_STARTING);
+    timer_set(daemon, &daemon->patience, PATIENCE_MS);
+}
+
+static void on_patience_over(struct ev_loop *loop, struct ev_timer *watcher, int events)
+{
+    (void)loop, (void)events;
+    struct daemon *daemon = watcher->data;
+    log_warning("daemon takes long to start; what can do without it goes on", "name", daemon->name);
+    daemon->is_late = true;
+    changed(daemon);
 }
 
 static void on_backoff(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -217,6 +233,7 @@ void daemon_stop(struct daemon *daemon, bool start_again)
     }
     if (start_again && daemon->state == DAEMON_STOPPED) {
         daemon->crashes_in_a_row = 0;
+        daemon->failed_starts = 0;
         daemon->had_io_error = false;
         daemon_start(daemon);
     }
@@ -247,6 +264,9 @@ static void on_told(void *context, pid_t pid, bool is_ready, const char *status)
     daemon->ready_ns = clock_boottime_ns();
     daemon->ready_wall_ns = clock_wall_ns();
     daemon->was_ready = true;
+    daemon->failed_starts = 0;
+    daemon->is_late = false;
+    ev_timer_stop(daemons->loop, &daemon->patience);
     daemon_move(daemon, DAEMON_READY);
     log_info("daemon ready", "name", daemon->name, "pid", NUMBER(daemon->child.pid), "took_ms",
              NUMBER((daemon->ready_ns - daemon->started_ns) / 1000000));
@@ -263,10 +283,30 @@ void daemons_reload(struct daemons *daemons)
             child_signal(&daemons->items[i].child, SIGHUP);
 }
 
+bool daemon_is_missing(const struct daemon *daemon)
+{
+    switch (daemon->state) {
+    case DAEMON_FAILED:
+        return true;
+    case DAEMON_BACKOFF:
+    case DAEMON_STARTING:
+        return daemon->is_late || daemon->failed_starts >= FAILED_STARTS_MAX;
+    default:
+        return false;
+    }
+}
+
+/* Whether a daemon of that index need not be waited for. */
+static bool can_be_done_without(const struct daemons *daemons, size_t index)
+{
+    return !kinds[index].is_needed && daemon_is_missing(&daemons->items[index]);
+}
+
 static bool earlier_were_ready(const struct daemons *daemons, unsigned rank)
 {
     for (size_t i = 0; i < DAEMONS; i++)
-        if (ranks[i] < rank && !daemons->items[i].was_ready)
+        if (kinds[i].rank < rank && !daemons->items[i].was_ready &&
+            !can_be_done_without(daemons, i))
             return false;
     return true;
 }
@@ -274,14 +314,14 @@ static bool earlier_were_ready(const struct daemons *daemons, unsigned rank)
 void daemons_start_in_order(struct daemons *daemons)
 {
     for (size_t i = 0; i < DAEMONS; i++)
-        if (daemons->items[i].started_ns == 0 && earlier_were_ready(daemons, ranks[i]))
+        if (daemons->items[i].started_ns == 0 && earlier_were_ready(daemons, kinds[i].rank))
             daemon_start(&daemons->items[i]);
 }
 
-bool daemons_are_ready(const struct daemons *daemons)
+bool daemons_have_started(const struct daemons *daemons)
 {
     for (size_t i = 0; i < DAEMONS; i++)
-        if (daemons->items[i].state != DAEMON_READY)
+        if (daemons->items[i].state != DAEMON_READY && !can_be_done_without(daemons, i))
             return false;
     return true;
 }
@@ -325,10 +365,11 @@ enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
     for (size_t i = 0; i < DAEMONS; i++) {
         struct daemon *daemon = &daemons->items[i];
         daemon->owner = daemons;
-        daemon->name = daemon_names[i];
+        daemon->name = kinds[i].name;
         ev_timer_init(&daemon->backoff, on_backoff, 0, 0);
         ev_timer_init(&daemon->stop_timeout, on_stop_timeout, 0, 0);
-        daemon->backoff.data = daemon->stop_timeout.data = daemon;
+        ev_timer_init(&daemon->patience, on_patience_over, 0, 0);
+        daemon->backoff.data = daemon->stop_timeout.data = daemon->patience.data = daemon;
         TRY(parent_listener(settings->run_dir, daemon->name, &daemon->listener));
     }
     return STATUS_OK;
@@ -343,6 +384,7 @@ void daemons_close(struct daemons *daemons)
         child_close(&daemon->child, daemons->loop);
         ev_timer_stop(daemons->loop, &daemon->backoff);
         ev_timer_stop(daemons->loop, &daemon->stop_timeout);
+        ev_timer_stop(daemons->loop, &daemon->patience);
         if (daemon->listener < 0)
             continue;
         char path[4096];

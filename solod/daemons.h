@@ -34,14 +34,17 @@ struct daemon {
     int listener; /* stays open over restarts, so that clients wait instead of failing */
     struct ev_timer backoff;
     struct ev_timer stop_timeout;
-    uint64_t started_ns; /* since boot */
-    uint64_t ready_ns;   /* since boot, of this process */
+    struct ev_timer patience; /* of those who wait for it to start */
+    uint64_t started_ns;      /* since boot */
+    uint64_t ready_ns;        /* since boot, of this process */
     uint64_t ready_wall_ns;
     uint64_t restarts;
     unsigned crashes_in_a_row;
-    bool had_io_error; /* it ended with 87 and had its one restart */
-    bool was_ready;    /* once in this run */
-    bool start_again;  /* when the stop has ended */
+    bool had_io_error;      /* it ended with 87 and had its one restart */
+    bool was_ready;         /* once in this run */
+    unsigned failed_starts; /* in a row: it ended before it was ready */
+    bool is_late;           /* starting for longer than others wait for it */
+    bool start_again;       /* when the stop has ended */
     struct child_exit last_exit;
     char status[256]; /* what it said last */
 };
@@ -67,9 +70,14 @@ enum status daemons_open(struct daemons *daemons, struct ev_loop *loop,
 void daemons_close(struct daemons *daemons);
 
 /* Starts each daemon that was never started and whose predecessors have been ready: eventd; then
- * tokend and vaultd, side by side; then deployd. */
+ * tokend and vaultd, side by side; then deployd, which does without a tokend or vaultd that is
+ * missing. */
 void daemons_start_in_order(struct daemons *daemons);
-bool daemons_are_ready(const struct daemons *daemons);
+/* Each is ready, or is missing and one that the others can do without (tokend, vaultd). */
+bool daemons_have_started(const struct daemons *daemons);
+/* Not ready, and not to be waited for: it ended at several starts in a row, is not started again,
+ * or takes long. It goes on being started, with backoff. */
+bool daemon_is_missing(const struct daemon *daemon);
 /* Has each read its settings again, those that are starting when they are ready. */
 void daemons_reload(struct daemons *daemons);
 struct daemon *daemons_find(struct daemons *daemons, const char *name); /* NULL: no such daemon */

@@ -18,16 +18,11 @@ struct row {
 static void row_write(struct buffer *buffer, const struct row *row)
 {
     write_map(buffer, 5);
-    write_str(buffer, "name");
-    write_str(buffer, row->name);
-    write_str(buffer, "pid");
-    write_u64(buffer, (uint64_t)row->pid);
-    write_str(buffer, "state");
-    write_str(buffer, row->state);
-    write_str(buffer, "restarts");
-    write_u64(buffer, row->restarts);
-    write_str(buffer, "ready_ns");
-    write_u64(buffer, row->ready_wall_ns);
+    write_key_str(buffer, "name", row->name);
+    write_key_u64(buffer, "pid", (uint64_t)row->pid);
+    write_key_str(buffer, "state", row->state);
+    write_key_u64(buffer, "restarts", row->restarts);
+    write_key_u64(buffer, "ready_ns", row->ready_wall_ns);
 }
 
 static void rows_write(struct buffer *buffer, const struct solod *solod, const char *state)
@@ -88,6 +83,15 @@ static bool restart_try(void *context, struct waiter *waiter)
     return true;
 }
 
+static void restart_explain(void *context, const struct waiter *waiter, struct problem *problem)
+{
+    const struct solod *solod = context;
+    const struct daemon *daemon = &solod->daemons.items[waiter->index];
+    problem_set(problem, STATUS_DEADLINE_EXCEEDED, "",
+                "%s is %s; its diagnostics say why it is not ready", daemon->name,
+                daemon_state_name(daemon));
+}
+
 static enum status handle_daemon_restart(struct solod *solod, struct rpc_call *call,
                                          const struct daemon_restart_request *request,
                                          struct daemon_restart_reply *reply)
@@ -106,6 +110,7 @@ static enum status handle_daemon_restart(struct solod *solod, struct rpc_call *c
             daemon->name);
     const struct waiter waiter = {
         .try = restart_try,
+        .explain = restart_explain,
         .index = (size_t)(daemon - solod->daemons.items),
         .old_restarts = daemon->restarts,
     };
@@ -120,23 +125,35 @@ static bool wait_try(void *context, struct waiter *waiter)
     char reason[REASON_TEXT_BYTES];
     if (!solod_is_settled(solod))
         return false;
-    const struct system_wait_reply reply = { .state = solod_state(solod, reason) };
+    const struct system_wait_reply reply = { .state = solod_state(solod, reason),
+                                             .reason = reason };
     rpc_call_reply(waiter->call, &reply);
     return true;
+}
+
+static void wait_explain(void *context, const struct waiter *waiter, struct problem *problem)
+{
+    (void)waiter;
+    char reason[REASON_TEXT_BYTES];
+    const char *state = solod_state(context, reason);
+    problem_set(problem, STATUS_DEADLINE_EXCEEDED, "", "Solo is still %s: %s", state, reason);
 }
 
 static enum status handle_system_wait(struct solod *solod, struct rpc_call *call,
                                       const struct system_wait_request *request,
                                       struct system_wait_reply *reply)
 {
-    char reason[REASON_TEXT_BYTES];
     if (solod->lifecycle->is_stopping)
         return shutting_down_fill(&call->problem);
     if (solod_is_settled(solod)) {
+        char *reason = arena_alloc(call->arena, REASON_TEXT_BYTES);
+        if (reason == NULL)
+            return STATUS_RESOURCE_EXHAUSTED;
         reply->state = solod_state(solod, reason);
+        reply->reason = reason;
         return STATUS_OK;
     }
-    const struct waiter waiter = { .try = wait_try };
+    const struct waiter waiter = { .try = wait_try, .explain = wait_explain };
     return waiters_add(&solod->waiters, call, &waiter,
                        request->timeout_ms == 0 ? WAIT_MS_DEFAULT : request->timeout_ms);
 }
@@ -170,13 +187,14 @@ static enum status handle_system_verified(struct solod *solod, struct rpc_call *
 static void write_counters(void *context, struct buffer *buffer)
 {
     const struct solod *solod = context;
-    write_map(buffer, DAEMONS);
+    struct counter counters[DAEMONS];
+    char names[DAEMONS][48];
     for (size_t i = 0; i < DAEMONS; i++) {
-        char name[48];
-        snprintf(name, sizeof name, "%s_restarts", solod->daemons.items[i].name);
-        write_str(buffer, name);
-        write_u64(buffer, solod->daemons.items[i].restarts);
+        const struct daemon *daemon = &solod->daemons.items[i];
+        snprintf(names[i], sizeof names[i], "%s_restarts", daemon->name);
+        counters[i] = (struct counter){ names[i], daemon->restarts };
     }
+    counters_write(buffer, counters, DAEMONS);
 }
 
 struct rpc_service solod_service(struct solod *solod)

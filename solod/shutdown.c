@@ -5,9 +5,10 @@
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
  * start may find supervisors of an earlier run, and a SIGTERM after a crash must not leave services
- * behind. The drain has shutdown_timeout_ms from the signal on and kills what is left then; a
- * margin above it is for the daemons to finish what they received. A daemon that hangs is killed
- * alone, as long as eventd works. */
+ * behind. If this run has not begun to use deployd and no supervisor lives, there is nothing to
+ * stop and nothing for the log. The drain has shutdown_timeout_ms from the signal on and kills what
+ * is left then; a margin above it is for the daemons to finish what they received. A daemon that
+ * hangs is killed alone, as long as eventd works. */
 #include "solod/shutdown.h"
 
 #include <signal.h>
@@ -260,12 +261,13 @@ static void finish(struct shutdown *shutdown)
     shutdown->done(shutdown->context, !shutdown->is_forced);
 }
 
-/* A daemon that ended in order said 0; anything else left work unfinished, unless it was asked to
- * stop before it could hear it, when it had not begun any. */
+/* A daemon that ended in order said 0; anything else left work unfinished, unless it had not begun
+ * any: it was asked to stop before it could hear it, or has never been ready in this run. */
 static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
 {
     const struct child_exit *exit = &daemon->last_exit;
-    bool had_not_begun = exit->by_signal && exit->number == SIGTERM && daemon->ready_wall_ns == 0;
+    bool had_not_begun = daemon->ready_wall_ns == 0 &&
+                         (exit->by_signal ? exit->number == SIGTERM : !daemon->was_ready);
     if (daemon->started_ns != 0 && !had_not_begun && (exit->by_signal || exit->number != 0))
         shutdown->is_forced = true;
 }
@@ -281,14 +283,16 @@ void shutdown_step(struct shutdown *shutdown)
     eventd = eventd_of(shutdown);
     switch (shutdown->step) {
     case SHUTDOWN_WAIT_DEPLOYD:
-        daemons_start_in_order(shutdown->daemons);
         if (deployd->state == DAEMON_READY) {
             drain_begin(shutdown);
-        } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED ||
-                   ((tokend->state == DAEMON_FAILED || vaultd->state == DAEMON_FAILED) &&
-                    deployd->started_ns == 0)) {
+        } else if (deployd->started_ns == 0 &&
+                   !supervisors_are_there(shutdown->daemons->settings->run_dir)) {
+            deployd_stop(shutdown);
+        } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED) {
             services_kill(shutdown);
             deployd_stop(shutdown);
+        } else if (deployd->started_ns == 0 && eventd->state == DAEMON_READY) {
+            daemon_start(deployd);
         }
         break;
     case SHUTDOWN_STOP_DEPLOYD:
@@ -302,7 +306,7 @@ void shutdown_step(struct shutdown *shutdown)
             break;
         exit_judge(shutdown, vaultd);
         exit_judge(shutdown, tokend);
-        if (eventd->state != DAEMON_FAILED)
+        if (deployd->started_ns != 0 && eventd->state != DAEMON_FAILED)
             close_log_begin(shutdown);
         else
             eventd_stop(shutdown);

@@ -55,3 +55,16 @@ size_t supervisors_kill(const char *run_dir)
     tenants_locked_each(run_dir, kill_one, &kill);
     return kill.killed;
 }
+
+static enum status found_one(void *context, const char *tenant)
+{
+    (void)tenant;
+    *(bool *)context = true;
+    return STATUS_OK;
+}
+
+bool supervisors_are_there(const char *run_dir)
+{
+    bool is_found = false;
+    return tenants_locked_each(run_dir, found_one, &is_found) != STATUS_OK || is_found;
+}

@@ -1,6 +1,7 @@
 #ifndef SOLO_SOLOD_SUPERVISORS_H
 #define SOLO_SOLOD_SUPERVISORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/base/status.h"
@@ -9,5 +10,8 @@
  * lock in RUN/internal/tenants, and with it the services it is the init of. Returns how many there
  * were. */
 size_t supervisors_kill(const char *run_dir);
+
+/* Whether any holds its lock; true also when that cannot be told. */
+bool supervisors_are_there(const char *run_dir);
 
 #endif

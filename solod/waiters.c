@@ -31,10 +31,10 @@ static void waiter_fail(struct waiter *waiter, const struct problem *problem)
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
 {
     (void)loop, (void)events;
+    struct waiter *waiter = watcher->data;
     struct problem problem;
-    problem_set(&problem, STATUS_DEADLINE_EXCEEDED, "",
-                "not there in time; `soloctl daemon list` says what it is waiting for");
-    waiter_fail(watcher->data, &problem);
+    waiter->explain(waiter->owner->context, waiter, &problem);
+    waiter_fail(waiter, &problem);
 }
 
 static void on_gone(struct rpc_call *call)

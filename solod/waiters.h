@@ -14,15 +14,16 @@ struct waiter {
     struct ev_timer deadline;
     /* Asked after every change. Answers and returns true, or returns false to wait on. */
     bool (*try)(void *context, struct waiter *waiter);
+    /* Says what it waited for in vain. */
+    void (*explain)(void *context, const struct waiter *waiter, struct problem *problem);
     size_t index; /* of the daemon, for daemon.restart */
-    int old_pid;
     uint64_t old_restarts;
 };
 
 struct waiters {
     struct waiter items[WAITERS_MAX];
     struct ev_loop *loop;
-    void *context; /* for try */
+    void *context; /* for try and explain */
 };
 
 void waiters_open(struct waiters *waiters, struct ev_loop *loop, void *context);

@@ -314,6 +314,30 @@ Test(deliveries, what_may_pass_by_itself_is_tried_again)
     cr_assert_eq(count_asked(&method_secret_deliver), 1);
 }
 
+/* With as many as wait, a recovery would stand still for each of them. */
+Test(deliveries, while_vaultd_is_silent_one_asks_and_the_others_are_told_at_once)
+{
+    struct service *other;
+    struct problem problem;
+    waits(1);
+    vault_answers(STATUS_DEADLINE_EXCEEDED, "secret.deliver: no answer");
+    cr_assert_str_eq(supervisor_takes(&method_supervisor_withhold, STATUS_OK).reason,
+                     "vaultd does not answer");
+    waits(2);
+    cr_assert_eq(count_asked(&method_secret_deliver), 1, "this one finds out when it is back");
+    cr_assert_eq(
+        catalog_service_make(&world.deployd.catalog, world.tenant, "job", &other, &problem),
+        STATUS_OK);
+    world.service = other;
+    waits(1);
+    cr_assert_eq(count_asked(&method_secret_deliver), 1);
+    supervisor_takes(&method_supervisor_withhold, STATUS_OK);
+    vault_answers(STATUS_OK, NULL);
+    waits(2);
+    cr_assert_eq(count_asked(&method_secret_deliver), 1, "it answers again");
+    cr_assert_eq(world.deployd.deliveries.asking, 1);
+}
+
 /* Each try stands in the log. */
 Test(deliveries, what_its_supervisor_refuses_is_tried_less_and_less_often)
 {

@@ -41,6 +41,62 @@ Test(solod_start, a_daemon_that_says_nothing_keeps_the_next_from_starting)
     cr_assert_not_null(strstr(listing.reason, "eventd is starting"));
 }
 
+static void wait_is_degraded_by(const char *reason)
+{
+    struct system_wait_reply reply = { 0 };
+    const struct system_wait_request request = { .timeout_ms = 20000 };
+    cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, NULL), STATUS_OK);
+    cr_assert_str_eq(reply.state, "degraded");
+    cr_assert_not_null(strstr(reply.reason, reason), "%s", reply.reason);
+}
+
+Test(solod_start, a_vaultd_and_a_tokend_that_cannot_start_keep_nobody_else_from_it)
+{
+    struct listing listing;
+    scene_ask("VAULTD", "exit=3");
+    scene_ask("TOKEND", "exit=4");
+    scene_start(NULL);
+    wait_is_degraded_by("vaultd is ");
+    wait_is_degraded_by("after exit code 3");
+    wait_is_degraded_by("tokend is ");
+    scene_list(&listing);
+    cr_assert_str_eq(listing.state, "degraded");
+    cr_assert_str_eq(listing_find(&listing, "deployd")->state, "ready");
+    cr_assert_eq(listing.recovery_exit_code, 0);
+    cr_assert_eq(scene_story_count("recoveryd start"), 1);
+    size_t starts = scene_story_count("vaultd start");
+    while (scene_story_count("vaultd start") == starts) /* it is tried again and again */
+        scene_until("solod", "degraded");
+}
+
+Test(solod_start, a_vaultd_that_hangs_at_its_start_is_waited_for_a_while_only)
+{
+    scene_ask("VAULTD", "silent");
+    scene_start(NULL);
+    wait_is_degraded_by("vaultd is starting");
+}
+
+Test(solod_start, a_daemon_that_fails_at_its_start_once_is_waited_for)
+{
+    scene_ask("VAULTD", "exit_once=3");
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    cr_assert_eq(scene_story_count("deployd start"), 1);
+}
+
+Test(solod_start, a_wait_in_vain_names_what_is_missing)
+{
+    struct system_wait_reply reply = { 0 };
+    struct problem problem = { 0 };
+    const struct system_wait_request request = { .timeout_ms = 1000 };
+    scene_ask("EVENTD", "exit=3");
+    scene_start(NULL);
+    cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, &problem),
+                 STATUS_DEADLINE_EXCEEDED);
+    cr_assert_not_null(strstr(problem.message, "eventd is "), "%s", problem.message);
+    cr_assert_eq(scene_story_count("deployd start"), 0, "without eventd there is no Solo");
+}
+
 /* The stranger's message has come when its process has gone: it is sent before. */
 Test(solod_start, a_stranger_cannot_say_ready_for_a_daemon)
 {

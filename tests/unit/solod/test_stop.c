@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/file_lock.h"
 #include "tests/support/command.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/solod/scene.h"
@@ -49,17 +51,37 @@ Test(solod_stop, a_hangup_is_no_shutdown)
     scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\n");
 }
 
-Test(solod_stop, during_the_start_it_finishes_the_start_without_recovery)
+Test(solod_stop, during_the_start_it_ends_what_has_begun)
 {
     scene_ask("EVENTD", "late");
     scene_start(NULL);
     scene_until_told("eventd start");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 0);
-    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd drain\ndeployd "
-                "stop\nvaultd stop\ntokend "
-                "stop\neventd "
-                "close_log\neventd stop\n");
+    scene_story("eventd start\neventd stop\n");
+}
+
+Test(solod_stop, a_deployd_that_was_never_started_is_not_waited_for)
+{
+    uint64_t began_ns = clock_boottime_ns();
+    scene_ask("VAULTD", "silent");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=30000", NULL });
+    scene_until_told("vaultd start");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_lt(clock_boottime_ns() - began_ns, 15 * NS_PER_S);
+    cr_assert_eq(scene_story_count("deployd start"), 0);
+}
+
+Test(solod_stop, a_vaultd_that_never_started_leaves_nothing_unfinished)
+{
+    scene_ask("VAULTD", "exit=3");
+    scene_start(NULL);
+    scene_until("solod", "degraded");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_eq(scene_story_count("deployd drain"), 1);
+    cr_assert_eq(scene_story_count("eventd close_log\n"), 1);
 }
 
 Test(solod_stop, during_recovery_it_ends_recovery)
@@ -161,6 +183,29 @@ static pid_t supervisor_start(void)
     cr_assert_eq(symlink(SOLO_STAND_IN, path), 0);
     argv[0] = path;
     return command_start(&(struct command){ .argv = argv, .environment = environment }, scene.log);
+}
+
+/* There are services of the run before. */
+Test(solod_stop, during_the_start_deployd_is_started_when_a_supervisor_lives)
+{
+    char path[128];
+    struct file_lock lock = FILE_LOCK_NONE;
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    snprintf(path, sizeof path, "%s/internal/tenants/acme.lock", scene.run);
+    cr_assert_eq(file_lock_take(&lock, path, 0), STATUS_OK);
+    scene_ask("EVENTD", "late");
+    scene_start(NULL);
+    while (scene_story_count("eventd start") < 2)
+        scene_until("solod", "starting");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_eq(scene_story_count("deployd drain"), 2);
+    cr_assert_eq(scene_story_count("vaultd start"), 1);
+    cr_assert_eq(scene_story_count("recoveryd start"), 1);
+    file_lock_release(&lock);
 }
 
 static int supervisor_end(pid_t pid)
