@@ -42,6 +42,12 @@ static void of_daemons(const struct picture *picture, struct needs *needs)
                 program->name, program->name);
         else if (strcmp(program->state, "backoff") == 0)
             add(needs, "%s has ended and is started again: its diagnostics say why", program->name);
+        else if (strcmp(program->state, "silent") == 0 && strcmp(program->name, "solod") == 0)
+            add(needs, "solod does not answer: the other daemons go on without it");
+        else if (strcmp(program->state, "silent") == 0)
+            add(needs,
+                "%s does not answer: `soloctl daemon restart %s` ends it and starts it again",
+                program->name, program->name);
         else if (strcmp(program->state, "damaged") == 0 && !is_damage_of_another(picture, program))
             add(needs, "%s: %s", program->name, program->reason);
         else if (strcmp(program->state, "ready") == 0 && program->reason[0] != '\0')

@@ -7,8 +7,6 @@
 
 #include "common/wire/reader.h"
 
-enum { STATUS_TIMEOUT_MS = 3000 };
-
 struct span picture_part(struct span map, const char *key)
 {
     struct reader value;
@@ -42,6 +40,20 @@ static void say_deployd_is_away(struct picture *picture)
     snprintf(picture->state, sizeof picture->state, was_reached ? "unknown" : "degraded");
 }
 
+/* One that answers nobody may be ready to its parent. */
+static void say_who_is_silent(struct picture *picture)
+{
+    const struct programs *programs = &picture->programs;
+    size_t size = 0;
+    for (size_t i = 0; i < programs->count; i++)
+        if (strcmp(programs->items[i].state, "silent") == 0)
+            size += (size_t)snprintf(picture->reason + size, sizeof picture->reason - size,
+                                     "%s%s does not answer", size == 0 ? "" : ", ",
+                                     programs->items[i].name);
+    if (size > 0)
+        snprintf(picture->state, sizeof picture->state, "degraded");
+}
+
 /* solod's word counts where it is there, because recovery and restarts are its business. */
 void picture_judge(struct picture *picture)
 {
@@ -56,20 +68,8 @@ void picture_judge(struct picture *picture)
         say(picture, state, "a shutdown has begun");
     else
         say(picture, picture->programs.state, picture->programs.reason);
-}
-
-/* Refused to a tenant's token, which status is for, too: then nothing is said of them. tokend being
- * away is said with the daemons. */
-static void look_at_tokens(struct session *session, struct picture *picture)
-{
-    struct token_status_request request = {};
-    struct problem problem;
-    enum status status = session_call(session, PEER_TOKEND, &method_token_status, &request,
-                                      STATUS_TIMEOUT_MS, &picture->tokens, &problem);
-    picture->has_tokens = status == STATUS_OK;
-    if (picture->has_tokens)
-        snprintf(picture->outbox_state, sizeof picture->outbox_state, "%s",
-                 picture->tokens.outbox_state);
+    if (strcmp(picture->state, "ready") == 0)
+        say_who_is_silent(picture);
 }
 
 static void look_at_supervisors(struct picture *picture)
@@ -89,38 +89,78 @@ static void look_at_supervisors(struct picture *picture)
              tenant, others);
 }
 
-/* Whoever may not ask is told nothing of it. */
-static void look_at_vault(struct session *session, struct picture *picture)
+static void take_system(void *context, const void *answer)
 {
-    const struct vault_status_request request = {};
-    struct vault_status_reply *vault = &picture->vault;
-    struct problem problem = { 0 };
-    enum status status = session_call(session, PEER_VAULTD, &method_vault_status, &request,
-                                      STATUS_TIMEOUT_MS, vault, &problem);
-    if (status == STATUS_UNAUTHENTICATED || status == STATUS_PERMISSION_DENIED)
+    struct picture *picture = context;
+    const struct system_status_reply *reply = answer;
+    if (reply->status.size > sizeof picture->system_bytes)
         return;
-    snprintf(picture->vault_state, sizeof picture->vault_state, "%s",
-             status == STATUS_OK          ? vault->state
-             : status == STATUS_DATA_LOSS ? "damaged"
-                                          : "not running");
-    snprintf(picture->vault_reason, sizeof picture->vault_reason, "%s",
-             status == STATUS_OK ? vault->reason : "");
+    memcpy(picture->system_bytes, reply->status.data, reply->status.size);
+    picture->system = span_of(picture->system_bytes, reply->status.size);
+}
+
+static void take_tokens(void *context, const void *answer)
+{
+    struct picture *picture = context;
+    picture->tokens = *(const struct token_status_reply *)answer;
+    snprintf(picture->outbox_state, sizeof picture->outbox_state, "%s",
+             picture->tokens.outbox_state);
+}
+
+static void take_vault(void *context, const void *answer)
+{
+    struct picture *picture = context;
+    picture->vault = *(const struct vault_status_reply *)answer;
+    snprintf(picture->vault_state, sizeof picture->vault_state, "%s", picture->vault.state);
+    snprintf(picture->vault_reason, sizeof picture->vault_reason, "%s", picture->vault.reason);
+}
+
+/* Whoever may not ask is told nothing of it. */
+static void look_at_vault(struct picture *picture, enum status status)
+{
+    const struct program *vaultd = programs_find(&picture->programs, "vaultd");
+    bool is_silent = vaultd != NULL && strcmp(vaultd->state, "silent") == 0;
+    if (status != STATUS_OK && status != STATUS_UNAUTHENTICATED &&
+        status != STATUS_PERMISSION_DENIED)
+        snprintf(picture->vault_state, sizeof picture->vault_state, "%s",
+                 status == STATUS_DATA_LOSS ? "damaged"
+                 : is_silent                ? "silent"
+                                            : "not running");
 }
 
 enum status picture_load(struct session *session, struct picture *picture)
 {
-    struct system_status_request request = {};
-    struct system_status_reply reply = { 0 };
-    picture->deployd = session_call(session, PEER_DEPLOYD, &method_system_status, &request,
-                                    STATUS_TIMEOUT_MS, &reply, &picture->problem);
-    if (picture->deployd == STATUS_OK && reply.status.size <= sizeof picture->system_bytes) {
-        memcpy(picture->system_bytes, reply.status.data, reply.status.size);
-        picture->system = span_of(picture->system_bytes, reply.status.size);
-    }
+    static const struct system_status_request system_request;
+    static const struct token_status_request tokens_request;
+    static const struct vault_status_request vault_request;
+    enum { SYSTEM, TOKENS, VAULT, OTHERS };
+    struct question questions[OTHERS + PROGRAMS_QUESTIONS] = {
+        [SYSTEM] = { .peer = PEER_DEPLOYD,
+                     .method = &method_system_status,
+                     .request = &system_request,
+                     .take = take_system,
+                     .context = picture },
+        /* Refused to a tenant's token, which status is for, too: then nothing is said of them.
+         * tokend being away is said with the daemons. */
+        [TOKENS] = { .peer = PEER_TOKEND,
+                     .method = &method_token_status,
+                     .request = &tokens_request,
+                     .take = take_tokens,
+                     .context = picture },
+        [VAULT] = { .peer = PEER_VAULTD,
+                    .method = &method_vault_status,
+                    .request = &vault_request,
+                    .take = take_vault,
+                    .context = picture },
+    };
+    size_t count = OTHERS + programs_ask(&picture->programs, false, questions + OTHERS);
+    questions_ask(session, questions, count, LOOK_MS_MAX);
+    picture->deployd = questions[SYSTEM].status;
+    picture->problem = questions[SYSTEM].problem;
+    picture->has_tokens = questions[TOKENS].status == STATUS_OK;
     look_at_supervisors(picture);
-    look_at_tokens(session, picture);
-    look_at_vault(session, picture);
-    programs_load(&picture->programs, session, false, STATUS_TIMEOUT_MS);
+    programs_join(&picture->programs, session);
+    look_at_vault(picture, questions[VAULT].status);
     picture_judge(picture);
     return picture->deployd != STATUS_OK && picture->programs.count == 0 ? picture->deployd
                                                                          : STATUS_OK;

@@ -1,4 +1,5 @@
-/* Gathers from several daemons; one that does not answer costs only what it alone knows. */
+/* Gathers from several daemons; one that does not answer costs only what it alone knows. Whoever
+ * started a daemon knows whether it runs; how it is, it says itself. */
 #include "soloctl/programs.h"
 
 #include <stdio.h>
@@ -8,16 +9,19 @@
 #include "common/wire/reader.h"
 #include "soloctl/units.h"
 
+static const enum peer peers[PROGRAMS_ASKED] = { PEER_EVENTD, PEER_TOKEND, PEER_VAULTD,
+                                                 PEER_DEPLOYD };
+
 static struct program *add(struct programs *programs)
 {
-    if (programs->count == PROGRAMS_MAX)
+    if (programs->count == PROGRAMS_DAEMONS_MAX)
         return NULL;
     struct program *program = &programs->items[programs->count++];
     *program = (struct program){ .pid = 0 };
     return program;
 }
 
-static struct program *find(struct programs *programs, const char *name)
+struct program *programs_find(struct programs *programs, const char *name)
 {
     for (size_t i = 0; i < programs->count; i++)
         if (strcmp(programs->items[i].name, name) == 0)
@@ -25,23 +29,19 @@ static struct program *find(struct programs *programs, const char *name)
     return NULL;
 }
 
-static void ask_solod(struct programs *programs, struct session *session, uint64_t timeout_ms)
+static void take_list(void *context, const void *answer)
 {
-    struct daemon_list_request request = {};
-    struct daemon_list_reply reply = { 0 };
-    struct problem problem = { 0 };
-    if (session_call(session, PEER_SOLOD, &method_daemon_list, &request, timeout_ms, &reply,
-                     &problem) != STATUS_OK)
-        return;
+    struct programs *programs = context;
+    const struct daemon_list_reply *reply = answer;
     programs->has_solod = true;
-    programs->recovery_exit_code = reply.recovery_exit_code;
-    snprintf(programs->state, sizeof programs->state, "%s", reply.state);
-    snprintf(programs->reason, sizeof programs->reason, "%s", reply.reason);
-    if (reply.verification.size <= sizeof programs->verification) {
-        memcpy(programs->verification, reply.verification.data, reply.verification.size);
-        programs->verification_bytes = reply.verification.size;
+    programs->recovery_exit_code = reply->recovery_exit_code;
+    snprintf(programs->state, sizeof programs->state, "%s", reply->state);
+    snprintf(programs->reason, sizeof programs->reason, "%s", reply->reason);
+    if (reply->verification.size <= sizeof programs->verification) {
+        memcpy(programs->verification, reply->verification.data, reply->verification.size);
+        programs->verification_bytes = reply->verification.size;
     }
-    struct reader reader = reader_of(reply.daemons);
+    struct reader reader = reader_of(reply->daemons);
     uint32_t count = 0;
     if (reader_array(&reader, &count) != STATUS_OK)
         return;
@@ -83,50 +83,25 @@ static void ask_systemd(struct programs *programs, const struct session *session
     }
 }
 
-/* Whoever started it knows whether it runs; how it is, it says itself. */
-static void ask_health(struct program *program, struct session *session, enum peer peer,
-                       uint64_t timeout_ms)
+static void take_description(void *context, const void *answer)
 {
-    const struct daemon_health_request request = {};
-    struct daemon_health_reply reply = { 0 };
-    struct problem problem;
-    if (session_call(session, peer, &method_daemon_health, &request, timeout_ms, &reply,
-                     &problem) != STATUS_OK)
-        return;
-    snprintf(program->state, sizeof program->state, "%s", reply.state);
-    snprintf(program->reason, sizeof program->reason, "%s", reply.reason);
+    struct itself *itself = context;
+    itself->pid = ((const struct daemon_describe_reply *)answer)->pid;
 }
 
-static void ask_itself(struct programs *programs, struct session *session, enum peer peer,
-                       uint64_t timeout_ms)
+static void take_health(void *context, const void *answer)
 {
-    struct daemon_describe_request describe_request = {};
-    struct daemon_describe_reply description = { 0 };
-    struct problem problem = { 0 };
-    if (session_call(session, peer, &method_daemon_describe, &describe_request, timeout_ms,
-                     &description, &problem) != STATUS_OK)
-        return;
-    struct program *program = find(programs, peer_name(peer));
-    if (program == NULL)
-        program = add(programs);
-    if (program == NULL)
-        return;
-    snprintf(program->name, sizeof program->name, "%s", peer_name(peer));
-    program->pid = description.pid;
-    program->state[0] = '\0';
-    ask_health(program, session, peer, timeout_ms);
+    struct itself *itself = context;
+    const struct daemon_health_reply *reply = answer;
+    snprintf(itself->state, sizeof itself->state, "%s", reply->state);
+    snprintf(itself->reason, sizeof itself->reason, "%s", reply->reason);
 }
 
-static void ask_for_supervisors(struct programs *programs, struct session *session,
-                                uint64_t timeout_ms)
+static void take_supervisors(void *context, const void *answer)
 {
-    struct tenant_list_request request = {};
-    struct tenant_list_reply reply = { 0 };
-    struct problem problem = { 0 };
-    if (session_call(session, PEER_DEPLOYD, &method_tenant_list, &request, timeout_ms, &reply,
-                     &problem) != STATUS_OK)
-        return;
-    struct reader reader = reader_of(reply.tenants);
+    struct programs *programs = context;
+    const struct tenant_list_reply *reply = answer;
+    struct reader reader = reader_of(reply->tenants);
     uint32_t count = 0;
     if (reader_array(&reader, &count) != STATUS_OK)
         return;
@@ -136,38 +111,108 @@ static void ask_for_supervisors(struct programs *programs, struct session *sessi
             return;
         uint64_t pid = map_u64(map, "supervisor_pid", 0);
         bool is_silent = map_bool(map, "is_silent", false);
-        struct program *program = pid == 0 && !is_silent ? NULL : add(programs);
-        if (program == NULL)
+        if ((pid == 0 && !is_silent) || programs->supervisor_count == TENANTS_MAX)
             continue;
+        struct program *program =
+            &programs->items[PROGRAMS_DAEMONS_MAX + programs->supervisor_count++];
+        *program = (struct program){ .pid = pid };
         snprintf(program->name, sizeof program->name, "tenantd");
         snprintf(program->state, sizeof program->state, is_silent ? "silent" : "ready");
         map_text(map, "tenant", program->tenant, sizeof program->tenant);
-        program->pid = pid;
     }
+}
+
+size_t programs_ask(struct programs *programs, bool with_supervisors,
+                    struct question questions[PROGRAMS_QUESTIONS])
+{
+    static const struct daemon_list_request list_request;
+    static const struct daemon_describe_request describe_request;
+    static const struct daemon_health_request health_request;
+    static const struct tenant_list_request tenants_request;
+    size_t count = 0;
+    programs->count = programs->supervisor_count = 0;
+    programs->has_solod = programs->has_units = false;
+    programs->state[0] = programs->reason[0] = '\0';
+    programs->verification_bytes = 0;
+    programs->recovery_exit_code = -1;
+    programs->questions = questions;
+    questions[count++] = (struct question){ .peer = PEER_SOLOD,
+                                            .method = &method_daemon_list,
+                                            .request = &list_request,
+                                            .take = take_list,
+                                            .context = programs };
+    for (size_t i = 0; i < PROGRAMS_ASKED; i++) {
+        programs->themselves[i] = (struct itself){ .pid = 0 };
+        questions[count++] = (struct question){ .peer = peers[i],
+                                                .method = &method_daemon_health,
+                                                .request = &health_request,
+                                                .take = take_health,
+                                                .context = &programs->themselves[i] };
+        questions[count++] = (struct question){ .peer = peers[i],
+                                                .method = &method_daemon_describe,
+                                                .request = &describe_request,
+                                                .take = take_description,
+                                                .context = &programs->themselves[i] };
+    }
+    if (with_supervisors)
+        questions[count++] = (struct question){ .peer = PEER_DEPLOYD,
+                                                .method = &method_tenant_list,
+                                                .request = &tenants_request,
+                                                .take = take_supervisors,
+                                                .context = programs };
+    return count;
+}
+
+static void be_silent(struct program *program, const char *name)
+{
+    snprintf(program->name, sizeof program->name, "%s", name);
+    snprintf(program->state, sizeof program->state, "silent");
+    snprintf(program->reason, sizeof program->reason, "does not answer");
+}
+
+/* To its parent it is ready when it has said so, also when it has nothing but bad news. */
+static void join(struct programs *programs, size_t index)
+{
+    const struct itself *itself = &programs->themselves[index];
+    const char *name = peer_name(peers[index]);
+    bool is_silent = programs->questions[1 + 2 * index].status == STATUS_DEADLINE_EXCEEDED;
+    struct program *program = programs_find(programs, name);
+    bool is_known = program != NULL;
+    if (!is_known && (is_silent || itself->pid != 0))
+        program = add(programs);
+    if (program == NULL || (is_known && strcmp(program->state, "ready") != 0))
+        return;
+    if (itself->pid != 0)
+        program->pid = itself->pid;
+    if (is_silent) {
+        be_silent(program, name);
+    } else if (itself->state[0] != '\0' || !is_known) {
+        snprintf(program->name, sizeof program->name, "%s", name);
+        snprintf(program->state, sizeof program->state, "%s", itself->state);
+        snprintf(program->reason, sizeof program->reason, "%s", itself->reason);
+    }
+}
+
+void programs_join(struct programs *programs, const struct session *session)
+{
+    if (!programs->has_solod && programs->questions[0].status == STATUS_DEADLINE_EXCEEDED)
+        be_silent(add(programs), peer_name(PEER_SOLOD));
+    else if (!programs->has_solod)
+        ask_systemd(programs, session);
+    for (size_t i = 0; i < PROGRAMS_ASKED; i++)
+        join(programs, i);
+    memmove(&programs->items[programs->count], &programs->items[PROGRAMS_DAEMONS_MAX],
+            programs->supervisor_count * sizeof programs->items[0]);
+    programs->count += programs->supervisor_count;
 }
 
 void programs_load(struct programs *programs, struct session *session, bool with_supervisors,
                    uint64_t timeout_ms)
 {
-    programs->count = 0;
-    programs->has_solod = false;
-    programs->verification_bytes = 0;
-    programs->recovery_exit_code = -1;
-    ask_solod(programs, session, timeout_ms);
-    programs->has_units = false;
-    if (!programs->has_solod)
-        ask_systemd(programs, session);
-    static const enum peer peers[] = { PEER_EVENTD, PEER_TOKEND, PEER_VAULTD, PEER_DEPLOYD };
-    for (size_t i = 0; i < sizeof peers / sizeof peers[0]; i++) {
-        struct program *program = find(programs, peer_name(peers[i]));
-        if (program == NULL)
-            ask_itself(programs, session, peers[i], timeout_ms);
-        /* To its parent it is ready when it answers, also when it has nothing but bad news. */
-        else if (strcmp(program->state, "ready") == 0)
-            ask_health(program, session, peers[i], timeout_ms);
-    }
-    if (with_supervisors)
-        ask_for_supervisors(programs, session, timeout_ms);
+    struct question questions[PROGRAMS_QUESTIONS];
+    size_t count = programs_ask(programs, with_supervisors, questions);
+    questions_ask(session, questions, count, timeout_ms);
+    programs_join(programs, session);
 }
 
 void program_item(const struct program *program, struct item *item)

@@ -168,13 +168,9 @@ static enum status socket_path(const struct session *session, enum peer peer,
     return STATUS_OK;
 }
 
-enum status session_client(struct session *session, enum peer peer, struct rpc_client **client,
-                           struct problem *problem)
+/* Whether somebody listens there. */
+static enum status probe(struct session *session, enum peer peer, struct problem *problem)
 {
-    if (session->clients[peer] != NULL) {
-        *client = session->clients[peer];
-        return STATUS_OK;
-    }
     char path[PATH_TEXT_BYTES_MAX];
     TRY(socket_path(session, peer, path, problem));
     AUTO(fd_close) int fd = -1;
@@ -187,26 +183,46 @@ enum status session_client(struct session *session, enum peer peer, struct rpc_c
     if (status != STATUS_OK)
         return problem_set(problem, status, "", "cannot connect to %s: %s", path,
                            status_text(status));
+    return STATUS_OK;
+}
+
+static enum status client_open(const struct session *session, enum peer peer, struct ev_loop *loop,
+                               struct rpc_client **client, struct problem *problem)
+{
+    char path[PATH_TEXT_BYTES_MAX];
+    TRY(socket_path(session, peer, path, problem));
+    const struct rpc_client_options options = {
+        .path = path,
+        .token = span_of_text(session->token),
+    };
+    enum status status = rpc_client_open(client, loop, &options);
+    return status == STATUS_OK ? STATUS_OK
+                               : problem_set(problem, status, "", "%s", status_text(status));
+}
+
+enum status session_connect(struct session *session, enum peer peer, struct ev_loop *loop,
+                            struct rpc_client **client, struct problem *problem)
+{
+    TRY(probe(session, peer, problem));
+    return client_open(session, peer, loop, client, problem);
+}
+
+enum status session_client(struct session *session, enum peer peer, struct rpc_client **client,
+                           struct problem *problem)
+{
+    if (session->clients[peer] == NULL)
+        TRY(probe(session, peer, problem));
     return session_client_unprobed(session, peer, client, problem);
 }
 
 enum status session_client_unprobed(struct session *session, enum peer peer,
                                     struct rpc_client **client, struct problem *problem)
 {
-    char path[PATH_TEXT_BYTES_MAX];
-    TRY(socket_path(session, peer, path, problem));
-    struct rpc_client_options options = {
-        .path = path,
-        .token = span_of_text(session->token),
-    };
     if (session->clients[peer] == NULL) {
         session->loops[peer] = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
         if (session->loops[peer] == NULL)
             return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "no event loop to be had");
-        enum status status =
-            rpc_client_open(&session->clients[peer], session->loops[peer], &options);
-        if (status != STATUS_OK)
-            return problem_set(problem, status, "", "%s", status_text(status));
+        TRY(client_open(session, peer, session->loops[peer], &session->clients[peer], problem));
     }
     *client = session->clients[peer];
     return STATUS_OK;

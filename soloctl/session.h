@@ -61,6 +61,10 @@ enum status session_client(struct session *session, enum peer peer, struct rpc_c
 enum status session_client_unprobed(struct session *session, enum peer peer,
                                     struct rpc_client **client, struct problem *problem);
 
+/* A client of the caller's own, on a loop of its own, with the same question before. */
+enum status session_connect(struct session *session, enum peer peer, struct ev_loop *loop,
+                            struct rpc_client **client, struct problem *problem);
+
 /* Asks and waits. Is repeated after a lost connection, mutations with the session's request_id. The
  * reply's texts live until the next call. */
 enum status session_call(struct session *session, enum peer peer, const struct method *method,

@@ -32,7 +32,7 @@ int command_daemon_list(struct session *session, const struct arguments *argumen
     struct problem problem = { 0 };
     struct rpc_client *client;
     (void)arguments;
-    programs_load(&programs, session, true, READ_TIMEOUT_MS);
+    programs_load(&programs, session, true, LOOK_MS_MAX);
     if (programs.count == 0) {
         enum status status = session_client(session, PEER_SOLOD, &client, &problem);
         return session_fail(session, "", status == STATUS_OK ? STATUS_UNAVAILABLE : status,

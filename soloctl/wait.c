@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
 #include "common/wire/reader.h"
@@ -21,7 +23,11 @@
 #include "soloctl/text.h"
 #include "soloctl/units.h"
 
-enum { AGAIN_MS = 100, LOOK_MS = 1000 /* for those that only have to say how they are */ };
+enum {
+    AGAIN_MS = 100,
+    LOOK_MS = 1000, /* for those that only have to say how they are */
+    JUST_NOW_MS = 1000,
+};
 
 static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
 {
@@ -97,31 +103,94 @@ static bool watch_nearest(int fd, const char *dir)
     }
 }
 
-/* While there is no socket, sleeps until something happens in the run directory, or, while there is
- * none, in the nearest folder above it; returns what is left of `timeout_ms`. The client alone
- * would do, but after a while it asks once a second only, and always at the same place: a Solo that
- * is being started here has no run directory yet. */
-static uint64_t wait_for_run_directory(struct session *session, uint64_t timeout_ms)
+static enum status solod_has_ended(struct session *session, struct problem *problem)
+{
+    session->is_unreachable = true;
+    return problem_set(problem, STATUS_UNAVAILABLE, "",
+                       "solod has ended; what it said last tells why");
+}
+
+/* Whether a solod has taken its lock since just before `began_wall_ns`, and has let go of it: it
+ * could not start, say. An older lock belongs to an earlier one, and the next may be on its way.
+ * Has `fd` tell when the lock is given back. */
+static bool has_come_and_gone(const struct session *session, int fd, uint64_t began_wall_ns)
 {
     char path[PATH_TEXT_BYTES_MAX];
-    uint64_t began_ns = clock_boottime_ns(), left_ms = timeout_ms;
+    struct stat lock;
+    bool is_held = true;
+    if (run_internal_path(path, session->run_dir, "solod.lock") != STATUS_OK ||
+        inotify_add_watch(fd, path, IN_CLOSE_WRITE) < 0 || stat(path, &lock) < 0 ||
+        file_lock_is_held(path, &is_held) != STATUS_OK)
+        return false;
+    uint64_t taken_ns = (uint64_t)lock.st_mtim.tv_sec * NS_PER_S + (uint64_t)lock.st_mtim.tv_nsec;
+    return !is_held && taken_ns + JUST_NOW_MS * NS_PER_MS >= began_wall_ns;
+}
+
+/* While nobody listens, sleeps until something happens in the run directory, or, while there is
+ * none, in the nearest folder above it; takes off `timeout_ms` what has passed. The client alone
+ * would do, but after a while it asks once a second only, and always at the same place: a Solo that
+ * is being started here has no run directory yet. */
+static enum status wait_for_run_directory(struct session *session, uint64_t *timeout_ms,
+                                          struct problem *problem)
+{
+    char path[PATH_TEXT_BYTES_MAX];
+    uint64_t began_ns = clock_boottime_ns(), began_wall_ns = clock_wall_ns();
+    uint64_t left_ms = *timeout_ms;
     while (left_ms > 0) {
         AUTO(fd_close) int probe = -1;
         /* A new one each time: what it has told and what it watched are of the past. */
         AUTO(fd_close) int fd = inotify_init1(IN_CLOEXEC);
-        /* Watched first, asked second: a socket made in between is seen by one of the two. One
-         * that is there and refuses may be about to listen, which no file tells. */
+        /* Watched first, asked second: a socket made in between is seen by one of the two. */
         if (fd < 0 || (session->is_run_dir_guessed && !watch_nearest(fd, RUN_DIR_HERE)))
             break;
         session_guess_run_dir(session);
         if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK ||
-            !watch_nearest(fd, session->run_dir) ||
-            unix_socket_connect(path, &probe) != STATUS_NOT_FOUND)
+            !watch_nearest(fd, session->run_dir))
             break;
-        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, (int)left_ms);
-        left_ms = left_of(timeout_ms, began_ns);
+        bool has_gone = has_come_and_gone(session, fd, began_wall_ns);
+        enum status status = unix_socket_connect(path, &probe);
+        if (status != STATUS_NOT_FOUND && status != STATUS_UNAVAILABLE)
+            break;
+        if (has_gone)
+            return solod_has_ended(session, problem);
+        /* One that is there and refuses may be about to listen, which no file tells. */
+        bool may_listen = status == STATUS_UNAVAILABLE && left_ms > AGAIN_MS;
+        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1,
+             may_listen ? AGAIN_MS : (int)left_ms);
+        left_ms = left_of(*timeout_ms, began_ns);
     }
-    return left_ms > 0 ? left_ms : 1;
+    *timeout_ms = left_ms > 0 ? left_ms : 1;
+    return STATUS_OK;
+}
+
+/* Until everything has started, by solod's word; or until solod has ended. */
+static enum status ask_solod(struct session *session, uint64_t timeout_ms,
+                             struct system_wait_reply *reply, struct problem *problem)
+{
+    struct system_wait_request request = { .timeout_ms = timeout_ms };
+    uint64_t began_ns = clock_boottime_ns();
+    char path[PATH_TEXT_BYTES_MAX];
+    struct rpc_client *client;
+    enum status status;
+    TRY(session_client_unprobed(session, PEER_SOLOD, &client, problem));
+    if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK)
+        return STATUS_USAGE;
+    do {
+        const struct rpc_call_options options = { .timeout_ms = request.timeout_ms + LOOK_MS };
+        AUTO(fd_close) int probe = -1;
+        status = rpc_client_call_wait(client, &method_system_wait, &request, &options,
+                                      &session->arena, reply, problem);
+        if (status != STATUS_UNKNOWN && status != STATUS_UNAVAILABLE)
+            return status;
+        enum status listening = unix_socket_connect(path, &probe);
+        if (listening == STATUS_NOT_FOUND || listening == STATUS_UNAVAILABLE)
+            return solod_has_ended(session, problem);
+        /* Its connections may be gone a moment before its socket; or the next one is there. */
+        if (status == STATUS_UNKNOWN)
+            poll(NULL, 0, AGAIN_MS);
+        request.timeout_ms = left_of(timeout_ms, began_ns);
+    } while (status == STATUS_UNKNOWN && request.timeout_ms > 0);
+    return status;
 }
 
 /* One question to one daemon, which need not have made its socket yet. */
@@ -193,18 +262,22 @@ static enum status look_at_all(struct session *session, uint64_t timeout_ms,
                                struct readiness *readiness, struct problem *problem)
 {
     static const enum peer daemons[] = { PEER_DEPLOYD, PEER_VAULTD, PEER_TOKEND, PEER_EVENTD };
-    const struct system_wait_request request = { .timeout_ms = timeout_ms };
     struct system_wait_reply reply = { 0 };
     uint64_t began_ns = clock_boottime_ns();
     bool has_units = units_are_used(session);
     if (!has_units) {
-        TRY(ask(session, PEER_SOLOD, &method_system_wait, &request, timeout_ms, &reply, problem));
-        note(readiness, reply.state, "");
+        TRY(ask_solod(session, timeout_ms, &reply, problem));
+        note(readiness, reply.state, reply.reason);
     }
+    bool is_degraded = strcmp(readiness->state, "degraded") == 0;
     /* The one that the others are damaged with comes last: its reason stays. */
-    for (size_t i = 0; i < COUNT_OF(daemons); i++)
-        TRY(wait_for_daemon(session, daemons[i], left_of(timeout_ms, began_ns) + LOOK_MS, readiness,
-                            problem));
+    for (size_t i = 0; i < COUNT_OF(daemons); i++) {
+        uint64_t left_ms = is_degraded ? 0 : left_of(timeout_ms, began_ns);
+        enum status status =
+            wait_for_daemon(session, daemons[i], left_ms + LOOK_MS, readiness, problem);
+        if (status != STATUS_OK && !(is_degraded && status == STATUS_DEADLINE_EXCEEDED))
+            return status; /* one that is missing by solod's word need not answer */
+    }
     return has_units ? wait_for_recovery(session, left_of(timeout_ms, began_ns) + LOOK_MS, problem)
                      : STATUS_OK;
 }
@@ -214,9 +287,11 @@ static int wait_for_solo(struct session *session, uint64_t timeout_ms)
 {
     struct problem problem = { 0 };
     struct readiness readiness = { .state = "ready" };
-    if (!units_are_used(session))
-        timeout_ms = wait_for_run_directory(session, timeout_ms);
-    enum status status = look_at_all(session, timeout_ms, &readiness, &problem);
+    enum status status = units_are_used(session)
+                             ? STATUS_OK
+                             : wait_for_run_directory(session, &timeout_ms, &problem);
+    if (status == STATUS_OK)
+        status = look_at_all(session, timeout_ms, &readiness, &problem);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     bool is_ready = strcmp(readiness.state, "ready") == 0;

@@ -183,6 +183,8 @@ size_t testbed_log_count(const struct testbed *bed, const char *text)
     if (file_read(bed->log, &log) != STATUS_OK || log.size == 0)
         return 0;
     size_t count = 0, size = strlen(text);
+    if (log.size == 0)
+        return 0;
     const char *at = (const char *)log.data, *end = at + log.size;
     while ((at = memmem(at, (size_t)(end - at), text, size)) != NULL) {
         count++;
