@@ -397,3 +397,10 @@ enum status event_map_run_end(struct event_map *map, const char *boot_id, char e
     TRY(event_map_begin(map, &txn));
     return run_end_find(&txn, boot_id, end);
 }
+
+enum status event_map_recovery_cut(struct event_map *map, struct recovery_cut *cut)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(event_map_begin(map, &txn));
+    return recovery_cut_find(&txn, cut);
+}

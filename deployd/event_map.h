@@ -2,6 +2,7 @@
 #define SOLO_DEPLOYD_EVENT_MAP_H
 
 #include "common/api/records/log_branch.h"
+#include "common/api/records/recovery_cut.h"
 #include "common/api/records/run_end.h"
 #include "common/base/clock.h"
 #include "common/base/problem.h"
@@ -105,6 +106,9 @@ struct run_record {
     struct recovery_outcome outcome; /* then */
 };
 enum status event_map_run(struct event_map *map, struct run_record *run);
+
+/* How far the newest recovery came, when it has no end in the log. */
+enum status event_map_recovery_cut(struct event_map *map, struct recovery_cut *cut);
 
 /* How that run ended, for the one that begins in boot `boot_id`: see run_end_find. */
 enum status event_map_run_end(struct event_map *map, const char *boot_id, char end[RUN_END_BYTES]);

@@ -121,12 +121,6 @@ static void on_begun(void *context, enum status status, const struct problem *sa
     rpc_call_reply(call, &answer);
 }
 
-/* The actions that change something; what the plan's summary calls them. */
-static uint64_t plan_total(struct span plan)
-{
-    return map_u64(plan, "start", 0) + map_u64(plan, "replace", 0) + map_u64(plan, "stop", 0);
-}
-
 enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
                            const struct recovery_begin_request *request)
 {
@@ -141,7 +135,7 @@ enum status recovery_begin(struct deployd *deployd, struct rpc_call *call,
         append_send(deployd, &append, &call->request_id, APPEND_TIMEOUT_MS, on_begun, call);
     if (status != STATUS_OK)
         return append_problem(status, NULL, "the recovery", &call->problem);
-    deployd->recovery.outcome.total = plan_total(request->plan);
+    deployd->recovery.outcome.total = recovery_plan_total(request->plan);
     call->user = deployd;
     rpc_call_defer(call);
     return STATUS_OK;
@@ -174,6 +168,8 @@ static void on_act_ended(const struct operation *operation, enum status status)
     struct recovery *recovery = &operation->owner->recovery;
     ensure(recovery->acting > 0);
     recovery->acting--;
+    /* recoveryd says it, too, but not if it is killed before. */
+    recovery->outcome.done += operation->recovery_id == recovery->event_id ? 1 : 0;
     if (status != STATUS_OK || strcmp(operation->result, "failed") == 0)
         recovery->outcome.failed++;
 }
@@ -311,6 +307,18 @@ enum status recovery_end(struct deployd *deployd, struct rpc_call *call,
     return STATUS_OK;
 }
 
+/* Unless it turns out to go on. */
+static void restore_cut(struct deployd *deployd)
+{
+    struct recovery_cut cut;
+    deployd->recovery.phase = RECOVERY_CUT;
+    if (event_map_recovery_cut(&deployd->map, &cut) != STATUS_OK || cut.event_id == 0)
+        return; /* logged; it is only shown */
+    deployd->recovery.outcome.done = cut.done;
+    deployd->recovery.outcome.total = cut.total;
+    deployd->recovery.outcome.failed = cut.failed;
+}
+
 void recovery_restore(struct deployd *deployd, const struct run_record *record)
 {
     deployd->recovery.event_id = record->recovery_started;
@@ -319,7 +327,7 @@ void recovery_restore(struct deployd *deployd, const struct run_record *record)
     else if (record->recovery_completed > record->recovery_started)
         take_outcome(&deployd->recovery, &record->outcome);
     else
-        deployd->recovery.phase = RECOVERY_CUT; /* unless it turns out to go on */
+        restore_cut(deployd);
 }
 
 bool recovery_is_due(const struct deployd *deployd)

@@ -83,12 +83,21 @@ static enum status call(struct carry_out *run, const struct method *method, cons
     return STATUS_OK;
 }
 
-static void write_plan_summary(const struct plan *plan, uint64_t last_event, struct buffer *map)
+/* A recovery that was cut off has no event of its end: the next one's beginning tells how far it
+ * came. */
+static void write_plan_summary(const struct plan *plan, uint64_t last_event,
+                               const struct recovery_cut *cut, struct buffer *map)
 {
-    write_map(map, PLAN_ACTIONS + 1);
+    write_map(map, PLAN_ACTIONS + 1 + (cut->event_id != 0 ? 4 : 0));
     for (int action = 0; action < PLAN_ACTIONS; action++)
         write_key_u64(map, plan_action_name((enum plan_action)action), plan->of[action]);
     write_key_u64(map, "last_event", last_event);
+    if (cut->event_id == 0)
+        return;
+    write_key_u64(map, "cut_event", cut->event_id);
+    write_key_u64(map, "cut_total", cut->total);
+    write_key_u64(map, "cut_done", cut->done);
+    write_key_u64(map, "cut_failed", cut->failed);
 }
 
 /* --- begin --- */
@@ -98,7 +107,8 @@ static enum status begin(struct carry_out *run)
     AUTO(buffer_close) struct buffer summary = { .limit = SUMMARY_BYTES_MAX };
     AUTO(arena_close) struct arena arena = { .limit = SUMMARY_BYTES_MAX };
     struct recovery_begin_reply reply = { 0 };
-    write_plan_summary(&run->picture->plan, run->picture->log.last_event, &summary);
+    write_plan_summary(&run->picture->plan, run->picture->log.last_event, &run->picture->cut,
+                       &summary);
     struct recovery_begin_request request = { .plan = buffer_span(&summary) };
     TRY(call(run, &method_recovery_begin, &request, &arena, &reply));
     run->recovery_id = reply.event_id;

@@ -326,6 +326,7 @@ static enum status read_log(struct event_store *store, const struct settings *se
     TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
     TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
     TRY(judge_run(&txn, settings, !store->is_without_trace, picture));
+    TRY(recovery_cut_find(&txn, &picture->cut));
     TRY(read_wanted(&txn, !store->is_without_trace, picture));
     return make_plan(&txn, settings, picture);
 }

@@ -2,6 +2,7 @@
 #define SOLO_RECOVERYD_PICTURE_H
 
 #include "common/api/records/log_branch.h"
+#include "common/api/records/recovery_cut.h"
 #include "common/api/records/run_end.h"
 #include "common/plan/plan.h"
 #include "recoveryd/actual.h"
@@ -22,6 +23,7 @@ struct picture {
     } log;
     struct token_census tokens;   /* taken by who shows it */
     bool is_new_run;              /* no recovery has been completed in this run of Solo */
+    struct recovery_cut cut;      /* the recovery before this one, if it has no end in the log */
     char last_end[RUN_END_BYTES]; /* how the run before it ended; "" without a log */
     struct arena arena;
     struct plan_wanted *wanted;

@@ -88,12 +88,26 @@ static void show(const struct buffer *document, struct buffer *text)
     buffer_append_text(text, "\n");
 }
 
+static void put_cut(struct buffer *map, const struct recovery_cut *cut)
+{
+    write_str(map, "before");
+    if (cut->event_id == 0) {
+        write_nil(map);
+        return;
+    }
+    write_map(map, 4);
+    write_key_u64(map, "event", cut->event_id);
+    write_key_u64(map, "total", cut->total);
+    write_key_u64(map, "done", cut->done);
+    write_key_u64(map, "failed", cut->failed);
+}
+
 void report_write_json(const struct report *report, struct buffer *text)
 {
     AUTO(buffer_close) struct buffer map = { .limit = DOCUMENT_BYTES_MAX };
     const struct plan *plan = &report->picture->plan;
     bool is_done = report->outcomes != NULL;
-    write_map(&map, (is_done ? 19u : 10u) + (report->vault != NULL ? 1 : 0));
+    write_map(&map, (is_done ? 20u : 11u) + (report->vault != NULL ? 1 : 0));
     write_key_str(&map, "kind", is_done ? "recovery_report" : "recovery_plan");
     write_key_u64(&map, "schema", SCHEMA);
     write_key_bool(&map, "dry_run", !is_done);
@@ -103,6 +117,7 @@ void report_write_json(const struct report *report, struct buffer *text)
         vault_view_write_map(report->vault, &map);
     write_key_str(&map, "last_run",
                   report->picture->log.exists ? report->picture->last_end : "first");
+    put_cut(&map, &report->picture->cut);
     write_str(&map, "actions");
     write_array(&map, plan->count);
     for (size_t i = 0; i < plan->count; i++)

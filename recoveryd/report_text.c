@@ -81,6 +81,16 @@ static void write_last_end(const struct picture *picture, struct buffer *text)
             buffer_append_format(text, "Last run %s\n", ends[i][1]);
 }
 
+static void write_cut(const struct recovery_cut *cut, struct buffer *text)
+{
+    if (cut->event_id != 0)
+        buffer_append_format(text,
+                             "Before   the recovery of event %" PRIu64
+                             " has no end in the log: %" PRIu64 " of its %" PRIu64
+                             " actions were done, %" PRIu64 " of them failed\n",
+                             cut->event_id, cut->done, cut->total, cut->failed);
+}
+
 struct line {
     char name[4 * SERVICE_KEY_BYTES];
     char reason[4 * REASON_BYTES_MAX];
@@ -225,6 +235,7 @@ void report_write_text(const struct report *report, bool shows_all, struct buffe
     if (report->vault != NULL)
         vault_view_write_text(report->vault, text);
     write_last_end(report->picture, text);
+    write_cut(&report->picture->cut, text);
     buffer_append_text(text, "\n");
     write_entries(report, shows_all, text);
     if (report->outcomes == NULL) {

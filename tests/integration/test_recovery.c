@@ -194,6 +194,59 @@ Test(recovery, one_that_never_ended_is_said_to_be_unfinished)
     expect_exit(&result, 0);
 }
 
+static void act(const struct testbed *bed, const char *tenant, uint64_t generation,
+                uint64_t recovery_id)
+{
+    json_decref(
+        testbed_ask(bed, "deployd", "recovery.act",
+                    json_pack("{s:s, s:s, s:s, s:I, s:I, s:I}", "action", "start", "tenant", tenant,
+                              "name", "api", "generation", (json_int_t)generation, "since",
+                              (json_int_t)generation, "recovery_id", (json_int_t)recovery_id)));
+}
+
+/* The test plays a recoveryd that brings two of three back and is gone then, with deployd. Each has
+ * its supervisor: to a new one deployd gives by itself what is due. */
+Test(recovery, how_far_one_came_that_was_cut_off_is_counted_from_the_log)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t one = service_deploy_sleeper(&bed, "one", "api");
+    uint64_t two = service_deploy_sleeper(&bed, "two", "api");
+    service_deploy_sleeper(&bed, "three", "api");
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_RECOVERY_ENABLED", "false");
+    testbed_start(&bed);
+    json_t *begun =
+        testbed_ask(&bed, "deployd", "recovery.begin", json_pack("{s:{s:i}}", "plan", "start", 3));
+    uint64_t id = number_in(begun, "event_id");
+    json_decref(begun);
+    act(&bed, "one", one, id);
+    act(&bed, "two", two, id);
+    json_t *status = status_of(&bed);
+    expect_number(json_object_get(status, "recovery"), "done", 2);
+    json_decref(status);
+    process_signal(testbed_daemon(&bed, "deployd"), SIGKILL);
+    status = status_of(&bed);
+    expect_text(json_object_get(status, "recovery"), "state", "cut");
+    expect_number(json_object_get(status, "recovery"), "done", 2);
+    expect_number(json_object_get(status, "recovery"), "total", 3);
+    json_decref(status);
+    testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
+    json_t *plan = result_json(&result);
+    expect_number(json_object_get(plan, "before"), "event", id);
+    expect_number(json_object_get(plan, "before"), "done", 2);
+    json_decref(plan);
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "2 of its 3 actions were done");
+    testbed_recoveryd(&bed, &result, "log", "--type", "recovery_started", NULL);
+    expect_contains(result_out(&result), "\"cut_done\": 2");
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_lacks(result_out(&result), "actions were done");
+}
+
 /* Three of them, as solod starts them: deployd is not left waiting for what will not come. */
 Test(recovery, a_recoveryd_that_is_gone_leaves_the_rest_to_deployd)
 {
