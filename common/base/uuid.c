@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/hash.h"
+#include "common/base/limits.h"
 
 struct uuid uuid_draw(void)
 {
@@ -24,6 +24,12 @@ uint64_t uuid_milliseconds(const struct uuid *uuid)
     for (int i = 0; i < 6; i++)
         milliseconds = milliseconds << 8 | uuid->bytes[i];
     return milliseconds;
+}
+
+char *uuid_time_text(char text[TIME_TEXT_BYTES], const struct uuid *uuid)
+{
+    uint64_t milliseconds = uuid_milliseconds(uuid), most = UINT64_MAX / NS_PER_MS;
+    return time_text(text, (milliseconds < most ? milliseconds : most) * NS_PER_MS);
 }
 
 char *uuid_text(char text[UUID_TEXT_BYTES], const struct uuid *uuid)
@@ -67,4 +73,20 @@ enum status uuid_parse(const char *text, struct uuid *uuid)
         return STATUS_INVALID_ARGUMENT;
     *uuid = parsed;
     return STATUS_OK;
+}
+
+enum status uuid_check_age(const struct uuid *id, uint64_t now_ms, struct problem *problem)
+{
+    char drawn[TIME_TEXT_BYTES], now[TIME_TEXT_BYTES];
+    uint64_t drawn_ms = uuid_milliseconds(id);
+    bool is_old = drawn_ms + REQUESTS_KEPT_MS < now_ms;
+    if (!is_old && drawn_ms <= now_ms + REQUESTS_AHEAD_MS_MAX)
+        return STATUS_OK;
+    return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
+                       "was drawn at %s by the caller's clock, and here it is %s: it may be %s",
+                       uuid_time_text(drawn, id), time_text(now, now_ms * NS_PER_MS),
+                       is_old ? "24 hours old at most. Set the clock that is wrong; if none is, "
+                                "whether it was carried out is not known any more: look, then ask "
+                                "with a new one"
+                              : "an hour ahead at most. Set the clock that is wrong");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
@@ -16,14 +17,6 @@ static const char forgotten_key[] = "requests.forgotten";
 static struct span id_key(const struct uuid *id)
 {
     return span_of(id->bytes, UUID_BYTES);
-}
-
-static enum status refuse_old(struct problem *problem, const char *than)
-{
-    return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
-                       "is older than %s: whether it was carried out is not known any more; look, "
-                       "then ask with a new one",
-                       than);
 }
 
 /* The greatest id of this millisecond. */
@@ -45,15 +38,17 @@ static bool is_ahead(const struct uuid *id, uint64_t now_ms)
 enum status requests_check_age(const struct uuid *id, uint64_t now_ms, const struct uuid *forgotten,
                                struct problem *problem)
 {
-    uint64_t drawn_ms = uuid_milliseconds(id);
-    if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
-        return refuse_old(problem, "24 hours");
-    if (is_ahead(id, now_ms))
-        return problem_set(problem, STATUS_INVALID_ARGUMENT, "request_id",
-                           "was drawn more than an hour in the future: set the caller's clock");
-    if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) <= 0)
-        return refuse_old(problem, "the newest request that had to be forgotten");
-    return STATUS_OK;
+    char drawn[TIME_TEXT_BYTES], kept[TIME_TEXT_BYTES], now[TIME_TEXT_BYTES];
+    TRY(uuid_check_age(id, now_ms, problem));
+    if (memcmp(id->bytes, forgotten->bytes, UUID_BYTES) > 0)
+        return STATUS_OK;
+    return problem_set(
+        problem, STATUS_INVALID_ARGUMENT, "request_id",
+        "was drawn at %s by the caller's clock, and here it is %s: requests are remembered since "
+        "%s. Set the clock that is wrong; if none is, whether it was carried out is not known any "
+        "more: look, then ask with a new one",
+        uuid_time_text(drawn, id), time_text(now, now_ms * NS_PER_MS),
+        uuid_time_text(kept, forgotten));
 }
 
 enum status requests_forgotten(struct db_txn *txn, struct uuid *newest)

@@ -131,12 +131,7 @@ static enum status read_request_id(struct rpc_call *call, const struct params *p
     memcpy(text, params->request_id.data, UUID_TEXT_BYTES - 1);
     if (uuid_parse(text, &call->request_id) != STATUS_OK)
         return refuse(call, "request_id", "must be a UUID of version 7");
-    uint64_t now_ms = clock_wall_ns() / 1000000u;
-    uint64_t drawn_ms = uuid_milliseconds(&call->request_id);
-    if (drawn_ms > now_ms + REQUESTS_AHEAD_MS_MAX)
-        return refuse(call, "request_id", "was drawn more than an hour from now: check the clock");
-    if (drawn_ms + REQUESTS_KEPT_MS < now_ms)
-        return refuse(call, "request_id", "is older than answers are kept (24 hours)");
+    TRY(uuid_check_age(&call->request_id, clock_wall_ns() / NS_PER_MS, &call->problem));
     call->has_request_id = true;
     return STATUS_OK;
 }

@@ -51,3 +51,34 @@ Test(uuid, other_texts_and_versions_are_refused)
         cr_assert_eq(uuid.bytes[0], 1, "written only on success");
     }
 }
+
+static struct problem refused_at(const char *id, uint64_t now_ms)
+{
+    struct uuid uuid;
+    struct problem problem = { 0 };
+    cr_assert_eq(uuid_parse(id, &uuid), STATUS_OK);
+    cr_assert_eq(uuid_check_age(&uuid, now_ms, &problem), STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(problem.field, "request_id");
+    return problem;
+}
+
+/* Of 2022-02-22T19:22:22.000Z. */
+Test(uuid, one_that_is_too_old_or_ahead_is_refused_with_the_times_of_both_clocks)
+{
+    static const char id[] = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+    static const char drawn[] = "was drawn at 2022-02-22T19:22:22.000Z by the caller's clock";
+    const uint64_t at_ms = 0x017F22E279B0, hour_ms = 3600 * 1000;
+    struct uuid uuid;
+    struct problem problem = refused_at(id, at_ms + 24 * hour_ms + 1);
+    cr_assert_not_null(strstr(problem.message, drawn), "%s", problem.message);
+    cr_assert_not_null(strstr(problem.message, "here it is 2022-02-23T19:22:22.001Z"));
+    cr_assert_not_null(strstr(problem.message, "24 hours old at most"));
+    problem = refused_at(id, at_ms - hour_ms - 1);
+    cr_assert_not_null(strstr(problem.message, drawn), "%s", problem.message);
+    cr_assert_not_null(strstr(problem.message, "here it is 2022-02-22T18:22:21.999Z"));
+    cr_assert_not_null(strstr(problem.message, "an hour ahead at most"));
+    refused_at("ffffffff-ffff-7cc3-98c4-dc0c0c07398f", at_ms);
+    cr_assert_eq(uuid_parse(id, &uuid), STATUS_OK);
+    cr_assert_eq(uuid_check_age(&uuid, at_ms + 24 * hour_ms, NULL), STATUS_OK);
+    cr_assert_eq(uuid_check_age(&uuid, at_ms - hour_ms, NULL), STATUS_OK);
+}
