@@ -30,22 +30,27 @@ static enum status no_service(struct problem *problem, const char *tenant, const
                        name);
 }
 
-/* Refusals are said once, here, for what never became an operation. Who only asks for what is not
- * there is told so, and that is all. */
-static enum status refused(enum status status, const struct rpc_call *call, const char *tenant,
-                           const char *name)
+static void log_refusal(enum status status, const struct rpc_call *call, const char *tenant,
+                        const char *name)
 {
     const char *reason =
         call->problem.message[0] == '\0' ? status_text(status) : call->problem.message;
-    bool is_change = (call->method->flags & METHOD_MUTATES) != 0;
-    if (status == STATUS_OK || (status == STATUS_NOT_FOUND && !is_change))
-        return status;
     if (tenant == NULL)
         log_info("refused", "method", call->method->name, "field", call->problem.field, "reason",
                  reason);
     else
         log_info("refused", "method", call->method->name, "tenant", tenant, "name", name, "field",
                  call->problem.field, "reason", reason);
+}
+
+/* Refusals are said once, here, for what never became an operation. Who only asks for what is not
+ * there is told so, and that is all. */
+static enum status refused(enum status status, const struct rpc_call *call, const char *tenant,
+                           const char *name)
+{
+    bool is_change = (call->method->flags & METHOD_MUTATES) != 0;
+    if (status != STATUS_OK && (status != STATUS_NOT_FOUND || is_change))
+        log_refusal(status, call, tenant, name);
     return status;
 }
 
@@ -94,17 +99,24 @@ static enum status deploy(struct deployd *deployd, struct rpc_call *call,
     return STATUS_OK;
 }
 
+static enum status refused_spec(enum status status, const struct rpc_call *call, struct span spec)
+{
+    char tenant[NAME_SHOWN_BYTES], name[NAME_SHOWN_BYTES]; /* as given, valid or not */
+    if (status != STATUS_OK)
+        log_refusal(status, call, map_text(spec, "tenant", tenant, sizeof tenant),
+                    map_text(spec, "name", name, sizeof name));
+    return status;
+}
+
 static enum status handle_service_deploy(struct deployd *deployd, struct rpc_call *call,
                                          const struct service_deploy_request *request,
                                          struct service_deploy_reply *reply)
 {
     (void)reply;
     struct admitted admitted = { 0 };
-    char tenant[NAME_SHOWN_BYTES], name[NAME_SHOWN_BYTES]; /* as given, valid or not */
     enum status status = deploy(deployd, call, request, &admitted);
     buffer_close(&admitted.canonical);
-    return refused(status, call, map_text(request->spec, "tenant", tenant, sizeof tenant),
-                   map_text(request->spec, "name", name, sizeof name));
+    return refused_spec(status, call, request->spec);
 }
 
 /* The checks of a deploy, without one. */
@@ -129,8 +141,8 @@ static enum status handle_service_validate(struct deployd *deployd, struct rpc_c
     AUTO(buffer_close) struct buffer totals = { .limit = FRAME_BYTES_SMALL };
     enum status status = validate(deployd, call, request->spec, &admitted, &totals);
     buffer_close(&admitted.canonical);
-    if (status != STATUS_OK)
-        return status; /* nobody wanted to change anything: it is no refusal worth a line */
+    if (status != STATUS_OK) /* `apply` stops here, so that each refusal has its one line */
+        return refused_spec(status, call, request->spec);
     reply->tenant = arena_text(call->arena, span_of_text(admitted.tenant));
     reply->name = arena_text(call->arena, span_of_text(admitted.name));
     reply->unchanged = service_has_spec(

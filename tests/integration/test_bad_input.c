@@ -172,6 +172,26 @@ Test(bad_input, a_refused_deploy_is_logged_once_with_its_names)
     cr_assert_eq(testbed_log_count(&bed, "tenant=\"\""), 0);
 }
 
+/* It is refused before anything is deployed, by a question that changes nothing. */
+Test(bad_input, a_refused_apply_is_logged_once_for_each_spec)
+{
+    static const char specs[] =
+        "[{\"tenant\":\"acme\",\"name\":\"good\",\"argv\":[\"/bin/sleep\",\"1000000\"]},"
+        "{\"tenant\":\"acme\",\"name\":\"bad\",\"argv\":[\"no-such-program\"]},"
+        "{\"tenant\":\"acme\",\"name\":\"worse\",\"code\":\"x\",\"interpreter\":\"no-such\"}]";
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t last = log_last_id(&bed);
+    testbed_soloctl_input(&bed, &result, specs, "apply", "-f", "-", NULL);
+    expect_exit(&result, 6);
+    cr_assert_eq(testbed_log_count(&bed, "msg=refused"), 2);
+    cr_assert_eq(testbed_log_count(&bed, "tenant=acme name=bad field=argv[0]"), 1);
+    cr_assert_eq(testbed_log_count(&bed, "tenant=acme name=worse field=interpreter"), 1);
+    cr_assert_eq(log_last_id(&bed), last, "nothing has changed");
+}
+
 Test(bad_input, code_that_is_too_big_is_refused)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
