@@ -175,7 +175,7 @@ Test(bad_input, a_refused_deploy_is_logged_once_with_its_names)
 /* It is refused before anything is deployed, by a question that changes nothing. */
 Test(bad_input, a_refused_apply_is_logged_once_for_each_spec)
 {
-    static const char specs[] =
+    static const char refused[] =
         "[{\"tenant\":\"acme\",\"name\":\"good\",\"argv\":[\"/bin/sleep\",\"1000000\"]},"
         "{\"tenant\":\"acme\",\"name\":\"bad\",\"argv\":[\"no-such-program\"]},"
         "{\"tenant\":\"acme\",\"name\":\"worse\",\"code\":\"x\",\"interpreter\":\"no-such\"}]";
@@ -184,7 +184,7 @@ Test(bad_input, a_refused_apply_is_logged_once_for_each_spec)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     uint64_t last = log_last_id(&bed);
-    testbed_soloctl_input(&bed, &result, specs, "apply", "-f", "-", NULL);
+    testbed_soloctl_input(&bed, &result, refused, "apply", "-f", "-", NULL);
     expect_exit(&result, 6);
     cr_assert_eq(testbed_log_count(&bed, "msg=refused"), 2);
     cr_assert_eq(testbed_log_count(&bed, "tenant=acme name=bad field=argv[0]"), 1);
