@@ -56,7 +56,7 @@ static double private_kib(pid_t pid)
 
 static void measure_memory(struct testbed *bed, size_t services, size_t tenants)
 {
-    static const char *const names[] = { "eventd", "deployd" };
+    static const char *const names[] = { "eventd", "tokend", "vaultd", "deployd" };
     char what[64];
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         snprintf(what, sizeof what, "%s, private memory", names[i]);
@@ -127,6 +127,9 @@ static double back_seconds(int rounds, size_t services, size_t tenants, size_t s
         }
         figures_add(&back, machine_now() - begin);
     }
+    if (secrets > 0)
+        figure_print_plain("vaultd, private memory, secrets delivered",
+                           private_kib(testbed_daemon(&bed, "vaultd")) / 1024, "MiB", 5, 1);
     testbed_discard(&bed);
     return figures_median(&back);
 }

@@ -55,7 +55,7 @@ enum {
     VAULT_DAMAGED_TOLD_MAX = 256,         /* names of damaged secrets in one answer */
     VAULT_AWAITS_MAX = 16,                /* callers of secret.await */
     VAULT_DENIALS_MAX = 64,               /* different ones between two events about them */
-    VAULT_LOCKED_BYTES = 4 * 1024 * 1024, /* for values that pass through */
+    VAULT_LOCKED_BYTES = 3 * 1024 * 1024, /* for values that pass through */
     VAULT_UNREAD_BYTES_MAX = 512 * 1024,  /* of one connection to vaultd */
     VAULT_BATCH_ANSWER_BYTES_MAX = 512 * 1024,
 
@@ -140,6 +140,8 @@ _Static_assert(EVENT_TEXTS_BYTES_MAX >=
                "the texts of an event fit into their arena");
 _Static_assert(EVENT_PAYLOAD_BYTES_MAX >= SPEC_BYTES_MAX + MESSAGE_OVERHEAD_BYTES,
                "the payload of service_deployed holds the complete spec");
+_Static_assert(VAULT_LOCKED_BYTES / 2 >= VAULT_UNREAD_BYTES_MAX + VAULT_BATCH_ANSWER_BYTES_MAX,
+               "one client that does not read leaves room for the others");
 _Static_assert(VAULT_UNREAD_BYTES_MAX > 2 * SECRET_VALUE_BYTES_MAX,
                "a client may be a value behind");
 _Static_assert((int)REPORTS_SENT_MAX <= (int)SOURCE_WINDOW,

@@ -1,5 +1,6 @@
 /* Keys and values in memory: locked, bounded, wiped when they come back. */
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -32,6 +33,28 @@ TestSuite(locked_pool, .init = open_pool, .fini = close_pool, .timeout = 60);
 static bool holds(const char *text)
 {
     return memmem(pool.data, pool.size, text, strlen(text)) != NULL;
+}
+
+static size_t resident_bytes(void)
+{
+    unsigned char pages[POOL_BYTES / 4096];
+    size_t count = 0, page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    cr_assert_leq(POOL_BYTES / page_bytes, sizeof pages);
+    cr_assert_eq(mincore(pool.data, pool.size, pages), 0);
+    for (size_t i = 0; i < POOL_BYTES / page_bytes; i++)
+        count += pages[i] & 1;
+    return count * page_bytes;
+}
+
+Test(locked_pool, costs_the_memory_that_was_used_at_most)
+{
+    enum { PIECE_BYTES = 64 * 1024 };
+    struct memory *memory = &pool.memory;
+    cr_assert_leq(resident_bytes(), PIECE_BYTES, "it is empty");
+    void *piece = memory->take(memory, PIECE_BYTES);
+    memset(piece, 'x', PIECE_BYTES);
+    memory->give(memory, piece, PIECE_BYTES);
+    cr_assert_leq(resident_bytes(), 2 * PIECE_BYTES);
 }
 
 Test(locked_pool, gives_out_no_more_than_it_has_and_takes_all_of_it_back)
