@@ -11,9 +11,8 @@
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "soloctl/commands.h"
-#include "soloctl/output.h"
+#include "soloctl/listing.h"
 #include "soloctl/secret_input.h"
-#include "soloctl/table.h"
 #include "soloctl/target.h"
 #include "soloctl/text.h"
 
@@ -40,32 +39,6 @@ static const struct column secret_columns[] = {
     { "CREATED", COLUMN_TEXT, true },
 };
 
-struct secret_listing {
-    struct session *session;
-    const struct arguments *arguments;
-    struct list_output list;
-    struct table *table;
-    size_t shown;
-    bool found[OPERANDS_MAX];
-};
-
-static void secret_listing_close(struct secret_listing *listing)
-{
-    table_close(&listing->table);
-    list_close(&listing->list);
-}
-
-static bool is_named(struct secret_listing *listing, const char *key, const char *name)
-{
-    const struct arguments *arguments = listing->arguments;
-    bool is_any = arguments->operand_count == 0;
-    for (size_t i = 0; i < arguments->operand_count; i++)
-        if (strcmp(arguments->operands[i], key) == 0 ||
-            (listing->session->tenant[0] != '\0' && strcmp(arguments->operands[i], name) == 0))
-            is_any = listing->found[i] = true;
-    return is_any;
-}
-
 static void item_of_secret(const struct secret_item *secret, struct item *item)
 {
     item_text(item, "tenant", secret->tenant);
@@ -77,14 +50,16 @@ static void item_of_secret(const struct secret_item *secret, struct item *item)
     item_time(item, "updated_at", secret->updated_ns);
 }
 
-static void take(struct secret_listing *listing, const struct secret_item *secret)
+static void take(void *context, const void *row)
 {
+    struct listing *listing = context;
+    const struct secret_item *secret = row;
     char key[SERVICE_KEY_BYTES], updated[AGE_BYTES], created[TIME_TEXT_BYTES];
+    bool is_narrowed = listing->session->tenant[0] != '\0';
     service_key(key, secret->tenant, secret->name);
-    if (!is_named(listing, key, secret->name))
+    if (!listing_takes(listing, key, is_narrowed ? secret->name : NULL))
         return;
-    listing->shown++;
-    if (session_is_for_programs(listing->session)) {
+    if (listing->table == NULL) {
         AUTO(item_close) struct item item = ITEM_EMPTY;
         item_of_secret(secret, &item);
         list_add(&listing->list, &item, key);
@@ -100,26 +75,7 @@ static void take(struct secret_listing *listing, const struct secret_item *secre
     table_cell(listing->table, time_text(created, secret->created_ns));
 }
 
-static enum status take_page(struct secret_listing *listing, struct span secrets,
-                             struct problem *problem)
-{
-    struct reader reader = reader_of(secrets);
-    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
-    uint32_t count = 0;
-    if (secrets.size > 0)
-        TRY(reader_array(&reader, &count));
-    for (; count > 0; count--) {
-        struct span map;
-        struct secret_item secret = { 0 };
-        TRY(reader_any(&reader, &map));
-        TRY(fields_decode(&record_secret_item, map, &arena, &secret, problem));
-        take(listing, &secret);
-        arena_reset(&arena);
-    }
-    return STATUS_OK;
-}
-
-static enum status load(struct secret_listing *listing, struct problem *problem)
+static enum status load(struct listing *listing, struct problem *problem)
 {
     struct session *session = listing->session;
     char after[SECRET_AFTER_BYTES_MAX + 1] = "";
@@ -128,61 +84,49 @@ static enum status load(struct secret_listing *listing, struct problem *problem)
                                                      .after = after,
                                                      .limit = SECRET_LIST_MAX };
         struct secret_list_reply reply = { 0 };
+        struct secret_item secret;
         TRY(session_call(session, PEER_VAULTD, &method_secret_list, &request, READ_TIMEOUT_MS,
                          &reply, problem));
-        TRY(take_page(listing, reply.secrets, problem));
+        TRY(records_each(reply.secrets, &record_secret_item, &secret, sizeof secret, take, listing,
+                         problem));
         snprintf(after, sizeof after, "%s", reply.next);
     } while (after[0] != '\0');
-    for (size_t i = 0; i < listing->arguments->operand_count; i++)
-        if (!listing->found[i])
-            return problem_set(problem, STATUS_NOT_FOUND, "", "%s: there is no such secret",
-                               listing->arguments->operands[i]);
     return STATUS_OK;
 }
 
 int command_get_secrets(struct session *session, const struct arguments *arguments)
 {
-    AUTO(secret_listing_close)
-    struct secret_listing listing = { .session = session, .arguments = arguments };
+    AUTO(listing_close)
+    struct listing listing = {
+        .session = session, .arguments = arguments, .things = "secrets", .thing = "secret"
+    };
     struct problem problem = { 0 };
-    enum status status = list_begin(&listing.list, session->format, "secrets", &problem);
-    if (status == STATUS_OK && !session_is_for_programs(session))
-        status = table_open(&listing.table, secret_columns, COUNT_OF(secret_columns),
-                            session->format == FORMAT_WIDE);
+    enum status status =
+        listing_begin(&listing, secret_columns, COUNT_OF(secret_columns), &problem);
     if (status == STATUS_OK)
         status = load(&listing, &problem);
-    if (status != STATUS_OK)
-        return session_fail(session, "", status, &problem);
-    list_end(&listing.list);
-    if (session_is_for_programs(session))
-        return 0;
-    if (listing.shown == 0)
-        fprintf(stderr, "no secrets\n");
-    else if (table_print(listing.table, stdout) != STATUS_OK)
-        return session_fail(session, "", STATUS_RESOURCE_EXHAUSTED, &problem);
-    return 0;
+    if (status == STATUS_OK)
+        status = listing_end(&listing, &problem);
+    return status == STATUS_OK ? 0 : session_fail(session, "", status, &problem);
 }
 
 /* -- one -- */
 
+static void print_version(void *context, const void *row)
+{
+    (void)context;
+    const struct secret_version_item *version = row;
+    char time[TIME_TEXT_BYTES];
+    printf("  %-10" PRIu64 " %-10s %s  %" PRIu64 " bytes, key %" PRIu64 ", %s\n", version->version,
+           version->state, time_text(time, version->stored_ns), version->bytes, version->epoch,
+           version->cipher);
+}
+
 static enum status print_versions(struct span versions, struct problem *problem)
 {
-    struct reader reader = reader_of(versions);
-    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
-    uint32_t count = 0;
-    TRY(reader_array(&reader, &count));
-    for (; count > 0; count--) {
-        struct span map;
-        struct secret_version_item version = { 0 };
-        char time[TIME_TEXT_BYTES];
-        TRY(reader_any(&reader, &map));
-        TRY(fields_decode(&record_secret_version_item, map, &arena, &version, problem));
-        printf("  %-10" PRIu64 " %-10s %s  %" PRIu64 " bytes, key %" PRIu64 ", %s\n",
-               version.version, version.state, time_text(time, version.stored_ns), version.bytes,
-               version.epoch, version.cipher);
-        arena_reset(&arena);
-    }
-    return STATUS_OK;
+    struct secret_version_item version;
+    return records_each(versions, &record_secret_version_item, &version, sizeof version,
+                        print_version, NULL, problem);
 }
 
 int command_secret_describe(struct session *session, const struct arguments *arguments)

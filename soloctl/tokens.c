@@ -11,113 +11,77 @@
 #include "common/spec/spec_json.h"
 #include "common/wire/reader.h"
 #include "soloctl/commands.h"
-#include "soloctl/output.h"
+#include "soloctl/listing.h"
 #include "soloctl/text.h"
 #include "soloctl/token_view.h"
 
 /* -- list -- */
 
 struct token_listing {
-    struct session *session;
-    const struct arguments *arguments;
-    struct list_output list;
-    struct table *table;
-    size_t shown, soon;
-    bool found[OPERANDS_MAX];
+    struct listing listing;
+    uint64_t now_ns; /* of the page that is read */
+    size_t soon;
 };
 
-static void token_listing_close(struct token_listing *listing)
+static void take(void *context, const void *row)
 {
-    table_close(&listing->table);
-    list_close(&listing->list);
-}
-
-static bool is_named(struct token_listing *listing, const char *accessor)
-{
-    const struct arguments *arguments = listing->arguments;
-    for (size_t i = 0; i < arguments->operand_count; i++)
-        if (strcmp(arguments->operands[i], accessor) == 0)
-            return listing->found[i] = true;
-    return arguments->operand_count == 0;
-}
-
-static void take(struct token_listing *listing, const struct token_item *token, uint64_t now_ns)
-{
-    if (!is_named(listing, token->accessor))
+    struct token_listing *tokens = context;
+    const struct token_item *token = row;
+    if (!listing_takes(&tokens->listing, token->accessor, NULL))
         return;
-    listing->shown++;
-    listing->soon += strcmp(token_state(token, now_ns), "expires soon") == 0;
-    if (!session_is_for_programs(listing->session)) {
-        token_table_row(listing->table, token, now_ns);
+    tokens->soon += strcmp(token_state(token, tokens->now_ns), "expires soon") == 0;
+    if (tokens->listing.table != NULL) {
+        token_table_row(tokens->listing.table, token, tokens->now_ns);
         return;
     }
     AUTO(item_close) struct item item = ITEM_EMPTY;
-    token_item_build(token, now_ns, &item);
-    list_add(&listing->list, &item, token->accessor);
+    token_item_build(token, tokens->now_ns, &item);
+    list_add(&tokens->listing.list, &item, token->accessor);
 }
 
-static enum status take_page(struct token_listing *listing, const struct token_list_reply *reply,
-                             struct problem *problem)
+static enum status load(struct token_listing *tokens, struct problem *problem)
 {
-    struct reader reader = reader_of(reply->tokens);
-    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
-    uint32_t count = 0;
-    if (reply->tokens.size > 0)
-        TRY(reader_array(&reader, &count));
-    for (; count > 0; count--) {
-        struct span map;
-        struct token_item token = { 0 };
-        TRY(reader_any(&reader, &map));
-        TRY(fields_decode(&record_token_item, map, &arena, &token, problem));
-        take(listing, &token, reply->now_ns);
-        arena_reset(&arena);
-    }
-    return STATUS_OK;
-}
-
-static enum status load(struct token_listing *listing, struct problem *problem)
-{
-    struct session *session = listing->session;
+    struct session *session = tokens->listing.session;
     char after[TOKEN_AFTER_BYTES_MAX + 1] = "";
     do {
         const struct token_list_request request = { .tenant = session->tenant,
                                                     .after = after,
                                                     .limit = TOKEN_LIST_MAX };
         struct token_list_reply reply = { 0 };
+        struct token_item token;
         TRY(session_call(session, PEER_TOKEND, &method_token_list, &request, READ_TIMEOUT_MS,
                          &reply, problem));
-        TRY(take_page(listing, &reply, problem));
+        tokens->now_ns = reply.now_ns;
+        TRY(records_each(reply.tokens, &record_token_item, &token, sizeof token, take, tokens,
+                         problem));
         snprintf(after, sizeof after, "%s", reply.next);
     } while (after[0] != '\0');
-    for (size_t i = 0; i < listing->arguments->operand_count; i++)
-        if (!listing->found[i])
-            return problem_set(problem, STATUS_NOT_FOUND, "", "%s: there is no such token",
-                               listing->arguments->operands[i]);
     return STATUS_OK;
+}
+
+static void token_listing_close(struct token_listing *tokens)
+{
+    listing_close(&tokens->listing);
 }
 
 int command_get_tokens(struct session *session, const struct arguments *arguments)
 {
     AUTO(token_listing_close)
-    struct token_listing listing = { .session = session, .arguments = arguments };
+    struct token_listing tokens = { .listing = { .session = session,
+                                                 .arguments = arguments,
+                                                 .things = "tokens",
+                                                 .thing = "token" } };
     struct problem problem = { 0 };
-    enum status status = list_begin(&listing.list, session->format, "tokens", &problem);
-    if (status == STATUS_OK && !session_is_for_programs(session))
-        status = table_open(&listing.table, token_columns, token_column_count,
-                            session->format == FORMAT_WIDE);
+    enum status status =
+        listing_begin(&tokens.listing, token_columns, token_column_count, &problem);
     if (status == STATUS_OK)
-        status = load(&listing, &problem);
+        status = load(&tokens, &problem);
+    if (status == STATUS_OK)
+        status = listing_end(&tokens.listing, &problem);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
-    list_end(&listing.list);
-    if (session_is_for_programs(session))
-        return 0;
-    if (listing.shown == 0)
-        fprintf(stderr, "no tokens\n");
-    else if (table_print(listing.table, stdout) != STATUS_OK)
-        return session_fail(session, "", STATUS_RESOURCE_EXHAUSTED, &problem);
-    if (listing.soon > 0)
-        fprintf(stderr, "%zu expire within 7 days: soloctl token renew ACCESSOR\n", listing.soon);
+    if (tokens.listing.table != NULL && tokens.soon > 0)
+        fprintf(stderr, "%zu expire within 7 days: soloctl token renew ACCESSOR\n", tokens.soon);
     return 0;
 }
 

@@ -223,19 +223,11 @@ static void remove_acknowledged(void *context)
         token_store_commit(store); /* what failed was logged, and the next turn removes them */
 }
 
-static void on_compare(void *context, uint64_t known_id)
-{
-    struct token_store *store = context;
-    store->compare(store->compare_context, known_id);
-}
-
 enum status token_store_open_outbox(struct token_store *store, struct ev_loop *loop,
                                     const char *eventd_path, struct span run_key,
                                     void (*compare)(void *context, uint64_t known_id),
                                     void *context)
 {
-    store->compare = compare;
-    store->compare_context = context;
     const struct outbox_options options = {
         .loop = loop,
         .db = &store->db,
@@ -244,7 +236,8 @@ enum status token_store_open_outbox(struct token_store *store, struct ev_loop *l
         .run_key = run_key,
         .eventd_path = eventd_path,
         .remove = remove_acknowledged,
-        .compare = compare == NULL ? NULL : on_compare,
+        .compare = compare,
+        .compare_context = context,
         .context = store,
     };
     return outbox_open(&store->outbox, &options);

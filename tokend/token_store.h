@@ -28,8 +28,6 @@ struct token_store {
     struct uuid forgotten; /* see requests_forgotten */
     uint64_t restored;     /* tokens found at the start */
     bool is_new;           /* nobody has had it open before */
-    void (*compare)(void *context, uint64_t known_id); /* see token_store_open_outbox */
-    void *compare_context;
 
     /* since the start */
     uint64_t persisted, renewed, revoked, expired, commits, repeats;

@@ -20,8 +20,6 @@ struct vault_store {
     unsigned requests_put;        /* within the turn */
     struct uuid forgotten;        /* see requests_forgotten */
     uint64_t commits, repeats;    /* since the start */
-    void (*compare)(void *context, uint64_t known_id); /* see vault_store_open_outbox */
-    void *compare_context;
 };
 
 /* Opens DIR, creates it when there is none, and finds out whether it is what we left in this boot.

@@ -240,7 +240,7 @@ static void on_source(void *context, enum status status, const struct problem *p
                     NUMBER(outbox->number_at_opening));
     outbox->problem_state = OUTBOX_EMPTY;
     if (outbox->options.compare != NULL)
-        outbox->options.compare(outbox->options.context, outbox->known_id);
+        outbox->options.compare(outbox->options.compare_context, outbox->known_id);
     else
         outbox_release(outbox);
 }

@@ -29,7 +29,8 @@ struct outbox_options {
     /* The log was reached, and nothing sent yet: the owner compares its store with what the log
      * tells after event `known_id`, or asks outbox_is_older, then calls outbox_release; or never:
      * then nothing is sent. NULL: there is nothing to compare. */
-    void (*compare)(void *context, uint64_t known_id);
+    void (*compare)(void *compare_context, uint64_t known_id);
+    void *compare_context;
     /* The owner knows that its store is no older copy: what is put before the log was reached is
      * numbered on. */
     bool is_newest;
