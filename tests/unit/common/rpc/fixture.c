@@ -353,3 +353,22 @@ void peer_wait_end(struct fixture *fixture, struct peer *peer)
 {
     RUN_UNTIL(fixture, (peer_read(peer), peer->is_ended));
 }
+
+void expect_number(struct fixture *fixture, struct peer *peer, uint64_t msgid, uint64_t number)
+{
+    struct message message = { 0 };
+    peer_wait(fixture, peer, &message);
+    cr_expect_eq(message.msgid, msgid, "it is %u", (unsigned)message.msgid);
+    cr_expect_eq(message.error.size, 0);
+    cr_expect_eq(map_u64(message.result, "number", 0), number);
+}
+
+void expect_error(struct fixture *fixture, struct peer *peer, uint64_t msgid, enum status code,
+                  const char *field)
+{
+    struct problem problem;
+    peer_wait_error(fixture, peer, msgid, &problem);
+    cr_expect_eq(problem.code, code, "%s: %s", status_name(problem.code), problem.message);
+    cr_expect_str_eq(problem.field, field);
+    cr_expect_str_neq(problem.message, "");
+}

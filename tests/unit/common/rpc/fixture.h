@@ -81,6 +81,10 @@ bool peer_next(struct peer *peer, struct message *message);
 void peer_wait(struct fixture *fixture, struct peer *peer, struct message *message);
 void peer_wait_error(struct fixture *fixture, struct peer *peer, uint64_t msgid,
                      struct problem *problem);
+/* The next message is this answer, or this refusal. */
+void expect_number(struct fixture *fixture, struct peer *peer, uint64_t msgid, uint64_t number);
+void expect_error(struct fixture *fixture, struct peer *peer, uint64_t msgid, enum status code,
+                  const char *field);
 /* Runs the loop until the server has closed the connection. */
 void peer_wait_end(struct fixture *fixture, struct peer *peer);
 
