@@ -189,7 +189,7 @@ static void supervisor_died(struct supervisor *supervisor)
         uint64_t ready_ms =
             supervisor->ready_ns == 0 ? 0 : (clock_boottime_ns() - supervisor->ready_ns) / 1000000;
         supervisor->deaths = ready_ms >= STEADY_MS ? 1 : supervisor->deaths + 1;
-        log_warning("a supervisor ended", "tenant", supervisor->tenant->name, "deaths in a row",
+        log_warning("a supervisor ended", "tenant", supervisor->tenant->name, "deaths_in_a_row",
                     NUMBER(supervisor->deaths));
     }
     deployd->supervisor_events->on_died(deployd, supervisor);
