@@ -62,7 +62,7 @@ static const struct {
       "{'tenant':'acme','name':'x','interpreter':'sh','argv':['/bin/true']}",
       STATUS_INVALID_ARGUMENT, NULL },
     { "a secret's name in capitals",
-      "{'tenant':'acme','name':'x','argv':['/bin/true'],'secrets':['KEY']}",
+      "{'tenant':'acme','name':'x','argv':['/bin/true'],'secrets':['no name']}",
       STATUS_INVALID_ARGUMENT, "secrets[0]" },
     { "a limit below the least",
       "{'tenant':'acme','name':'x','argv':['/bin/true'],'limits':{'memory':'1KiB'}}",
@@ -183,7 +183,7 @@ Test(bad_input, a_refused_apply_is_logged_once_for_each_spec)
     AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
-    uint64_t last = log_last_id(&bed);
+    uint64_t last = log_settled_id(&bed);
     testbed_soloctl_input(&bed, &result, refused, "apply", "-f", "-", NULL);
     expect_exit(&result, 6);
     cr_assert_eq(testbed_log_count(&bed, "msg=refused"), 2);
