@@ -40,16 +40,19 @@ static void say_deployd_is_away(struct picture *picture)
     snprintf(picture->state, sizeof picture->state, was_reached ? "unknown" : "degraded");
 }
 
-/* One that answers nobody may be ready to its parent. */
-static void say_who_is_silent(struct picture *picture)
+/* One that answers nobody, or with nothing but its damage, may be ready to its parent. */
+static void say_who_fails(struct picture *picture)
 {
     const struct programs *programs = &picture->programs;
     size_t size = 0;
-    for (size_t i = 0; i < programs->count; i++)
-        if (strcmp(programs->items[i].state, "silent") == 0)
+    for (size_t i = 0; i < programs->count; i++) {
+        const struct program *program = &programs->items[i];
+        bool is_silent = strcmp(program->state, "silent") == 0;
+        if (is_silent || strcmp(program->state, "damaged") == 0)
             size += (size_t)snprintf(picture->reason + size, sizeof picture->reason - size,
-                                     "%s%s does not answer", size == 0 ? "" : ", ",
-                                     programs->items[i].name);
+                                     "%s%s %s", size == 0 ? "" : ", ", program->name,
+                                     is_silent ? "does not answer" : "is damaged");
+    }
     if (size > 0)
         snprintf(picture->state, sizeof picture->state, "degraded");
 }
@@ -69,7 +72,7 @@ void picture_judge(struct picture *picture)
     else
         say(picture, picture->programs.state, picture->programs.reason);
     if (strcmp(picture->state, "ready") == 0)
-        say_who_is_silent(picture);
+        say_who_fails(picture);
 }
 
 static void look_at_supervisors(struct picture *picture)

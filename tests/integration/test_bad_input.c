@@ -61,7 +61,7 @@ static const struct {
     { "interpreter without code",
       "{'tenant':'acme','name':'x','interpreter':'sh','argv':['/bin/true']}",
       STATUS_INVALID_ARGUMENT, NULL },
-    { "a secret's name in capitals",
+    { "a secret's name with a blank",
       "{'tenant':'acme','name':'x','argv':['/bin/true'],'secrets':['no name']}",
       STATUS_INVALID_ARGUMENT, "secrets[0]" },
     { "a limit below the least",

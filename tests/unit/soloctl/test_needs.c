@@ -130,3 +130,22 @@ Test(needs, who_is_refused_is_told_why_and_not_that_nobody_answers)
     cr_assert_str_eq(picture.reason, "deployd does not answer: no such socket");
     cr_assert_str_eq(picture.state, "degraded");
 }
+
+/* To its parent it has started, and that is all that a parent can tell. */
+Test(needs, who_does_not_answer_or_is_damaged_makes_it_degraded)
+{
+    start("");
+    picture.programs.has_solod = true;
+    snprintf(picture.programs.state, sizeof picture.programs.state, "ready");
+    add_program("solod", "ready", "");
+    picture_judge(&picture);
+    cr_assert_str_eq(picture.state, "ready");
+    add_program("eventd", "silent", "does not answer");
+    add_program("vaultd", "damaged", "its store is damaged");
+    picture_judge(&picture);
+    cr_assert_str_eq(picture.state, "degraded");
+    cr_assert_str_eq(picture.reason, "eventd does not answer, vaultd is damaged");
+    needs_find(&picture, &needs);
+    cr_assert_eq(needs.count, 2);
+    cr_assert_not_null(strstr(needs.texts[0], "soloctl daemon restart eventd"));
+}
