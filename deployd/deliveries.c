@@ -203,10 +203,14 @@ static void hand_over(struct deployd *deployd, struct service *service, int file
 }
 
 /* While vaultd does not answer one asks at a time, and is answered soon: the others would keep a
- * recovery from what needs no secrets. */
-static void note_answer(struct deliveries *deliveries, enum status status)
+ * recovery from what needs no secrets. They ask again when it does. */
+static void note_answer(struct deployd *deployd, enum status status)
 {
-    deliveries->is_silent = status == STATUS_DEADLINE_EXCEEDED || status == STATUS_UNAVAILABLE;
+    struct deliveries *deliveries = &deployd->deliveries;
+    bool was_silent = deliveries->is_silent;
+    deliveries->is_silent = status == STATUS_DEADLINE_EXCEEDED; /* a refusal is an answer */
+    if (was_silent && !deliveries->is_silent)
+        try_all_again(deployd);
 }
 
 static uint64_t patience_ms(const struct deliveries *deliveries)
@@ -229,7 +233,7 @@ static void on_answer(void *context, enum status status, const struct problem *p
     struct deployd *deployd = service->tenant->supervisor.owner;
     AUTO(fd_close) int file = rpc_client_take_file(deployd->vaultd);
     deployd->deliveries.asking--;
-    note_answer(&deployd->deliveries, status);
+    note_answer(deployd, status);
     if (!is_wanted(service) || service->secret_request != service->delivery_request) {
         ended(deployd, service, DELIVERY_NONE);
         return;
