@@ -3,10 +3,10 @@
  * the end of the log, may be compared with `live`. */
 #include "recoveryd/fold_check.h"
 
+#include "common/api/records/log_fold.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "recoveryd/event_store.h"
-#include "recoveryd/log_fold.h"
 
 enum { SLICE_EVENTS = 20000 };
 
@@ -81,22 +81,30 @@ static enum status step(struct check *check, struct event_store *store, bool *is
     return *is_done ? compare_live(check, &txn) : STATUS_OK;
 }
 
+static enum status begin(struct check *check, struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&store->db, &txn));
+    return log_fold_open_at_cut(&check->fold, &txn);
+}
+
 static enum status fold_store(const struct settings *settings, struct findings *findings,
                               uint64_t *folded, bool *is_settled)
 {
     AUTO(event_store_close) struct event_store store = { 0 };
     AUTO(check_close) struct check check = { .findings = findings };
-    log_fold_open(&check.fold);
     *is_settled = true;
     *folded = 0;
     enum status status = event_store_open(&store, settings->data_dir);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
+    status = begin(&check, &store);
+    uint64_t first = check.fold.next;
     for (bool is_done = false; status == STATUS_OK && !is_done;)
         status = step(&check, &store, &is_done);
     TRY(event_store_is_settled(&store, is_settled));
-    *folded = check.fold.next - 1;
+    *folded = check.fold.next - first;
     return status;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/api/records/log_fold.h"
 #include "common/api/records/log_salvage.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -22,7 +23,6 @@
 #include "common/wire/reader.h"
 #include "recoveryd/anchors.h"
 #include "recoveryd/event_store.h"
-#include "recoveryd/log_fold.h"
 
 enum {
     READ_ATTEMPTS_MAX = 10,
@@ -72,9 +72,9 @@ static enum status read_projection(struct db_txn *txn, struct picture *picture)
 static enum status fold_wanted(struct db_txn *txn, struct picture *picture)
 {
     AUTO(log_fold_close) struct log_fold fold = { 0 };
-    log_fold_open(&fold);
+    TRY(log_fold_open_at_cut(&fold, txn));
+    picture->log.chain_from = fold.next;
     TRY(log_fold_advance(&fold, txn, picture->log.last_event, UINT64_MAX));
-    picture->log.chain_from = 1;
     log_fold_sort(&fold);
     TRY(make_room(picture, HASH_COUNT(fold.services)));
     for (const struct folded *service = fold.services; service != NULL;
@@ -315,14 +315,17 @@ static enum status read_log(struct event_store *store, const struct settings *se
                             const struct anchors *anchors, struct picture *picture)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t checked;
+    uint64_t checked, first;
     TRY(db_begin_read(&store->db, &txn));
     picture->log.exists = true;
     memcpy(picture->log.store_id, store->db.identity.id, sizeof picture->log.store_id);
     TRY(event_log_last(&txn, &picture->log.last_event));
     uint64_t last = picture->log.last_event;
     TRY(anchors_compare(anchors, &txn, last, &picture->log.branch));
+    TRY(event_log_first(&txn, &first));
     picture->log.chain_from = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;
+    if (picture->log.chain_from < first)
+        picture->log.chain_from = first;
     TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
     TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
     TRY(judge_run(&txn, settings, !store->is_without_trace, picture));

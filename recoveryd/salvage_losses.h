@@ -1,7 +1,7 @@
 #ifndef SOLO_RECOVERYD_SALVAGE_LOSSES_H
 #define SOLO_RECOVERYD_SALVAGE_LOSSES_H
 
-#include "recoveryd/log_fold.h"
+#include "common/api/records/log_fold.h"
 #include "recoveryd/record_scan.h"
 #include "recoveryd/salvage_behind.h"
 

@@ -445,3 +445,17 @@ enum status db_meta_put(struct db_txn *txn, const char *key, struct span value)
     memcpy((uint8_t *)v.mv_data + value.size, seal.bytes, HASH_BYTES);
     return STATUS_OK;
 }
+
+enum status db_meta_delete(struct db_txn *txn, const char *key)
+{
+    ensure(txn->is_write);
+    struct span key_span = span_of_text(key);
+    MDB_val k = { key_span.size, (void *)(uintptr_t)key_span.data };
+    int rc = mdb_del(txn->txn, txn->db->meta, &k, NULL);
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        return STATUS_OK;
+    enum status status = failure(txn->db, "delete from meta", rc);
+    if (txn->status == STATUS_OK)
+        txn->status = status;
+    return status;
+}

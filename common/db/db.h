@@ -93,6 +93,12 @@ struct db_txn {
         uint8_t sum[32];
         bool is_loaded, is_dirty;
     } digests[DB_TABLES_MAX];
+    /* For who asks the same of `meta` with each row that it reads: what it found in this
+     * transaction (an event log: log_cut_id). */
+    struct {
+        uint64_t value;
+        bool is_known;
+    } memo;
 };
 
 /* Takes the lease (up to 5 s for a dying holder, then `locked`), creates the store if there is
@@ -157,5 +163,7 @@ void db_end(struct db_txn *txn); /* aborts a write, ends a read; a zeroed or end
 /* A value of our own in `meta` (sealed like every row). */
 enum status db_meta_get(struct db_txn *txn, const char *key, struct span *value);
 enum status db_meta_put(struct db_txn *txn, const char *key, struct span value);
+/* One that is not there is fine. */
+enum status db_meta_delete(struct db_txn *txn, const char *key);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/api/records/log_cut.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
@@ -43,6 +44,23 @@ static enum status check_place(struct db_txn *txn, uint64_t id, const struct eve
     return STATUS_OK;
 }
 
+static void end_link(uint64_t *link, uint64_t cut)
+{
+    if (*link <= cut)
+        *link = 0;
+}
+
+/* What a link to an archived event leads to is not here. */
+static enum status end_links_at_cut(struct db_txn *txn, struct event *event)
+{
+    uint64_t cut;
+    TRY(log_cut_id(txn, &cut));
+    end_link(&event->previous_of_tenant, cut);
+    end_link(&event->previous_of_type, cut);
+    end_link(&event->previous_of_subject, cut);
+    return STATUS_OK;
+}
+
 enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
                            struct event *event)
 {
@@ -50,7 +68,15 @@ enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
     struct span record;
     TRY(table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record));
     TRY(db_note(txn->db, event_decode(record, arena, event)));
-    return db_note(txn->db, check_place(txn, id, event));
+    TRY(db_note(txn->db, check_place(txn, id, event)));
+    return end_links_at_cut(txn, event);
+}
+
+enum status event_log_first(struct db_txn *txn, uint64_t *id)
+{
+    TRY(log_cut_id(txn, id));
+    ++*id;
+    return STATUS_OK;
 }
 
 /* --- rows --- */
@@ -152,15 +178,17 @@ enum status live_count(struct db_txn *txn, uint64_t *count)
 enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_max,
                              uint64_t *checked)
 {
+    struct log_cut cut;
     *checked = 0;
-    if (first == 0)
-        first = 1;
+    TRY(log_cut_read(txn, &cut));
+    if (first <= cut.id)
+        first = cut.id + 1;
     AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     TRY(table_cursor_open(txn, EVENTS_EVENTS, &cursor));
-    uint64_t id = first > 1 ? first - 1 : 1;
+    uint64_t id = first > cut.id + 1 ? first - 1 : cut.id + 1;
     struct table_number number = table_number(id);
     struct span key, record;
-    struct hash previous = { 0 };
+    struct hash previous = cut.hash;
     enum status status = table_cursor_seek(&cursor, table_number_key(&number), &key, &record);
     while (status == STATUS_OK && *checked < count_max) {
         struct event event;
@@ -340,6 +368,21 @@ static bool may_be_about(uint64_t id, enum head_kind kind, uint64_t hash)
     return hashes_of(id)[kind == HEAD_OF_TENANT ? 0 : kind == HEAD_OF_TYPE ? 1 : 2] == hash;
 }
 
+enum status event_log_end_head(struct db_txn *txn, uint64_t *id)
+{
+    uint64_t cut;
+    struct span record;
+    TRY(log_cut_id(txn, &cut));
+    if (*id == 0 || *id > cut)
+        return STATUS_OK;
+    struct table_number number = table_number(*id);
+    enum status status = table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record);
+    if (status != STATUS_NOT_FOUND)
+        return status;
+    *id = 0;
+    return STATUS_OK;
+}
+
 enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id)
 {
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
@@ -363,7 +406,8 @@ enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *
             return STATUS_OK;
         }
     }
-    return event_log_head_row(txn, event_log_head_key(key, kind, text), id);
+    TRY(event_log_head_row(txn, event_log_head_key(key, kind, text), id));
+    return event_log_end_head(txn, id);
 }
 
 struct hash event_log_request_body(const char *tenant, const struct hash *body)

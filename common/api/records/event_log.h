@@ -13,7 +13,10 @@
 
 /* The newest number, 0 for an empty log. */
 enum status event_log_last(struct db_txn *txn, uint64_t *id);
-/* One event, checked. not_found when there is no such number. The payload points into the map. */
+/* Where a walk may begin: 1, or the number after those that were archived (log_cut.h). */
+enum status event_log_first(struct db_txn *txn, uint64_t *id);
+/* One event, checked. not_found when there is no such number. The payload points into the map.
+ * Links to what was archived are 0: there a walk back ends. */
 enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
                            struct event *event);
 
@@ -33,7 +36,8 @@ enum status tenant_each(struct db_txn *txn,
                         void *context);
 enum status live_count(struct db_txn *txn, uint64_t *count);
 
-/* Checks numbers and hashes of the chain from `first` (its predecessor included, when there is one)
+/* Checks numbers and hashes of the chain from `first` (its predecessor included, when there is one;
+ * from the first event that is not archived on, whose predecessor is what the cut says)
  * to the end, at most `count_max` records. *intact_from is the first number of the unbroken run
  * that ends the checked part; data_loss (logged, with the number) when a link is broken. */
 enum status event_log_verify(struct db_txn *txn, uint64_t first, uint64_t count_max,
@@ -50,6 +54,9 @@ enum status event_log_spec(struct db_txn *txn, uint64_t generation, struct span 
 enum head_kind { HEAD_OF_TENANT = 't', HEAD_OF_TYPE = 'y', HEAD_OF_SUBJECT = 's' };
 enum { HEAD_KEY_BYTES = 1 + EVENT_SUBJECT_BYTES_MAX };
 enum status event_log_head(struct db_txn *txn, enum head_kind kind, const char *text, uint64_t *id);
+
+/* Makes a head whose event was archived, and is not there any more, 0. */
+enum status event_log_end_head(struct db_txn *txn, uint64_t *id);
 
 /* Its row in the table: what it was when the table was written. (Of a row that is damaged: what the
  * records say, which takes a walk.) */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/api/records/event_log.h"
+#include "common/api/records/log_cut.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
 
@@ -67,20 +68,15 @@ static bool is_given_up(const struct log_branch *branch, const uint8_t id[16])
 static enum status has_event(struct db_txn *txn, const struct log_anchor *anchor, bool *is_there)
 {
     struct table_number number = table_number(anchor->id);
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    struct span key, record;
+    struct log_cut cut;
+    struct span record;
     struct event event;
-    *is_there = false;
-    TRY(table_cursor_open(txn, EVENTS_EVENTS, &cursor));
-    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &record);
-    if (status == STATUS_NOT_FOUND)
+    TRY(log_cut_read(txn, &cut));
+    *is_there =
+        anchor->id < cut.id || (anchor->id == cut.id && hash_equal(&anchor->hash, &cut.hash));
+    if (anchor->id <= cut.id)
         return STATUS_OK;
-    TRY(status);
-    if (table_number_value(key) > anchor->id) {
-        *is_there = true;
-        return STATUS_OK;
-    }
-    status = table_cursor_seek(&cursor, table_number_key(&number), &key, &record);
+    enum status status = table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);

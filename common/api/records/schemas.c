@@ -96,9 +96,11 @@ static enum status check_events(struct db *db)
 static enum status check_some_events(struct db *db, uint64_t *next, bool *is_done)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t last, checked;
+    uint64_t first, last, checked;
     TRY(db_begin_read(db, &txn));
+    TRY(event_log_first(&txn, &first));
     TRY(event_log_last(&txn, &last));
+    *next = *next < first ? first : *next; /* what went meanwhile is not missing */
     TRY(event_log_verify(&txn, *next, CHECKED_AT_ONCE, &checked));
     *next += checked;
     *is_done = checked < CHECKED_AT_ONCE;
