@@ -146,7 +146,12 @@ enum status event_map_request(struct event_map *map, const char *tenant, const s
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
-    TRY(event_log_read(&txn, outcome.first_id, &arena, &event));
+    status = event_log_read(&txn, outcome.first_id, &arena, &event);
+    if (status == STATUS_NOT_FOUND) /* an operator had events of the last day archived */
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "request_id",
+                           "was carried out, and its event (%llu) was archived since",
+                           (unsigned long long)outcome.first_id);
+    TRY(status);
     record->event_id = event.id;
     record->generation = map_u64(event.payload, "generation", event.id);
     return STATUS_OK;

@@ -216,7 +216,8 @@ static void tell_folded(uint64_t done, uint64_t total)
 
 static enum status verify_chain(struct db_txn *txn)
 {
-    uint64_t last, first = 1, checked = PROGRESS_EVENTS;
+    uint64_t last, first, checked = PROGRESS_EVENTS;
+    TRY(event_log_first(txn, &first));
     TRY(event_log_last(txn, &last));
     for (; checked == PROGRESS_EVENTS; first += checked) {
         TRY(event_log_verify(txn, first, PROGRESS_EVENTS, &checked));
@@ -373,7 +374,7 @@ void event_store_close(struct event_store *store)
     db_close(&store->db);
 }
 
-static enum status write_late_rows(struct event_store *store)
+enum status event_store_write_late_rows(struct event_store *store)
 {
     if (store->committed_id == store->late.written && store->late.is_loaded)
         return STATUS_OK;
@@ -426,6 +427,6 @@ enum status event_store_tidy(struct event_store *store)
     if (store->in_turn) /* its commit does what is most urgent */
         return STATUS_OK;
     db_look_for_space(&store->db);
-    TRY(write_late_rows(store));
+    TRY(event_store_write_late_rows(store));
     return prune_requests(store);
 }

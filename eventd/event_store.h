@@ -73,6 +73,8 @@ enum status event_store_keep(struct event_store *store);
  * changed. */
 enum status event_store_fold(struct event_store *store, uint64_t *events);
 
+/* Not within a turn: writes the rows that are late. */
+enum status event_store_write_late_rows(struct event_store *store);
 /* Every 10 s: slots of dead readers, rows that are late, requests that are too old. */
 enum status event_store_tidy(struct event_store *store);
 

@@ -133,9 +133,10 @@ enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum
 enum status late_rows_find_head(const struct late_rows *late, struct db_txn *txn,
                                 enum head_kind kind, const char *text, uint64_t *id)
 {
-    return late->is_loaded && !late->heads.is_ahead
-               ? heads_find(&late->heads, txn, kind, text, late->committed_id, id)
-               : event_log_head(txn, kind, text, id);
+    if (!late->is_loaded || late->heads.is_ahead)
+        return event_log_head(txn, kind, text, id);
+    TRY(heads_find(&late->heads, txn, kind, text, late->committed_id, id));
+    return event_log_end_head(txn, id);
 }
 
 enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,

@@ -17,6 +17,7 @@
 #include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
 #include "common/rpc/server.h"
+#include "eventd/archiving.h"
 #include "eventd/methods.h"
 #include "eventd/stopping.h"
 
@@ -102,6 +103,7 @@ static enum status run(int argc, char **argv)
     if (!eventd.is_damaged) {
         store_backup_open(lifecycle.loop, &eventd.store.db);
         store_walk_open(lifecycle.loop, &eventd.store.db);
+        retention_open(&eventd.retention, lifecycle.loop, &eventd.store, &settings);
         ev_timer_start(lifecycle.loop, &tidy);
         eventd.resources = (struct resource_watch){ .daemon = "eventd",
                                                     .store = &eventd.store.db,
@@ -121,6 +123,7 @@ static enum status run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     schema_probe_if_asked(argc, argv);
+    archiving_run_if_asked(argc, argv);
     enum status status = run(argc, argv);
     return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
 }

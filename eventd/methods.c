@@ -148,6 +148,8 @@ static enum status handle_event_query(struct eventd *eventd, struct rpc_call *ca
     TRY(request->newest_first ? query_newest_first(&txn, &query, &result)
                               : query_oldest_first(&txn, &query, &result));
     TRY(last_id_for(eventd, &call->caller, &txn, &reply->last_id));
+    if (call->caller.kind != CALLER_TOKEN)
+        TRY(event_log_first(&txn, &reply->first_id));
     buffer_clear(&eventd->list);
     write_array(&eventd->list, result.count);
     buffer_append(&eventd->list, eventd->items.data, eventd->items.size);
@@ -269,6 +271,14 @@ static enum status handle_event_fold(struct eventd *eventd, struct rpc_call *cal
     return STATUS_OK;
 }
 
+static enum status handle_event_archive(struct eventd *eventd, struct rpc_call *call,
+                                        const struct event_archive_request *request,
+                                        struct event_archive_reply *reply)
+{
+    (void)reply;
+    return retention_ask(&eventd->retention, call, request);
+}
+
 #define ROUTES_DEF     "common/api/eventd.def"
 #define ROUTES_CONTEXT struct eventd
 #define ROUTES_STORE
@@ -319,6 +329,7 @@ void eventd_service(struct eventd *eventd, struct rpc_service *service)
 void eventd_close(struct eventd *eventd)
 {
     watch_list_close(&eventd->watches);
+    retention_close(&eventd->retention);
     event_store_close(&eventd->store);
     buffer_close(&eventd->items);
     buffer_close(&eventd->list);

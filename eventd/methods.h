@@ -3,6 +3,7 @@
 
 #include "common/access/resource_watch.h"
 #include "eventd/event_store.h"
+#include "eventd/retention.h"
 #include "eventd/watch.h"
 
 /* What eventd answers, and the turn around it. */
@@ -10,6 +11,7 @@ struct eventd {
     struct event_store store;
     struct watch_list watches;
     struct resource_watch resources;
+    struct retention retention;
     struct buffer items, list;        /* of the answer that is being made */
     struct arena batch;               /* of the batch that is being read */
     uint8_t anchor[LOG_ANCHOR_BYTES]; /* of the answer that is being made */

@@ -6,6 +6,7 @@
 
 #include "common/api/records/event_log.h"
 #include "common/api/records/live_fold.h"
+#include "common/api/records/log_fold.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/wire/fields.h"
@@ -156,6 +157,22 @@ enum status projection_apply(struct db_txn *txn, enum event_type type, const str
 
 /* --- anew --- */
 
+/* What the archived events came to. */
+static enum status put_state(struct db_txn *txn, uint64_t *first)
+{
+    AUTO(log_fold_close) struct log_fold fold = { 0 };
+    TRY(log_fold_open_at_cut(&fold, txn));
+    for (const struct folded_tenant *tenant = fold.tenants; tenant != NULL;
+         tenant = tenant->hh.next)
+        TRY(put_record(txn, EVENTS_TENANTS, span_of_text(tenant->name), &record_tenant_row,
+                       &tenant->row));
+    for (const struct folded *service = fold.services; service != NULL; service = service->hh.next)
+        TRY(put_record(txn, EVENTS_LIVE, span_of_text(service->key), &record_live_row,
+                       &service->row));
+    *first = fold.next;
+    return STATUS_OK;
+}
+
 enum status projection_rebuild(struct db_txn *txn, void (*told)(uint64_t done, uint64_t total),
                                uint64_t *events)
 {
@@ -163,7 +180,9 @@ enum status projection_rebuild(struct db_txn *txn, void (*told)(uint64_t done, u
     TRY(table_clear(txn, EVENTS_LIVE));
     TRY(table_clear(txn, EVENTS_TENANTS));
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
-    for (uint64_t id = 1; id <= *events; id++) {
+    uint64_t first;
+    TRY(put_state(txn, &first));
+    for (uint64_t id = first; id <= *events; id++) {
         struct event event;
         if (id % PROGRESS_EVENTS == 1)
             told(id - 1, *events);

@@ -16,6 +16,7 @@ struct scan {
     const struct query *query;
     struct query_result *result;
     struct arena arena;
+    uint64_t after; /* the query's, or the last event that was archived */
 };
 
 static bool is_wanted(const char *wanted, const char *found)
@@ -104,6 +105,14 @@ static enum status lowest_head(struct scan *scan, uint64_t last, enum head_kind 
     return STATUS_OK;
 }
 
+static enum status find_begin(struct scan *scan)
+{
+    uint64_t first;
+    TRY(event_log_first(scan->txn, &first));
+    scan->after = scan->query->after < first ? first - 1 : scan->query->after;
+    return STATUS_OK;
+}
+
 static bool has_filter(const struct event_filter *filter)
 {
     return filter->tenant[0] != '\0' || filter->type[0] != '\0' || filter->subject[0] != '\0';
@@ -117,6 +126,7 @@ static enum status scan_forward(struct scan *scan)
     struct query_result *result = scan->result;
     uint64_t last, end, start;
     enum head_kind kind;
+    TRY(find_begin(scan));
     TRY(event_log_last(scan->txn, &last));
     TRY(lowest_head(scan, last, &kind, &start, &end));
     uint64_t bound = last;
@@ -124,7 +134,7 @@ static enum status scan_forward(struct scan *scan)
         bound = query->before - 1;
     if (bound < end)
         end = bound;
-    result->seen = query->after;
+    result->seen = scan->after;
     while (result->seen < end) {
         if (is_exhausted(scan))
             return STATUS_OK;
@@ -194,7 +204,7 @@ static enum status scan_backward(struct scan *scan, uint64_t id, enum head_kind 
     const struct query *query = scan->query;
     struct query_result *result = scan->result;
     bool has_chain = has_filter(query->filter);
-    while (id > query->after) {
+    while (id > scan->after) {
         if (is_exhausted(scan))
             return STATUS_OK;
         struct event event;
@@ -216,10 +226,12 @@ static enum status start_backward(struct scan *scan)
     const struct query *query = scan->query;
     uint64_t last, start, lowest;
     enum head_kind kind = HEAD_OF_TYPE;
+    TRY(find_begin(scan));
     TRY(event_log_last(scan->txn, &last));
     TRY(lowest_head(scan, last, &kind, &start, &lowest));
     scan->result->seen = last + 1;
-    if (lowest == 0) {
+    bool ends_before = query->before != 0 && query->before <= scan->after + 1;
+    if (lowest == 0 || ends_before) {
         scan->result->is_complete = true;
         return STATUS_OK;
     }

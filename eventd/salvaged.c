@@ -36,7 +36,9 @@ enum status salvaged_settle(struct db_txn *txn, uint64_t last_id, uint64_t *epoc
     buffer_append(&listed, salvage.listed, salvage.listed_count * LOG_REVIEWED_BYTES);
     salvage.listed = listed.data;
     salvage.is_fresh = false;
-    for (uint64_t id = 1; id <= last_id; id++) {
+    uint64_t first;
+    TRY(event_log_first(txn, &first));
+    for (uint64_t id = first; id <= last_id; id++) {
         struct event event;
         arena_reset(&arena);
         TRY(event_log_read(txn, id, &arena, &event));

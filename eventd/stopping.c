@@ -29,6 +29,7 @@ static void begun(void *context)
     store_backup_close();
     store_walk_close();
     resource_watch_close(&stopping->eventd->resources);
+    retention_close(&stopping->eventd->retention);
 }
 
 void stopping_init(struct stopping *stopping, struct eventd *eventd, struct lifecycle *lifecycle,

@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "common/api/api.h"
+#include "common/api/records/event_log.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -124,10 +125,24 @@ static uint64_t share(const struct watch_list *list, uint64_t whole, uint64_t le
     return whole / list->count < least ? least : whole / list->count;
 }
 
+/* False when what it would be sent next was archived: then it has ended and is gone. */
+static bool is_in_log(struct watch *watch, struct db_txn *txn)
+{
+    uint64_t first;
+    enum status status = event_log_first(txn, &first);
+    if (status == STATUS_OK && watch->sent + 1 >= first)
+        return true;
+    if (status == STATUS_OK)
+        end(watch, STATUS_OUT_OF_RANGE, "the events from there on were archived");
+    else
+        end(watch, status, "reading the log failed");
+    return false;
+}
+
 /* Sends one slice to one watch. The watch may be gone afterwards. */
 static void advance(struct watch *watch, struct db_txn *txn, struct budget *budget)
 {
-    if (!may_go_on(watch))
+    if (!may_go_on(watch) || !is_in_log(watch, txn))
         return;
     const struct query query = {
         .late = &watch->list->store->late,
@@ -240,6 +255,13 @@ void watch_list_close(struct watch_list *list)
     list->loop = NULL;
 }
 
+static enum status begin_of_log(const struct watch_list *list, uint64_t *first)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&list->store->db, &txn));
+    return event_log_first(&txn, first);
+}
+
 enum status watch_begin(struct watch_list *list, struct rpc_call *call,
                         const struct event_filter *filter, uint64_t after, uint64_t shown)
 {
@@ -252,6 +274,21 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
                            "the log ends at %llu: was it restored from a backup?",
                            (unsigned long long)list->store->committed_id);
+    uint64_t first;
+    TRY(begin_of_log(list, &first));
+    /* A token is not told where the log begins: from 0 on it gets what is left. */
+    bool is_from_begin = after == 0 && call->caller.kind == CALLER_TOKEN;
+    if (is_from_begin)
+        after = first - 1;
+    if (after + 1 < first && call->caller.kind == CALLER_TOKEN)
+        return problem_set(
+            &call->problem, STATUS_OUT_OF_RANGE, "after",
+            "what follows it was archived: with 0 it begins with the oldest that is left");
+    if (after + 1 < first)
+        return problem_set(&call->problem, STATUS_OUT_OF_RANGE, "after",
+                           "the log begins at event %llu, what is older was archived: go on after "
+                           "%llu",
+                           (unsigned long long)first, (unsigned long long)first - 1);
     struct watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "begin a watch", "reason", "no memory");

@@ -52,6 +52,7 @@ int command_daemon_list(struct session *session, const struct arguments *argumen
 int command_daemon_restart(struct session *session, const struct arguments *arguments);
 int command_backup(struct session *session, const struct arguments *arguments);
 int command_restore(struct session *session, const struct arguments *arguments);
+int command_archive(struct session *session, const struct arguments *arguments);
 int command_drain(struct session *session, const struct arguments *arguments);
 int command_version(struct session *session, const struct arguments *arguments);
 int command_explain(struct session *session, const struct arguments *arguments);

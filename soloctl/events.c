@@ -87,13 +87,25 @@ static enum status find_start(struct story *story, uint64_t lines, struct proble
     return STATUS_OK;
 }
 
+/* Of what was asked for, some is not in the log any more. */
+static void tell_begin(const struct story *story, const struct event_query_reply *reply)
+{
+    if (reply->first_id > story->after + 1)
+        fprintf(stderr,
+                "the log begins at event %llu; older ones were archived: `recoveryd log --archive "
+                "FILE` reads them\n",
+                (unsigned long long)reply->first_id);
+}
+
 static enum status show_past(struct story *story, struct problem *problem)
 {
-    for (;;) {
+    for (bool is_begun = false;; is_begun = true) {
         struct event_query_request request = query_of(story);
         struct event_query_reply reply = { 0 };
         TRY(session_call(story->session, PEER_EVENTD, &method_event_query, &request,
                          READ_TIMEOUT_MS, &reply, problem));
+        if (!is_begun)
+            tell_begin(story, &reply);
         TRY(events_each(reply.events, &story->session->arena, show, story, problem));
         if (!output_flush())
             return STATUS_CANCELLED;

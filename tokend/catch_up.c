@@ -104,6 +104,17 @@ static void finish(struct catch_up *catch_up)
     catch_up->on_done(catch_up->context);
 }
 
+static void note_out_of_reach(struct catch_up *catch_up, uint64_t first)
+{
+    if (!catch_up->is_out_of_reach)
+        log_error("the token store is older than the log: what was revoked since is archived, and "
+                  "no token of this copy is believed",
+                  "dir", catch_up->store->db.dir, "known_event", NUMBER(catch_up->known_id),
+                  "log_begins", NUMBER(first), "next",
+                  "put a newer copy back, or move this one away and grant new tokens");
+    catch_up->is_out_of_reach = true;
+}
+
 static void on_page(void *context, enum status status, const struct problem *problem,
                     const void *reply_)
 {
@@ -115,6 +126,8 @@ static void on_page(void *context, enum status status, const struct problem *pro
         ask_after(catch_up, AFTER_TURN_MS);
         return;
     }
+    if (status == STATUS_OK && catch_up->is_older && reply->first_id > catch_up->known_id + 1)
+        note_out_of_reach(catch_up, reply->first_id);
     if (status == STATUS_OK && reply->events.size > 0)
         status = take_page(catch_up, reply->events);
     if (status != STATUS_OK) {
@@ -158,11 +171,13 @@ static void on_again(struct ev_loop *loop, struct ev_timer *timer, int events)
     ask(timer->data);
 }
 
-void catch_up_begin(struct catch_up *catch_up, uint64_t known_id)
+void catch_up_begin(struct catch_up *catch_up, uint64_t known_id, bool is_older)
 {
     if (catch_up->is_running)
         return;
     catch_up->known_id = known_id;
+    catch_up->is_older = is_older;
+    catch_up->is_out_of_reach = false;
     catch_up->before = 0;
     catch_up->step = 0;
     catch_up->is_running = true;

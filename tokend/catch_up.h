@@ -15,6 +15,8 @@ struct catch_up {
     struct rpc_client *client;
     struct ev_timer again; /* after a failure */
     uint64_t known_id;     /* nothing up to here is news */
+    bool is_older;         /* there is news, as the log counts the events of this store */
+    bool is_out_of_reach;  /* done, and in vain: some of that news was archived */
     uint64_t before;       /* newest first: the next page ends here; 0 at the end of the log */
     unsigned step;         /* which type of event */
     uint64_t removed;      /* tokens, since the start */
@@ -29,7 +31,8 @@ enum status catch_up_open(struct catch_up *catch_up, struct token_store *store,
                           struct ev_loop *loop, const char *eventd_path, struct span run_key);
 void catch_up_close(struct catch_up *catch_up);
 /* on_done is called, once and outside of a turn, when what was removed is committed; what fails is
- * tried again until then. While it runs nothing begins. */
-void catch_up_begin(struct catch_up *catch_up, uint64_t known_id);
+ * tried again until then. While it runs nothing begins. Of an older copy, of which the log has news
+ * from `known_id` on: when the log begins later, nobody can tell what has ended in between. */
+void catch_up_begin(struct catch_up *catch_up, uint64_t known_id, bool is_older);
 
 #endif

@@ -69,12 +69,21 @@ static void on_compare(void *context, uint64_t known_id)
                     "dir", tokend->store.db.dir, "next",
                     "put it back, or a backup by `soloctl restore DIR --only tokens`, or grant new "
                     "tokens");
-    catch_up_begin(&comparison->catch_up, known_id);
+    catch_up_begin(&comparison->catch_up, known_id, outbox_is_older(&tokend->store.outbox));
 }
 
 static void on_caught_up(void *context)
 {
     struct comparison *comparison = context;
+    if (comparison->catch_up.is_out_of_reach) {
+        /* It stays unvouched for; what is in it can be listed and revoked. */
+        daemon_health_set(
+            "ready", "%s",
+            "every token is refused: the store is an older copy, and what was revoked "
+            "since has left the log; put a newer one back");
+        late_server_serve(comparison->late);
+        return;
+    }
     token_store_vouch(&comparison->tokend->store);
     outbox_release(&comparison->tokend->store.outbox);
     say_health(comparison->tokend);

@@ -12,6 +12,7 @@
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
 #include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_cutting.h"
 #include "tests/unit/eventd/log_fixture.h"
 
 TestSuite(query, .init = fixture_open, .fini = fixture_close);
@@ -20,6 +21,7 @@ enum { EVENTS = 300 };
 static struct {
     char tenant[8], type[8], subject[8];
 } log_of[EVENTS + 1];
+static uint64_t cut; /* the log begins after it */
 
 static const char *const tenants[] = { "", "t1", "t2" };
 static const char *const types[] = { "app.a", "app.b", "app.c" };
@@ -48,7 +50,8 @@ static unsigned fill_log(void)
 
 static bool should_match(const struct event_filter *filter, uint64_t id)
 {
-    return (filter->tenant[0] == '\0' || strcmp(filter->tenant, log_of[id].tenant) == 0) &&
+    return id > cut &&
+           (filter->tenant[0] == '\0' || strcmp(filter->tenant, log_of[id].tenant) == 0) &&
            (filter->type[0] == '\0' || strcmp(filter->type, log_of[id].type) == 0) &&
            (filter->subject[0] == '\0' || strcmp(filter->subject, log_of[id].subject) == 0);
 }
@@ -146,6 +149,18 @@ static void expect_all_answers(unsigned *seed)
 Test(query, every_filter_in_both_directions_finds_what_a_scan_finds, .timeout = 120)
 {
     unsigned seed = fill_log();
+    expect_all_answers(&seed);
+    fixture_reopen();
+    expect_all_answers(&seed);
+}
+
+Test(query, of_a_log_that_begins_later_it_finds_what_is_left, .timeout = 120)
+{
+    unsigned seed = fill_log();
+    cut = 120;
+    fixture_cut(cut);
+    expect_all_answers(&seed);
+    cr_assert_gt(fixture_prune(), 100);
     expect_all_answers(&seed);
     fixture_reopen();
     expect_all_answers(&seed);

@@ -11,6 +11,7 @@
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
 #include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_cutting.h"
 #include "tests/unit/eventd/log_fixture.h"
 
 /* One client: what it was sent, and how it stands. */
@@ -213,6 +214,25 @@ Test(watch, a_number_beyond_the_end_is_refused)
     append_events(1, "app.x", "acme");
     run_turns();
     expect_ids(&clients[1], 4, 4);
+}
+
+Test(watch, a_number_before_the_log_begins_is_out_of_range)
+{
+    append_events(100, "app.x", "acme");
+    begin(&clients[0], "", "", 0); /* and is not served before they go */
+    fixture_cut(40);
+    cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 39, 39),
+                 STATUS_OUT_OF_RANGE);
+    cr_expect_str_eq(clients[1].call.problem.field, "after");
+    run_turns();
+    cr_expect(clients[0].has_ended);
+    cr_expect_eq(clients[0].ended_with, STATUS_OUT_OF_RANGE);
+    begin(&clients[2], "", "", 40);
+    clients[3].call.caller.kind = CALLER_TOKEN;
+    begin(&clients[3], "", "acme", 0); /* is not told where that is */
+    run_turns();
+    expect_ids(&clients[2], 41, 100);
+    expect_ids(&clients[3], 41, 100);
 }
 
 Test(watch, filters_hold_for_old_and_new_events)

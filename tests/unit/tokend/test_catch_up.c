@@ -20,6 +20,7 @@ static struct {
     const char *revoked; /* an accessor */
     struct buffer events;
     unsigned asked, done;
+    uint64_t first_id; /* where the log begins */
 } scene;
 
 static enum status handle_query(void *context, struct rpc_call *call, const void *request_,
@@ -39,6 +40,7 @@ static enum status handle_query(void *context, struct rpc_call *call, const void
         write_str(&scene.events, subject);
     }
     reply->events = buffer_span(&scene.events);
+    reply->first_id = scene.first_id;
     scene.asked++;
     return STATUS_OK;
 }
@@ -109,8 +111,8 @@ static void until_done(void)
 
 Test(catch_up, runs_once_at_a_time)
 {
-    catch_up_begin(&scene.catch_up, 0);
-    catch_up_begin(&scene.catch_up, 0);
+    catch_up_begin(&scene.catch_up, 0, false);
+    catch_up_begin(&scene.catch_up, 0, false);
     until_done();
     cr_assert_not(is_there(scene.revoked));
     cr_assert_eq(scene.asked, 2, "one page of each type");
@@ -121,7 +123,7 @@ Test(catch_up, runs_once_at_a_time)
 Test(catch_up, removes_nothing_in_a_turn_of_others)
 {
     cr_assert_eq(token_store_begin(&store), STATUS_OK);
-    catch_up_begin(&scene.catch_up, 0);
+    catch_up_begin(&scene.catch_up, 0, false);
     for (int i = 0; i < 4000 && scene.asked < 3; i++)
         run_ms(5);
     cr_assert_geq(scene.asked, 3, "it goes on asking");
@@ -130,4 +132,21 @@ Test(catch_up, removes_nothing_in_a_turn_of_others)
     until_done();
     cr_assert_not(is_there(scene.revoked));
     cr_assert_eq(scene.catch_up.removed, 1);
+}
+
+/* Of an older copy; one that is not has no news to miss, however much was archived. */
+Test(catch_up, news_that_was_archived_cannot_be_had)
+{
+    scene.first_id = 100;
+    catch_up_begin(&scene.catch_up, 99, true);
+    until_done();
+    cr_assert_not(scene.catch_up.is_out_of_reach);
+    scene.done = 0;
+    catch_up_begin(&scene.catch_up, 98, false);
+    until_done();
+    cr_assert_not(scene.catch_up.is_out_of_reach);
+    scene.done = 0;
+    catch_up_begin(&scene.catch_up, 98, true);
+    until_done();
+    cr_assert(scene.catch_up.is_out_of_reach);
 }

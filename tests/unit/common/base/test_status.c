@@ -15,6 +15,7 @@ Test(status, exit_codes_are_the_documented_ones)
         { STATUS_CANCELLED, 1 },
         { STATUS_INVALID_ARGUMENT, 65 },
         { STATUS_NOT_FOUND, 4 },
+        { STATUS_OUT_OF_RANGE, 4 },
         { STATUS_ALREADY_EXISTS, 6 },
         { STATUS_ABORTED, 6 },
         { STATUS_FAILED_PRECONDITION, 6 },
