@@ -6,6 +6,7 @@
 
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
+#include "recoveryd/archive_check.h"
 #include "recoveryd/compare.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/fold_check.h"
@@ -35,6 +36,7 @@ static enum status examine_all(const struct settings *settings, struct examinati
     if (status == STATUS_DATA_LOSS)
         status = add_broken_chain(examination, examination->folded + 1);
     TRY(status);
+    TRY(archive_check(settings, findings));
     status = store_check(settings, findings);
     if (status != STATUS_DATA_LOSS) /* which is told below */
         TRY(status);
@@ -125,6 +127,8 @@ enum status examine(const struct settings *settings, bool is_full, struct examin
     enum status status = projection_check(settings, &examination->findings);
     if (status != STATUS_DATA_LOSS)
         TRY(status);
+    if (status == STATUS_OK)
+        TRY(checkpoint_check(settings, &examination->findings));
     if (is_full && status == STATUS_OK)
         TRY(examine_all(settings, examination));
     if (status == STATUS_OK)

@@ -120,6 +120,28 @@ static enum status read_event(struct log_reader *reader, uint64_t id, struct eve
     return leave_event(reader, status);
 }
 
+/* Where the log begins. A cut that cannot be read is damage, and each number is then looked for. */
+static uint64_t find_begin(struct log_reader *reader)
+{
+    uint64_t first = 1;
+    log_divert_failures(note_damage);
+    bool is_known = event_log_first(&reader->txn, &first) == STATUS_OK;
+    log_divert_failures(NULL);
+    return is_known ? first : 1;
+}
+
+/* Told once, when what was asked for is older. */
+static void skip_archived(struct log_reader *reader, struct log_position *position, uint64_t first)
+{
+    if (position->next >= first)
+        return;
+    position->next = first;
+    buffer_append_format(&reader->complaints,
+                         "recoveryd: the log begins at event %" PRIu64
+                         "; older ones were archived: `recoveryd log --archive FILE`\n",
+                         first);
+}
+
 /* The greatest number there should be, by LMDB's count and by the last record. */
 static enum status find_last(struct log_reader *reader, uint64_t *last)
 {
@@ -190,10 +212,10 @@ static enum status show(struct log_reader *reader, struct log_position *position
 
 /* The number from which -n whole events that match remain. */
 static enum status find_first(struct log_reader *reader, struct log_position *position,
-                              uint64_t last)
+                              uint64_t begin, uint64_t last)
 {
     uint64_t found = 0, id = last + 1;
-    while (id > 1 && found < reader->options->count) {
+    while (id > begin && found < reader->options->count) {
         struct event event;
         enum status status = read_event(reader, --id, &event);
         if (status != STATUS_OK && status != STATUS_DATA_LOSS)
@@ -208,10 +230,11 @@ static enum status find_first(struct log_reader *reader, struct log_position *po
 static enum status read_events(struct log_reader *reader, struct log_position *position,
                                bool *is_end)
 {
-    uint64_t last;
+    uint64_t last, begin = find_begin(reader);
     TRY(find_last(reader, &last));
     if (position->first == 0 && reader->options->has_count && !reader->options->has_after)
-        TRY(find_first(reader, position, last));
+        TRY(find_first(reader, position, begin, last));
+    skip_archived(reader, position, begin);
     for (int i = 0; i < SLICE_EVENTS && position->next <= last && position->left > 0 &&
                     reader->text.size <= SLICE_BYTES;
          i++, position->next++) {

@@ -7,6 +7,8 @@
 #include "common/api/records/schemas.h"
 #include "common/daemon/journal.h"
 #include "common/daemon/settings.h"
+#include "recoveryd/archive_command.h"
+#include "recoveryd/archive_log.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/identity.h"
 #include "recoveryd/log_command.h"
@@ -40,6 +42,8 @@ static int run(const struct settings *settings, const struct options *options)
         return salvage_command(settings, options);
     case COMMAND_RESOLVE:
         return resolve_command(settings, options);
+    case COMMAND_ARCHIVE:
+        return archive_command(settings, options);
     case COMMAND_LOG:
         break; /* has a process of its own */
     }
@@ -82,10 +86,14 @@ int main(int argc, char **argv)
         status = token_census_find(&settings);
     if (status == STATUS_OK)
         status = identity_load();
-    if (status == STATUS_OK && options.command != COMMAND_RESTORE)
+    bool needs_data = options.command != COMMAND_RESTORE && options.archive == NULL &&
+                      (options.command != COMMAND_ARCHIVE || options.source_count == 0);
+    if (status == STATUS_OK && needs_data)
         status = check_data_dir(&settings);
     if (status != STATUS_OK)
         return status_exit_code(status);
+    if (options.command == COMMAND_LOG && options.archive != NULL)
+        return archive_log_command(&options);
     if (options.command == COMMAND_LOG)
         return is_log_reader ? log_reader_run(&settings, &options)
                              : log_command(argc, argv, &options);

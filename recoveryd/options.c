@@ -8,6 +8,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/name.h"
 
 const char options_usage[] =
@@ -24,6 +25,10 @@ const char options_usage[] =
     "  recoveryd salvage [BACKUP...]\n"
     "                             make a log of what a damaged one and backups prove\n"
     "  recoveryd log              the log, read from the store itself, each record checked\n"
+    "                             (--archive FILE: from an archive)\n"
+    "  recoveryd archive [FILE...]\n"
+    "                             verify archives of old events with their checkpoints; without\n"
+    "                             a file those of this DATA (--key KEY: signed by this one)\n"
     "\n"
     "  -o text|json               for log: text|jsonl\n"
     "  --background               verify: at the lowest priority, silent when nothing is found\n"
@@ -43,6 +48,7 @@ enum {
     FITS_RESTORE = 1 << COMMAND_RESTORE,
     FITS_RESOLVE = 1 << COMMAND_RESOLVE,
     FITS_SALVAGE = 1 << COMMAND_SALVAGE,
+    FITS_ARCHIVE = 1 << COMMAND_ARCHIVE,
 };
 
 static const struct {
@@ -69,6 +75,8 @@ static const struct {
     { "--type", FITS_LOG, true },
     { "--tenant", FITS_LOG, true },
     { "--only", FITS_RESTORE, true },
+    { "--archive", FITS_LOG, true },
+    { "--key", FITS_ARCHIVE, true },
 };
 enum flag {
     FLAG_output,
@@ -90,6 +98,8 @@ enum flag {
     FLAG_type,
     FLAG_tenant,
     FLAG_only,
+    FLAG_archive,
+    FLAG_key,
     FLAGS
 };
 _Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
@@ -97,6 +107,7 @@ _Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
 static const char *const command_names[] = {
     [COMMAND_RECOVER] = "recoveryd", [COMMAND_VERIFY] = "verify",   [COMMAND_LOG] = "log",
     [COMMAND_RESTORE] = "restore",   [COMMAND_RESOLVE] = "resolve", [COMMAND_SALVAGE] = "salvage",
+    [COMMAND_ARCHIVE] = "archive",
 };
 
 static bool refuse(struct options *options, const char *flag, const char *rule)
@@ -149,6 +160,7 @@ static void take_progress(struct options *options, const char *text)
 
 static void take_flag(struct options *options, enum flag flag, const char *value)
 {
+    uint8_t key[HASH_BYTES];
     switch (flag) {
     case FLAG_output:
         take_output(options, value);
@@ -215,6 +227,14 @@ static void take_flag(struct options *options, enum flag flag, const char *value
         if (strcmp(value, "tokens") != 0 && strcmp(value, "vault") != 0)
             refuse(options, "--only", "takes tokens or vault: the others follow from the log");
         break;
+    case FLAG_archive:
+        options->archive = value;
+        break;
+    case FLAG_key:
+        options->key = value;
+        if (!hex_parse(value, key, sizeof key))
+            refuse(options, "--key", "takes 64 hexadecimal digits: what DATA/events.pub holds");
+        break;
     case FLAGS:
         break;
     }
@@ -226,15 +246,15 @@ static int take_command(struct options *options, const char *argument)
         options->backup_dir = argument;
         return 1;
     }
-    if (options->command == COMMAND_SALVAGE) {
-        if (options->source_count == SALVAGE_SOURCES_MAX)
+    if (options->command == COMMAND_SALVAGE || options->command == COMMAND_ARCHIVE) {
+        if (options->source_count == SOURCES_NAMED_MAX)
             return 0;
         options->sources[options->source_count++] = argument;
         return 1;
     }
     if (options->has_command)
         return 0;
-    for (int command = COMMAND_VERIFY; command <= COMMAND_SALVAGE; command++)
+    for (int command = COMMAND_VERIFY; command <= COMMAND_ARCHIVE; command++)
         if (strcmp(argument, command_names[command]) == 0) {
             options->command = (enum command)command;
             options->has_command = true;

@@ -13,12 +13,13 @@ enum command {
     COMMAND_LOG,
     COMMAND_RESTORE,
     COMMAND_RESOLVE,
-    COMMAND_SALVAGE
+    COMMAND_SALVAGE,
+    COMMAND_ARCHIVE
 };
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 enum progress_kind { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_NONE };
 
-enum { SALVAGE_SOURCES_MAX = 8 };
+enum { SOURCES_NAMED_MAX = 1024 };
 
 struct options {
     enum command command;
@@ -41,14 +42,17 @@ struct options {
     uint64_t after;
     bool has_count;
     uint64_t count;
-    const char *backup_dir;                   /* of restore */
-    const char *only;                         /* the one store that it puts back; NULL: all */
-    const char *keep;                         /* of resolve */
-    const char *sources[SALVAGE_SOURCES_MAX]; /* of salvage: backups, stores that were set aside */
+    const char *backup_dir;                 /* of restore */
+    const char *only;                       /* the one store that it puts back; NULL: all */
+    const char *keep;                       /* of resolve */
+    const char *sources[SOURCES_NAMED_MAX]; /* of salvage: backups, stores that were set aside,
+                                             * archives; of archive: archives */
     unsigned source_count;
-    const char *type;   /* NULL: any */
-    const char *tenant; /* NULL: any */
-    unsigned given;     /* flags that were given, by their place in the table */
+    const char *archive; /* of log: this file instead of the store; NULL: the store */
+    const char *key;     /* of archive: the public key, hexadecimal; NULL: none was named */
+    const char *type;    /* NULL: any */
+    const char *tenant;  /* NULL: any */
+    unsigned given;      /* flags that were given, by their place in the table */
     bool has_command;
     bool is_refused; /* told on stderr already */
 };

@@ -69,6 +69,19 @@ static bool read_exactly(int fd, void *bytes, size_t size, uint64_t offset)
     return true;
 }
 
+/* One is open at a time: there may be more of them than descriptors. */
+static enum status open_file(struct record_scan *scan, unsigned file)
+{
+    if (scan->fd >= 0 && scan->opened == file)
+        return STATUS_OK;
+    fd_close(&scan->fd);
+    scan->fd = open(scan->files[file], O_RDONLY | O_CLOEXEC);
+    scan->opened = file;
+    return scan->fd >= 0 ? STATUS_OK
+                         : log_failure(status_from_errno(errno), "scan for events", "path",
+                                       scan->files[file], "reason", strerror(errno));
+}
+
 static bool read_record(struct record_scan *scan, int fd, uint64_t offset, uint32_t length)
 {
     buffer_clear(&scan->record);
@@ -90,7 +103,7 @@ static enum status try_record(struct record_scan *scan, unsigned file, uint64_t 
     uint8_t header[EVENT_HEADER_BYTES];
     uint32_t length;
     struct event event;
-    int fd = scan->files[file];
+    int fd = scan->fd;
     if (!read_exactly(fd, header, sizeof header, offset))
         return STATUS_OK;
     memcpy(&length, header + AT_LENGTH, sizeof length);
@@ -134,19 +147,30 @@ static void free_block(uint8_t **block)
     free(*block);
 }
 
+static enum status add_file(struct record_scan *scan, const char *path)
+{
+    char **grown = scan->file_count == SCAN_FILES_MAX
+                       ? NULL
+                       : realloc(scan->files, (scan->file_count + 1) * sizeof *grown);
+    if (grown != NULL)
+        scan->files = grown;
+    char *copy = grown == NULL ? NULL : strdup(path);
+    if (copy == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
+    scan->files[scan->file_count++] = copy;
+    return STATUS_OK;
+}
+
 enum status record_scan_file(struct record_scan *scan, const char *path)
 {
     AUTO(free_block) uint8_t *block = malloc(BLOCK_BYTES);
-    if (block == NULL || scan->file_count == SCAN_FILES_MAX)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
     unsigned file = scan->file_count;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return log_failure(status_from_errno(errno), "scan for events", "path", path, "reason",
-                           strerror(errno));
-    scan->files[scan->file_count++] = fd;
+    if (block == NULL)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
+    TRY(add_file(scan, path));
+    TRY(open_file(scan, file));
     for (uint64_t offset = 0;;) {
-        ssize_t got = pread(fd, block, BLOCK_BYTES, (off_t)offset);
+        ssize_t got = pread(scan->fd, block, BLOCK_BYTES, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0) {
@@ -236,7 +260,8 @@ enum status record_scan_read(struct record_scan *scan, const struct scanned *sca
                              struct span *record)
 {
     struct event event;
-    if (!read_record(scan, scan->files[scanned->file], scanned->offset, scanned->length))
+    TRY(open_file(scan, scanned->file));
+    if (!read_record(scan, scan->fd, scanned->offset, scanned->length))
         return log_failure(STATUS_IO, "read a salvaged event", "event", NUMBER(scanned->id));
     TRY(event_decode_header(buffer_span(&scan->record), &event));
     if (!hash_equal(&event.hash, &scanned->hash))
@@ -249,8 +274,11 @@ enum status record_scan_read(struct record_scan *scan, const struct scanned *sca
 void record_scan_close(struct record_scan *scan)
 {
     for (unsigned i = 0; i < scan->file_count; i++)
-        close(scan->files[i]);
+        free(scan->files[i]);
+    free(scan->files);
+    scan->files = NULL;
     scan->file_count = 0;
+    fd_close(&scan->fd);
     free(scan->records);
     free(scan->chain);
     scan->records = NULL;

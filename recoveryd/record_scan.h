@@ -7,7 +7,7 @@
  * by its hash, wherever it lies. Those of one log that link to each other from event 1 on are the
  * chain. */
 
-enum { SCAN_FILES_MAX = 9 };
+enum { SCAN_FILES_MAX = 128 * 1024 };
 
 struct scanned {
     uint64_t id;
@@ -22,8 +22,10 @@ struct scanned {
 };
 
 struct record_scan {
-    int files[SCAN_FILES_MAX];
+    char **files; /* paths */
     unsigned file_count;
+    int fd; /* of the one that is open */
+    unsigned opened;
     struct scanned *records; /* by number, each hash once */
     size_t count, capacity;
     uint8_t log_id[16];
@@ -36,7 +38,7 @@ struct record_scan {
 
 #define RECORD_SCAN_INIT                                                                           \
     {                                                                                              \
-        .record = {.limit = EVENT_RECORD_BYTES_MAX }                                               \
+        .fd = -1, .record = {.limit = EVENT_RECORD_BYTES_MAX }                                     \
     }
 
 /* Reads a whole file. A block that the disk does not give is passed over, and counted. */

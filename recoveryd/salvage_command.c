@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/db/environment.h"
 #include "recoveryd/anchors.h"
+#include "recoveryd/archives.h"
 #include "recoveryd/exit_codes.h"
 #include "recoveryd/salvage_report.h"
 #include "recoveryd/salvage_store.h"
@@ -47,14 +48,30 @@ static enum status failure(const char *what, const char *path)
 
 /* --- looking --- */
 
-/* A folder of a backup, or of a store. */
-static enum status scan_folder(struct record_scan *scan, const char *dir)
+/* A folder of a backup, or of a store; or an archive, which has its records as a store has them. */
+static enum status scan_source(struct record_scan *scan, const char *dir)
 {
     char path[4096];
+    struct stat source;
+    if (stat(dir, &source) == 0 && S_ISREG(source.st_mode))
+        return record_scan_file(scan, dir);
     TRY(path_join(path, dir, "events/data.mdb"));
     if (access(path, F_OK) < 0)
         TRY(path_join(path, dir, "data.mdb"));
     return record_scan_file(scan, path);
+}
+
+/* Those of DATA. What is in no file there may still be in a backup. */
+static enum status scan_archives(struct record_scan *scan, const struct settings *settings)
+{
+    AUTO(archives_close) struct archives archives = { 0 };
+    TRY(archives_list(settings, &archives));
+    for (size_t i = 0; i < archives.count; i++) {
+        char path[4096];
+        TRY(archives_path(&archives, &archives.items[i], LOG_ARCHIVE_SUFFIX, path));
+        TRY(record_scan_file(scan, path));
+    }
+    return STATUS_OK;
 }
 
 static enum status look(struct salvage *salvage, const struct settings *settings,
@@ -66,7 +83,8 @@ static enum status look(struct salvage *salvage, const struct settings *settings
     if (access(path, F_OK) == 0 || options->source_count == 0)
         TRY(record_scan_file(&salvage->scan, path));
     for (unsigned i = 0; i < options->source_count; i++)
-        TRY(scan_folder(&salvage->scan, options->sources[i]));
+        TRY(scan_source(&salvage->scan, options->sources[i]));
+    TRY(scan_archives(&salvage->scan, settings));
     TRY(record_scan_link(&salvage->scan));
     anchors_read(settings, &anchors);
     for (size_t i = 0; i < anchors.count; i++)
@@ -76,8 +94,8 @@ static enum status look(struct salvage *salvage, const struct settings *settings
         return STATUS_OK;
     return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "events",
                        NUMBER(salvage->scan.count), "reason",
-                       "event 1 is not there, and nothing can be linked to it: name backups that "
-                       "have it");
+                       "event 1 is not there, and nothing can be linked to it: name backups or "
+                       "archives that have it");
 }
 
 /* --- exchanging --- */

@@ -1,0 +1,98 @@
+/* Read from begin to end; for -n without --after once to count and once to print. */
+#include "recoveryd/archive_log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/api/records/log_archive.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "recoveryd/log_format.h"
+
+enum { TEXT_BYTES = 64 * 1024, TEXT_BYTES_MAX = TEXT_BYTES + 8 * EVENT_RECORD_BYTES_MAX };
+
+/* One way through the archive. */
+struct reading {
+    const struct options *options;
+    uint64_t skipped;   /* of those that match */
+    uint64_t left;      /* to be printed */
+    uint64_t matched;   /* so far */
+    struct buffer text; /* not printed yet */
+    bool prints;
+};
+
+static bool is_wanted(const struct options *options, const struct event *event)
+{
+    return (!options->has_after || event->id > options->after) &&
+           (options->type == NULL || strcmp(options->type, event->type) == 0) &&
+           (options->tenant == NULL || strcmp(options->tenant, event->tenant) == 0);
+}
+
+static enum status print(struct reading *reading)
+{
+    if (reading->text.is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "print an archive");
+    TRY(fd_write_all(STDOUT_FILENO, buffer_span(&reading->text)));
+    buffer_clear(&reading->text);
+    return STATUS_OK;
+}
+
+static enum status take(struct reading *reading, const struct event *event)
+{
+    if (!is_wanted(reading->options, event))
+        return STATUS_OK;
+    bool is_shown = reading->prints && reading->matched++ >= reading->skipped && reading->left > 0;
+    reading->matched += !reading->prints;
+    if (!is_shown)
+        return STATUS_OK;
+    reading->left--;
+    TRY(reading->options->output == OUTPUT_JSONL ? log_show_json(event, &reading->text)
+                                                 : log_show_text(event, &reading->text));
+    return reading->text.size >= TEXT_BYTES ? print(reading) : STATUS_OK;
+}
+
+static enum status read_archive(struct reading *reading)
+{
+    AUTO(log_archive_close) struct log_archive archive = { .fd = -1 };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    struct span record;
+    enum status status;
+    TRY(log_archive_open(&archive, reading->options->archive));
+    while ((status = log_archive_next(&archive, &record)) == STATUS_OK) {
+        struct event event;
+        arena_reset(&arena);
+        TRY(event_decode(record, &arena, &event));
+        TRY(take(reading, &event));
+    }
+    enum status printed = print(reading);
+    return status == STATUS_NOT_FOUND ? printed : status;
+}
+
+static void reading_close(struct reading *reading)
+{
+    buffer_close(&reading->text);
+}
+
+static enum status show(const struct options *options)
+{
+    AUTO(reading_close)
+    struct reading reading = {
+        .options = options,
+        .left = options->has_count ? options->count : UINT64_MAX,
+        .text = { .limit = TEXT_BYTES_MAX },
+    };
+    if (options->has_count && !options->has_after) {
+        TRY(read_archive(&reading));
+        reading.skipped = reading.matched > options->count ? reading.matched - options->count : 0;
+        reading.matched = 0;
+    }
+    reading.prints = true;
+    return read_archive(&reading);
+}
+
+int archive_log_command(const struct options *options)
+{
+    return status_exit_code(show(options));
+}

@@ -1,0 +1,442 @@
+/* Old events leave the log: what is left verifies, starts and is answered as before, what left is
+ * in archives that prove themselves, and a cut anywhere in between costs nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "tests/support/expect.h"
+#include "tests/support/process.h"
+
+TestSuite(retention, .timeout = 240);
+
+enum { PATIENCE_MS = 60000, BATCH = 500, NAME_BYTES = 600 };
+
+static struct testbed bed;
+
+static void set_up(void)
+{
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+}
+
+static void tear_down(void)
+{
+    testbed_close(&bed);
+}
+
+static void append_many(size_t count)
+{
+    for (size_t left = count; left > 0;) {
+        size_t now = left < BATCH ? left : BATCH;
+        json_t *events = json_array();
+        for (size_t i = 0; i < now; i++)
+            json_array_append_new(events, json_pack("{s:s, s:s, s:{s:i}}", "type", "app.note",
+                                                    "subject", "notes", "payload", "n", (int)i));
+        json_decref(testbed_ask(&bed, "eventd", "event.append_batch",
+                                json_pack("{s:o}", "events", events)));
+        left -= now;
+    }
+}
+
+/* The answer of `soloctl archive --keep KEEP`. */
+static json_t *archive(const char *keep)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "archive", "--keep", keep, "-o", "json", NULL);
+    expect_exit(&result, 0);
+    json_t *answer = json_loads(result_out(&result), 0, NULL);
+    cr_assert_not_null(answer, "%s", result_out(&result));
+    return answer;
+}
+
+static void expect_verified(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
+}
+
+/* What a full verification finds; each has this code. */
+static size_t find_all(const char *code)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(&bed, &result, "verify", "--full", "-o", "json", NULL);
+    json_t *report = json_loads(result_out(&result), 0, NULL), *finding;
+    cr_assert_not_null(report, "%s %s", result_out(&result), result_err(&result));
+    json_t *findings = json_object_get(report, "inconsistencies");
+    size_t i, count = json_array_size(findings);
+    json_array_foreach(findings, i, finding)
+    {
+        expect_text(finding, "code", code);
+    }
+    json_decref(report);
+    return count;
+}
+
+static uint64_t first_of_log(void)
+{
+    json_t *answer = testbed_ask(&bed, "eventd", "event.query", json_pack("{s:i}", "limit", 1));
+    uint64_t first = number_in(answer, "first_id");
+    json_t *event = json_array_get(json_object_get(answer, "events"), 0);
+    cr_assert_eq(number_in(event, "id"), first, "a walk begins where the log does");
+    json_decref(answer);
+    return first;
+}
+
+/* Counts events that a question from the end finds, page by page: it must come to its end. */
+static size_t count_back(const char *key, const char *value)
+{
+    uint64_t before = 0;
+    size_t found = 0;
+    do {
+        json_t *answer = testbed_ask(&bed, "eventd", "event.query",
+                                     json_pack("{s:s, s:b, s:I, s:i}", key, value, "newest_first",
+                                               1, "before", (json_int_t)before, "limit", 7));
+        found += json_array_size(json_object_get(answer, "events"));
+        before = number_in(answer, "next");
+        json_decref(answer);
+    } while (before != 0);
+    return found;
+}
+
+static char *only_archive(char path[NAME_BYTES], const char *suffix)
+{
+    char pattern[NAME_BYTES];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/archive/events-*%s", bed.data, suffix);
+    cr_assert_eq(glob(pattern, 0, NULL, &found), 0, "%s", pattern);
+    cr_assert_eq(found.gl_pathc, 1);
+    snprintf(path, NAME_BYTES, "%s", found.gl_pathv[0]);
+    globfree(&found);
+    return path;
+}
+
+/* --- the whole life --- */
+
+static void expect_log_command(uint64_t cut)
+{
+    AUTO(result_close) struct result own = { 0 }, archived = { 0 }, last = { 0 };
+    char path[NAME_BYTES];
+    testbed_recoveryd(&bed, &own, "log", "-o", "jsonl", NULL);
+    expect_exit(&own, 0);
+    expect_contains(result_err(&own), "the log begins at event");
+    json_t *event = json_loads(result_out(&own), JSON_DISABLE_EOF_CHECK, NULL);
+    expect_number(event, "id", cut + 1);
+    json_decref(event);
+    only_archive(path, ".archive");
+    testbed_recoveryd(&bed, &archived, "log", "--archive", path, "-o", "jsonl", NULL);
+    expect_exit(&archived, 0);
+    event = json_loads(result_out(&archived), JSON_DISABLE_EOF_CHECK, NULL);
+    expect_number(event, "id", 1);
+    json_decref(event);
+    size_t lines = 0;
+    for (const char *at = result_out(&archived); (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    cr_assert_eq(lines, cut);
+    testbed_recoveryd(&bed, &last, "log", "--archive", path, "-n", "1", "-o", "jsonl", NULL);
+    event = json_loads(result_out(&last), JSON_DISABLE_EOF_CHECK, NULL);
+    expect_number(event, "id", cut);
+    json_decref(event);
+}
+
+static void expect_archive_command(const char *key)
+{
+    AUTO(result_close) struct result good = { 0 }, own = { 0 }, foreign = { 0 };
+    char path[NAME_BYTES], other[65];
+    only_archive(path, ".archive");
+    testbed_recoveryd(&bed, &good, "archive", path, "--key", key, NULL);
+    expect_exit(&good, 0);
+    expect_contains(result_out(&good), key);
+    testbed_recoveryd(&bed, &own, "archive", "-o", "json", NULL);
+    expect_exit(&own, 0);
+    memset(other, '7', 64);
+    other[64] = '\0';
+    testbed_recoveryd(&bed, &foreign, "archive", path, "--key", other, NULL);
+    expect_exit(&foreign, 86);
+    expect_contains(result_out(&foreign), "another key");
+}
+
+static void expect_refused_below(uint64_t cut)
+{
+    AUTO(result_close) struct result told = { 0 }, followed = { 0 };
+    struct problem problem = { 0 };
+    enum status status =
+        testbed_call(&bed, "eventd", "event.watch",
+                     json_pack("{s:I}", "after", (json_int_t)(cut - 1)), NULL, &problem);
+    expect_refused(status, STATUS_OUT_OF_RANGE, &problem, "after");
+    testbed_soloctl(&bed, &told, "events", "--after", "1", NULL);
+    expect_exit(&told, 0);
+    expect_contains(result_err(&told), "the log begins at event");
+    cr_assert_eq(status_exit_code(STATUS_OUT_OF_RANGE), 4);
+}
+
+Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
+{
+    char folder[NAME_BYTES];
+    struct stat file;
+    uint64_t old = service_deploy_sleeper(&bed, "acme", "old");
+    service_deploy_sleeper(&bed, "acme", "gone");
+    service_kill(&bed, "acme", "gone");
+    append_many(1200);
+    log_settled_id(&bed);
+    json_t *answer = archive("100");
+    uint64_t cut = number_in(answer, "last");
+    expect_number(answer, "first", 1);
+    expect_number(answer, "events", cut);
+    cr_assert_gt(cut, 1100);
+    expect_log_command(cut);
+    expect_archive_command(text_in(answer, "key"));
+    json_decref(answer);
+    snprintf(folder, sizeof folder, "%s/events.key", bed.data);
+    cr_assert_eq(stat(folder, &file), 0);
+    cr_assert_eq(file.st_mode & 07777, 0400);
+    cr_assert_eq(first_of_log(), cut + 1);
+    cr_assert_eq(count_back("subject", "service/acme/gone"), 0);
+    cr_assert_eq(count_back("type", "service_deployed"), 0);
+    cr_assert_eq(count_back("type", "log_archived"), 1);
+    cr_assert_geq(count_back("subject", "notes"), 90);
+    expect_refused_below(cut);
+    expect_verified();
+
+    /* Only what is still needed has stayed below. */
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+    json_t *row = service_row_of(&bed, "acme", "old");
+    expect_number(row, "generation", old);
+    json_decref(row);
+    cr_assert_eq(service_pid(&bed, "acme", "gone"), 0);
+    cr_assert_eq(testbed_log_count(&bed, "started for the first time"), 0);
+    expect_verified();
+
+    /* And once more, on from there. */
+    service_kill(&bed, "acme", "old");
+    service_deploy_sleeper(&bed, "acme", "gone");
+    append_many(300);
+    log_settled_id(&bed);
+    answer = archive("50");
+    expect_number(answer, "first", cut + 1);
+    cut = number_in(answer, "last");
+    json_decref(answer);
+    cr_assert_eq(first_of_log(), cut + 1);
+    expect_verified();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "gone", "running", PATIENCE_MS);
+    expect_verified();
+    cr_assert_eq(service_pid(&bed, "acme", "old"), 0);
+}
+
+/* --- backups --- */
+
+Test(retention, a_backup_is_whole_without_the_archives, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result made = { 0 }, restored = { 0 }, checked = { 0 };
+    char backup[400], kept[400], archives[420], setting[440];
+    service_deploy_sleeper(&bed, "acme", "old");
+    append_many(600);
+    log_settled_id(&bed);
+    json_decref(archive("20"));
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_soloctl(&bed, &made, "backup", backup, NULL);
+    expect_exit(&made, 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(kept, sizeof kept, "%s/kept", bed.dir);
+    cr_assert_eq(rename(bed.data, kept), 0);
+    cr_assert_eq(mkdir(bed.data, 0755), 0);
+    if (bed.uid != 0)
+        cr_assert_eq(chown(bed.data, bed.uid, bed.uid), 0);
+    testbed_recoveryd(&bed, &restored, "restore", backup, NULL);
+    expect_exit(&restored, 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+    cr_assert_eq(find_all("archive_missing"), 1);
+    snprintf(archives, sizeof archives, "%s/archive", kept);
+    snprintf(setting, sizeof setting, "archive_dir=%s", archives);
+    testbed_recoveryd(&bed, &checked, "verify", "--full", "--detailed-exitcode", "--set", setting,
+                      NULL);
+    expect_exit(&checked, 0);
+}
+
+/* --- damage --- */
+
+static void spoil(const char *path, off_t offset)
+{
+    cr_assert_eq(chmod(path, 0640), 0);
+    AUTO(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    char byte;
+    cr_assert_geq(fd, 0, "%s: %s", path, strerror(errno));
+    cr_assert_eq(pread(fd, &byte, 1, offset), 1);
+    byte ^= 1;
+    cr_assert_eq(pwrite(fd, &byte, 1, offset), 1);
+}
+
+Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tear_down)
+{
+    char path[NAME_BYTES], checkpoint[NAME_BYTES], aside[NAME_BYTES], public_key[NAME_BYTES];
+    append_many(400);
+    log_settled_id(&bed);
+    json_decref(archive("20"));
+    only_archive(path, ".archive");
+    only_archive(checkpoint, ".checkpoint");
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    cr_assert_eq(find_all("none"), 0);
+    cr_assert_eq(rename(path, aside), 0);
+    cr_assert_eq(find_all("archive_missing"), 1);
+    cr_assert_eq(rename(aside, path), 0);
+    spoil(path, 5000);
+    cr_assert_eq(find_all("archive_damaged"), 1);
+    spoil(path, 5000);
+    spoil(checkpoint, 40);
+    cr_assert_eq(find_all("archive_damaged"), 1);
+    spoil(checkpoint, 40);
+    cr_assert_eq(rename(checkpoint, aside), 0);
+    cr_assert_eq(find_all("archive_damaged"), 1);
+    cr_assert_eq(rename(aside, checkpoint), 0);
+    snprintf(public_key, sizeof public_key, "%s/events.pub", bed.data);
+    cr_assert_eq(chmod(public_key, 0640), 0);
+    AUTO(fd_close) int fd = open(public_key, O_WRONLY | O_CLOEXEC);
+    char digits[64];
+    memset(digits, 'a', sizeof digits);
+    cr_assert_eq(pwrite(fd, digits, sizeof digits, 0), (ssize_t)sizeof digits);
+    cr_assert_eq(find_all("checkpoint_damaged"), 1);
+}
+
+/* The archives have what the store has no more: all of it is put together again, and may be taken
+ * apart again. */
+Test(retention, a_damaged_log_is_salvaged_with_its_archives, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result salvaged = { 0 };
+    char store[400];
+    static const char ruin[8192];
+    service_deploy_sleeper(&bed, "acme", "old");
+    append_many(300);
+    log_settled_id(&bed);
+    json_decref(archive("100"));
+    append_many(50);
+    json_t *answer = archive("60");
+    uint64_t cut = number_in(answer, "last");
+    json_decref(answer);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(store, sizeof store, "%s/events/data.mdb", bed.data);
+    AUTO(fd_close) int fd = open(store, O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(pwrite(fd, ruin, sizeof ruin, 0), (ssize_t)sizeof ruin);
+    testbed_recoveryd(&bed, &salvaged, "salvage", "--detailed-exitcode", NULL);
+    expect_exit(&salvaged, 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+    cr_assert_eq(first_of_log(), 1);
+    expect_verified();
+    json_decref(archive("20"));
+    cr_assert_gt(first_of_log(), cut);
+    expect_verified();
+}
+
+/* --- cuts --- */
+
+static bool has_fault_points(void)
+{
+    char path[4200];
+    AUTO(result_close) struct result result = { 0 };
+    snprintf(path, sizeof path, "%s/eventd", bed.bin);
+    const char *const argv[] = { "/bin/grep", "-c", "retention.before_cut", path, NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &result);
+    return result.exit_code == 0;
+}
+
+static void start_with(const char *fault)
+{
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_FAULT", fault);
+    testbed_start(&bed);
+}
+
+/* Where the next start, before anybody asks, goes on and arrives there again. */
+static bool is_met_at_start(const char *point)
+{
+    return strncmp(point, "prune", 5) == 0 || strcmp(point, "retention.after_cut") == 0;
+}
+
+Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
+{
+    static const char *const points[] = {
+        "archive.before_sync",
+        "archive.before_rename",
+        "archive.before_verify",
+        "archive.before_checkpoint",
+        "archive.after_checkpoint",
+        "retention.archived",
+        "retention.before_cut",
+        "retention.after_cut",
+        "prune.before_commit",
+        "prune.after_commit",
+        "none",
+    };
+    uint64_t first = 1;
+    if (!has_fault_points())
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    service_deploy_sleeper(&bed, "acme", "old");
+    for (size_t i = 0; i < COUNT_OF(points); i++) {
+        struct problem problem = { 0 };
+        start_with(points[i]);
+        cr_assert_geq(first_of_log(), first, "%s", points[i]);
+        expect_verified();
+        append_many(300);
+        enum status status = testbed_call(&bed, "eventd", "event.archive",
+                                          json_pack("{s:i}", "keep_events", 60), NULL, &problem);
+        bool is_last = i + 1 == COUNT_OF(points);
+        cr_assert_eq(status == STATUS_OK, is_last, "%s: %s %s", points[i], status_name(status),
+                     problem.message);
+        if (is_met_at_start(points[i]))
+            start_with("none");
+        first = first_of_log();
+    }
+    cr_assert_gt(first, 3000);
+    service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+    expect_verified();
+    char pattern[NAME_BYTES];
+    glob_t left;
+    snprintf(pattern, sizeof pattern, "%s/archive/*.new", bed.data);
+    cr_assert_eq(glob(pattern, 0, NULL, &left), GLOB_NOMATCH, "what was cut off is removed");
+}
+
+Test(retention, a_full_disk_keeps_the_log_as_it_is)
+{
+    char folder[] = "/tmp/solo-disk-XXXXXX", setting[100];
+    AUTO(result_close) struct result full = { 0 };
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        cr_skip_test("a disk of its own needs root and mount namespaces");
+    cr_assert_not_null(mkdtemp(folder));
+    if (mount("solo-test", folder, "tmpfs", 0, "size=64k") != 0) {
+        rmdir(folder);
+        cr_skip_test("no tmpfs can be mounted here");
+    }
+    testbed_open(&bed, 0);
+    snprintf(setting, sizeof setting, "%s", folder);
+    testbed_set(&bed, "SOLO_ARCHIVE_DIR", setting);
+    testbed_start(&bed);
+    append_many(1000);
+    log_settled_id(&bed);
+    testbed_soloctl(&bed, &full, "archive", "--keep", "10", NULL);
+    expect_exit(&full, 8);
+    cr_assert_eq(first_of_log(), 1);
+    expect_verified();
+    cr_assert_eq(mount("solo-test", folder, "tmpfs", MS_REMOUNT, "size=4m"), 0);
+    json_decref(archive("10"));
+    expect_verified();
+    testbed_close(&bed);
+    umount2(folder, MNT_DETACH);
+    rmdir(folder);
+}
