@@ -342,15 +342,17 @@ void eventd_write_counters(void *context, struct buffer *buffer)
 {
     struct eventd *eventd = context;
     struct event_store *store = &eventd->store;
-    uint64_t used_bytes = 0, map_bytes = 0, live = 0;
+    uint64_t used_bytes = 0, map_bytes = 0, live = 0, first = 0;
     AUTO(db_end) struct db_txn txn = { 0 };
     if (eventd->is_damaged) {
         write_map(buffer, 0);
         return;
     }
     if (db_usage(&store->db, &used_bytes, &map_bytes) == STATUS_OK &&
-        db_begin_read(&store->db, &txn) == STATUS_OK)
+        db_begin_read(&store->db, &txn) == STATUS_OK) {
         live_count(&txn, &live);
+        event_log_first(&txn, &first);
+    }
     const struct counter counters[] = {
         { "events", store->committed_id },
         { "appends", store->appended },
@@ -358,6 +360,7 @@ void eventd_write_counters(void *context, struct buffer *buffer)
         { "batch_max", store->batch_max },
         { "repeats", store->repeats },
         { "watches", eventd->watches.count },
+        { "first_event", first },
         { "last_event", store->committed_id },
         { "live", live },
         { "epoch", store->epoch },

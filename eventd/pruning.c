@@ -19,15 +19,17 @@ static const uint64_t step_ns = 2 * 1000000ull;
 enum status pruning_open(struct pruning *pruning, struct event_store *store)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(log_fold_close) struct log_fold fold = { 0 };
+    AUTO(buffer_close) struct buffer state = { .limit = LOG_STATE_BYTES_MAX };
+    struct log_cut cut;
     *pruning = (struct pruning){ .store = store };
     TRY(db_begin_read(&store->db, &txn));
-    TRY(log_cut_id(&txn, &pruning->cut));
-    pruning->is_done = pruning->cut == 0;
+    TRY(log_cut_read(&txn, &cut));
+    pruning->cut = cut.id;
+    pruning->is_done = cut.id == 0;
     if (pruning->is_done)
         return STATUS_OK;
-    TRY(log_fold_open_at_cut(&fold, &txn));
-    return log_state_kept(&fold, &pruning->kept, &pruning->kept_count);
+    TRY(log_cut_read_state(&txn, &cut, &state));
+    return log_state_kept(buffer_span(&state), &pruning->kept, &pruning->kept_count);
 }
 
 void pruning_close(struct pruning *pruning)

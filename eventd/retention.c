@@ -361,7 +361,7 @@ static void look(struct retention *retention)
     retention->policy = retention_policy_of(retention->settings->retention_events,
                                             retention->settings->retention_ms);
     if (retention->store->db.is_failed || retention->store->branch.now.is_forked ||
-        retention->store->db.is_short_of_space ||
+        retention->store->db.is_short_of_space || retention->store->db.has_met_damage ||
         db_begin_read(&retention->store->db, &txn) != STATUS_OK ||
         retention_is_due(&txn, &retention->policy, clock_wall_ns(), &is_due) != STATUS_OK ||
         !is_due) {

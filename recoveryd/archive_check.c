@@ -104,12 +104,14 @@ static void free_ids(uint64_t **ids)
     free(*ids);
 }
 
-static enum status check_kept(struct db_txn *txn, const struct log_fold *fold,
+static enum status check_kept(struct db_txn *txn, const struct log_cut *cut,
                               struct findings *findings)
 {
     AUTO(free_ids) uint64_t *ids = NULL;
+    AUTO(buffer_close) struct buffer state = { .limit = LOG_STATE_BYTES_MAX };
     size_t count;
-    TRY(log_state_kept(fold, &ids, &count));
+    TRY(log_cut_read_state(txn, cut, &state));
+    TRY(log_state_kept(buffer_span(&state), &ids, &count));
     for (size_t i = 0; i < count; i++) {
         AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
         struct event event;
@@ -133,7 +135,7 @@ static enum status check_log(struct db_txn *txn, const struct settings *settings
     if (status == STATUS_OK)
         status = log_fold_open_at_cut(&fold, txn);
     TRY(judge(status, FINDING_checkpoint_damaged, "events", standing->cut.id, findings));
-    return standing->cut.id == 0 ? STATUS_OK : check_kept(txn, &fold, findings);
+    return standing->cut.id == 0 ? STATUS_OK : check_kept(txn, &standing->cut, findings);
 }
 
 static enum status look(const struct settings *settings, struct standing *standing,

@@ -32,9 +32,10 @@ static enum status add_broken_chain(struct examination *examination, uint64_t ev
 static enum status examine_all(const struct settings *settings, struct examination *examination)
 {
     struct findings *findings = &examination->findings;
-    enum status status = fold_check(settings, findings, &examination->folded);
+    uint64_t next;
+    enum status status = fold_check(settings, findings, &examination->folded, &next);
     if (status == STATUS_DATA_LOSS)
-        status = add_broken_chain(examination, examination->folded + 1);
+        status = add_broken_chain(examination, next);
     TRY(status);
     TRY(archive_check(settings, findings));
     status = store_check(settings, findings);
@@ -58,11 +59,13 @@ static uint64_t broken_event(const struct settings *settings)
 {
     AUTO(event_store_close) struct event_store store = { 0 };
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t last, first, checked = 0;
+    uint64_t last, first, begin, checked = 0;
     if (event_store_open_unprobed(&store, settings->data_dir) != STATUS_OK ||
-        db_begin_read(&store.db, &txn) != STATUS_OK || event_log_last(&txn, &last) != STATUS_OK)
+        db_begin_read(&store.db, &txn) != STATUS_OK || event_log_last(&txn, &last) != STATUS_OK ||
+        event_log_first(&txn, &begin) != STATUS_OK)
         return 0;
     first = last > CHAIN_CHECKED ? last - CHAIN_CHECKED + 1 : 1;
+    first = first < begin ? begin : first;
     bool is_broken = event_log_verify(&txn, first, CHAIN_CHECKED, &checked) == STATUS_DATA_LOSS;
     return is_broken ? first + checked : 0;
 }

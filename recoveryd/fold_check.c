@@ -12,6 +12,7 @@ enum { SLICE_EVENTS = 20000 };
 
 struct check {
     struct log_fold fold;
+    uint64_t first; /* event that was folded */
     struct findings *findings;
 };
 
@@ -69,12 +70,24 @@ static enum status compare_live(struct check *check, struct db_txn *txn)
     return STATUS_OK;
 }
 
+static enum status begin_at(struct check *check, struct db_txn *txn)
+{
+    enum status status = log_fold_open_at_cut(&check->fold, txn);
+    check->first = check->fold.next;
+    return status;
+}
+
 /* One slice, and the comparison when it reaches the end. */
 static enum status step(struct check *check, struct event_store *store, bool *is_done)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t last;
+    uint64_t first, last;
     TRY(db_begin_read(&store->db, &txn));
+    TRY(event_log_first(&txn, &first));
+    if (check->fold.next < first) { /* what was to come next was archived meanwhile */
+        log_fold_close(&check->fold);
+        TRY(begin_at(check, &txn));
+    }
     TRY(event_log_last(&txn, &last));
     TRY(log_fold_advance(&check->fold, &txn, last, SLICE_EVENTS));
     *is_done = check->fold.next > last;
@@ -85,38 +98,40 @@ static enum status begin(struct check *check, struct event_store *store)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&store->db, &txn));
-    return log_fold_open_at_cut(&check->fold, &txn);
+    return begin_at(check, &txn);
 }
 
 static enum status fold_store(const struct settings *settings, struct findings *findings,
-                              uint64_t *folded, bool *is_settled)
+                              uint64_t *folded, uint64_t *next, bool *is_settled)
 {
     AUTO(event_store_close) struct event_store store = { 0 };
     AUTO(check_close) struct check check = { .findings = findings };
     *is_settled = true;
     *folded = 0;
+    *next = 1;
     enum status status = event_store_open(&store, settings->data_dir);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
     status = begin(&check, &store);
-    uint64_t first = check.fold.next;
     for (bool is_done = false; status == STATUS_OK && !is_done;)
         status = step(&check, &store, &is_done);
     TRY(event_store_is_settled(&store, is_settled));
-    *folded = check.fold.next - first;
+    *folded = check.fold.next - check.first;
+    *next = check.fold.next;
     return status;
 }
 
-enum status fold_check(const struct settings *settings, struct findings *findings, uint64_t *folded)
+enum status fold_check(const struct settings *settings, struct findings *findings, uint64_t *folded,
+                       uint64_t *next)
 {
     bool is_settled;
-    enum status status = fold_store(settings, findings, folded, &is_settled);
+    enum status status = fold_store(settings, findings, folded, next, &is_settled);
     if (is_settled)
         return status;
     /* eventd began to write meanwhile; beside it the reading is guarded. */
     findings_close(findings);
-    status = fold_store(settings, findings, folded, &is_settled);
+    status = fold_store(settings, findings, folded, next, &is_settled);
     return is_settled ? status
                       : log_failure(STATUS_ABORTED, "fold the log", "reason",
                                     "the store kept changing while no writer held it");

@@ -9,6 +9,7 @@
 
 #include "common/access/token_text.h"
 #include "common/api/records/event_log.h"
+#include "common/api/records/log_cut.h"
 #include "common/api/records/token_record.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -18,6 +19,7 @@
 
 enum { SLICE = 1000, LOOKS = 3, ARENA_BYTES = 2 * 1024 * 1024 };
 static const struct timespec moment = { .tv_nsec = 150 * 1000 * 1000 };
+static const uint64_t slack_ns = 3600 * 1000000000ull;
 static const char subject_prefix[] = "token/";
 
 struct token_check {
@@ -72,19 +74,35 @@ static enum status fate_in_log(struct db_txn *txn, const char *subject, enum fat
 
 /* --- one token --- */
 
-static enum status has_row(struct db_txn *txn, const char *accessor, bool *is_there)
+static enum status has_row(struct db_txn *txn, const char *accessor, bool *is_there,
+                           uint64_t *granted_ns)
 {
     struct uuid uuid;
+    struct token_record record;
     struct span row;
     struct span hash;
     *is_there = false;
+    *granted_ns = UINT64_MAX;
     if (accessor_parse(accessor, &uuid) != STATUS_OK)
         return STATUS_OK; /* no accessor of ours */
     enum status status = table_get(txn, TOKENS_BY_ACCESSOR, span_of(uuid.bytes, UUID_BYTES), &hash);
     if (status == STATUS_OK)
         status = table_get(txn, TOKENS_TOKENS, hash, &row);
+    if (status == STATUS_OK && token_record_decode(row, &record) == STATUS_OK)
+        *granted_ns = record.granted_ns;
     *is_there = status == STATUS_OK || status == STATUS_DATA_LOSS; /* damage is counted elsewhere */
     return status == STATUS_NOT_FOUND || status == STATUS_DATA_LOSS ? STATUS_OK : status;
+}
+
+/* What was granted before the log begins, and was not heard of since, has no event to be compared
+ * with. Trusted time and the events' clock may differ a little. */
+static enum status is_archived(struct db_txn *log, uint64_t event_id, uint64_t granted_ns,
+                               bool *is_archived)
+{
+    struct log_cut cut;
+    TRY(log_cut_read(log, &cut));
+    *is_archived = event_id == 0 && cut.id != 0 && granted_ns <= cut.wall_ns + slack_ns;
+    return STATUS_OK;
 }
 
 /* *code: what is wrong, FINDING_CODES for nothing. */
@@ -95,14 +113,18 @@ static enum status look(struct token_check *check, const char *accessor, enum fi
     AUTO(db_end) struct db_txn log = { 0 };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
     enum fate fate = NEVER_GRANTED;
-    bool is_there = false;
+    bool is_there = false, has_gone = false;
+    uint64_t granted_ns = UINT64_MAX;
     snprintf(subject, sizeof subject, "%s%s", subject_prefix, accessor);
     if (check->has_tokens) {
         TRY(db_begin_read(&check->tokens, &tokens));
-        TRY(has_row(&tokens, accessor, &is_there));
+        TRY(has_row(&tokens, accessor, &is_there, &granted_ns));
     }
     TRY(db_begin_read(&check->log.db, &log));
     TRY(fate_in_log(&log, subject, &fate, event_id));
+    TRY(is_archived(&log, *event_id, granted_ns, &has_gone));
+    if (has_gone)
+        fate = LIVES;
     if (check->has_tokens && is_there != (fate == LIVES)) /* the outbox is read when it matters */
         TRY(fate_in_outbox(&tokens, subject, &fate));
     *code = is_there == (fate == LIVES) ? FINDING_CODES
@@ -177,7 +199,12 @@ static enum status check_grants(struct token_check *check, uint64_t *id)
         {
             AUTO(db_end) struct db_txn txn = { 0 };
             TRY(db_begin_read(&check->log.db, &txn));
-            TRY(event_log_read(&txn, *id, &arena, &event));
+            enum status status = event_log_read(&txn, *id, &arena, &event);
+            if (status == STATUS_NOT_FOUND) { /* it and those before were archived meanwhile */
+                *id = 0;
+                return STATUS_OK;
+            }
+            TRY(status);
         }
         *id = event.previous_of_type;
         if (strncmp(event.subject, subject_prefix, sizeof subject_prefix - 1) != 0)

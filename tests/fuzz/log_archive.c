@@ -57,6 +57,12 @@ static void check_state(struct span bytes)
     ensure(log_state_unpack(buffer_span(&packed), &again) == STATUS_OK);
     ensure(log_state_pack(&again, &repacked) == STATUS_OK);
     ensure(span_equal(buffer_span(&packed), buffer_span(&repacked)));
+    uint64_t *ids;
+    size_t count;
+    ensure(log_state_kept(bytes, &ids, &count) == STATUS_OK);
+    for (size_t i = 0; i < count; i++)
+        ensure(log_state_keeps(ids, count, ids[i]));
+    free(ids);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -14,6 +14,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
+#include "common/base/uuid.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -180,13 +181,50 @@ static void expect_refused_below(uint64_t cut)
     cr_assert_eq(status_exit_code(STATUS_OUT_OF_RANGE), 4);
 }
 
+static enum status deploy_with(const char *request_id, const char *name, struct problem *problem)
+{
+    return testbed_call(&bed, "deployd", "service.deploy",
+                        json_pack("{s:o, s:s}", "spec",
+                                  service_spec(&bed, "acme", name, "sleeper", NULL), "request_id",
+                                  request_id),
+                        NULL, problem);
+}
+
+/* What was done stays done: as long as it is wanted its event is there, and answers; else it is
+ * refused, because nobody here can say any more what came of it. */
+static void expect_not_repeated(const char *wanted_id, const char *killed_id)
+{
+    struct problem problem = { 0 };
+    pid_t pid = service_pid(&bed, "acme", "old");
+    cr_assert_eq(deploy_with(wanted_id, "old", &problem), STATUS_OK);
+    cr_assert_eq(service_pid(&bed, "acme", "old"), pid);
+    enum status status = deploy_with(killed_id, "gone", &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "request_id");
+    cr_assert_eq(service_pid(&bed, "acme", "gone"), 0);
+}
+
+static void expect_dry_run(void)
+{
+    AUTO(result_close) struct result plan = { 0 };
+    testbed_recoveryd(&bed, &plan, "--dry-run", NULL);
+    expect_exit(&plan, 0);
+    expect_contains(result_out(&plan), "Plan: 2 to start,");
+}
+
 Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
 {
+    AUTO(result_close) struct result token = { 0 };
+    char wanted_id[UUID_TEXT_BYTES], killed_id[UUID_TEXT_BYTES];
+    struct uuid wanted = uuid_draw(), killed = uuid_draw();
+    struct problem problem = { 0 };
+    cr_assert_eq(deploy_with(uuid_text(wanted_id, &wanted), "old", &problem), STATUS_OK);
+    cr_assert_eq(deploy_with(uuid_text(killed_id, &killed), "gone", &problem), STATUS_OK);
+    service_kill(&bed, "acme", "gone");
+    service_deploy_sleeper(&bed, "acme", "late"); /* its deploy is the newest of its type */
+    testbed_soloctl(&bed, &token, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&token, 0);
     char folder[NAME_BYTES];
     struct stat file;
-    uint64_t old = service_deploy_sleeper(&bed, "acme", "old");
-    service_deploy_sleeper(&bed, "acme", "gone");
-    service_kill(&bed, "acme", "gone");
     append_many(1200);
     log_settled_id(&bed);
     json_t *answer = archive("100");
@@ -202,21 +240,24 @@ Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
     cr_assert_eq(file.st_mode & 07777, 0400);
     cr_assert_eq(first_of_log(), cut + 1);
     cr_assert_eq(count_back("subject", "service/acme/gone"), 0);
-    cr_assert_eq(count_back("type", "service_deployed"), 0);
+    cr_assert_eq(count_back("type", "service_deployed"), 0); /* the one that stays is met by none */
     cr_assert_eq(count_back("type", "log_archived"), 1);
     cr_assert_geq(count_back("subject", "notes"), 90);
     expect_refused_below(cut);
     expect_verified();
+    expect_not_repeated(wanted_id, killed_id);
+    json_t *row = service_row_of(&bed, "acme", "old");
+    uint64_t old = number_in(row, "generation");
+    json_decref(row);
 
     /* Only what is still needed has stayed below. */
     testbed_kill_everything(&bed);
     testbed_start(&bed);
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
-    json_t *row = service_row_of(&bed, "acme", "old");
+    row = service_row_of(&bed, "acme", "old");
     expect_number(row, "generation", old);
     json_decref(row);
     cr_assert_eq(service_pid(&bed, "acme", "gone"), 0);
-    cr_assert_eq(testbed_log_count(&bed, "started for the first time"), 0);
     expect_verified();
 
     /* And once more, on from there. */
@@ -231,6 +272,7 @@ Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
     cr_assert_eq(first_of_log(), cut + 1);
     expect_verified();
     cr_assert_eq(testbed_stop(&bed), 0);
+    expect_dry_run();
     testbed_start(&bed);
     service_await(&bed, "acme", "gone", "running", PATIENCE_MS);
     expect_verified();
@@ -312,6 +354,44 @@ Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tea
     cr_assert_eq(find_all("checkpoint_damaged"), 1);
 }
 
+/* Every copy of this event in the store. */
+static void spoil_event(uint64_t id)
+{
+    enum { AT_ID = 40, AT_BODY = 121 };
+    AUTO(buffer_close) struct buffer bytes = { .limit = 64 << 20 };
+    char store[400];
+    size_t spoiled = 0;
+    snprintf(store, sizeof store, "%s/events/data.mdb", bed.data);
+    cr_assert_eq(file_read(store, &bytes), STATUS_OK);
+    AUTO(fd_close) int fd = open(store, O_WRONLY | O_CLOEXEC);
+    for (uint8_t *at = bytes.data, *end = bytes.data + bytes.size;
+         (at = memmem(at, (size_t)(end - at), "SoloEvt1", 8)) != NULL && end - at > AT_BODY; at++)
+        if (memcmp(at + AT_ID, &id, sizeof id) == 0) {
+            cr_assert_eq(pwrite(fd, "\xff", 1, at - bytes.data + AT_BODY), 1);
+            spoiled++;
+        }
+    cr_assert_gt(spoiled, 0);
+}
+
+/* Of what was archived nobody else would notice. */
+Test(retention, what_is_needed_from_before_the_cut_is_looked_at, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result found = { 0 }, salvaged = { 0 };
+    uint64_t old = service_deploy_sleeper(&bed, "acme", "old");
+    append_many(300);
+    log_settled_id(&bed);
+    json_decref(archive("20"));
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_event(old);
+    testbed_recoveryd(&bed, &found, "verify", "-o", "json", NULL);
+    expect_exit(&found, 86);
+    expect_contains(result_out(&found), "kept_event_damaged");
+    testbed_recoveryd(&bed, &salvaged, "salvage", "--detailed-exitcode", NULL);
+    expect_exit(&salvaged, 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+}
+
 /* The archives have what the store has no more: all of it is put together again, and may be taken
  * apart again. */
 Test(retention, a_damaged_log_is_salvaged_with_its_archives, .init = set_up, .fini = tear_down)
@@ -370,7 +450,8 @@ static bool is_met_at_start(const char *point)
 
 Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
 {
-    static const char *const points[] = {
+    /* With SOLO_LONG all of them; each costs a start or two. */
+    static const char *const all[] = {
         "archive.before_sync",
         "archive.before_rename",
         "archive.before_verify",
@@ -383,11 +464,21 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
         "prune.after_commit",
         "none",
     };
+    static const char *const some[] = {
+        "archive.before_rename",
+        "retention.before_cut",
+        "retention.after_cut",
+        "prune.after_commit",
+        "none",
+    };
+    bool is_long = getenv("SOLO_LONG") != NULL;
+    const char *const *points = is_long ? all : some;
+    size_t count = is_long ? COUNT_OF(all) : COUNT_OF(some);
     uint64_t first = 1;
     if (!has_fault_points())
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     service_deploy_sleeper(&bed, "acme", "old");
-    for (size_t i = 0; i < COUNT_OF(points); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct problem problem = { 0 };
         start_with(points[i]);
         cr_assert_geq(first_of_log(), first, "%s", points[i]);
@@ -395,14 +486,14 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
         append_many(300);
         enum status status = testbed_call(&bed, "eventd", "event.archive",
                                           json_pack("{s:i}", "keep_events", 60), NULL, &problem);
-        bool is_last = i + 1 == COUNT_OF(points);
+        bool is_last = i + 1 == count;
         cr_assert_eq(status == STATUS_OK, is_last, "%s: %s %s", points[i], status_name(status),
                      problem.message);
         if (is_met_at_start(points[i]))
             start_with("none");
         first = first_of_log();
     }
-    cr_assert_gt(first, 3000);
+    cr_assert_gt(first, 280 * count);
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
     expect_verified();
     char pattern[NAME_BYTES];

@@ -165,28 +165,40 @@ static int compare_numbers(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-enum status log_state_kept(const struct log_fold *fold, uint64_t **ids, size_t *count)
+/* Without folding: a store with many services is asked while it works. */
+static enum status collect(struct span state, uint64_t *ids, size_t *count)
 {
-    size_t most = 4 * (size_t)HASH_COUNT(fold->services) + HASH_COUNT(fold->tenants) + EVENT_TYPES;
-    uint64_t *found = calloc(most + 1, sizeof *found);
+    static const char *const names[] = { "generation", "since", "previous", "event_id", "id" };
+    struct reader reader = reader_of(state);
+    while (reader.rest.size > 0) {
+        struct span kind, key, map;
+        uint32_t parts;
+        if (reader_array(&reader, &parts) != STATUS_OK || parts != 3 ||
+            reader_str(&reader, &kind) != STATUS_OK || reader_str(&reader, &key) != STATUS_OK ||
+            reader_peek(&reader) != WIRE_MAP || reader_any(&reader, &map) != STATUS_OK)
+            return refuse("it does not consist of whole rows");
+        for (size_t i = 0; i < COUNT_OF(names); i++) {
+            uint64_t id = map_u64(map, names[i], 0);
+            if (ids != NULL && id != 0)
+                ids[*count] = id;
+            *count += id != 0;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status log_state_kept(struct span state, uint64_t **ids, size_t *count)
+{
     size_t met = 0, kept = 0;
+    TRY(collect(state, NULL, &met));
+    uint64_t *found = calloc(met + 1, sizeof *found);
     if (found == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "read the state of the log");
-    for (const struct folded *service = fold->services; service != NULL;
-         service = service->hh.next) {
-        found[met++] = service->row.generation;
-        found[met++] = service->row.since;
-        found[met++] = service->row.previous;
-        found[met++] = service->newest;
-    }
-    for (const struct folded_tenant *tenant = fold->tenants; tenant != NULL;
-         tenant = tenant->hh.next)
-        found[met++] = tenant->row.event_id;
-    for (int type = 0; type < EVENT_TYPES; type++)
-        found[met++] = fold->newest[type];
+    met = 0;
+    (void)collect(state, found, &met); /* as before */
     qsort(found, met, sizeof *found, compare_numbers);
     for (size_t i = 0; i < met; i++)
-        if (found[i] != 0 && (kept == 0 || found[kept - 1] != found[i]))
+        if (kept == 0 || found[kept - 1] != found[i])
             found[kept++] = found[i];
     *ids = found;
     *count = kept;

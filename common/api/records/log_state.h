@@ -16,7 +16,7 @@ enum status log_state_unpack(struct span state, struct log_fold *fold);
 /* The events whose records must stay when those up to the state go: generations that are wanted or
  * may be fallen back to, what made them so, the newest about them, tenants, the newest event of
  * each of Solo's types. Sorted, each once; the caller frees. */
-enum status log_state_kept(const struct log_fold *fold, uint64_t **ids, size_t *count);
+enum status log_state_kept(struct span state, uint64_t **ids, size_t *count);
 /* Whether a number is among them. */
 bool log_state_keeps(const uint64_t *ids, size_t count, uint64_t id);
 

@@ -26,9 +26,9 @@ TestSuite(fold_check, .init = set_up, .fini = tear_down);
 static void assert_found(const char *code, const char *name)
 {
     AUTO(findings_close) struct findings findings = { 0 };
-    uint64_t folded;
+    uint64_t next, folded;
     log_maker_finish(&maker);
-    cr_assert_eq(fold_check(&maker.settings, &findings, &folded), STATUS_OK);
+    cr_assert_eq(fold_check(&maker.settings, &findings, &folded, &next), STATUS_OK);
     cr_assert_eq(folded, 5);
     cr_assert_eq(findings.count, code == NULL ? 0 : 1);
     if (code == NULL)
@@ -67,6 +67,7 @@ Test(fold_check, a_broken_link_is_data_loss)
     log_append(&maker, "app.noise", "acme", "", "{}");
     log_maker_finish(&maker);
     AUTO(findings_close) struct findings findings = { 0 };
-    uint64_t folded;
-    cr_assert_eq(fold_check(&maker.settings, &findings, &folded), STATUS_DATA_LOSS);
+    uint64_t next, folded;
+    cr_assert_eq(fold_check(&maker.settings, &findings, &folded, &next), STATUS_DATA_LOSS);
+    cr_assert_eq(next, folded + 1);
 }
