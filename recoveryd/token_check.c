@@ -199,9 +199,11 @@ static enum status check_grants(struct token_check *check, uint64_t *id)
         {
             AUTO(db_end) struct db_txn txn = { 0 };
             TRY(db_begin_read(&check->log.db, &txn));
+            uint64_t first;
+            TRY(event_log_first(&txn, &first));
             enum status status = event_log_read(&txn, *id, &arena, &event);
-            if (status == STATUS_NOT_FOUND) { /* it and those before were archived meanwhile */
-                *id = 0;
+            if (status == STATUS_NOT_FOUND && *id < first) {
+                *id = 0; /* it and those before were archived meanwhile */
                 return STATUS_OK;
             }
             TRY(status);
