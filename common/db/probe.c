@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,8 +94,7 @@ int db_probe_main(const struct db_schema *schema, const char *dir,
 {
     log_setup("store-probe", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    setrlimit(RLIMIT_CPU, &(struct rlimit){ PROBE_CPU_SECONDS_MAX, PROBE_CPU_SECONDS_MAX });
+    store_child_limit(PROBE_CPU_SECONDS_MAX);
     return status_exit_code(db_probe_here(schema, dir, check_rows));
 }
 

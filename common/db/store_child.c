@@ -57,6 +57,14 @@ enum status store_child_watch(pid_t pid, const char *dir, int *pidfd)
     return status;
 }
 
+void store_child_limit(unsigned seconds)
+{
+    /* At the hard limit the kernel sends SIGKILL, which says nothing about the store. */
+    enum { GRACE_SECONDS = 5 };
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CPU, &(struct rlimit){ seconds, seconds + GRACE_SECONDS });
+}
+
 void store_child_step_back(void)
 {
     enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };

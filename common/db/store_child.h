@@ -15,6 +15,9 @@ enum status store_child_wait(pid_t pid, const char *dir, int *result);
 /* A descriptor that becomes readable when it ends; the child is ended when there can be none. */
 enum status store_child_watch(pid_t pid, const char *dir, int *pidfd);
 
+/* In the child: it ends with SIGXCPU after so many seconds of processor time. Pages that lead back
+ * to each other are read for ever otherwise. */
+void store_child_limit(unsigned seconds);
 /* In the child: whoever wants the processor or the disk goes first. */
 void store_child_step_back(void);
 

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -125,8 +124,7 @@ int db_walk_main(const struct db_schema *schema, const char *dir, const char *ho
 {
     log_setup("store-walk", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    setrlimit(RLIMIT_CPU, &(struct rlimit){ WALK_CPU_SECONDS_MAX, WALK_CPU_SECONDS_MAX });
+    store_child_limit(WALK_CPU_SECONDS_MAX);
     bool is_alone = strcmp(how, how_names[WALK_ALONE]) == 0;
     if (!is_alone)
         store_child_step_back(); /* otherwise somebody waits for it */

@@ -3,12 +3,14 @@
  *     store_user read DIR KEY            prints the value as a reader finds it, or the status
  *     store_user write DIR KEY VALUE     as the writer, uncleanly closed
  *     store_user hold DIR                as a reader: opens a snapshot, prints "ready", waits for
- * input */
+ * input
+ *     store_user spin                    as one that reads without end, limited to a second */
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
+#include "common/db/store_child.h"
 #include "common/db/table.h"
 #include "tests/unit/common/db/store_schema.h"
 
@@ -46,6 +48,13 @@ static enum status hold(const char *dir)
     return STATUS_OK;
 }
 
+static void spin(void)
+{
+    store_child_limit(1);
+    for (volatile int i = 0;; i++)
+        ;
+}
+
 int main(int argc, char **argv)
 {
     enum status status = STATUS_USAGE;
@@ -56,6 +65,8 @@ int main(int argc, char **argv)
         status = write_row(argv[2], argv[3], argv[4]);
     else if (argc == 3 && strcmp(argv[1], "hold") == 0)
         status = hold(argv[2]);
+    else if (argc == 2 && strcmp(argv[1], "spin") == 0)
+        spin();
     if (status != STATUS_OK)
         puts(status_name(status));
     return status_exit_code(status);
