@@ -113,7 +113,8 @@ enum status vault_store_commit(struct vault_store *store)
     /* LMDB gives no number to a commit that changed nothing. */
     if (db_last_txn(&store->db) >= txnid)
         store->last_txn = txnid;
-    store_voucher_advance(&store->voucher, store->last_txn);
+    if (is_changed) /* otherwise its id is one that no commit has left in the store */
+        store_voucher_advance(&store->voucher, store->last_txn);
     store->in_turn = false;
     store->commits++;
     outbox_turn_ended(&store->outbox, true);

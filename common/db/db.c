@@ -292,6 +292,7 @@ static void clear(struct db_txn *txn, struct db *db, bool is_write)
     txn->txn = NULL;
     txn->status = STATUS_OK;
     txn->is_write = is_write;
+    txn->is_changed = false;
     for (size_t i = 0; i < db->schema->table_count; i++)
         txn->digests[i].is_loaded = txn->digests[i].is_dirty = false;
 }

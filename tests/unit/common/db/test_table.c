@@ -433,3 +433,14 @@ Test(table, numbers_sort_as_keys)
     }
     cr_expect_eq(table_number_value(text("short")), 0);
 }
+
+Test(table, a_transaction_that_changes_nothing_says_so)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(table_put(&txn, TEST_PLAIN, span_of_text("k"), span_of_text("v")), STATUS_OK);
+    cr_assert(txn.is_changed);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_not(txn.is_changed);
+}
