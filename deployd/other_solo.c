@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +24,34 @@ static void proc_close(DIR **proc)
         closedir(*proc);
 }
 
+static bool is_ours(uid_t uid)
+{
+    return uid == 0 || uid == geteuid();
+}
+
+/* Anybody may run a set-user-id program with the arguments of a supervisor: both the user who
+ * started it and its effective one must be such as run Solo. */
 static bool is_believed(int proc_fd, const char *pid)
 {
-    struct stat owner;
-    return fstatat(proc_fd, pid, &owner, 0) == 0 &&
-           (owner.st_uid == 0 || owner.st_uid == geteuid());
+    char path[300], text[4096 + 1];
+    unsigned real, effective;
+    snprintf(path, sizeof path, "%s/status", pid);
+    AUTO(fd_close) int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    text[size < 0 ? 0 : size] = '\0';
+    const char *uids = strstr(text, "\nUid:");
+    return uids != NULL && sscanf(uids, "\nUid: %u %u", &real, &effective) == 2 && is_ours(real) &&
+           is_ours(effective);
+}
+
+/* Nobody else can make such a folder in a RUN. */
+static bool is_run_of_solo(const char *run)
+{
+    char path[PATH_MAX];
+    struct stat folder;
+    int size = snprintf(path, sizeof path, "%s/internal", run);
+    return size < PATH_MAX && lstat(path, &folder) == 0 && S_ISDIR(folder.st_mode) &&
+           is_ours(folder.st_uid);
 }
 
 /* The arguments of a process, each ended by a NUL; 0 bytes when there are none. */
@@ -84,7 +108,7 @@ bool other_solo_find(const uint8_t store_id[16], const char *run_dir, const char
             continue;
         const char *run = argument(text, size, "--run"), *data = argument(text, size, "--data");
         if (is_same_folder(run, run_dir) || is_same_folder(data, data_dir) ||
-            access(data, F_OK) < 0)
+            access(data, F_OK) < 0 || !is_run_of_solo(run))
             continue;
         found->pid = pid;
         snprintf(found->data, sizeof found->data, "%s", data);

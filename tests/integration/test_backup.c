@@ -247,6 +247,28 @@ Test(backup, a_copy_that_is_started_beside_its_original_ends_nothing, .init = se
     testbed_close(&copy);
 }
 
+/* A set-user-id program is root's at once, whoever gave it these arguments. */
+Test(backup, a_process_that_only_looks_like_a_supervisor_keeps_nobody_waiting, .init = set_up,
+     .fini = tear_down)
+{
+    char pretended[300], sleeper[4096];
+    AUTO(buffer_close) struct buffer line = { .limit = 64 << 10 };
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert(process_read(testbed_supervisor(&bed, "acme"), "cmdline", &line));
+    const char *id = "--store-id", *at = memmem(line.data, line.size, id, strlen(id) + 1);
+    cr_assert_not_null(at);
+    snprintf(pretended, sizeof pretended, "%s/tenantd", bed.dir);
+    cr_assert_eq(symlink(testbed_program(&bed, "sleeper", sleeper), pretended), 0);
+    const char *const argv[] = { pretended, id,  at + strlen(id) + 1, "--run", bed.dir, "--data",
+                                 bed.dir,   NULL };
+    pid_t pretender = command_start(
+        &(struct command){ .argv = argv, .environment = testbed_environment(&bed) }, "/dev/null");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "api", "running", 30000);
+    process_signal(pretender, SIGKILL);
+}
+
 Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init = set_up,
      .fini = tear_down)
 {
