@@ -2,6 +2,7 @@
 #include "common/db/store_child.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 extern char **environ;
@@ -44,6 +46,21 @@ enum status store_child_wait(pid_t pid, const char *dir, int *result)
             return failure("wait for a child that reads a store", dir, error);
     }
     return STATUS_OK;
+}
+
+enum status store_child_wait_at_most(pid_t pid, int pidfd, const char *dir, unsigned seconds,
+                                     int *result)
+{
+    struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+    uint64_t until = clock_boottime_ns() + seconds * NS_PER_S, now;
+    int count = 0;
+    do {
+        now = clock_boottime_ns();
+        count = poll(&ended, 1, now < until ? (int)((until - now) / NS_PER_MS) : 0);
+    } while (count < 0 && errno == EINTR);
+    if (count <= 0)
+        kill(pid, SIGKILL);
+    return store_child_wait(pid, dir, result);
 }
 
 enum status store_child_watch(pid_t pid, const char *dir, int *pidfd)

@@ -12,6 +12,10 @@
 enum status store_child_start(const char *const *arguments, const char *dir, pid_t *pid);
 /* Waits for its end; *result is waitpid's. */
 enum status store_child_wait(pid_t pid, const char *dir, int *result);
+/* The same, but ends it by SIGKILL (which is the result then) when it takes longer. `pidfd` is
+ * store_child_watch's. */
+enum status store_child_wait_at_most(pid_t pid, int pidfd, const char *dir, unsigned seconds,
+                                     int *result);
 /* A descriptor that becomes readable when it ends; the child is ended when there can be none. */
 enum status store_child_watch(pid_t pid, const char *dir, int *pidfd);
 

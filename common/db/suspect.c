@@ -7,12 +7,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/db/probe.h"
+#include "common/db/store_child.h"
 #include "common/db/walk.h"
 
-enum { DEADLY = 4 };
+/* Less than a start may take. */
+enum { DEADLY = 4, READING_SECONDS_MAX = 45 };
 static const int deadly[DEADLY] = { SIGBUS, SIGSEGV, SIGFPE, SIGABRT };
 static struct sigaction before[DEADLY];
 static char mark[4096 + 16];
@@ -22,12 +28,18 @@ static void name_mark(char path[sizeof mark], const char *dir)
     snprintf(path, sizeof mark, "%s.suspect", dir);
 }
 
+static int make_mark(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? -1 : close(fd);
+}
+
 static void on_deadly(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0)
-        close(fd);
+    /* What another process sends (a watchdog) says nothing about the store. */
+    if (info->si_code > 0 || info->si_pid == getpid())
+        make_mark(mark);
     for (size_t i = 0; i < DEADLY; i++)
         if (deadly[i] == number)
             sigaction(number, &before[i], NULL);
@@ -46,6 +58,23 @@ void suspect_guard(const char *dir)
         sigaction(deadly[i], &action, &before[i]);
 }
 
+/* Only what ends the child would end its parent. Rows that are damaged in places, or were not
+ * reached in time, are found again by the walk beside the writer. */
+static enum status read_every_row(const struct db_schema *schema, const char *dir)
+{
+    AUTO(fd_close) int pidfd = -1;
+    pid_t pid;
+    int result;
+    TRY(db_walk_start(schema, dir, WALK_ALONE, &pid, &pidfd));
+    TRY(store_child_wait_at_most(pid, pidfd, dir, READING_SECONDS_MAX, &result));
+    enum status status = db_probe_judge(dir, result);
+    if (status == STATUS_OK || (status == STATUS_DATA_LOSS && WIFSIGNALED(result)))
+        return status;
+    log_warning("it is opened although not every row could be read: what is damaged is refused",
+                "dir", dir);
+    return STATUS_OK;
+}
+
 enum status suspect_check(const struct db_schema *schema, const char *dir)
 {
     char path[sizeof mark];
@@ -54,9 +83,12 @@ enum status suspect_check(const struct db_schema *schema, const char *dir)
         return STATUS_OK;
     log_warning("its last owner died while it had the store open: every row is read first", "dir",
                 dir);
-    TRY(db_walk(schema, dir, WALK_ALONE));
-    return unlink(path) == 0 || errno == ENOENT
-               ? STATUS_OK
-               : log_failure(status_from_errno(errno), "remove", "path", path, "reason",
-                             strerror(errno));
+    /* First of all, so that a start that is cut off is not followed by the same for ever. */
+    if (unlink(path) < 0 && errno != ENOENT)
+        return log_failure(status_from_errno(errno), "remove", "path", path, "reason",
+                           strerror(errno));
+    enum status status = read_every_row(schema, dir);
+    if (status == STATUS_DATA_LOSS && make_mark(path) < 0)
+        log_failure(status_from_errno(errno), "create", "path", path, "reason", strerror(errno));
+    return status;
 }

@@ -4,15 +4,17 @@
 #include "common/db/db.h"
 
 /* A damaged page that the quick probe does not read may end a daemon (LMDB aborts, or the kernel
- * ends it), and would end the next one. So a process that ends like that leaves a mark,
- * STORE.suspect, and the next open begins with the full walk. */
+ * ends it), and would end the next one. So a process that ends like that by itself leaves a mark,
+ * STORE.suspect, and the next open begins with the full walk, for less time than a start may
+ * take. */
 
 /* In a writer that has opened `dir`: from now on a deadly signal leaves the mark. One store to a
  * process: the first. */
 void suspect_guard(const char *dir);
 
-/* Before an open, with the lease held: walks the whole store when the mark is there. OK removes it;
- * data_loss (logged) leaves it. */
+/* Before an open, with the lease held: walks the whole store when the mark is there, once.
+ * data_loss (logged) when that ends the walk, as it would end who opens the store: then the mark
+ * stays. */
 enum status suspect_check(const struct db_schema *schema, const char *dir);
 
 #endif

@@ -114,9 +114,17 @@ static enum status walk(const struct db_schema *schema, const char *dir, bool is
         TRY(environment_open(&db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
         TRY(environment_open_for_reading(&db));
     }
-    for (unsigned i = 0; i < schema->table_count; i++)
-        TRY(walk_table(&db, i));
-    return check_rows == NULL ? STATUS_OK : check_rows(&db);
+    enum status status = STATUS_OK;
+    for (unsigned i = 0; i <= schema->table_count; i++) {
+        enum status found = i < schema->table_count ? walk_table(&db, i)
+                            : check_rows != NULL    ? check_rows(&db)
+                                                    : STATUS_OK;
+        if (found != STATUS_OK && found != STATUS_DATA_LOSS)
+            return status != STATUS_OK ? status : found;
+        if (found != STATUS_OK)
+            status = found; /* the other tables may hold worse */
+    }
+    return status;
 }
 
 int db_walk_main(const struct db_schema *schema, const char *dir, const char *how,

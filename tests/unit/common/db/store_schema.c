@@ -6,6 +6,7 @@
 
 #include "common/base/auto.h"
 #include "common/db/table.h"
+#include "common/db/walk.h"
 
 static const struct table_schema tables[] = {
     [TEST_PLAIN] = { "plain", TABLE_PLAIN },
@@ -35,9 +36,25 @@ static enum status check_rows(struct db *db)
     return STATUS_OK;
 }
 
+static enum status check_all_rows(struct db *db)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span value;
+    TRY(db_begin_read(db, &txn));
+    if (table_get(&txn, TEST_PLAIN, span_of_text("crash-walk"), &value) == STATUS_OK) {
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    if (table_get(&txn, TEST_PLAIN, span_of_text("end-walk"), &value) == STATUS_OK)
+        raise(SIGKILL);
+    return STATUS_OK;
+}
+
 /* Before the constructor of probe_in_tests.c, which knows Solo's stores only. */
 __attribute__((constructor(101))) static void probe_if_asked(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "--probe-store") == 0 && strcmp(argv[2], "test") == 0)
         exit(db_probe_main(&test_schema, argv[3], check_rows));
+    if (argc == 5 && strcmp(argv[1], "--walk-store") == 0 && strcmp(argv[2], "test") == 0)
+        exit(db_walk_main(&test_schema, argv[3], argv[4], check_all_rows));
 }

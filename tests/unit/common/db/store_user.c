@@ -4,9 +4,14 @@
  *     store_user write DIR KEY VALUE     as the writer, uncleanly closed
  *     store_user hold DIR                as a reader: opens a snapshot, prints "ready", waits for
  * input
+ *     store_user abort DIR               as a writer that aborts
+ *     store_user aborted DIR             as a writer whom another process has abort
  *     store_user spin                    as one that reads without end, limited to a second */
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/log.h"
@@ -48,6 +53,20 @@ static enum status hold(const char *dir)
     return STATUS_OK;
 }
 
+static enum status end_as_writer(const char *dir, bool is_by_other)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    TRY(db_open_writer(&db, &test_schema, dir));
+    if (!is_by_other)
+        abort();
+    if (fork() == 0) {
+        kill(getppid(), SIGABRT);
+        _exit(0);
+    }
+    for (;;)
+        pause();
+}
+
 static void spin(void)
 {
     store_child_limit(1);
@@ -65,6 +84,8 @@ int main(int argc, char **argv)
         status = write_row(argv[2], argv[3], argv[4]);
     else if (argc == 3 && strcmp(argv[1], "hold") == 0)
         status = hold(argv[2]);
+    else if (argc == 3 && strncmp(argv[1], "abort", 5) == 0)
+        status = end_as_writer(argv[2], strcmp(argv[1], "aborted") == 0);
     else if (argc == 2 && strcmp(argv[1], "spin") == 0)
         spin();
     if (status != STATUS_OK)
