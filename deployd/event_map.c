@@ -104,7 +104,8 @@ enum status event_map_newest(struct event_map *map, const char *subject, uint64_
 }
 
 /* Calls `look` with each event of a subject, newest first, until it says that it has seen enough.
- * *is_cut when the walk ended before that, at its bound. */
+ * *is_cut when the walk ended before that: at its bound, or where the log begins because what was
+ * before is archived. */
 static enum status subject_walk(struct event_map *map, const char *subject, unsigned count_max,
                                 bool (*look)(void *context, const struct event *event),
                                 void *context, bool *is_cut)
@@ -112,23 +113,25 @@ static enum status subject_walk(struct event_map *map, const char *subject, unsi
     AUTO(db_end) struct db_txn txn = { 0 };
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     TRY(event_map_begin(map, &txn));
-    uint64_t id;
+    uint64_t id, first;
     size_t bytes = 0;
     *is_cut = false;
+    TRY(event_log_first(&txn, &first));
     TRY(event_log_head(&txn, HEAD_OF_SUBJECT, subject, &id));
     for (unsigned count = 0; id != 0; count++) {
         struct event event;
         if (count == count_max || bytes > LOG_SEARCH_BYTES_MAX) {
             *is_cut = true;
-            break;
+            return STATUS_OK;
         }
         TRY(event_log_read(&txn, id, &arena, &event));
         if (look(context, &event))
-            break;
+            return STATUS_OK;
         bytes += event.payload.size;
         id = event.previous_of_subject;
         arena_reset(&arena);
     }
+    *is_cut = first > 1;
     return STATUS_OK;
 }
 
@@ -363,37 +366,44 @@ void recovery_outcome_read(struct span report, struct recovery_outcome *outcome)
     map_text(report, "exit_hint", outcome->exit_hint, sizeof outcome->exit_hint);
 }
 
-static bool run_look(void *context, const struct event *event)
+/* The newest event of a type after `after`; 0 for none. */
+static enum status newest_after(struct db_txn *txn, enum event_type type, uint64_t after,
+                                uint64_t *id)
 {
-    struct run_record *run = context;
-    struct reader report;
-    switch (event_type_parse(event->type)) {
-    case EVENT_system_started:
-        run->started = event->id;
-        map_text(event->payload, "run_id", run->run_id, sizeof run->run_id);
-        map_text(event->payload, "last_end", run->last_end, sizeof run->last_end);
-        return true;
-    case EVENT_recovery_completed:
-        if (run->recovery_started != 0 || run->recovery_completed != 0)
-            return false;
-        run->recovery_completed = event->id;
-        if (map_find(event->payload, "report", &report) == STATUS_OK)
-            recovery_outcome_read(report.rest, &run->outcome);
-        return false;
-    case EVENT_recovery_started:
-        if (run->recovery_started == 0)
-            run->recovery_started = event->id;
-        return false;
-    default:
-        return false;
-    }
+    TRY(event_log_head(txn, HEAD_OF_TYPE, event_type_name(type), id));
+    if (*id <= after)
+        *id = 0;
+    return STATUS_OK;
 }
 
+/* The newest events of their types: they are there however much of the run was archived. */
 enum status event_map_run(struct event_map *map, struct run_record *run)
 {
-    bool is_cut;
-    *run = (struct run_record){ 0 };
-    return subject_walk(map, "system", RUN_SEARCH_MAX, run_look, run, &is_cut);
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    struct event event;
+    struct reader report;
+    struct run_record found = { 0 };
+    *run = found;
+    TRY(event_map_begin(map, &txn));
+    TRY(newest_after(&txn, EVENT_system_started, 0, &found.started));
+    TRY(newest_after(&txn, EVENT_recovery_started, found.started, &found.recovery_started));
+    TRY(newest_after(&txn, EVENT_recovery_completed,
+                     found.recovery_started != 0 ? found.recovery_started : found.started,
+                     &found.recovery_completed));
+    if (found.started != 0) {
+        TRY(event_log_read(&txn, found.started, &arena, &event));
+        map_text(event.payload, "run_id", found.run_id, sizeof found.run_id);
+        map_text(event.payload, "last_end", found.last_end, sizeof found.last_end);
+        arena_reset(&arena);
+    }
+    if (found.recovery_completed != 0) {
+        TRY(event_log_read(&txn, found.recovery_completed, &arena, &event));
+        if (map_find(event.payload, "report", &report) == STATUS_OK)
+            recovery_outcome_read(report.rest, &found.outcome);
+    }
+    *run = found;
+    return STATUS_OK;
 }
 
 enum status event_map_run_end(struct event_map *map, const char *boot_id, char end[RUN_END_BYTES])

@@ -63,8 +63,9 @@ struct generation_outcome {
 enum status event_map_outcome(struct event_map *map, const char *subject, uint64_t generation,
                               struct generation_outcome *outcome);
 
-/* The failures of first deploys that were neither deployed again nor killed since: events
- * service_deployment_failed, oldest first. Looks at a bounded number of the newest ones. */
+/* The failures of first deploys that were neither deployed again nor killed since, as far as the
+ * log still tells: events service_deployment_failed, oldest first. Looks at a bounded number of the
+ * newest ones. */
 enum status event_map_failed_deploys(struct event_map *map, uint64_t ids[FAILED_DEPLOYS_MAX],
                                      size_t *count);
 struct failed_deploy {
@@ -76,14 +77,13 @@ enum status event_map_failed_deploy(struct event_map *map, uint64_t id,
                                     struct failed_deploy *failed);
 
 /* Whether this generation was ever ready: service_started, _restarted or _recovered of it; also
- * when a recovery has found out that it does not become so, and when so much has happened since
- * that it cannot be told at once. */
+ * when a recovery has found out that it does not become so, and when it cannot be told: so much has
+ * happened since, or what happened then is archived. */
 enum status event_map_has_run(struct event_map *map, const char *subject, uint64_t generation,
                               bool *has_run);
 
 /* Whether it was started because of this event about it, or of a later one: service_started,
- * _restarted or _recovered say why. Also when so much has happened since that it cannot be told at
- * once. */
+ * _restarted or _recovered say why. Also when it cannot be told, as above. */
 enum status event_map_was_started_for(struct event_map *map, const char *subject, uint64_t event_id,
                                       bool *was_started);
 

@@ -7,6 +7,7 @@
 #include "common/wire/writer.h"
 #include "deployd/event_map.h"
 #include "tests/support/criterion.h"
+#include "tests/unit/eventd/log_cutting.h"
 #include "tests/unit/eventd/log_fixture.h"
 
 #define API "service/acme/api"
@@ -262,6 +263,63 @@ Test(event_map, a_search_ends_at_its_bound, .timeout = 300)
     cr_assert_eq(outcome_of(generations[0]).fate, FATE_REPLACED);
 }
 
+/* Everything up to `id` is archived; then it is looked at. */
+static void cut_and_map(uint64_t id)
+{
+    fixture_cut(id);
+    fixture_prune();
+    map_it();
+}
+
+/* Its start is archived, its deploy and what was told about it last are still there. */
+Test(event_map, what_is_archived_is_not_said_to_have_never_happened)
+{
+    bool has_run = false, was_started = false;
+    uint64_t generation = append("service_deployed", API, payload_deploy("a"));
+    append("service_started", API, payload_generation(generation));
+    uint64_t restart = append("service_restart_requested", API, payload_generation(generation));
+    append("service_restarted", API, payload_generation(generation));
+    append("service_stopped", API, payload_generation(generation));
+    append("service_started", "service/acme/other", payload_generation(generation));
+    uint64_t cut = append("service_restarted", "service/acme/other", payload_generation(1));
+    append("service_stopped", API, payload_generation(generation));
+    uint64_t later = append("service_deployed", API, payload_deploy("b"));
+    append("service_stopped", API, payload_generation(generation));
+    cut_and_map(cut);
+    cr_assert_eq(event_map_has_run(&map, API, generation, &has_run), STATUS_OK);
+    cr_assert(has_run);
+    cr_assert_eq(event_map_was_started_for(&map, API, restart, &was_started), STATUS_OK);
+    cr_assert(was_started);
+    cr_assert_eq(event_map_has_run(&map, API, later, &has_run), STATUS_OK);
+    cr_assert_not(has_run, "all that came after it is there");
+}
+
+Test(event_map, a_deploy_that_nothing_followed_never_ran_archived_or_not)
+{
+    bool has_run = true;
+    uint64_t generation = append("service_deployed", API, payload_deploy("a"));
+    uint64_t cut = append("service_stopped", "service/acme/other", payload_generation(1));
+    append("service_stopped", "service/acme/other", payload_generation(1));
+    cut_and_map(cut);
+    cr_assert_eq(event_map_has_run(&map, API, generation, &has_run), STATUS_OK);
+    cr_assert_not(has_run);
+}
+
+/* Whether it was killed between its failure and what is known of it last, nobody can say. */
+Test(event_map, a_failure_is_not_told_when_what_followed_is_archived)
+{
+    uint64_t ids[FAILED_DEPLOYS_MAX];
+    size_t count = 1;
+    uint64_t generation = append("service_deployed", API, payload_deploy("a"));
+    append("service_deployment_failed", API, payload_failed(generation, "exited"));
+    append("service_killed", API, payload_generation(generation));
+    uint64_t cut = append("service_stopped", API, payload_generation(generation));
+    append("service_stopped", "service/acme/other", payload_generation(1));
+    cut_and_map(cut);
+    cr_assert_eq(event_map_failed_deploys(&map, ids, &count), STATUS_OK);
+    cr_assert_eq(count, 0);
+}
+
 static struct span payload_run(const char *run_id)
 {
     static struct buffer payload = { .limit = 256 };
@@ -375,6 +433,27 @@ Test(event_map, tells_a_recovery_that_was_cut_from_one_that_is_done)
     map_it();
     cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
     cr_assert_not(run.outcome.is_cut, "the newer one is done");
+}
+
+/* What archives the log says so about "system", too. */
+Test(event_map, a_run_stays_known_when_its_beginning_is_archived)
+{
+    struct run_record run;
+    uint64_t started = append("system_started", "system", payload_run("first"));
+    uint64_t recovery = append("recovery_started", "system", payload_text("x"));
+    uint64_t completed = append("recovery_completed", "system", payload_report("cut"));
+    uint64_t cut = append("service_stopped", API, payload_generation(1));
+    struct rpc_call call = call_of_daemon("eventd");
+    struct event_append_request archived =
+        request_of("log_archived", "", "system", payload_index(cut));
+    must_append(&call, &archived);
+    cut_and_map(cut);
+    cr_assert_eq(event_map_run(&map, &run), STATUS_OK);
+    cr_assert_eq(run.started, started);
+    cr_assert_str_eq(run.run_id, "first");
+    cr_assert_eq(run.recovery_started, recovery);
+    cr_assert_eq(run.recovery_completed, completed);
+    cr_assert_eq(run.outcome.done, 3);
 }
 
 Test(event_map, an_empty_log_knows_no_run)
