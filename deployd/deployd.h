@@ -117,6 +117,10 @@ struct deployd {
     struct ev_idle go_on; /* active while a turn has left something to the next one */
     struct ev_timer stop_timer;
     struct resource_watch resources;
+    struct {
+        bool is_sent;  /* it is on its way to eventd */
+        bool was_lost; /* the one before was not recorded, which has been logged */
+    } resource_event;
     struct ev_timer token_timer; /* looks at the tokens of streams and waits again */
     struct rpc_service service;  /* what the server answers */
     unsigned operations;         /* begun or queued, all services */

@@ -14,7 +14,6 @@
 #include "common/base/run_folder.h"
 #include "common/daemon/parent.h"
 #include "common/daemon/reload.h"
-#include "deployd/appends.h"
 #include "deployd/boot.h"
 #include "deployd/deliveries.h"
 #include "deployd/drain.h"
@@ -24,6 +23,7 @@
 #include "deployd/reconcile.h"
 #include "deployd/recovery.h"
 #include "deployd/reports.h"
+#include "deployd/resources.h"
 #include "deployd/supervision.h"
 #include "deployd/supervisors.h"
 #include "deployd/turn.h"
@@ -133,42 +133,6 @@ static void on_stop_timer(struct ev_loop *loop, struct ev_timer *timer, int even
     lifecycle_end(&deployd->lifecycle, STATUS_OK);
 }
 
-/* --- what is nearly used up --- */
-
-static void on_told(void *context, enum status status, const struct problem *problem,
-                    const void *reply)
-{
-    (void)context, (void)reply;
-    if (status != STATUS_OK)
-        log_warning("what is nearly used up was not recorded", "reason",
-                    problem == NULL ? status_text(status) : problem->message);
-}
-
-static enum status on_resource_high(void *context, const struct buffer *payload)
-{
-    struct deployd *deployd = context;
-    if (deployd->boot.state != BOOT_READY)
-        return STATUS_UNAVAILABLE;
-    struct event_append_request request = append_about_system(EVENT_resource_usage_high, payload);
-    return append_send(deployd, &request, NULL, APPEND_TIMEOUT_MS, on_told, NULL);
-}
-
-/* Of the machine's processes deployd tells, whose children's children they are. */
-static enum status watch_resources(struct deployd *deployd)
-{
-    static char events[4096]; /* eventd tells of the disk on which the log lies */
-    TRY(path_join(events, deployd->settings.data_dir, "events"));
-    deployd->resources = (struct resource_watch){ .daemon = "deployd",
-                                                  .store = &deployd->registry.db,
-                                                  .folder = deployd->registry.dir,
-                                                  .unless_with = events,
-                                                  .counts_processes = true,
-                                                  .tell = on_resource_high,
-                                                  .context = deployd };
-    resource_watch_open(&deployd->resources, deployd->loop);
-    return STATUS_OK;
-}
-
 /* SIGTERM: services and supervisors go on; calls that are not finished soon are repeated elsewhere.
  */
 static void on_stop(void *context)
@@ -272,7 +236,7 @@ static enum status run(int argc, char **argv)
     ev_timer_init(&deployd.token_timer, on_token_timer, TOKEN_CHECK_S, TOKEN_CHECK_S);
     deployd.token_timer.data = &deployd;
     ev_timer_start(deployd.loop, &deployd.token_timer);
-    TRY(watch_resources(&deployd));
+    TRY(resources_open(&deployd));
     reload_open(&reload, deployd.loop);
     boot_begin(&deployd);
     return lifecycle_run(&deployd.lifecycle);

@@ -233,11 +233,18 @@ bool resource_watch_judge(struct resource_watch *watch, const struct resource_us
             watch->high |= bit;
         }
         if ((watch->high & ~watch->told & bit) &&
-            tell(watch, (enum resource)i, &uses[i]) == STATUS_OK)
+            tell(watch, (enum resource)i, &uses[i]) == STATUS_OK) {
             watch->told |= bit;
+            watch->newest = bit;
+        }
     }
     describe(watch, uses);
     return watch->told == watch->high;
+}
+
+void resource_watch_lost(struct resource_watch *watch)
+{
+    watch->told &= ~watch->newest;
 }
 
 static double look_seconds(void)

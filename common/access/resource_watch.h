@@ -28,14 +28,16 @@ struct resource_watch {
         *unless_with; /* ... but when this lies on the same: another one tells. May be NULL */
     bool counts_processes;
     const char *root; /* where /proc and /sys are looked for: NULL but in tests */
-    /* Has a resource_usage_high recorded. Not OK: it could not be now; asked again in a second. */
+    /* Has a resource_usage_high recorded, or sends it on its way; one that does so says
+     * resource_watch_lost when it went wrong, and takes no other one (not OK) until it knows. Not
+     * OK: it could not be now; asked again in a second. */
     enum status (*tell)(void *context, const struct buffer *payload);
     void *context;
 
     struct ev_loop *loop;
     struct ev_timer timer;
-    unsigned high, told; /* bits of enum resource */
-    char reason[256];    /* for the daemon's health: "" while nothing is high */
+    unsigned high, told, newest; /* bits of enum resource; newest: what was told last */
+    char reason[256];            /* for the daemon's health: "" while nothing is high */
 };
 
 /* The caller has filled daemon to context; the store stays open until resource_watch_close. */
@@ -47,5 +49,7 @@ void resource_watch_close(struct resource_watch *watch);
 void resource_watch_read(const struct resource_watch *watch, struct resource_use uses[RESOURCES]);
 /* Tells what has become high. false: something is still to be told. */
 bool resource_watch_judge(struct resource_watch *watch, const struct resource_use uses[RESOURCES]);
+/* What `tell` took last was not recorded after all: the next look tells it again. */
+void resource_watch_lost(struct resource_watch *watch);
 
 #endif

@@ -82,6 +82,23 @@ Test(resource_watch, what_could_not_be_told_is_told_later_and_shown_meanwhile)
     cr_expect_eq(told.count, 2);
 }
 
+Test(resource_watch, what_was_taken_but_not_recorded_is_told_again)
+{
+    struct told told = { 0 };
+    struct resource_watch watch = { .daemon = "deployd", .tell = tell, .context = &told };
+    struct resource_use uses[RESOURCES] = { { 0 } };
+    uses[RESOURCE_map] = uses[RESOURCE_processes] = (struct resource_use){ 95, 100 };
+    resource_watch_judge(&watch, uses);
+    cr_assert_eq(told.count, 2);
+    resource_watch_lost(&watch);
+    cr_expect(resource_watch_judge(&watch, uses));
+    cr_expect_eq(told.count, 3);
+    cr_expect_str_eq(told.resource, "processes", "the other one is recorded");
+    told.answer = STATUS_UNAVAILABLE;
+    resource_watch_lost(&watch);
+    cr_expect_not(resource_watch_judge(&watch, uses));
+}
+
 Test(resource_watch, of_a_large_disk_the_last_forty_gibibytes_count)
 {
     const uint64_t gib = 1ull << 30, all = 10000 * gib;
