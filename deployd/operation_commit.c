@@ -41,16 +41,6 @@ static const char *name_of(const struct operation *operation)
                                                   : "the deploy";
 }
 
-static void commit(struct operation *operation, struct event_append_request *request)
-{
-    if (operation->has_request_id)
-        request->body_hash = operation->body_hash;
-    enum status status = append_send(operation->owner, request, &operation->request_id,
-                                     APPEND_TIMEOUT_MS, on_committed, operation);
-    if (status != STATUS_OK)
-        refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
-}
-
 static void on_prepared(void *context, enum status status, const struct problem *problem,
                         const void *reply)
 {
@@ -58,19 +48,47 @@ static void on_prepared(void *context, enum status status, const struct problem 
     /* Nothing to do: what could not be made says so when it is started. */
 }
 
+static void ask_to_prepare(const struct operation *operation, bool is_refused)
+{
+    struct service *service = operation->service;
+    const struct supervisor_prepare_request request = { .name = service_name(service),
+                                                        .is_refused = is_refused };
+    (void)supervisor_call(&service->tenant->supervisor, &method_supervisor_prepare, &request,
+                          SUPERVISOR_WAIT_MS_MAX, on_prepared, NULL);
+}
+
 /* While the disk has the commit, the service's supervisor does what it can beforehand: comes up, or
  * makes the folder of a service that is new. Among many deploys it has other things to do. */
 static void prepare_meanwhile(struct operation *operation)
 {
-    struct service *service = operation->service;
+    const struct service *service = operation->service;
     struct supervisor *supervisor = &service->tenant->supervisor;
-    const struct supervisor_prepare_request request = { .name = service_name(service) };
     if (!supervisor->is_ending)
         supervisor_need(supervisor);
-    if (supervisor->state == SUPERVISOR_READY && !supervisor->is_silent && !service->is_held &&
-        operation->owner->operations <= PREPARED_MAX)
-        (void)supervisor_call(supervisor, &method_supervisor_prepare, &request,
-                              SUPERVISOR_WAIT_MS_MAX, on_prepared, NULL);
+    operation->is_prepared = supervisor->state == SUPERVISOR_READY && !supervisor->is_silent &&
+                             !service->is_held && operation->owner->operations <= PREPARED_MAX;
+    if (operation->is_prepared)
+        ask_to_prepare(operation, false);
+}
+
+/* A deploy that was not recorded leaves nothing behind. What was recorded though nobody could say
+ * so has its folder made again by its start, which comes after this on the same connection. */
+static void take_back_prepared(const struct operation *operation)
+{
+    if (operation->is_prepared && operation->service->tenant->supervisor.state == SUPERVISOR_READY)
+        ask_to_prepare(operation, true);
+}
+
+static void commit(struct operation *operation, struct event_append_request *request)
+{
+    if (operation->has_request_id)
+        request->body_hash = operation->body_hash;
+    enum status status = append_send(operation->owner, request, &operation->request_id,
+                                     APPEND_TIMEOUT_MS, on_committed, operation);
+    if (status != STATUS_OK) {
+        take_back_prepared(operation);
+        refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
+    }
 }
 
 static void commit_deploy(struct operation *operation)
@@ -207,6 +225,7 @@ static void on_committed(void *context, enum status status, const struct problem
     struct deployd *deployd = operation->owner;
     const struct event_append_reply *appended = reply;
     if (status != STATUS_OK) {
+        take_back_prepared(operation);
         append_problem(status, problem, name_of(operation), &operation->problem);
         if (operation->problem.code == STATUS_UNKNOWN) {
             operation->service->was_killed |= operation->kind == OPERATION_KILL;

@@ -366,7 +366,11 @@ static enum status handle_supervisor_prepare(struct supervisor *supervisor, stru
                                              struct supervisor_prepare_reply *reply)
 {
     (void)call, (void)reply;
-    return site_home_make(supervisor->site, request->name);
+    if (!request->is_refused)
+        return site_home_make(supervisor->site, request->name);
+    if (supervisor_find(supervisor, request->name) == NULL)
+        site_home_unmake(supervisor->site, request->name);
+    return STATUS_OK;
 }
 
 static enum status handle_supervisor_restart(struct supervisor *supervisor, struct rpc_call *call,

@@ -165,6 +165,15 @@ enum status site_home_make(const struct site *site, const char *service)
     return STATUS_OK;
 }
 
+void site_home_unmake(const struct site *site, const char *service)
+{
+    struct stat stat;
+    if (fstatat(site->home_fd, service, &stat, AT_SYMLINK_NOFOLLOW) == 0 && is_home(site, &stat) &&
+        (stat.st_mode & 07777) == 0700 && unlinkat(site->home_fd, service, AT_REMOVEDIR) < 0 &&
+        errno != ENOTEMPTY && errno != EEXIST)
+        (void)failure("remove working directory", service);
+}
+
 /* A directory of the code tree, root's and readable by the tenant's group. */
 static int code_folder(const struct site *site, int parent, const char *name)
 {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/api/records/schemas.h"
 #include "tests/support/caller.h"
@@ -184,6 +185,7 @@ Test(resources, the_map_of_the_log_is_told_of_and_its_end_leaves_room_for_kills)
     struct testbed bed = { 0 };
     AUTO(result_close) struct result result = { 0 };
     enum status status = STATUS_OK;
+    char refused[4200];
     open_bed(&bed, "look_ms:resources:200,map_bytes:events:8388608");
     skip_without_faults(&bed);
     service_deploy_sleeper(&bed, "acme", "goes");
@@ -192,8 +194,13 @@ Test(resources, the_map_of_the_log_is_told_of_and_its_end_leaves_room_for_kills)
         status = append_note(&bed);
     cr_assert_eq(status, STATUS_RESOURCE_EXHAUSTED, "%s", status_name(status));
     await_shown(&bed, "eventd: there is no room for its store", true);
-    service_kill(&bed, "acme", "goes");
+    cr_assert_eq(service_try_deploy(&bed, service_spec(&bed, "acme", "refused", "sleeper", NULL),
+                                    NULL, NULL),
+                 STATUS_RESOURCE_EXHAUSTED);
+    service_kill(&bed, "acme", "goes"); /* its supervisor has done by then what it was told */
     cr_assert_not(process_is_alive(pid));
+    snprintf(refused, sizeof refused, "%s/tenants/acme/refused", bed.data);
+    cr_assert_neq(access(refused, F_OK), 0, "a refused deploy has left a folder behind");
     cr_assert_eq(testbed_stop(&bed), 0);
     testbed_start(&bed);
     cr_assert_null(service_row_of(&bed, "acme", "goes"));

@@ -283,7 +283,11 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
     (void)timeout_ms;
     cr_assert_eq(supervisor->state, SUPERVISOR_READY);
     if (method == &method_supervisor_prepare) {
-        world.prepared++; /* nobody waits for its answer */
+        const struct supervisor_prepare_request *prepare = request;
+        if (prepare->is_refused) /* nobody waits for either answer */
+            world.taken_back++;
+        else
+            world.prepared++;
         return STATUS_OK;
     }
     cr_assert_lt(world.asked_count, ASKED_MAX);

@@ -59,6 +59,7 @@ extern struct world {
     size_t asked_count;
     unsigned reconciled, tenants_asked, supervisors_needed, boots, recoveries_failed;
     unsigned prepared;   /* times that a supervisor was told of a deploy that is being recorded */
+    unsigned taken_back; /* times that it was told that it had not been */
     unsigned long_turns; /* that left something to the next one */
     struct rpc_call calls[CALLERS_MAX];
     struct answer answers[CALLERS_MAX];

@@ -1,6 +1,7 @@
 /* Deploy, kill and restart, one at a time, with everything that can happen on their way. */
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
 
@@ -578,6 +579,26 @@ Test(operation, a_supervisor_prepares_for_what_is_new_while_the_log_has_it)
     world_ask(OPERATION_DEPLOY);
     world_append("service_deployed");
     cr_assert_eq(world.prepared, 1, "what ran before has its folder");
+    world_starts("running");
+    world_ask(OPERATION_DEPLOY);
+    world_append_fails("service_deployed", STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(world.taken_back, 0, "and keeps it");
+}
+
+Test(operation, what_was_prepared_is_taken_back_when_the_log_does_not_have_it)
+{
+    static const enum status refusals[] = { STATUS_RESOURCE_EXHAUSTED, STATUS_UNKNOWN };
+    for (unsigned i = 0; i < COUNT_OF(refusals); i++) {
+        world_ask(OPERATION_DEPLOY);
+        cr_assert_eq(world.taken_back, i);
+        world_append_fails("service_deployed", refusals[i]);
+        cr_assert_eq(world.prepared, i + 1);
+        cr_assert_eq(world.taken_back, i + 1);
+    }
+    world_ask(OPERATION_DEPLOY);
+    world.tenant->supervisor.state = SUPERVISOR_ABSENT;
+    world_append_fails("service_deployed", STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(world.taken_back, 2, "nobody is there who could");
 }
 
 Test(operation, a_supervisor_comes_up_while_the_log_has_its_first_deploy)

@@ -57,6 +57,35 @@ Test(tenantd, makes_the_folder_of_a_service_before_it_is_started)
     bed_close(&bed);
 }
 
+static bool prepare(bool is_refused)
+{
+    const struct supervisor_prepare_request request = { .name = "api", .is_refused = is_refused };
+    struct supervisor_prepare_reply reply;
+    struct stat stat;
+    cr_assert_eq(bed_call(&bed, &method_supervisor_prepare, &request, &reply), STATUS_OK);
+    return fstatat(bed.scratch.fd, "data/tenants/acme/api", &stat, 0) == 0;
+}
+
+Test(tenantd, takes_back_the_folder_of_a_service_that_was_not_recorded)
+{
+    static const char home[] = "data/tenants/acme/api", kept[] = "data/tenants/acme/api/kept";
+    struct row row;
+    bed_open(&bed, NULL);
+    cr_assert_not(prepare(true), "there is none");
+    cr_assert(prepare(false));
+    cr_assert_not(prepare(true));
+    cr_assert(prepare(false));
+    cr_assert_eq(mkdirat(bed.scratch.fd, kept, 0700), 0);
+    cr_assert(prepare(true), "an earlier one has left something in it");
+    cr_assert_eq(unlinkat(bed.scratch.fd, kept, AT_REMOVEDIR), 0);
+    cr_assert_eq(fchmodat(bed.scratch.fd, home, 0750, 0), 0);
+    cr_assert(prepare(true), "somebody has changed it");
+    cr_assert_eq(fchmodat(bed.scratch.fd, home, 0700, 0), 0);
+    cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, &row), STATUS_OK);
+    cr_assert(prepare(true), "it is held");
+    bed_close(&bed);
+}
+
 /* deployd ends one that says another incarnation than its log has; one that says none it keeps. */
 Test(tenantd, says_for_which_event_log_it_was_started)
 {
