@@ -110,20 +110,28 @@ static enum status solod_has_ended(struct session *session, struct problem *prob
                        "solod has ended; what it said last tells why");
 }
 
-/* Whether a solod has taken its lock since just before `began_wall_ns`, and has let go of it: it
- * could not start, say. An older lock belongs to an earlier one, and the next may be on its way.
- * Has `fd` tell when the lock is given back. */
-static bool has_come_and_gone(const struct session *session, int fd, uint64_t began_wall_ns)
+/* What the lock of a solod tells while nobody listens. Somebody is there, but starts or ends; or
+ * has taken the lock since just before `began_wall_ns` and let go of it: could not start, say. An
+ * older lock belongs to an earlier one, and the next may be on its way. */
+enum trace { NO_TRACE, IS_THERE, HAS_GONE };
+
+/* Has `fd` tell what changes. Who may not look into the folder learns nothing. */
+static enum trace find_trace(const struct session *session, int fd, uint64_t began_wall_ns)
 {
-    char path[PATH_TEXT_BYTES_MAX];
+    char folder[PATH_TEXT_BYTES_MAX], path[PATH_TEXT_BYTES_MAX];
     struct stat lock;
-    bool is_held = true;
-    if (run_internal_path(path, session->run_dir, "solod.lock") != STATUS_OK ||
-        inotify_add_watch(fd, path, IN_CLOSE_WRITE) < 0 || stat(path, &lock) < 0 ||
-        file_lock_is_held(path, &is_held) != STATUS_OK)
-        return false;
+    bool is_held = false;
+    if (path_join(folder, session->run_dir, RUN_INTERNAL) != STATUS_OK ||
+        run_internal_path(path, session->run_dir, "solod.lock") != STATUS_OK ||
+        inotify_add_watch(fd, folder, IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE) < 0 ||
+        stat(path, &lock) < 0 || file_lock_is_held(path, &is_held) != STATUS_OK)
+        return NO_TRACE;
     uint64_t taken_ns = (uint64_t)lock.st_mtim.tv_sec * NS_PER_S + (uint64_t)lock.st_mtim.tv_nsec;
-    return !is_held && taken_ns + JUST_NOW_MS * NS_PER_MS >= began_wall_ns;
+    if (is_held)
+        return IS_THERE;
+    /* Who has it writes into it: one that is empty has just been made, to be taken next. */
+    bool was_taken = lock.st_size > 0 && taken_ns + JUST_NOW_MS * NS_PER_MS >= began_wall_ns;
+    return was_taken ? HAS_GONE : NO_TRACE;
 }
 
 /* While nobody listens, sleeps until something happens in the run directory, or, while there is
@@ -147,16 +155,16 @@ static enum status wait_for_run_directory(struct session *session, uint64_t *tim
         if (run_socket_path(path, session->run_dir, "solod") != STATUS_OK ||
             !watch_nearest(fd, session->run_dir))
             break;
-        bool has_gone = has_come_and_gone(session, fd, began_wall_ns);
+        enum trace trace = find_trace(session, fd, began_wall_ns);
         enum status status = unix_socket_connect(path, &probe);
         if (status != STATUS_NOT_FOUND && status != STATUS_UNAVAILABLE)
             break;
-        if (has_gone)
+        if (trace == HAS_GONE)
             return solod_has_ended(session, problem);
-        /* One that is there and refuses may be about to listen, which no file tells. */
-        bool may_listen = status == STATUS_UNAVAILABLE && left_ms > AGAIN_MS;
-        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1,
-             may_listen ? AGAIN_MS : (int)left_ms);
+        /* A socket that refuses may be about to listen, and a lock is given back after its file
+         * was closed: no file tells either. */
+        bool is_near = (status == STATUS_UNAVAILABLE || trace == IS_THERE) && left_ms > AGAIN_MS;
+        poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, is_near ? AGAIN_MS : (int)left_ms);
         left_ms = left_of(*timeout_ms, began_ns);
     }
     *timeout_ms = left_ms > 0 ? left_ms : 1;
