@@ -255,7 +255,8 @@ static void judge(const struct store *store, const struct result *result, enum m
         return;
     recoveryd(&dry, "--dry-run", "--detailed-exitcode", NULL);
     cr_assert(dry.exit_code == 3 && strstr(result_out(&dry), "FORKED") != NULL,
-              "%s of %s: rows are missing or of yesterday, and nothing says so", what, store->name);
+              "%s of %s: rows are missing or of yesterday, and nothing says so (exit code %d): %s",
+              what, store->name, dry.exit_code, result_out(&dry));
 }
 
 static void expect_beginning_of_the_log(const char *what)
@@ -288,11 +289,14 @@ static void expect_nothing_comes_back(const char *what)
     json_decref(plan);
 }
 
-static void quarantines_remove(void)
+/* What a salvage left, and its log's anchor in the place of the one that knows the next mutation's
+ * log. */
+static void salvage_undo(void)
 {
-    char command[600];
-    snprintf(command, sizeof command, "rm -rf %s/quarantine-* %s/events.salvaging", scratch,
-             scratch);
+    char command[1600];
+    snprintf(command, sizeof command,
+             "rm -rf %s/quarantine-* %s/events.salvaging && cp -a %s/events.anchor %s/", scratch,
+             scratch, bed.data, scratch);
     run((const char *const[]){ "/bin/sh", "-c", command, NULL });
 }
 
@@ -313,7 +317,7 @@ static void ask_recoveryd(const char *what, bool is_believed)
         expect_beginning_of_the_log(what);
         expect_nothing_comes_back(what);
     }
-    quarantines_remove();
+    salvage_undo();
 }
 
 /* --- the campaign --- */

@@ -13,7 +13,7 @@ TestSuite(forked, .timeout = 180);
 enum { PATIENCE_MS = 30000 };
 
 static struct testbed bed;
-static char store[400], copy[400], anchor[400];
+static char store[400], copy[400], anchor[400], vault[400], vault_copy[400];
 
 static void run(const char *const *argv)
 {
@@ -35,11 +35,14 @@ static void set_up(void)
     testbed_open(&bed, 0);
     snprintf(store, sizeof store, "%s/events", bed.data);
     snprintf(copy, sizeof copy, "%s/copy", bed.dir);
+    snprintf(vault, sizeof vault, "%s/vault", bed.data);
+    snprintf(vault_copy, sizeof vault_copy, "%s/vault-copy", bed.dir);
     snprintf(anchor, sizeof anchor, "%s/events.anchor", bed.data);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "kept");
     cr_assert_eq(testbed_stop(&bed), 0);
     run((const char *const[]){ "/bin/cp", "-a", store, copy, NULL });
+    run((const char *const[]){ "/bin/cp", "-a", vault, vault_copy, NULL });
     testbed_start(&bed);
     service_await(&bed, "acme", "kept", "running", PATIENCE_MS);
     service_deploy_sleeper(&bed, "acme", "lost");
@@ -202,12 +205,16 @@ static bool says(const char *program, const char *text)
 Test(forked, a_supervisor_whose_reports_never_pass_is_told, .init = set_up, .fini = tear_down)
 {
     pid_t supervisor = testbed_supervisor(&bed, "acme"), eventd = testbed_daemon(&bed, "eventd");
+    pid_t vaultd = testbed_daemon(&bed, "vaultd");
     log_settled_id(&bed);
     process_signal(bed.solod, SIGKILL);
     command_wait(bed.solod, -1);
     bed.solod = 0;
     cr_assert(process_wait_gone(eventd, PATIENCE_MS));
+    cr_assert(process_wait_gone(vaultd, PATIENCE_MS));
     put_copy_back();
+    run((const char *const[]){ "/bin/rm", "-r", vault, NULL });
+    run((const char *const[]){ "/bin/cp", "-a", vault_copy, vault, NULL });
     cr_assert_eq(unlink(anchor), 0);
     launch_forked();
     process_signal(service_pid(&bed, "acme", "kept"), SIGKILL); /* there is something to report */
