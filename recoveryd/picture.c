@@ -329,7 +329,8 @@ static enum status read_log(struct event_store *store, const struct settings *se
     TRY(event_log_verify(&txn, picture->log.chain_from, CHAIN_CHECKED, &checked));
     TRY(db_usage(&store->db, &picture->log.map_used_bytes, &picture->log.map_bytes));
     TRY(judge_run(&txn, settings, !store->is_without_trace, picture));
-    TRY(recovery_cut_find(&txn, &picture->cut));
+    if (recovery_cut_find(&txn, &picture->cut) != STATUS_OK)
+        picture->cut = (struct recovery_cut){ 0 }; /* it is only shown: nobody waits for it */
     TRY(read_wanted(&txn, !store->is_without_trace, picture));
     return make_plan(&txn, settings, picture);
 }
