@@ -198,11 +198,14 @@ static enum status handle_vault_seal(struct vaultd *vaultd, struct rpc_call *cal
     (void)request;
     struct vault *vault = &vaultd->vault;
     char text[CALLER_TEXT_BYTES];
-    reply->was_open = vault->keyring.is_open;
+    /* The turn may be run again, from the reserve: its keys are forgotten then already. */
+    reply->was_open = vault->keyring.is_open || vaultd->must_tell_seal;
     if (!reply->was_open)
         return STATUS_OK;
     const char *by = caller_text(&call->caller, text);
-    vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
+    if (vault->keyring.is_open)
+        vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
+    vaultd->must_tell_seal = true;
     enum status status = vault_event(&vault->store, EVENT_vault_sealed, by);
     if (status != STATUS_OK)
         vault_store_spoil(&vault->store, status);
@@ -263,7 +266,11 @@ static enum status commit(void *context)
 {
     struct vaultd *vaultd = context;
     struct vault_store *store = &vaultd->vault.store;
-    return store->in_turn ? vault_store_commit(store) : STATUS_OK;
+    if (!store->in_turn)
+        return STATUS_OK;
+    TRY(vault_store_commit(store));
+    vaultd->must_tell_seal = false;
+    return STATUS_OK;
 }
 
 void vaultd_service(struct vaultd *vaultd, struct rpc_service *service)

@@ -18,6 +18,7 @@ struct vaultd {
     struct delivery delivery;
     struct resource_watch resources;
     struct buffer items, list; /* of the answer that is being made */
+    bool must_tell_seal;       /* sealed, but the event of that is not on disk yet */
     bool is_damaged;           /* the store was not opened: everything is data_loss */
 };
 
