@@ -86,13 +86,23 @@ static bool told(const struct campaign *campaign, const char *what)
 /* In a new boot: nobody has vouched for anything. */
 static bool goes_on(struct campaign *campaign)
 {
+    const char *step = "its daemon does not open it";
     campaign->written_on++;
     cr_assert_eq(directory_make(campaign->again, 0700), STATUS_OK);
-    bool is_fine = life_open(campaign->left, campaign->again) == STATUS_OK;
-    is_fine =
-        is_fine && life_turn(&campaign->random) == STATUS_OK && life_close_cleanly() == STATUS_OK;
+    enum status status = life_open(campaign->left, campaign->again);
+    if (status == STATUS_OK) {
+        step = "nothing can be changed in it";
+        status = life_turn(&campaign->random);
+    }
+    if (status == STATUS_OK) {
+        step = "it cannot be closed";
+        status = life_close_cleanly();
+    }
     cr_assert_eq(directory_remove(campaign->again), STATUS_OK);
-    return is_fine || told(campaign, "its daemon does not go on");
+    if (status == STATUS_OK)
+        return true;
+    fprintf(stderr, "%s: ", status_name(status));
+    return told(campaign, step);
 }
 
 static bool is_whole(struct campaign *campaign, uint64_t acknowledged)

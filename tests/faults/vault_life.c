@@ -48,6 +48,7 @@ enum status life_open(const char *data_dir, const char *run_dir)
     TRY(vault_open(&vault, &settings, dir));
     TRY(vault_store_open_outbox(&vault.store, loop, eventd, (struct span){ 0 }, NULL, NULL));
     TRY(unseal());
+    rotation = (struct rotation){ 0 }; /* as in a new process */
     rotation_open(&rotation, &vault, loop);
     return STATUS_OK;
 }
