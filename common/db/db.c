@@ -293,6 +293,7 @@ static void clear(struct db_txn *txn, struct db *db, bool is_write)
     txn->status = STATUS_OK;
     txn->is_write = is_write;
     txn->is_changed = false;
+    txn->memo.is_known = false;
     for (size_t i = 0; i < db->schema->table_count; i++)
         txn->digests[i].is_loaded = txn->digests[i].is_dirty = false;
 }
@@ -453,6 +454,7 @@ enum status db_meta_delete(struct db_txn *txn, const char *key)
     struct span key_span = span_of_text(key);
     MDB_val k = { key_span.size, (void *)(uintptr_t)key_span.data };
     int rc = mdb_del(txn->txn, txn->db->meta, &k, NULL);
+    txn->is_changed = txn->is_changed || rc == 0;
     if (rc == 0 || rc == MDB_NOTFOUND)
         return STATUS_OK;
     enum status status = failure(txn->db, "delete from meta", rc);

@@ -272,3 +272,19 @@ Test(pruning, what_is_late_stays)
     cr_assert_lt(store.late.written, store.committed_id);
     cr_assert_eq(find_last(retention_policy_of(1, 0), true, clock_wall_ns()), store.late.written);
 }
+
+/* A cut that came to nothing is not where the log begins for the turns after it. */
+Test(pruning, a_cut_that_is_given_up_is_forgotten)
+{
+    const struct log_cut cut = { .id = first_note };
+    uint64_t id;
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    cr_assert_eq(log_cut_write(&store.txn, &cut), STATUS_OK);
+    cr_assert_eq(log_cut_id(&store.txn, &id), STATUS_OK);
+    cr_assert_eq(id, first_note);
+    event_store_abort(&store);
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    cr_assert_eq(log_cut_id(&store.txn, &id), STATUS_OK);
+    cr_expect_eq(id, 0);
+    event_store_abort(&store);
+}

@@ -443,4 +443,23 @@ Test(table, a_transaction_that_changes_nothing_says_so)
     cr_assert_eq(db_commit(&txn), STATUS_OK);
     cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
     cr_assert_not(txn.is_changed);
+    cr_assert_eq(db_meta_delete(&txn, "absent"), STATUS_OK);
+    cr_assert_not(txn.is_changed);
+    cr_assert_eq(db_meta_put(&txn, "there", span_of_text("v")), STATUS_OK);
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_eq(db_meta_delete(&txn, "there"), STATUS_OK);
+    cr_assert(txn.is_changed);
+}
+
+Test(table, what_one_transaction_remembers_is_not_told_to_the_next)
+{
+    struct db_txn txn = { .memo = { .value = 7, .is_known = true } };
+    cr_assert_eq(db_begin_read(&db, &txn), STATUS_OK);
+    cr_assert_not(txn.memo.is_known);
+    db_end(&txn);
+    txn.memo.is_known = true;
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    cr_assert_not(txn.memo.is_known);
+    db_end(&txn);
 }
