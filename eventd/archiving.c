@@ -27,6 +27,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/db/environment.h"
+#include "common/db/reserve.h"
 
 enum { SLICE_EVENTS = 1000, SLICE_BYTES = 4 * 1024 * 1024, NUMBER_TEXT_BYTES = 24 };
 #define ARGUMENT          "--archive-events"
@@ -128,6 +129,55 @@ static enum status open_job(struct job *job)
     return db_open_reader(&job->db, &events_schema, dir);
 }
 
+static enum status read_record(struct db_txn *txn, uint64_t id, struct span *record)
+{
+    struct table_number number = table_number(id);
+    enum status status = table_get(txn, EVENTS_EVENTS, table_number_key(&number), record);
+    return status != STATUS_NOT_FOUND ? status
+                                      : log_failure(STATUS_DATA_LOSS, "archive events", "event",
+                                                    NUMBER(id), "reason", "it is missing");
+}
+
+static enum status measure_slice(struct job *job, uint64_t *next, uint64_t *bytes)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&job->db, &txn));
+    for (int i = 0; i < SLICE_EVENTS && *next <= job->asked.last; i++, (*next)++) {
+        struct span record;
+        TRY(read_record(&txn, *next, &record));
+        *bytes += record.size;
+    }
+    return STATUS_OK;
+}
+
+/* The state will be about as large as the one before. */
+static enum status measure_rest(struct job *job, uint64_t *bytes)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct log_cut cut;
+    TRY(db_begin_read(&job->db, &txn));
+    TRY(log_cut_read(&txn, &cut));
+    *bytes = cut.state_bytes + LOG_ARCHIVE_HEAD_BYTES + LOG_ARCHIVE_TAIL_BYTES;
+    return STATUS_OK;
+}
+
+/* Before anything is written: an archive that fills the log's own disk would have all refused that
+ * grows, until it is given up. */
+static enum status look_for_room(struct job *job)
+{
+    uint64_t room, bytes, next = job->asked.first;
+    TRY(reserve_room_beside(job->asked.folder, &room));
+    TRY(measure_rest(job, &bytes));
+    while (bytes <= room && next <= job->asked.last)
+        TRY(measure_slice(job, &next, &bytes));
+    return bytes <= room
+               ? STATUS_OK
+               : log_failure(STATUS_RESOURCE_EXHAUSTED, "archive events", "folder",
+                             job->asked.folder, "bytes_of_room", NUMBER(room), "reason",
+                             "the archive needs more, and nothing of it was written: make room, "
+                             "or set archive_dir");
+}
+
 /* One snapshot's worth of records. */
 static enum status add_slice(struct job *job, struct log_archive_writer *writer,
                              struct log_fold *fold, uint64_t *wall_ns)
@@ -136,14 +186,9 @@ static enum status add_slice(struct job *job, struct log_archive_writer *writer,
     size_t bytes = 0;
     TRY(db_begin_read(&job->db, &txn));
     for (int i = 0; i < SLICE_EVENTS && bytes < SLICE_BYTES && fold->next <= job->asked.last; i++) {
-        struct table_number number = table_number(fold->next);
         struct span record;
         struct event event;
-        enum status status = table_get(&txn, EVENTS_EVENTS, table_number_key(&number), &record);
-        if (status == STATUS_NOT_FOUND)
-            return log_failure(STATUS_DATA_LOSS, "archive events", "event", NUMBER(fold->next),
-                               "reason", "it is missing");
-        TRY(status);
+        TRY(read_record(&txn, fold->next, &record));
         arena_reset(&fold->arena);
         TRY(event_decode(record, &fold->arena, &event));
         TRY(log_fold_take(fold, &event));
@@ -259,6 +304,7 @@ static enum status have_archive(struct job *job, struct log_checkpoint *checkpoi
         TRY(set_aside(job->path));
         TRY(set_aside(job->checkpoint));
     }
+    TRY(look_for_room(job));
     TRY(write_archive(job));
     fault_point("archive.before_verify");
     return verify_archive(job, checkpoint);

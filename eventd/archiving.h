@@ -19,7 +19,8 @@ struct archiving {
 /* Starts it (`eventd --archive-events DATA FOLDER FIRST LAST`). When it ends with 0 there is the
  * archive of exactly these events, read back and verified as a whole, and its signed checkpoint,
  * both on disk. One that is there already is not written again; one that is not what it should be
- * is renamed, never removed. `*pidfd` is the caller's. */
+ * is renamed, never removed. Where there is no room for it beside a store's reserve nothing is
+ * written: resource_exhausted. `*pidfd` is the caller's. */
 enum status archiving_start(const struct archiving *archiving, pid_t *pid, int *pidfd);
 
 /* First in main: the child's part, when argv asks for it. */

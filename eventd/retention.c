@@ -49,8 +49,15 @@ static void answer(struct retention *retention, enum status status)
         return;
     if (status != STATUS_OK) {
         struct problem problem = { 0 };
-        problem_set(&problem, status, "", "the log was not archived (%s); see eventd's diagnostics",
-                    status_text(status));
+        if (status == STATUS_RESOURCE_EXHAUSTED)
+            problem_set(&problem, status, "",
+                        "the log was not archived: there is not enough room, in %.512s or for the "
+                        "log; make some, or set archive_dir; see eventd's diagnostics",
+                        retention->folder);
+        else
+            problem_set(&problem, status, "",
+                        "the log was not archived (%s); see eventd's diagnostics",
+                        status_text(status));
         rpc_call_fail(call, status, &problem);
         return;
     }

@@ -76,13 +76,29 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t ballast_of(const struct statvfs *disk)
+{
+    uint64_t part = (uint64_t)disk->f_blocks * disk->f_frsize / BALLAST_DISK_PART;
+    return least(RESERVE_BYTES, part < AHEAD_BYTES_MIN ? AHEAD_BYTES_MIN : part);
+}
+
 static uint64_t ballast_of_disk(int fd)
 {
     struct statvfs disk;
-    if (fstatvfs(fd, &disk) < 0)
-        return RESERVE_BYTES;
-    uint64_t part = (uint64_t)disk.f_blocks * disk.f_frsize / BALLAST_DISK_PART;
-    return least(RESERVE_BYTES, part < AHEAD_BYTES_MIN ? AHEAD_BYTES_MIN : part);
+    return fstatvfs(fd, &disk) < 0 ? RESERVE_BYTES : ballast_of(&disk);
+}
+
+enum status reserve_room_beside(const char *folder, uint64_t *bytes)
+{
+    struct statvfs disk;
+    if (statvfs(folder, &disk) < 0) {
+        int error = errno;
+        return log_failure(status_from_errno(error), "look for room", "dir", folder, "reason",
+                           strerror(error));
+    }
+    uint64_t left = (uint64_t)disk.f_bavail * disk.f_frsize, kept = ballast_of(&disk);
+    *bytes = left > kept ? left - kept : 0;
+    return STATUS_OK;
 }
 
 /* Blocks that belong to the file, behind its end too. Where the file system cannot say so without

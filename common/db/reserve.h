@@ -17,4 +17,8 @@ enum { RESERVE_BYTES = 16 * 1024 * 1024 };
  * map, sets db->is_short_of_space; clears it when there is room again. */
 void reserve_keep(struct db *db);
 
+/* The bytes that whoever may wait can write in `folder`, so that as much as one store's reserve is
+ * left free there: the stores on that disk go on growing. */
+enum status reserve_room_beside(const char *folder, uint64_t *bytes);
+
 #endif

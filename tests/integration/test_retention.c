@@ -502,10 +502,24 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
     cr_assert_eq(glob(pattern, 0, NULL, &left), GLOB_NOMATCH, "what was cut off is removed");
 }
 
+/* With what is kept free there it is too little. */
+static void expect_refused_for_room(const char *folder)
+{
+    AUTO(result_close) struct result full = { 0 };
+    char pattern[NAME_BYTES];
+    glob_t found;
+    testbed_soloctl(&bed, &full, "archive", "--keep", "10", NULL);
+    expect_exit(&full, 8);
+    expect_contains(result_err(&full), folder);
+    expect_contains(result_err(&full), "there is not enough room");
+    cr_assert_eq(first_of_log(), 1);
+    snprintf(pattern, sizeof pattern, "%s/*", folder);
+    cr_assert_eq(glob(pattern, 0, NULL, &found), GLOB_NOMATCH);
+}
+
 Test(retention, a_full_disk_keeps_the_log_as_it_is)
 {
     char folder[] = "/tmp/solo-disk-XXXXXX", setting[100];
-    AUTO(result_close) struct result full = { 0 };
     if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         cr_skip_test("a disk of its own needs root and mount namespaces");
@@ -520,9 +534,9 @@ Test(retention, a_full_disk_keeps_the_log_as_it_is)
     testbed_start(&bed);
     append_many(1000);
     log_settled_id(&bed);
-    testbed_soloctl(&bed, &full, "archive", "--keep", "10", NULL);
-    expect_exit(&full, 8);
-    cr_assert_eq(first_of_log(), 1);
+    expect_refused_for_room(folder);
+    cr_assert_eq(mount("solo-test", folder, "tmpfs", MS_REMOUNT, "size=320k"), 0);
+    expect_refused_for_room(folder); /* there is enough for the archive alone */
     expect_verified();
     cr_assert_eq(mount("solo-test", folder, "tmpfs", MS_REMOUNT, "size=4m"), 0);
     json_decref(archive("10"));
