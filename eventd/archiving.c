@@ -95,6 +95,15 @@ static void job_close(struct job *job)
     db_close(&job->db);
 }
 
+/* There after a power cut too: what is in it is all that is left of the events it has. */
+static enum status make_folder(const char *folder)
+{
+    char parent[4096];
+    TRY(directory_make(folder, 0750));
+    TRY(environment_parent(parent, folder));
+    return environment_sync_directory(parent);
+}
+
 /* What an earlier child, which was cut off, has left. */
 static enum status remove_unfinished(const char *folder)
 {
@@ -124,7 +133,7 @@ static enum status open_job(struct job *job)
     log_archive_name(name, asked->first, asked->last, LOG_CHECKPOINT_SUFFIX);
     TRY(path_join(job->checkpoint, asked->folder, name));
     TRY(path_join(dir, asked->data_dir, events_schema.name));
-    TRY(directory_make(asked->folder, 0750));
+    TRY(make_folder(asked->folder));
     TRY(remove_unfinished(asked->folder));
     return db_open_reader(&job->db, &events_schema, dir);
 }
