@@ -84,9 +84,8 @@ static void end_pass(struct retention *retention, enum status status)
 /* --- archiving --- */
 
 /* Whether an archive that goes on where the log begins lies there already: from a pass that was cut
- * off. Then that one is taken. */
-static void find_begun(struct retention *retention, uint64_t first, uint64_t written,
-                       uint64_t *last)
+ * off. Then that one is taken, unless it has events that this pass lets stay. */
+static void find_begun(struct retention *retention, uint64_t *last)
 {
     DIR *folder = opendir(retention->folder);
     if (folder == NULL)
@@ -94,7 +93,7 @@ static void find_begun(struct retention *retention, uint64_t first, uint64_t wri
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         uint64_t from, to;
         if (log_archive_name_parse(entry->d_name, LOG_ARCHIVE_SUFFIX, &from, &to) &&
-            from == first && to <= written)
+            from == retention->first && to <= retention->target)
             *last = to;
     }
     closedir(folder);
@@ -117,18 +116,17 @@ static enum status choose_target(struct retention *retention)
 static enum status choose_range(struct retention *retention, bool *is_due)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t written, last;
+    uint64_t last;
     TRY(choose_target(retention));
     TRY(db_begin_read(&retention->store->db, &txn));
     TRY(event_log_first(&txn, &retention->first));
-    TRY(event_log_written(&txn, &written));
     last = retention->target;
     *is_due = last >= retention->first;
     if (!*is_due)
         return STATUS_OK;
     if (last - retention->first >= ARCHIVE_EVENTS_MAX)
         last = retention->first + ARCHIVE_EVENTS_MAX - 1;
-    find_begun(retention, retention->first, written, &last);
+    find_begun(retention, &last);
     retention->last = last;
     return STATUS_OK;
 }

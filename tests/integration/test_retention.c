@@ -502,6 +502,32 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
     cr_assert_eq(glob(pattern, 0, NULL, &left), GLOB_NOMATCH, "what was cut off is removed");
 }
 
+/* Of a pass that was to let go nearly all, and was cut off. */
+Test(retention, an_archive_that_has_more_than_may_go_is_left_alone, .init = set_up,
+     .fini = tear_down)
+{
+    struct problem problem = { 0 };
+    if (!has_fault_points())
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    start_with("archive.after_checkpoint");
+    append_many(300);
+    uint64_t newest = log_settled_id(&bed);
+    enum status status = testbed_call(&bed, "eventd", "event.archive",
+                                      json_pack("{s:i}", "keep_events", 1), NULL, &problem);
+    cr_assert_eq(status, STATUS_UNAVAILABLE, "%s %s", status_name(status), problem.message);
+    cr_assert_eq(first_of_log(), 1);
+    char path[NAME_BYTES];
+    only_archive(path, ".checkpoint");
+    start_with("none");
+    json_t *answer = archive("200");
+    cr_expect_gt(number_in(answer, "last"), newest - 210);
+    cr_expect_lt(number_in(answer, "last"), newest - 150);
+    json_decref(answer);
+    expect_verified();
+    json_decref(archive("20"));
+    expect_verified();
+}
+
 /* With what is kept free there it is too little. */
 static void expect_refused_for_room(const char *folder)
 {
