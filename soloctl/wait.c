@@ -24,6 +24,7 @@
 #include "soloctl/units.h"
 
 enum {
+    ANSWER_MS = 5000,
     AGAIN_MS = 100,
     LOOK_MS = 1000, /* for those that only have to say how they are */
     JUST_NOW_MS = 1000,
@@ -41,9 +42,10 @@ static enum status wait_over_restarts(struct session *session, struct service_wa
 {
     uint64_t began_ns = clock_boottime_ns(), timeout_ms = request->timeout_ms;
     for (;;) {
-        /* deployd's own deadline comes first: its answer says in which state the service is. */
+        /* deployd's own deadline comes first: its answer says in which state the service is. Not
+         * much later, for a Solo that has ended meanwhile answers nothing. */
         enum status status = session_call(session, PEER_DEPLOYD, &method_service_wait, request,
-                                          request->timeout_ms + READ_TIMEOUT_MS, reply, problem);
+                                          request->timeout_ms + ANSWER_MS, reply, problem);
         uint64_t left_ms = left_of(timeout_ms, began_ns);
         if (status != STATUS_UNAVAILABLE || session->is_unreachable || left_ms == 0)
             return status;
