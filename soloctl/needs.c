@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/wire/reader.h"
 
 static void add(struct needs *needs, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -108,6 +109,17 @@ static void of_services(const struct picture *picture, struct needs *needs)
                    "`recoveryd` starts them");
 }
 
+/* It opens by itself, or nobody wants it to be open yet. */
+static bool is_sealed_for_a_while(const char *code)
+{
+    static const char *const codes[] = { "", "sealed_by_operator", "waiting_for_log",
+                                         "first_passphrase" };
+    for (size_t i = 0; i < COUNT_OF(codes); i++)
+        if (strcmp(code, codes[i]) == 0)
+            return true;
+    return false;
+}
+
 static void of_tokens_and_secrets(const struct picture *picture, struct needs *needs)
 {
     if (picture->has_tokens && picture->tokens.is_suspect)
@@ -117,6 +129,8 @@ static void of_tokens_and_secrets(const struct picture *picture, struct needs *n
         add(needs, "eventd refuses what tokend has to tell: see the diagnostics of both");
     if (picture->vault.damaged_tenants > 0 || picture->vault.damaged > 0)
         add(needs, "secrets are damaged: `soloctl vault verify` names them");
+    if (strcmp(picture->vault_state, "sealed") == 0 && !is_sealed_for_a_while(picture->vault_code))
+        add(needs, "the vault cannot open: `soloctl vault status` says why and what opens it");
 }
 
 void needs_find(const struct picture *picture, struct needs *needs)

@@ -115,6 +115,7 @@ static void take_vault(void *context, const void *answer)
     struct picture *picture = context;
     picture->vault = *(const struct vault_status_reply *)answer;
     snprintf(picture->vault_state, sizeof picture->vault_state, "%s", picture->vault.state);
+    snprintf(picture->vault_code, sizeof picture->vault_code, "%s", picture->vault.code);
     snprintf(picture->vault_reason, sizeof picture->vault_reason, "%s", picture->vault.reason);
 }
 

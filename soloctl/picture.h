@@ -17,6 +17,7 @@ struct picture {
     char outbox_state[17];
     struct vault_status_reply vault; /* numbers only: its texts are copied */
     char vault_state[17], vault_reason[REASON_BYTES_MAX + 1]; /* "" when we may not ask */
+    char vault_code[32]; /* of the reason: one of vault_reasons.def */
     char state[33], reason[1100];
     char silence[400]; /* "" while every supervisor answers */
 };

@@ -149,3 +149,15 @@ Test(needs, who_does_not_answer_or_is_damaged_makes_it_degraded)
     cr_assert_eq(needs.count, 2);
     cr_assert_not_null(strstr(needs.texts[0], "soloctl daemon restart eventd"));
 }
+
+Test(needs, a_vault_that_cannot_open_needs_a_person)
+{
+    start("ready");
+    snprintf(picture.vault_state, sizeof picture.vault_state, "sealed");
+    snprintf(picture.vault_code, sizeof picture.vault_code, "sealed_by_operator");
+    needs_find(&picture, &needs);
+    cr_assert_eq(needs.count, 0);
+    snprintf(picture.vault_code, sizeof picture.vault_code, "key_missing");
+    needs_find(&picture, &needs);
+    expect(0, "the vault cannot open");
+}
