@@ -89,7 +89,7 @@ enum {
     LOG_STREAMS_MAX = 64,          /* callers of service.logs */
     LOG_SEARCH_MAX = 4096, /* records that deployd looks at, each hashed, for one question */
     LOG_SEARCH_BYTES_MAX = 16 * 1024 * 1024,
-    KILLS_KEPT = 64,         /* of services that a supervisor holds no longer */
+    KILLS_KEPT = 64,                /* of services that a supervisor holds no longer */
     LOG_LINE_BYTES_MAX = 16 * 1024, /* longer lines are split with CRI's P flag */
 
     /* builds, of one tenant */
