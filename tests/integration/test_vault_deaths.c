@@ -87,8 +87,11 @@ static void torture(const char *point, int arrival)
     cr_assert_eq(testbed_stop(&bed), 0);
     snprintf(fault, sizeof fault, "%s:%d", point, arrival);
     testbed_set(&bed, "SOLO_FAULT", fault);
+    size_t starts = testbed_log_count(&bed, "msg=\"daemon ready\" name=vaultd");
     testbed_launch(&bed, NULL);
-    bool is_ready = testbed_wait_ready(&bed, 3000);
+    /* Solo gets ready without a vaultd that dies at each start: nobody would answer. */
+    bool is_ready = testbed_wait_ready(&bed, 3000) &&
+                    testbed_log_count(&bed, "msg=\"daemon ready\" name=vaultd") > starts;
     for (int i = 0; i < MORE; i++) {
         snprintf(name, sizeof name, "more%d", i);
         more[i] = is_ready ? secret_put(&bed, "acme", name, name) : STATUS_UNAVAILABLE;
