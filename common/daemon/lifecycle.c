@@ -54,12 +54,23 @@ enum status lifecycle_open(struct lifecycle *lifecycle)
     return STATUS_OK;
 }
 
+void signal_retire(struct ev_loop *loop, struct ev_signal *watcher)
+{
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, watcher->signum);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    ev_signal_stop(loop, watcher); /* which puts the default action back: death */
+    signal(watcher->signum, SIG_IGN);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void lifecycle_close(struct lifecycle *lifecycle)
 {
     if (lifecycle->loop == NULL)
         return;
-    ev_signal_stop(lifecycle->loop, &lifecycle->on_term);
-    ev_signal_stop(lifecycle->loop, &lifecycle->on_int);
+    signal_retire(lifecycle->loop, &lifecycle->on_term);
+    signal_retire(lifecycle->loop, &lifecycle->on_int);
     if (ev_is_active(&lifecycle->watchdog))
         ev_timer_stop(lifecycle->loop, &lifecycle->watchdog);
     ev_loop_destroy(lifecycle->loop);

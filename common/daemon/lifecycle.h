@@ -26,7 +26,12 @@ struct lifecycle {
 };
 
 enum status lifecycle_open(struct lifecycle *lifecycle);
+/* From here on SIGTERM and SIGINT are ignored: a second one, at the very end, is no death by signal
+ * of a process that stopped in order. */
 void lifecycle_close(struct lifecycle *lifecycle);
+
+/* Stops the watcher and ignores its signal, without a moment between in which it would kill. */
+void signal_retire(struct ev_loop *loop, struct ev_signal *watcher);
 
 /* The run's 32-byte key, read from what the parent passed: a descriptor (SOLO_KEY_FD in the
  * environment, once, closed then) or the credential of systemd; `has_key` false when there is none.

@@ -12,6 +12,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/run_folder.h"
+#include "common/daemon/lifecycle.h"
 
 enum { FILE_BYTES_MAX = 16384 };
 
@@ -131,6 +132,6 @@ void reload_open(struct reload *reload, struct ev_loop *loop)
 void reload_close(struct reload *reload)
 {
     if (reload->loop != NULL)
-        ev_signal_stop(reload->loop, &reload->on_hangup);
+        signal_retire(reload->loop, &reload->on_hangup);
     reload->loop = NULL;
 }

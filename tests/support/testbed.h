@@ -51,7 +51,7 @@ void testbed_launch(struct testbed *bed, ...) __attribute__((sentinel));
 bool testbed_wait_ready(struct testbed *bed, int timeout_ms);
 /* Both; a test that cannot start Solo ends here, with its log. */
 void testbed_start(struct testbed *bed);
-/* SIGTERM to solod; its exit code. */
+/* SIGTERM to solod; its exit code, with solod's log on stderr unless that is 0. */
 int testbed_stop(struct testbed *bed);
 /* kill -9 of solod, daemons, supervisors and services; returns when all are gone. */
 void testbed_kill_everything(struct testbed *bed);

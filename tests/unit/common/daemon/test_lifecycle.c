@@ -62,6 +62,17 @@ Test(lifecycle, the_first_failure_is_the_result)
     cr_assert_eq(lifecycle_run(&lifecycle), STATUS_IO, "also when the end came before the loop");
 }
 
+Test(lifecycle, a_signal_after_the_end_does_not_kill)
+{
+    struct lifecycle lifecycle = { 0 };
+    cr_assert_eq(lifecycle_open(&lifecycle), STATUS_OK);
+    raise(SIGTERM);
+    cr_assert_eq(lifecycle_run(&lifecycle), STATUS_OK);
+    lifecycle_close(&lifecycle);
+    raise(SIGTERM);
+    raise(SIGINT);
+}
+
 Test(lifecycle, close_accepts_a_zeroed_one)
 {
     struct lifecycle lifecycle = { 0 };
