@@ -283,6 +283,7 @@ void request_run(struct rpc_connection *connection, const struct message *messag
     struct rpc_server *server = connection->server;
     alignas(max_align_t) char request[FIELDS_STRUCT_BYTES_MAX], reply[FIELDS_STRUCT_BYTES_MAX];
     server->stats.requests++;
+    turn_make_room(server);
     const struct rpc_route *route = request_route(server, message->method);
     if (route == NULL) {
         refuse_plainly(connection, message->msgid, STATUS_NOT_FOUND, "method",

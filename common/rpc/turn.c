@@ -164,13 +164,18 @@ static void commit(struct rpc_server *server)
         server->service->committed(server->service->context);
 }
 
-enum status turn_begin(struct rpc_server *server, size_t request_bytes)
+void turn_make_room(struct rpc_server *server)
 {
-    struct batch *batch = &server->batch;
+    const struct batch *batch = &server->batch;
     if (batch->count >= BATCH_ANSWERS_MAX ||
         batch->bytes.size >= server->limits.batch_answer_bytes_max ||
         batch->request_bytes >= BATCH_REQUEST_BYTES_MAX)
         commit(server);
+}
+
+enum status turn_begin(struct rpc_server *server, size_t request_bytes)
+{
+    struct batch *batch = &server->batch;
     if (!batch->is_open) {
         ensure(server->service->begin != NULL);
         TRY(server->service->begin(server->service->context));

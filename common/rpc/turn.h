@@ -80,6 +80,9 @@ void turn_close(struct rpc_server *server);
 /* Has the connection sent to, or closed, before the loop sleeps. */
 void turn_attend(struct rpc_connection *connection);
 
+/* Commits a batch that is full. Before a request is read: a batch that finds no space is run again,
+ * in the memory that holds the request which is being worked on. */
+void turn_make_room(struct rpc_server *server);
 /* Opens the turn's transaction with the first request that writes. */
 enum status turn_begin(struct rpc_server *server, size_t request_bytes);
 /* Where the answer of a call that writes is put; turn_hold_end closes it. */

@@ -119,6 +119,23 @@ Test(server, what_does_not_grow_is_done_also_when_it_came_with_what_finds_no_roo
     peer_close(&gone);
 }
 
+Test(server, a_full_batch_that_finds_no_room_leaves_the_request_behind_it_as_it_came)
+{
+    struct rpc_limits limits = rpc_limits_default();
+    limits.batch_answer_bytes_max = 24; /* full with the second answer */
+    FIXTURE(&limits);
+    PEER(fixture);
+    fixture->on_commit = be_full;
+    peer_call(&peer, 1, "test.write", "grow", 1);
+    peer_call(&peer, 2, "test.write", "kill", 2);
+    peer_call(&peer, 3, "test.write", "mine", 6);
+    expect_error(fixture, &peer, 1, STATUS_RESOURCE_EXHAUSTED, "");
+    expect_number(fixture, &peer, 2, 3);
+    expect_number(fixture, &peer, 3, 7);
+    cr_expect_str_eq(fixture->last_text, "mine");
+    cr_expect_eq(fixture->handled, 5, "the first two twice");
+}
+
 Test(server, a_transaction_that_cannot_begin_is_the_answer)
 {
     FIXTURE(NULL);
