@@ -223,12 +223,13 @@ void cgroup_close(struct cgroup *cgroup)
     fd_close(&cgroup->fd);
 }
 
+/* What cannot be read (no descriptor left, say) may well be populated: whoever asks looks again. */
 static bool is_populated(const struct cgroup *cgroup, const char *file)
 {
     char text[256] = "";
     AUTO(fd_close) int fd = openat(cgroup->fd, file, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
-        return false;
+        return errno != ENOENT && errno != ENODEV; /* those: the cgroup is gone */
     return strstr(text, "populated 1") != NULL;
 }
 

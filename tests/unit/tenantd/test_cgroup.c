@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,6 +84,22 @@ Test(cgroup, ends_everything_that_began_in_it_and_nothing_else)
     cr_assert_neq(first, second);
     cgroup_close(&cgroup);
     cr_assert_eq(cgroup.fd, -1);
+}
+
+Test(cgroup, what_cannot_be_read_is_not_taken_for_empty)
+{
+    struct cgroup cgroup = CGROUP_NONE;
+    struct rlimit files;
+    open_own(&cgroup);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    start(&cgroup, "api");
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 0, files.rlim_max }), 0);
+    cr_expect_not(cgroup_service_remove(&cgroup, "api"), "no descriptor was left");
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+    cgroup_service_kill(&cgroup, "api");
+    cr_assert(is_removed(&cgroup, "api"));
+    cgroup_close(&cgroup);
 }
 
 Test(cgroup, an_earlier_supervisors_leftovers_are_ended)
