@@ -87,7 +87,7 @@ static enum status deploy(struct deployd *deployd, struct rpc_call *call,
     struct operation *operation = operation_new(deployd, service, OPERATION_DEPLOY, &call->problem);
     if (operation == NULL)
         return call->problem.code;
-    buffer_shrink(&admitted->canonical, 0);
+    buffer_shrink(&admitted->canonical, admitted->canonical.size);
     operation->spec = buffer_span(&admitted->canonical);
     admitted->canonical = (struct buffer){ 0 }; /* the operation owns it now */
     operation->spec_hash = admitted->hash;
