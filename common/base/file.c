@@ -29,6 +29,33 @@ void fd_close(int *fd)
     *fd = -1;
 }
 
+static enum status sync_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, sizeof parent, ".");
+    else
+        slash[slash == parent ? 1 : 0] = '\0';
+    AUTO(fd_close) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return failure("sync directory", parent);
+    return STATUS_OK;
+}
+
+/* One that was made is entered in its folder for good: a power cut would take with it whatever was
+ * synced inside. */
+static enum status part_make(const char *path, mode_t mode)
+{
+    struct stat status;
+    if (mkdir(path, mode) == 0)
+        return sync_parent(path);
+    if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return STATUS_OK;
+    return failure("make directory", path);
+}
+
 enum status directory_make(const char *path, mode_t mode)
 {
     char part[PATH_MAX];
@@ -38,16 +65,10 @@ enum status directory_make(const char *path, mode_t mode)
     }
     for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
-        if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return failure("make directory", part);
+        TRY(part_make(part, 0755));
         *slash = '/';
     }
-    if (mkdir(path, mode) == 0)
-        return STATUS_OK;
-    struct stat status;
-    if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-        return STATUS_OK;
-    return failure("make directory", path);
+    return part_make(path, mode);
 }
 
 /* Of our own uid's folders one may be closed to us; root passes everywhere. */
@@ -188,21 +209,6 @@ enum status fd_write_all(int fd, struct span data)
         data.data += size;
         data.size -= (size_t)size;
     }
-    return STATUS_OK;
-}
-
-static enum status sync_parent(const char *path)
-{
-    char parent[PATH_MAX];
-    snprintf(parent, sizeof parent, "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        snprintf(parent, sizeof parent, ".");
-    else
-        slash[slash == parent ? 1 : 0] = '\0';
-    AUTO(fd_close) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        return failure("sync directory", parent);
     return STATUS_OK;
 }
 

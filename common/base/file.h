@@ -10,8 +10,8 @@
 /* A descriptor that closes itself: AUTO(fd_close) int fd = -1; */
 void fd_close(int *fd);
 
-/* Creates `path` and its parents with `mode` (the parents with 0755, all less the umask); one that
- * exists already is fine. */
+/* Creates `path` and its parents with `mode` (the parents with 0755, all less the umask), each
+ * synced into its folder; one that exists already is fine. */
 enum status directory_make(const char *path, mode_t mode);
 
 /* Removes a directory and what is in it; one that is not there is fine. Does not follow links and
