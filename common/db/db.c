@@ -350,7 +350,8 @@ void db_fail(struct db *db)
 
 void db_fail_replaced(struct db *db)
 {
-    db->is_replaced = !db->is_failed;
+    if (!db->is_failed) /* the first failure is the one that is told */
+        db->is_replaced = true;
     db_fail(db);
 }
 

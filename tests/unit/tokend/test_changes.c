@@ -344,4 +344,6 @@ Test(changes, a_store_that_was_written_over_is_not_closed_cleanly)
     }
     cr_expect_neq(token_store_close_cleanly(&store), STATUS_OK);
     cr_expect(store.db.is_replaced);
+    db_fail_replaced(&store.db);
+    cr_expect(store.db.is_replaced, "also when it is met again");
 }
