@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-enum { ENVIRONMENT_MAX = 256, NUMBER_BYTES = 24 };
+enum { NUMBER_BYTES = 24 };
 
 static const char *const private_variables[] = { "NOTIFY_SOCKET=", "LISTEN_", "WATCHDOG_",
                                                  "SOLO_KEY_FD=", "SOLO_DIE_WITH_PARENT=" };
@@ -35,10 +35,18 @@ enum status supervisor_socket_path(const struct deployd *deployd, const char *te
     return tenant_socket_path(path, deployd->settings.run_dir, tenant);
 }
 
-static void environment_fill(char *environment[ENVIRONMENT_MAX + 1])
+/* However many there are: what the settings say comes last among them. The caller frees the list,
+ * not what it points to. */
+static char **environment_make(void)
 {
     size_t count = 0;
-    for (char **variable = environ; *variable != NULL && count < ENVIRONMENT_MAX; variable++) {
+    while (environ[count] != NULL)
+        count++;
+    char **environment = calloc(count + 1, sizeof *environment);
+    if (environment == NULL)
+        return NULL;
+    count = 0;
+    for (char **variable = environ; *variable != NULL; variable++) {
         bool is_private = false;
         for (size_t i = 0; i < COUNT_OF(private_variables); i++)
             is_private |=
@@ -46,13 +54,11 @@ static void environment_fill(char *environment[ENVIRONMENT_MAX + 1])
         if (!is_private)
             environment[count++] = *variable;
     }
-    environment[count] = NULL;
+    return environment;
 }
 
-static int spawn(char *const argv[], int *pid)
+static int spawn(char *const argv[], char *const environment[], int *pid)
 {
-    char *environment[ENVIRONMENT_MAX + 1];
-    environment_fill(environment);
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
     sigset_t none, all;
@@ -101,7 +107,9 @@ enum status supervisor_process_start(struct deployd *deployd, const struct tenan
     }
     argv[count] = NULL;
 
-    int rc = spawn(argv, pid);
+    char **environment = environment_make();
+    int rc = environment == NULL ? ENOMEM : spawn(argv, environment, pid);
+    free(environment);
     if (rc != 0) {
         snprintf(problem, 256, "its supervisor cannot be started: %s: %s", program, strerror(rc));
         return log_failure(status_from_errno(rc), "start a supervisor", "tenant", tenant->name,

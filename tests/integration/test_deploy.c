@@ -59,6 +59,32 @@ Test(deploy, a_redeploy_replaces_the_process_and_counts_up)
     json_decref(events);
 }
 
+Test(deploy, a_supervisor_has_the_settings_however_many_variables_there_are)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(buffer_close) struct buffer text = { .limit = 1 << 20 };
+    pid_t pids[64];
+    char name[16];
+    testbed_open(&bed, 0);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "PADDING_%d", i);
+        testbed_set(&bed, name, "x");
+    }
+    testbed_set(&bed, "SOLO_TENANT_PROCESSES_MAX", "1234");
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    size_t supervisors = 0, count = testbed_processes(&bed, pids, COUNT_OF(pids));
+    for (size_t i = 0; i < count; i++) {
+        if (!process_read(pids[i], "cmdline", &text) || text.size == 0 ||
+            strstr((const char *)text.data, "tenantd") == NULL)
+            continue;
+        supervisors++;
+        read_environment(pids[i], &text);
+        cr_assert_not_null(memmem(text.data, text.size, "SOLO_TENANT_PROCESSES_MAX=1234", 30));
+    }
+    cr_assert_eq(supervisors, 1);
+}
+
 Test(deploy, a_service_gets_the_documented_environment_and_nothing_else)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

@@ -17,7 +17,7 @@ enum testbed_flag {
     TESTBED_AS_USER = 1 << 0,
 };
 
-enum { TESTBED_VARIABLES_MAX = 48 };
+enum { TESTBED_VARIABLES_MAX = 384 };
 
 struct testbed {
     char dir[256];      /* TMPDIR/solo-test-XXXXXX */
