@@ -58,13 +58,12 @@ static enum status published_path(char path[4096], const struct settings *settin
 enum status settings_publish(const struct settings *settings)
 {
     AUTO(buffer_close) struct buffer text = { .limit = FILE_BYTES_MAX };
-    char path[4096], line[256], number[24];
+    char path[4096], number[24];
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].effect != EFFECT_LIVE)
             continue;
-        int size = snprintf(line, sizeof line, "%s = %s\n", rows[i].key,
-                            value_text(&rows[i], settings, number));
-        TRY(buffer_append(&text, line, (size_t)size));
+        TRY(buffer_append_format(&text, "%s = %s\n", rows[i].key,
+                                 value_text(&rows[i], settings, number)));
     }
     TRY(published_path(path, settings));
     return file_write(path, buffer_span(&text), 0600);
