@@ -60,21 +60,14 @@ enum status credentials_open(struct site *site)
     return STATUS_OK;
 }
 
-/* As root there is no reason to do with less; an ordinary user is told once. */
+/* On a disk they would outlive the service, and the power. */
 static enum status check_folder(const struct site *site, struct problem *problem)
 {
-    static bool is_told;
     if (site->keeps_credentials_in_memory)
         return STATUS_OK;
-    if (site->has_ids)
-        return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
-                           "no tmpfs can be had for its secrets");
-    if (!is_told)
-        log_warning("secrets of running services lie in a folder on a disk: no tmpfs of their own "
-                    "can be had; let RUN lie on a tmpfs",
-                    "path", site->credentials_seen);
-    is_told = true;
-    return STATUS_OK;
+    return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                       "no tmpfs can be had for its secrets: let RUN lie on one, for example "
+                       "below /run or /dev/shm");
 }
 
 /* ---- one service's ---- */

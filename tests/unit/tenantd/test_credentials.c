@@ -44,6 +44,7 @@ static void set_up(void)
     credentials = (struct credentials){ 0 };
     cr_assert_eq(launch_make(&spec, &files, &arena, &launch), STATUS_OK);
     cr_assert_eq(credentials_open(&site), STATUS_OK);
+    site.keeps_credentials_in_memory = true; /* whatever these tests lie on */
 }
 
 static void tear_down(void)
@@ -128,6 +129,15 @@ Test(credentials, are_files_and_variables_of_one_start)
     credentials_forget(&credentials);
     credentials_remove(&site, "api");
     credentials_remove(&site, "api"); /* when there are none */
+    expect_nothing_left();
+}
+
+Test(credentials, are_not_written_to_a_disk)
+{
+    struct problem problem = { 0 };
+    site.keeps_credentials_in_memory = false;
+    cr_expect_eq(put(delivery("api", 3, all, 3, true), &problem), STATUS_FAILED_PRECONDITION);
+    cr_expect(strstr(problem.message, "tmpfs") != NULL, "%s", problem.message);
     expect_nothing_left();
 }
 
