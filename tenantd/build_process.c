@@ -34,6 +34,7 @@ static struct spawn_limits bounds_of(const struct site *site, int cgroup)
     struct spawn_limits bounds;
     struct limits_held held = limits_hold(&site->limits, &limits, cgroup, &bounds);
     bounds.file_bytes = BUILD_SCRATCH_BYTES_MAX;
+    bounds.niceness = BUILD_NICENESS;
     bounds.tasks = held.tasks == LIMIT_BY_CGROUP ? 0 : tasks_bound(site);
     return bounds;
 }

@@ -129,6 +129,8 @@ UNCHECKED static void set_limits(struct child *child)
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL));
     set_limit(child, RLIMIT_DATA, limits->memory_bytes);
     set_limit(child, RLIMIT_FSIZE, limits->file_bytes);
+    if (limits->niceness != 0)
+        syscall(SYS_setpriority, PRIO_PROCESS, 0, limits->niceness);
     syscall(SYS_umask, SERVICE_UMASK);
 }
 

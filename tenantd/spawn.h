@@ -13,6 +13,7 @@ struct spawn_limits {
     uint64_t memory_bytes; /* that it may write to and shares with nobody (RLIMIT_DATA) */
     uint64_t file_bytes;   /* of one file that it writes (RLIMIT_FSIZE) */
     uint64_t tasks;        /* of its uid together (RLIMIT_NPROC); holds for its forks */
+    int niceness;          /* as setpriority takes it; 0: ours */
 };
 
 /* Everything that a service's process begins with. Whatever is not named here it does not get: its

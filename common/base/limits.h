@@ -99,6 +99,7 @@ enum {
     BUILDS_QUEUED_BYTES_MAX = 64 * 1024 * 1024,  /* of their specs */
     BUILD_MEMORY_BYTES_MAX = 1024 * 1024 * 1024, /* of one process */
     BUILD_TASKS_MAX = 256,                       /* besides what its uid runs already */
+    BUILD_NICENESS = 10,                         /* what runs already goes first */
     BUILD_SCRATCH_BYTES_MAX = 512 * 1024 * 1024, /* all files together */
     BUILD_SCRATCH_FILES_MAX = 65536,
     BUILD_SCRATCH_DEPTH_MAX = 64,

@@ -163,6 +163,9 @@ static void fails_and_changes_nothing(struct testbed *bed)
     status = service_try_deploy(bed, built("api", "x", "no-such-cc {code}"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build[0]");
     expect_contains(problem.message, "no-such-cc not found");
+    status = service_try_deploy(bed, scripted("api", "nice; exit 5"), NULL, &problem);
+    expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
+    expect_contains(problem.message, "\n10");
     status = service_try_deploy(bed, scripted("api", "exit 0"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
     expect_contains(problem.message, "did not write {out}");
