@@ -109,7 +109,7 @@ void scene_start(const char *const *arguments)
 
 static int exit_code_wait(pid_t pid)
 {
-    for (uint64_t end = clock_boottime_ns() + 20000000000u; clock_boottime_ns() < end;) {
+    for (uint64_t end = clock_boottime_ns() + 60000000000u; clock_boottime_ns() < end;) {
         int status;
         pid_t ended = waitpid(pid, &status, WNOHANG);
         cr_assert_geq(ended, 0);
@@ -150,7 +150,7 @@ enum status scene_call(const char *daemon, const struct method *method, const vo
     struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
     snprintf(path, sizeof path, "%s/%s.sock", scene.run, daemon);
     const struct rpc_client_options options = { .path = path };
-    const struct rpc_call_options call = { .flags = RPC_RETRY, .timeout_ms = 10000 };
+    const struct rpc_call_options call = { .flags = RPC_RETRY, .timeout_ms = 60000 };
     arena_reset(&reply_arena);
     enum status status = rpc_client_open(&client, loop, &options);
     if (status == STATUS_OK)
@@ -196,7 +196,7 @@ const struct listed *listing_find(const struct listing *listing, const char *nam
 struct listed scene_until(const char *name, const char *state)
 {
     struct listing listing;
-    for (uint64_t end = clock_boottime_ns() + 10000000000u; clock_boottime_ns() < end;) {
+    for (uint64_t end = clock_boottime_ns() + 60000000000u; clock_boottime_ns() < end;) {
         scene_list(&listing);
         const struct listed *listed = listing_find(&listing, name);
         if (listed != NULL && strcmp(listed->state, state) == 0)
@@ -221,7 +221,7 @@ static void story_read(struct buffer *story)
 void scene_until_told(const char *line)
 {
     AUTO(buffer_close) struct buffer story = { 0 };
-    for (uint64_t end = clock_boottime_ns() + 10000000000u; clock_boottime_ns() < end;) {
+    for (uint64_t end = clock_boottime_ns() + 60000000000u; clock_boottime_ns() < end;) {
         story_read(&story);
         if (strstr((const char *)story.data, line) != NULL)
             return;
