@@ -149,11 +149,13 @@ enum status event_map_request(struct event_map *map, const char *tenant, const s
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
-    status = event_log_read(&txn, outcome.first_id, &arena, &event);
+    /* Of a deploy that ended another one's trial it is the second (operation_trial_write). */
+    uint64_t last_id = outcome.first_id + (outcome.count > 0 ? outcome.count - 1 : 0);
+    status = event_log_read(&txn, last_id, &arena, &event);
     if (status == STATUS_NOT_FOUND) /* an operator had events of the last day archived */
         return problem_set(problem, STATUS_FAILED_PRECONDITION, "request_id",
                            "was carried out, and its event (%llu) was archived since",
-                           (unsigned long long)outcome.first_id);
+                           (unsigned long long)last_id);
     TRY(status);
     record->event_id = event.id;
     record->generation = map_u64(event.payload, "generation", event.id);
@@ -164,6 +166,14 @@ struct outcome_search {
     uint64_t generation;
     struct generation_outcome *outcome;
 };
+
+/* It failed in nothing but that it was not ready yet when another deploy came. */
+static bool is_replaced(const struct event *failure)
+{
+    char code[40];
+    return strcmp(map_text(failure->payload, "code", code, sizeof code),
+                  plan_code_name(PLAN_CODE_replaced)) == 0;
+}
 
 /* Newest first, so the oldest event after the generation decides, unless it failed outright. */
 static bool outcome_look(void *context, const struct event *event)
@@ -177,6 +187,8 @@ static bool outcome_look(void *context, const struct event *event)
     case EVENT_service_deployment_failed:
         if (!is_about_it)
             return false;
+        if (outcome->fate == FATE_REPLACED && is_replaced(event))
+            return true;
         outcome->fate = FATE_FAILED;
         outcome->event_id = event->id;
         map_text(event->payload, "reason", outcome->reason, sizeof outcome->reason);

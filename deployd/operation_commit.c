@@ -11,7 +11,6 @@
 #include "common/base/auto.h"
 #include "common/base/fault.h"
 #include "common/base/log.h"
-#include "common/plan/plan.h"
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
@@ -20,6 +19,7 @@
 #include "deployd/operation_checks.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_start.h"
+#include "deployd/operation_trial.h"
 #include "deployd/quota.h"
 #include "deployd/supervisors.h"
 #include "deployd/tenants.h"
@@ -79,23 +79,44 @@ static void take_back_prepared(const struct operation *operation)
         ask_to_prepare(operation, true);
 }
 
+static void not_sent(struct operation *operation, enum status status)
+{
+    take_back_prepared(operation);
+    refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
+}
+
 static void commit(struct operation *operation, struct event_append_request *request)
 {
     if (operation->has_request_id)
         request->body_hash = operation->body_hash;
     enum status status = append_send(operation->owner, request, &operation->request_id,
                                      APPEND_TIMEOUT_MS, on_committed, operation);
-    if (status != STATUS_OK) {
-        take_back_prepared(operation);
-        refuse(operation, append_problem(status, NULL, name_of(operation), &operation->problem));
-    }
+    if (status != STATUS_OK)
+        not_sent(operation, status);
+}
+
+static void on_batch_committed(void *context, enum status status, const struct problem *problem,
+                               const void *reply)
+{
+    const struct event_append_batch_reply *batch = reply;
+    struct event_append_reply deployed = { 0 };
+    if (status == STATUS_OK)
+        deployed = (struct event_append_reply){ .event_id = batch->last_id,
+                                                .is_repeat = batch->is_repeat };
+    on_committed(context, status, problem, &deployed);
 }
 
 static void commit_deploy(struct operation *operation)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = EVENT_PAYLOAD_BYTES_MAX };
     char subject[SUBJECT_BYTES];
+    bool ends_trial;
     const struct live_row *wanted = &operation->service->wanted;
+    if (operation_ends_trial(operation, &ends_trial) != STATUS_OK) {
+        refuse(operation, problem_set(&operation->problem, STATUS_UNAVAILABLE, "",
+                                      "the event log cannot be read"));
+        return;
+    }
     operation_move(operation, OPERATION_COMMITTING);
     write_map(&payload, 3);
     write_str(&payload, "spec");
@@ -103,7 +124,7 @@ static void commit_deploy(struct operation *operation)
     write_str(&payload, "spec_hash");
     write_bin(&payload, span_of(operation->spec_hash.bytes, HASH_BYTES));
     write_str(&payload, "previous");
-    write_u64(&payload, wanted->generation);
+    write_u64(&payload, ends_trial ? wanted->previous : wanted->generation);
     if (payload.is_exhausted) {
         refuse(operation, problem_set(&operation->problem, STATUS_RESOURCE_EXHAUSTED, "",
                                       "the spec does not fit into an event of %d bytes",
@@ -115,7 +136,13 @@ static void commit_deploy(struct operation *operation)
     request.intent = "service.deploy";
     fault_point("deployd.before_append");
     prepare_meanwhile(operation);
-    commit(operation, &request);
+    if (!ends_trial) {
+        commit(operation, &request);
+        return;
+    }
+    enum status status = operation_commit_over_trial(operation, &request, on_batch_committed);
+    if (status != STATUS_OK)
+        not_sent(operation, status);
 }
 
 /* A kill, or the wish for a restart: all that it says is about which generation. */

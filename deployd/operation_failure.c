@@ -15,6 +15,8 @@
 #include "deployd/operation_outcome.h"
 #include "deployd/retry.h"
 
+enum { PAYLOAD_BYTES_MAX = 4096 };
+
 typedef unsigned long long number;
 
 enum status operation_never_ran(const struct operation *operation, bool *never_ran)
@@ -70,21 +72,50 @@ static void problem_say(struct operation *operation, const char *field, const ch
                     has_run ? "did not become ready" : "could not be started", said);
 }
 
-/* A deploy that waits for the readiness of what was restarted beside it: what follows is its. */
-static bool is_deploy_at_it(const struct operation *operation)
+bool operation_records_failure(const struct operation *operation)
 {
-    for (const struct operation *before = operation->service->queue; before != operation;
-         before = before->next)
-        if (before->kind == OPERATION_DEPLOY && before->generation == operation->generation)
+    return operation->state == OPERATION_RECORDING && operation->fallback == FALLBACK_RECORD;
+}
+
+/* One failure has one owner: who records it already, who is about to un-want it, or a deploy that
+ * waits for the readiness of what was restarted beside it. Should their event not get into the log,
+ * it is seen when they have ended (catalog_look). */
+static bool is_others(const struct operation *operation)
+{
+    bool is_before = true;
+    for (const struct operation *other = operation->service->queue; other != NULL;
+         other = other->next) {
+        if (other == operation) {
+            is_before = false;
+            continue;
+        }
+        if (other->state == OPERATION_COMMITTING && other->kind != OPERATION_RESTART)
             return true;
+        if (other->generation != operation->generation)
+            continue;
+        bool is_waiting = other->kind == OPERATION_DEPLOY && is_before;
+        if (operation_records_failure(other) ||
+            (is_waiting && operation->kind == OPERATION_RESTART))
+            return true;
+    }
     return false;
+}
+
+/* The log wants something else by now: a kill's, a newer deploy's or a failure's event stands
+ * there. */
+static bool is_overtaken(const struct operation *operation)
+{
+    const struct service *service = operation->service;
+    return deployd_refresh(operation->owner, operation->service) == STATUS_OK &&
+           service->wanted.generation != operation->generation;
 }
 
 void operation_failed(struct operation *operation, const char *field, const char *said)
 {
     problem_say(operation, field, said);
-    if (operation->kind == OPERATION_RESTART && is_deploy_at_it(operation)) {
-        operation_end(operation, operation->problem.code);
+    if (is_overtaken(operation) || is_others(operation)) {
+        operation_end(operation,
+                      operation->kind == OPERATION_START ? STATUS_OK : operation->problem.code);
         return;
     }
     if (rule_find(operation) != STATUS_OK) {
@@ -164,24 +195,31 @@ static void on_recorded(void *context, enum status status, const struct problem 
     operation_await_supervisor(operation);
 }
 
+void operation_failure_write(struct buffer *payload, uint64_t generation, const uint64_t *previous,
+                             const char *code, const char *reason)
+{
+    write_map(payload, previous != NULL ? 4 : 3);
+    write_str(payload, "generation");
+    write_u64(payload, generation);
+    if (previous != NULL) {
+        write_str(payload, "previous");
+        write_u64(payload, *previous);
+    }
+    write_str(payload, "code");
+    write_str(payload, code);
+    write_str(payload, "reason");
+    write_str(payload, reason);
+}
+
 static void record(struct operation *operation, enum event_type type, uint64_t causation_id,
                    const char *code, const char *reason)
 {
-    AUTO(buffer_close) struct buffer payload = { .limit = 4096 };
+    AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     char subject[SUBJECT_BYTES];
     bool falls_back = type == EVENT_service_deployment_failed;
     operation_move(operation, OPERATION_RECORDING);
-    write_map(&payload, falls_back ? 4 : 3);
-    write_str(&payload, "generation");
-    write_u64(&payload, operation->generation);
-    if (falls_back) {
-        write_str(&payload, "previous");
-        write_u64(&payload, operation->service->wanted.previous);
-    }
-    write_str(&payload, "code");
-    write_str(&payload, code);
-    write_str(&payload, "reason");
-    write_str(&payload, reason);
+    operation_failure_write(&payload, operation->generation,
+                            falls_back ? &operation->service->wanted.previous : NULL, code, reason);
     struct event_append_request request =
         append_about_service(type, operation->service, subject, &payload);
     request.causation_id = causation_id;

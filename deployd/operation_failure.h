@@ -26,5 +26,10 @@ void operation_fallback_failed(struct operation *operation, const char *code, co
 /* Appends what code and reason of the operation say: service_deployment_failed where the log falls
  * back, else service_recovery_failed. */
 void operation_record_failure(struct operation *operation);
+/* service_deployment_failed is on its way into the log. */
+bool operation_records_failure(const struct operation *operation);
+/* The payload of either. `previous` is what the log falls back to; NULL when it does not. */
+void operation_failure_write(struct buffer *payload, uint64_t generation, const uint64_t *previous,
+                             const char *code, const char *reason);
 
 #endif

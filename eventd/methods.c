@@ -44,7 +44,7 @@ static enum status handle_event_append(struct eventd *eventd, struct rpc_call *c
     struct append_outcome outcome;
     TRY(appending_run(&eventd->store, call, request, 1, &outcome));
     note_start(eventd, request, 1);
-    reply->event_id = outcome.first_id;
+    reply->event_id = outcome.last_id; /* of a request that was recorded as a batch: the last */
     reply->is_repeat = outcome.is_repeat;
     return STATUS_OK;
 }

@@ -242,3 +242,62 @@ Test(fault_points, of_a_store_that_is_being_created)
     die_while_creating("eventd.before_rename");
     die_while_creating("deployd.before_rename");
 }
+
+static json_t *never_ready(const struct testbed *bed, const char *token)
+{
+    json_t *spec = service_spec(bed, "acme", "a", "announcer", token, "sleep:1", NULL);
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "3s"));
+    return spec;
+}
+
+/* A deploy over one that is on trial is two events in one commit: both or none, and a repeat is
+ * answered with the second. */
+static void hasty_deploy_dies_at(const char *fault)
+{
+    struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    if (!has_fault_points(&bed)) {
+        testbed_discard(&bed);
+        cr_skip_test("this build has no fault points (SOLO_FAULTS)");
+    }
+    testbed_set(&bed, "SOLO_FAULT", fault);
+    testbed_start(&bed);
+    uint64_t ready = service_deploy_sleeper(&bed, "acme", "a");
+    uint64_t trial = service_deploy(&bed, never_ready(&bed, "print:b"));
+    pid_t deployd = testbed_daemon(&bed, "deployd");
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid = uuid_draw();
+    uuid_text(id, &uuid);
+    json_t *reply = NULL;
+    for (int i = 0; reply == NULL; i++) {
+        struct problem problem = { 0 };
+        testbed_call(
+            &bed, "deployd", "service.deploy",
+            json_pack("{s:o, s:s}", "spec", never_ready(&bed, "print:c"), "request_id", id), &reply,
+            &problem);
+        cr_assert_lt(i, 400, "%s", problem.message);
+        sleep_ms(10);
+    }
+    cr_assert_neq(testbed_daemon(&bed, "deployd"), deployd, "%s: nothing died", fault);
+    uint64_t last = number_in(reply, "generation");
+    json_decref(reply);
+    testbed_kill_everything(&bed);
+    testbed_set(&bed, "SOLO_FAULT", "none");
+    testbed_start(&bed);
+    event_await(&bed, last, "service_deployment_failed", "acme", "a", 20000);
+    service_await(&bed, "acme", "a", "running", 20000);
+    json_t *row = service_row_of(&bed, "acme", "a");
+    expect_number(row, "generation", ready);
+    json_decref(row);
+    json_t *events = events_after(&bed, trial);
+    cr_assert_eq(events_count(events, "service_deployed", "acme", "a"), 1);
+    cr_assert_eq(events_count(events, "service_deployment_failed", "acme", "a"), 2);
+    json_decref(events);
+    testbed_close(&bed);
+}
+
+Test(fault_points, of_a_deploy_over_one_that_is_on_trial)
+{
+    hasty_deploy_dies_at("deployd.before_append:3");
+    hasty_deploy_dies_at("deployd.after_append:3");
+}

@@ -1,5 +1,6 @@
 /* A generation that becomes ready, and one that does not: in the answer, in the log, in what runs.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -91,6 +92,97 @@ Test(readiness, a_deploy_that_does_not_wait_falls_back_afterwards)
     as_everybody(falls_back_without_wait);
 }
 
+static const char *failure_code(const json_t *events, uint64_t generation, size_t *count)
+{
+    const char *code = "";
+    size_t i;
+    json_t *event;
+    *count = 0;
+    json_array_foreach(events, i, event)
+    {
+        const json_t *payload = json_object_get(event, "payload");
+        if (strcmp(text_in(event, "type"), "service_deployment_failed") != 0 ||
+            number_in(payload, "generation") != generation)
+            continue;
+        code = text_in(payload, "code");
+        ++*count;
+    }
+    return code;
+}
+
+static void expect_failed_once(const json_t *events, uint64_t generation, const char *code)
+{
+    size_t count;
+    cr_assert_str_eq(failure_code(events, generation, &count), code);
+    cr_assert_eq(count, 1, "generation %llu: %zu failures", (unsigned long long)generation, count);
+}
+
+/* However many deploys came since; and it is not started in between. */
+static void hasty_deploys_fall_back(struct testbed *bed)
+{
+    uint64_t ready = service_deploy_sleeper(bed, "acme", "api");
+    uint64_t second = service_deploy(bed, announcer(bed, "60s", "sleep:1", NULL));
+    uint64_t third = service_deploy(bed, announcer(bed, "60s", "sleep:2", NULL));
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(bed, &result, "describe", "acme/api", NULL);
+    expect_contains(result_out(&result), "code=replaced");
+    uint64_t last = service_deploy(bed, announcer(bed, "400ms", "sleep:3", NULL));
+    event_await(bed, last, "service_deployment_failed", "acme", "api", 20000);
+    service_await(bed, "acme", "api", "running", 20000);
+    json_t *row = service_row_of(bed, "acme", "api");
+    expect_number(row, "generation", ready);
+    json_decref(row);
+    log_settled_id(bed);
+    json_t *events = events_after(bed, ready);
+    expect_failed_once(events, second, "replaced");
+    expect_failed_once(events, third, "replaced");
+    expect_failed_once(events, last, "not_ready");
+    cr_assert_eq(events_count(events, "service_started", "acme", "api"), 2);
+    json_decref(events);
+}
+
+Test(readiness, hasty_deploys_fall_back_to_what_was_ready)
+{
+    as_everybody(hasty_deploys_fall_back);
+}
+
+Test(readiness, hasty_deploys_fall_back_to_what_was_ready_after_a_crash)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t ready = service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t second = service_deploy(&bed, announcer(&bed, "60s", "sleep:1", NULL));
+    uint64_t last = service_deploy(&bed, announcer(&bed, "2s", "sleep:2", NULL));
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    event_await(&bed, last, "service_deployment_failed", "acme", "api", 20000);
+    service_await(&bed, "acme", "api", "running", 20000);
+    json_t *row = service_row_of(&bed, "acme", "api");
+    expect_number(row, "generation", ready);
+    json_decref(row);
+    json_t *events = events_after(&bed, 0);
+    expect_failed_once(events, second, "replaced");
+    expect_failed_once(events, last, "not_ready");
+    json_decref(events);
+}
+
+Test(readiness, a_kill_of_what_is_on_trial_leaves_nothing_wanted)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    service_deploy(&bed, announcer(&bed, "60s", "sleep:1", NULL));
+    service_deploy(&bed, announcer(&bed, "60s", "sleep:2", NULL));
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "kill", "acme/api", NULL);
+    expect_exit(&result, 0);
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    cr_assert_null(service_row_of(&bed, "acme", "api"));
+}
+
 Test(readiness, a_first_deploy_that_is_never_ready_is_not_wanted)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -118,7 +210,13 @@ Test(readiness, wait_answers_when_it_is_ready)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     AUTO(result_close) struct result result = { 0 };
-    service_deploy(&bed, announcer(&bed, "20s", "sleep:500", "notify:READY=1"));
+    json_t *spec = announcer(&bed, "60s", "sleep:1", NULL);
+    char command[4096], program[4096], go[4200];
+    testbed_program(&bed, "announcer", program);
+    snprintf(command, sizeof command,
+             "until test -e go; do sleep 0.02; done; exec %.2000s notify:READY=1", program);
+    json_object_set_new(spec, "argv", json_pack("[s, s, s]", "/bin/sh", "-c", command));
+    service_deploy(&bed, spec);
     testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "100ms",
                     NULL);
     expect_exit(&result, 7);
@@ -129,7 +227,9 @@ Test(readiness, wait_answers_when_it_is_ready)
                     "1ms", NULL);
     expect_exit(&result, 7);
     expect_contains(result_err(&result), "`soloctl describe -t acme api` says why");
-    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "10s", NULL);
+    snprintf(go, sizeof go, "%s/tenants/acme/api/go", bed.data);
+    cr_assert_eq(close(open(go, O_CREAT | O_WRONLY | O_CLOEXEC, 0644)), 0);
+    testbed_soloctl(&bed, &result, "wait", "acme/api", "--for", "ready", "--timeout", "60s", NULL);
     expect_exit(&result, 0);
     json_t *row = service_row_of(&bed, "acme", "api");
     expect_text(row, "state", "running");

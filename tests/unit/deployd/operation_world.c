@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/auto.h"
 #include "common/base/log.h"
+#include "common/wire/fields.h"
 #include "common/wire/reader.h"
 #include "deployd/admission.h"
 #include "deployd/appends.h"
@@ -46,6 +48,35 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     if (request_id != NULL)
         asked->request_id = *request_id;
     return STATUS_OK;
+}
+
+/* A deploy behind the end of another one's trial. */
+enum status append_send_batch(struct deployd *deployd, struct span events,
+                              const struct uuid *request_id, uint64_t timeout_ms,
+                              rpc_on_reply on_reply, void *context)
+{
+    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_MAX };
+    struct event_append_request items[2];
+    struct problem problem;
+    struct reader reader = reader_of(events);
+    uint32_t count;
+    cr_assert_eq(reader_array(&reader, &count), STATUS_OK);
+    cr_assert_eq(count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        struct span map;
+        cr_assert_eq(reader_any(&reader, &map), STATUS_OK);
+        cr_assert_eq(fields_decode(method_event_append.request, map, &arena, &items[i], &problem),
+                     STATUS_OK);
+    }
+    cr_assert_str_eq(items[0].type, "service_deployment_failed");
+    cr_assert_str_eq(items[0].intent, "service.deploy");
+    char code[40];
+    cr_assert_str_eq(map_text(items[0].payload, "code", code, sizeof code), "replaced");
+    cr_assert_eq(map_u64(items[0].payload, "previous", 99), world.live.previous);
+    cr_assert_eq(map_u64(items[1].payload, "previous", 99), world.live.previous);
+    enum status status = append_send(deployd, &items[1], request_id, timeout_ms, on_reply, context);
+    world.asked[world.asked_count - 1].trial_ended = map_u64(items[0].payload, "generation", 0);
+    return status;
 }
 
 struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
@@ -490,21 +521,32 @@ void world_nothing_asked(void)
     cr_assert_eq(world.asked_count, 0, "%s was asked for", world.asked[0].what);
 }
 
+static void fold_failure(uint64_t generation, uint64_t id)
+{
+    struct live_row *live = &world.live;
+    if (live->generation == generation)
+        *live = live->previous == 0
+                    ? (struct live_row){ 0 }
+                    : (struct live_row){ .generation = live->previous, .since = id };
+}
+
 uint64_t world_append(const char *type)
 {
     struct asked asked = world_take(type);
-    uint64_t id = ++world.last_event;
     struct live_row *live = &world.live;
+    if (asked.trial_ended != 0)
+        fold_failure(asked.trial_ended, ++world.last_event);
+    uint64_t id = ++world.last_event;
     if (strcmp(type, "service_deployed") == 0)
         *live = (struct live_row){ .generation = id, .since = id, .previous = live->generation };
     else if (strcmp(type, "service_killed") == 0)
         *live = (struct live_row){ 0 };
-    else if (strcmp(type, "service_deployment_failed") == 0 && live->generation == asked.generation)
-        *live = live->previous == 0
-                    ? (struct live_row){ 0 }
-                    : (struct live_row){ .generation = live->previous, .since = id };
+    else if (strcmp(type, "service_deployment_failed") == 0)
+        fold_failure(asked.generation, id);
     const struct event_append_reply reply = { .event_id = id };
-    asked.on_reply(asked.context, STATUS_OK, NULL, &reply);
+    const struct event_append_batch_reply batch = { .first_id = id - 1, .last_id = id, .count = 2 };
+    asked.on_reply(asked.context, STATUS_OK, NULL,
+                   asked.trial_ended != 0 ? (const void *)&batch : &reply);
     world_turn();
     return id;
 }

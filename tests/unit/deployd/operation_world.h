@@ -18,6 +18,7 @@ struct asked {
     char cause[16];
     char code[40], reason[REASON_BYTES_MAX + 1]; /* in its payload */
     bool has_grace;
+    uint64_t trial_ended; /* by the same batch, before it; 0: it is no batch */
     struct uuid request_id;
     rpc_on_reply on_reply;
     void *context;
@@ -83,7 +84,7 @@ size_t world_prepare(enum operation_kind kind, struct operation **operation);
 struct asked world_take(const char *what);
 void world_nothing_asked(void);
 
-/* Answers of the log: appended and folded, or refused. */
+/* Answers of the log: appended and folded, or refused. Of a batch the number of the last. */
 uint64_t world_append(const char *type);
 void world_append_fails(const char *type, enum status status);
 /* Answers of the supervisor. `state` running holds a process. */

@@ -109,6 +109,48 @@ Test(event_map, finds_the_event_of_a_request)
     cr_assert_eq(found.event_id, 0);
 }
 
+static struct span payload_replaced(uint64_t generation)
+{
+    static struct buffer payload = { .limit = 4096 };
+    buffer_clear(&payload);
+    write_map(&payload, 2);
+    write_str(&payload, "generation");
+    write_u64(&payload, generation);
+    write_str(&payload, "code");
+    write_str(&payload, "replaced");
+    return buffer_span(&payload);
+}
+
+/* Its request stands for the deploy, the last of the two. */
+Test(event_map, a_deploy_that_ended_a_trial_replaced_it_and_is_found)
+{
+    struct uuid id = uuid_draw();
+    struct rpc_call call = call_of_daemon("deployd");
+    uint64_t ready = append("service_deployed", API, payload_deploy("a"));
+    uint64_t trial = append("service_deployed", API, payload_deploy("b"));
+    const struct event_append_request batch[] = {
+        request_of("service_deployment_failed", "acme", API, payload_replaced(trial)),
+        request_of("service_deployed", "acme", API, payload_deploy("c")),
+    };
+    struct append_outcome outcome;
+    call_identify(&call, &id, "body");
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    cr_assert_eq(appending_run(&store, &call, batch, 2, &outcome), STATUS_OK);
+    cr_assert_eq(event_store_commit(&store), STATUS_OK);
+    struct request_record found;
+    struct problem problem = { 0 };
+    struct live_row row;
+    map_it();
+    cr_assert_eq(find_request("acme", &id, "body", &found, &problem), STATUS_OK);
+    cr_assert_eq(found.event_id, outcome.last_id);
+    cr_assert_eq(found.generation, outcome.last_id);
+    cr_assert_eq(outcome_of(trial).fate, FATE_REPLACED);
+    cr_assert_eq(outcome_of(trial).event_id, outcome.last_id);
+    cr_assert_eq(event_map_live(&map, "acme", "api", &row), STATUS_OK);
+    cr_assert_eq(row.generation, outcome.last_id);
+    cr_assert_eq(row.previous, ready);
+}
+
 /* Whatever differs, and whose request it is. */
 Test(event_map, another_body_with_the_id_of_a_request_is_refused)
 {
