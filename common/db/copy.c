@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include "common/base/log.h"
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
+#include "common/db/slices.h"
 #include "common/db/store_child.h"
 #include "common/db/table.h"
 
@@ -35,14 +37,45 @@ enum status db_copy_start(const struct db_schema *schema, const char *from, cons
 
 /* --- the child --- */
 
-static enum status sync_copy(const char *to)
+/* LMDB, which writes into a pipe: to a file it would write a MiB at once. */
+struct copier {
+    struct db *db;
+    int to;
+    int rc; /* LMDB's */
+};
+
+static void *run_copier(void *context)
+{
+    struct copier *copier = context;
+    copier->rc = mdb_env_copyfd2(copier->db->env, copier->to, MDB_CP_COMPACT);
+    fd_close(&copier->to);
+    return NULL;
+}
+
+/* When the file cannot be written, closing the pipe ends LMDB, too. */
+static enum status copy_through_pipe(struct db *db, const char *to)
 {
     char path[4096];
+    int ends[2];
+    pthread_t thread;
     TRY(path_join(path, to, "data.mdb"));
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        return failure("sync the copy of a store", path);
-    return environment_sync_directory(to);
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return failure("make a pipe", to);
+    (void)fcntl(ends[1], F_SETPIPE_SZ, SLICE_BYTES); /* fewer turns; a small one does as well */
+    AUTO(fd_close) int from = ends[0];
+    struct copier copier = { .db = db, .to = ends[1] };
+    errno = pthread_create(&thread, NULL, run_copier, &copier);
+    if (errno != 0) {
+        fd_close(&copier.to);
+        return failure("start a thread", to);
+    }
+    enum status status = slices_write(from, path);
+    fd_close(&from);
+    pthread_join(thread, NULL);
+    if (status == STATUS_OK && copier.rc != 0)
+        status = log_failure(status_from_lmdb(copier.rc), "copy store", "from", db->dir, "to", to,
+                             "reason", mdb_strerror(copier.rc));
+    return status;
 }
 
 static enum status copy(const struct db_schema *schema, const char *from, const char *to)
@@ -50,37 +83,53 @@ static enum status copy(const struct db_schema *schema, const char *from, const 
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
     TRY(environment_open(&db, schema, from, MDB_RDONLY));
     fault_point("copy.before_copy");
-    int rc = mdb_env_copy2(db.env, to, MDB_CP_COMPACT);
-    if (rc != 0)
-        return log_failure(status_from_lmdb(rc), "copy store", "from", from, "to", to, "reason",
-                           mdb_strerror(rc));
-    return sync_copy(to);
+    usleep((useconds_t)fault_number("copy_us", schema->name, 0));
+    TRY(copy_through_pipe(&db, to));
+    return environment_sync_directory(to);
 }
 
 /* The probe leaves large tables alone; a copy is read whole. */
-static enum status verify_tables(const struct db_schema *schema, const char *to)
+static enum status verify_tables(const struct db_schema *schema, const char *to,
+                                 walk_rows *check_rows)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
-    AUTO(db_end) struct db_txn txn = { 0 };
     TRY(environment_open(&db, schema, to, MDB_RDONLY | MDB_NOLOCK));
     TRY(environment_open_for_reading(&db));
-    TRY(db_begin_read(&db, &txn));
-    for (unsigned i = 0; i < schema->table_count; i++)
+    for (unsigned i = 0; i < schema->table_count; i++) {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        TRY(db_begin_read(&db, &txn));
         if (schema->tables[i].flags & TABLE_DIGEST)
             TRY(table_verify(&txn, i));
-    return STATUS_OK;
+    }
+    return check_rows == NULL ? STATUS_OK : check_rows(&db, 0, 2);
+}
+
+/* This process reads its half while the child reads the other. */
+static enum status verify(const struct db_schema *schema, const char *to, walk_rows *check_rows)
+{
+    pid_t pid = 0;
+    int result;
+    TRY(db_probe_here(schema, to, NULL));
+    if (check_rows != NULL)
+        TRY(db_walk_start(schema, to, WALK_HALF_OF_COPY, &pid, NULL));
+    enum status status = verify_tables(schema, to, check_rows);
+    if (pid == 0)
+        return status;
+    if (status != STATUS_OK)
+        kill(pid, SIGKILL);
+    TRY(store_child_wait(pid, to, &result));
+    return status != STATUS_OK ? status : db_probe_judge(to, result);
 }
 
 static enum status copy_and_check(const struct db_schema *schema, const char *from, const char *to,
-                                  enum status (*check_rows)(struct db *db))
+                                  walk_rows *check_rows)
 {
     TRY(copy(schema, from, to));
-    TRY(db_probe_here(schema, to, check_rows));
-    return verify_tables(schema, to);
+    return verify(schema, to, check_rows);
 }
 
 int db_copy_main(const struct db_schema *schema, const char *from, const char *to,
-                 enum status (*check_rows)(struct db *db))
+                 walk_rows *check_rows)
 {
     log_setup("store-copy", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,7 +1,7 @@
 #ifndef SOLO_COMMON_DB_COPY_H
 #define SOLO_COMMON_DB_COPY_H
 
-#include "common/db/db.h"
+#include "common/db/walk.h"
 
 /* A compact copy of a store, made beside its running writer: by a child of this program, because it
  * takes a while and because a damaged page may end it. */
@@ -12,9 +12,10 @@
 enum status db_copy_start(const struct db_schema *schema, const char *from, const char *to,
                           pid_t *pid, int *pidfd);
 
-/* The child: returns its exit code. `check_rows` looks at every row that has no digest. */
+/* The child: returns its exit code. `check_rows` (may be NULL) looks at every row that has no
+ * digest, half of them in a child of its own (walk.h). */
 int db_copy_main(const struct db_schema *schema, const char *from, const char *to,
-                 enum status (*check_rows)(struct db *db));
+                 walk_rows *check_rows);
 
 /* Gives a store that nobody has open a new incarnation, and its modes: the last step of putting a
  * copy back. */

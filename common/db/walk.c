@@ -19,6 +19,7 @@ enum { SLICE_ROWS = 20000, WALK_CPU_SECONDS_MAX = 60 * 60 };
 static const char *const how_names[] = {
     [WALK_ALONE] = "alone",
     [WALK_BESIDE_WRITER] = "beside-writer",
+    [WALK_HALF_OF_COPY] = "half-of-copy",
 };
 
 /* --- the parent --- */
@@ -44,7 +45,7 @@ enum status db_walk_start(const struct db_schema *schema, const char *dir, enum 
                           pid_t *pid, int *pidfd)
 {
     TRY(start(schema, dir, how, pid));
-    return store_child_watch(*pid, dir, pidfd);
+    return pidfd == NULL ? STATUS_OK : store_child_watch(*pid, dir, pidfd);
 }
 
 /* --- the child --- */
@@ -102,22 +103,26 @@ static enum status walk_table(struct db *db, unsigned table)
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-static enum status walk(const struct db_schema *schema, const char *dir, bool is_alone,
-                        enum status (*check_rows)(struct db *db))
+static enum status open_alone(struct db *db, const struct db_schema *schema, const char *dir)
+{
+    struct meta_pages pages;
+    TRY(meta_pages_read(dir, &pages));
+    TRY(environment_open(db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
+    return environment_open_for_reading(db);
+}
+
+static enum status walk(const struct db_schema *schema, const char *dir, enum walk_how how,
+                        walk_rows *check_rows)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
-    struct meta_pages pages;
-    if (!is_alone) {
-        TRY(db_open_reader(&db, schema, dir));
-    } else {
-        TRY(meta_pages_read(dir, &pages));
-        TRY(environment_open(&db, schema, dir, MDB_RDONLY | MDB_NOLOCK));
-        TRY(environment_open_for_reading(&db));
-    }
+    TRY(how == WALK_BESIDE_WRITER ? db_open_reader(&db, schema, dir)
+                                  : open_alone(&db, schema, dir));
+    if (how == WALK_HALF_OF_COPY)
+        return check_rows(&db, 1, 2);
     enum status status = STATUS_OK;
     for (unsigned i = 0; i <= schema->table_count; i++) {
         enum status found = i < schema->table_count ? walk_table(&db, i)
-                            : check_rows != NULL    ? check_rows(&db)
+                            : check_rows != NULL    ? check_rows(&db, 0, 1)
                                                     : STATUS_OK;
         if (found != STATUS_OK && found != STATUS_DATA_LOSS)
             return status != STATUS_OK ? status : found;
@@ -128,13 +133,15 @@ static enum status walk(const struct db_schema *schema, const char *dir, bool is
 }
 
 int db_walk_main(const struct db_schema *schema, const char *dir, const char *how,
-                 enum status (*check_rows)(struct db *db))
+                 walk_rows *check_rows)
 {
     log_setup("store-walk", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     store_child_limit(WALK_CPU_SECONDS_MAX);
-    bool is_alone = strcmp(how, how_names[WALK_ALONE]) == 0;
-    if (!is_alone)
+    enum walk_how as = WALK_ALONE;
+    while (as < WALK_HALF_OF_COPY && strcmp(how, how_names[as]) != 0)
+        as++;
+    if (as != WALK_ALONE)
         store_child_step_back(); /* otherwise somebody waits for it */
-    return status_exit_code(walk(schema, dir, is_alone, check_rows));
+    return status_exit_code(walk(schema, dir, as, check_rows));
 }

@@ -11,18 +11,23 @@
  * short where a table is large. The result is db_probe_judge's. */
 
 enum walk_how {
-    WALK_ALONE,        /* nobody writes: without locks, leaving no trace */
-    WALK_BESIDE_WRITER /* with a slot among the readers, at the lowest priority */
+    WALK_ALONE,         /* nobody writes: without locks, leaving no trace */
+    WALK_BESIDE_WRITER, /* with a slot among the readers, at the lowest priority */
+    WALK_HALF_OF_COPY   /* of a copy, the second part of two of what `check_rows` looks at */
 };
+
+/* Looks at each row that proves itself otherwise, of these parts at one: two processes read what
+ * one would take too long for. */
+typedef enum status walk_rows(struct db *db, unsigned part, unsigned parts);
 
 /* Waits for it. */
 enum status db_walk(const struct db_schema *schema, const char *dir, enum walk_how how);
-/* `*pidfd` is the caller's. */
+/* `*pidfd` is the caller's; NULL for who will wait for the process. */
 enum status db_walk_start(const struct db_schema *schema, const char *dir, enum walk_how how,
                           pid_t *pid, int *pidfd);
 
 /* The child: returns its exit code. `how` as it stands in its arguments. */
 int db_walk_main(const struct db_schema *schema, const char *dir, const char *how,
-                 enum status (*check_rows)(struct db *db));
+                 walk_rows *check_rows);
 
 #endif

@@ -172,6 +172,8 @@ ssize_t __real_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count);
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
+int __real_sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
+int __wrap_sync_file_range(int fd, off_t offset, off_t size, unsigned flags);
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __real_rename(const char *from, const char *to);
@@ -241,6 +243,18 @@ int __wrap_fdatasync(int fd)
 int __wrap_fsync(int fd)
 {
     return sync_or_fail(CALL_FSYNC, __real_fsync, fd);
+}
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t size, unsigned flags)
+{
+    char path[4096];
+    int rc = __real_sync_file_range(fd, offset, size, flags);
+    if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) && path_of(fd, path)) {
+        struct disk_op *op = op_add(DISK_RANGE, path);
+        op->offset = (uint64_t)offset;
+        op->size = (size_t)size;
+    }
+    return rc;
 }
 
 int __wrap_rename(const char *from, const char *to)

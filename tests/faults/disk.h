@@ -14,6 +14,7 @@ enum disk_op_kind {
     DISK_WRITE_SYNCED, /* through an O_DSYNC descriptor: these bytes are there when it returns */
     DISK_SYNC,         /* fdatasync or fsync of a file */
     DISK_SYNC_FOLDER,
+    DISK_RANGE, /* a part of a file was waited for until it was written; a promise it is not */
     DISK_RENAME,
     DISK_MARK /* what the test says at this moment */
 };

@@ -154,6 +154,8 @@ bool power_cut_step(struct power_cut *cut)
         ensure(file->pending_count < PENDING_MAX);
         file->pending[file->pending_count++] = op;
         break;
+    case DISK_RANGE:
+        break;
     case DISK_SYNC:
         sync_file(image_of(cut, op->path));
         break;

@@ -4,12 +4,14 @@
  * ledger of what was committed is kept by this test, not read from the store. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/db/copy.h"
+#include "common/db/slices.h"
 #include "tests/faults/event_life.h"
 #include "tests/faults/power_cut.h"
 #include "tests/support/criterion.h"
@@ -201,6 +203,34 @@ static bool is_backup_whole(struct campaign *campaign, const struct power_cut *c
     bool is_fine = !*counts || event_life_is_in(&campaign->life, events, campaign->life.last);
     cr_assert_eq(directory_remove(campaign->left), STATUS_OK);
     return is_fine;
+}
+
+/* Whose commits wait for the disk beside it must not wait for all of it. */
+Test(power_cuts, a_copy_gives_the_disk_a_little_at_a_time)
+{
+    enum { EVENTS = 40 };
+    static char text[64 * 1024];
+    struct rpc_call call = call_of_operator();
+    memset(text, 'x', sizeof text - 1);
+    fixture_open();
+    struct event_append_request request = request_of("app.x", "acme", "", payload_text(text));
+    for (int i = 0; i < EVENTS; i++)
+        must_append(&call, &request);
+    disk_record(scratch_path("."));
+    cr_assert_eq(db_copy_main(&events_schema, store.db.dir, scratch_path("copy"), NULL), 0);
+    disk_record_end();
+    size_t count, written = 0, waited = 0;
+    const struct disk_op *ops = disk_ops(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].kind == DISK_WRITE)
+            written += ops[i].size;
+        else if (ops[i].kind == DISK_RANGE)
+            waited += ops[i].size;
+        cr_assert_leq(written - waited, 2 * SLICE_BYTES);
+    }
+    cr_expect_gt(written, EVENTS * sizeof text);
+    disk_forget();
+    fixture_close();
 }
 
 /* Its last file is what makes it one. */

@@ -92,38 +92,41 @@ static enum status check_events(struct db *db)
                             PROBED_RECORDS, &checked);
 }
 
-/* A snapshot of its own for each: a writer may go on meanwhile. */
-static enum status check_some_events(struct db *db, uint64_t *next, bool *is_done)
+/* Of the events from *next on, so many that there may be; *next moves behind them. A snapshot of
+ * its own for each: a writer may go on meanwhile. */
+static enum status check_some_events(struct db *db, uint64_t *next, uint64_t *last)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t first, last, checked;
+    uint64_t first, checked, end = *next + CHECKED_AT_ONCE;
     TRY(db_begin_read(db, &txn));
     TRY(event_log_first(&txn, &first));
-    TRY(event_log_last(&txn, &last));
-    *next = *next < first ? first : *next; /* what went meanwhile is not missing */
-    TRY(event_log_verify(&txn, *next, CHECKED_AT_ONCE, &checked));
-    *next += checked;
-    *is_done = checked < CHECKED_AT_ONCE;
+    TRY(event_log_last(&txn, last));
+    uint64_t from = *next < first ? first : *next; /* what went meanwhile is not missing */
+    *next = end;
+    if (end > *last + 1)
+        end = *last + 1;
+    if (from >= end)
+        return STATUS_OK;
+    TRY(event_log_verify(&txn, from, end - from, &checked));
     /* A page that leads elsewhere may end the walk early, or before it begins. */
-    return !*is_done || *next == last + 1
-               ? STATUS_OK
-               : log_failure(STATUS_DATA_LOSS, "verify chain", "dir", db->dir, "events",
-                             NUMBER(*next - 1), "last_event", NUMBER(last), "reason",
-                             "events are missing");
+    return checked == end - from ? STATUS_OK
+                                 : log_failure(STATUS_DATA_LOSS, "verify chain", "dir", db->dir,
+                                               "events", NUMBER(from + checked - 1), "last_event",
+                                               NUMBER(*last), "reason", "events are missing");
 }
 
-static enum status check_all_events(struct db *db)
+static enum status check_all_events(struct db *db, unsigned part, unsigned parts)
 {
-    uint64_t next = 1;
-    for (bool is_done = false; !is_done;)
-        TRY(check_some_events(db, &next, &is_done));
+    uint64_t next = 1 + (uint64_t)part * CHECKED_AT_ONCE, last = UINT64_MAX;
+    for (; next <= last; next += (uint64_t)(parts - 1) * CHECKED_AT_ONCE)
+        TRY(check_some_events(db, &next, &last));
     return STATUS_OK;
 }
 
 static const struct {
     const struct db_schema *schema;
     enum status (*check_rows)(struct db *db);
-    enum status (*check_all_rows)(struct db *db);
+    walk_rows *check_all_rows;
 } stores[] = {
     { &events_schema, check_events, check_all_events },
     { &tokens_schema, NULL, NULL },

@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
-#include "common/db/walk.h"
+#include "common/db/copy.h"
+#include "common/db/store_child.h"
 #include "tests/support/criterion.h"
+#include "tests/unit/common/base/scratch.h"
 #include "tests/unit/eventd/log_fixture.h"
 
 TestSuite(late_rows, .init = fixture_open, .fini = fixture_close);
@@ -277,6 +280,41 @@ Test(late_rows, the_full_walk_finds_what_an_open_does_not)
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_DATA_LOSS);
     event_store_close(&store);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_ALONE), STATUS_DATA_LOSS);
+}
+
+static enum status copy_store(const char *to)
+{
+    char dir[4200];
+    pid_t pid;
+    int pidfd, result;
+    snprintf(dir, sizeof dir, "%s/events", fixture_data_dir());
+    cr_assert_eq(db_copy_start(&events_schema, dir, to, &pid, &pidfd), STATUS_OK);
+    cr_assert_eq(store_child_wait(pid, to, &result), STATUS_OK);
+    close(pidfd);
+    return db_probe_judge(to, result);
+}
+
+/* Two processes read it, each its half. */
+Test(late_rows, every_event_of_a_copy_is_read)
+{
+    enum { BATCHES = 21 };
+    const char *to = scratch_path("copy");
+    static const uint64_t in_each_half[] = { 5000, 20100 };
+    struct event_append_request requests[EVENT_BATCH_MAX];
+    struct append_outcome outcomes[EVENT_BATCH_MAX];
+    struct rpc_call call = call_of_operator();
+    for (int i = 0; i < EVENT_BATCH_MAX; i++)
+        requests[i] = request_of("app.x", "acme", "", nothing);
+    for (int i = 0; i < BATCHES; i++)
+        cr_assert_eq(append_many(&call, requests, EVENT_BATCH_MAX, outcomes), STATUS_OK);
+    for (size_t i = 0; i < COUNT_OF(in_each_half); i++) {
+        struct table_number number = table_number(in_each_half[i]);
+        damage(EVENTS_EVENTS, table_number_key(&number));
+        cr_expect_eq(copy_store(to), STATUS_DATA_LOSS, "event %d", (int)in_each_half[i]);
+        cr_expect_neq(access(to, F_OK), 0, "it does not stay");
+        damage(EVENTS_EVENTS, table_number_key(&number)); /* what was flipped twice is whole */
+    }
+    cr_expect_eq(copy_store(to), STATUS_OK);
 }
 
 /* Nobody knows any more which id that row had. */

@@ -36,8 +36,9 @@ static enum status check_rows(struct db *db)
     return STATUS_OK;
 }
 
-static enum status check_all_rows(struct db *db)
+static enum status check_all_rows(struct db *db, unsigned part, unsigned parts)
 {
+    (void)part, (void)parts;
     AUTO(db_end) struct db_txn txn = { 0 };
     struct span value;
     TRY(db_begin_read(db, &txn));
