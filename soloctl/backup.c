@@ -19,9 +19,16 @@
 #include "common/spec/spec_json.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
+#include "soloctl/progress.h"
 #include "soloctl/text.h"
 
-enum { BACKUP_MS_MAX = 60 * 60 * 1000, MANIFEST_SCHEMA = 1, STORES = 3 };
+enum {
+    BACKUP_MS_MAX = 60 * 60 * 1000,
+    SILENT_MS = 5000, /* a daemon that lives answers sooner, however much it has to copy */
+    LOOK_S = 1,
+    MANIFEST_SCHEMA = 1,
+    STORES = 3
+};
 
 struct copied {
     const char *store;
@@ -51,6 +58,127 @@ static enum status prepare(const char *name, char dir[PATH_MAX], struct problem 
     return STATUS_OK;
 }
 
+/* --- one store --- */
+
+/* A copy that a daemon makes: as long as it says that it lives, it is waited for. */
+struct copying {
+    struct rpc_client *client;
+    struct ev_loop *loop;
+    struct ev_timer look;
+    const char *daemon, *store, *dir;
+    bool is_done;
+    enum status status;
+    uint64_t bytes;
+    struct problem *problem;
+    struct progress progress;
+};
+
+static void end(struct copying *copying, enum status status)
+{
+    copying->status = status;
+    copying->is_done = true;
+}
+
+static enum status is_silent(const struct copying *copying)
+{
+    return problem_set(copying->problem, STATUS_DEADLINE_EXCEEDED, "",
+                       "%s does not answer (%d s): its store (%s) is not in the backup",
+                       copying->daemon, SILENT_MS / 1000, copying->store);
+}
+
+static void on_copied(void *context, enum status status, const struct problem *problem,
+                      const void *reply)
+{
+    struct copying *copying = context;
+    if (copying->is_done)
+        return;
+    if (problem != NULL)
+        *copying->problem = *problem;
+    if (status == STATUS_OK)
+        copying->bytes = ((const struct store_backup_reply *)reply)->bytes;
+    end(copying, status);
+}
+
+static void on_health(void *context, enum status status, const struct problem *problem,
+                      const void *reply)
+{
+    (void)problem, (void)reply;
+    struct copying *copying = context;
+    if (status == STATUS_DEADLINE_EXCEEDED && !copying->is_done)
+        end(copying, is_silent(copying));
+}
+
+/* What has been written so far, where it can be seen; then it is read back. */
+static void show(struct copying *copying)
+{
+    char path[PATH_MAX], text[64];
+    struct stat file;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s/data.mdb", copying->dir, copying->store) >=
+            sizeof path ||
+        stat(path, &file) < 0)
+        return;
+    snprintf(text, sizeof text, "%s: %lld MiB copied", copying->store,
+             (long long)file.st_size >> 20);
+    progress_say(&copying->progress, text);
+}
+
+static enum status ask_health(struct copying *copying)
+{
+    static const struct daemon_health_request request;
+    const struct rpc_call_options options = {
+        .timeout_ms = SILENT_MS,
+        .on_reply = on_health,
+        .context = copying,
+    };
+    return rpc_client_call(copying->client, &method_daemon_health, &request, &options, NULL);
+}
+
+static void on_look(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct copying *copying = timer->data;
+    show(copying);
+    enum status status = ask_health(copying);
+    if (status != STATUS_OK)
+        end(copying, status);
+}
+
+/* Without a repeat: a copy that was begun ends with its daemon. */
+static enum status run_copy(struct copying *copying, uint64_t timeout_ms)
+{
+    const struct store_backup_request request = { .dir = copying->dir };
+    const struct rpc_call_options options = {
+        .timeout_ms = timeout_ms,
+        .on_reply = on_copied,
+        .context = copying,
+    };
+    TRY(rpc_client_call(copying->client, &method_store_backup, &request, &options, NULL));
+    ev_timer_init(&copying->look, on_look, LOOK_S, LOOK_S);
+    copying->look.data = copying;
+    ev_timer_start(copying->loop, &copying->look);
+    while (!copying->is_done)
+        ev_run(copying->loop, EVRUN_ONCE);
+    ev_timer_stop(copying->loop, &copying->look);
+    progress_hide(&copying->progress);
+    return copying->status;
+}
+
+static enum status copy_store(struct session *session, enum peer peer, struct copying *copying,
+                              uint64_t timeout_ms)
+{
+    static const struct daemon_health_request request;
+    struct daemon_health_reply reply;
+    copying->daemon = peer_name(peer);
+    enum status status = session_call(session, peer, &method_daemon_health, &request, SILENT_MS,
+                                      &reply, copying->problem);
+    if (status == STATUS_DEADLINE_EXCEEDED)
+        return is_silent(copying);
+    TRY(status);
+    TRY(session_client(session, peer, &copying->client, copying->problem));
+    copying->loop = session->loops[peer];
+    return run_copy(copying, timeout_ms);
+}
+
 static enum status copy_stores(struct session *session, const char *dir, uint64_t timeout_ms,
                                struct copied copied[STORES], struct problem *problem)
 {
@@ -60,12 +188,10 @@ static enum status copy_stores(struct session *session, const char *dir, uint64_
     } stores[STORES] = { { PEER_TOKEND, "tokens" },
                          { PEER_VAULTD, "vault" },
                          { PEER_EVENTD, "events" } };
-    const struct store_backup_request request = { .dir = dir };
     for (int i = 0; i < STORES; i++) {
-        struct store_backup_reply reply = { 0 };
-        TRY(session_call(session, stores[i].peer, &method_store_backup, &request, timeout_ms,
-                         &reply, problem));
-        copied[i] = (struct copied){ stores[i].store, reply.bytes };
+        struct copying copying = { .store = stores[i].store, .dir = dir, .problem = problem };
+        TRY(copy_store(session, stores[i].peer, &copying, timeout_ms));
+        copied[i] = (struct copied){ stores[i].store, copying.bytes };
     }
     return STATUS_OK;
 }

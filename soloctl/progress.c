@@ -13,9 +13,18 @@ void progress_show(struct progress *progress, const char *what, size_t done, siz
     uint64_t now_ns = clock_boottime_ns();
     if (total < 2 || now_ns - progress->shown_ns < STEP_NS || !isatty(STDERR_FILENO))
         return;
-    fprintf(stderr, "\r\033[Ksoloctl: %zu of %zu %s", done, total, what);
-    progress->is_shown = true;
+    char text[128];
+    snprintf(text, sizeof text, "%zu of %zu %s", done, total, what);
+    progress_say(progress, text);
     progress->shown_ns = now_ns;
+}
+
+void progress_say(struct progress *progress, const char *text)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\r\033[Ksoloctl: %s", text);
+    progress->is_shown = true;
 }
 
 void progress_hide(struct progress *progress)

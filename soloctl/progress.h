@@ -14,6 +14,8 @@ struct progress {
 
 /* "soloctl: 120 of 1000 deployed", at most ten times a second. */
 void progress_show(struct progress *progress, const char *what, size_t done, size_t total);
+/* "soloctl: TEXT", as often as it is called. */
+void progress_say(struct progress *progress, const char *text);
 /* Before anything else is printed, and at the end. */
 void progress_hide(struct progress *progress);
 

@@ -316,6 +316,48 @@ Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init
     service_await(&bed, "acme", "api", "running", 30000);
 }
 
+/* A daemon that hangs, before or while it copies, holds nobody up who asked for a backup. */
+static void expect_silent(const char *daemon, const char *store)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "backup", backup, NULL);
+    expect_exit(&result, 7);
+    expect_contains(result_err(&result), daemon);
+    expect_contains(result_err(&result), store);
+    cr_assert_eq(directory_remove(backup), STATUS_OK);
+}
+
+Test(backup, of_a_daemon_that_hangs_is_given_up_and_it_is_named, .init = set_up, .fini = tear_down)
+{
+    pid_t vaultd = testbed_daemon(&bed, "vaultd");
+    process_signal(vaultd, SIGSTOP);
+    expect_silent("vaultd does not answer", "(vault)");
+    process_signal(vaultd, SIGCONT);
+    make_backup();
+}
+
+Test(backup, of_a_daemon_that_hangs_in_the_middle_is_given_up, .fini = tear_down)
+{
+    char path[4200], begun[512];
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_FAULT_BOUND", "copy_us:events:120000000");
+    snprintf(backup, sizeof backup, "%s/backup", bed.dir);
+    testbed_start(&bed);
+    snprintf(path, sizeof path, "%s/soloctl", bed.bin);
+    snprintf(begun, sizeof begun, "%s/events", backup);
+    const char *const argv[] = { path, "--run", bed.run, "backup", backup, NULL };
+    struct command command = { .argv = argv, .environment = testbed_environment(&bed) };
+    pid_t eventd = testbed_daemon(&bed, "eventd"), soloctl = command_start(&command, bed.log);
+    for (int waited = 0; access(begun, F_OK) != 0; waited += 20) {
+        cr_assert_lt(waited, 60000);
+        sleep_ms(20);
+    }
+    process_signal(eventd, SIGSTOP);
+    cr_expect_eq(command_wait(soloctl, 60000), 7);
+    process_signal(eventd, SIGCONT);
+    cr_expect_eq(testbed_log_count(&bed, "eventd does not answer"), 1);
+}
+
 Test(backup, a_backup_is_made_while_services_are_deployed_and_reads_back, .init = set_up,
      .fini = tear_down)
 {
