@@ -45,32 +45,81 @@ static enum status row_read(struct db_txn *txn, uint64_t *last_id, bool *is_forc
     return STATUS_OK;
 }
 
-enum status run_end_find(struct db_txn *txn, const char *boot_id, char end[RUN_END_BYTES])
+/* What the log knows of the newest run. */
+struct run {
+    uint64_t started; /* 0: there was none */
+    uint64_t begun;   /* its shutdown; 0: not yet */
+    bool is_over;     /* its end is there, and nothing of it came after that */
+    bool is_forced;   /* that end */
+    char boot_id[BOOT_ID_BYTES];
+};
+
+/* An end that was called off: eventd ended while one was near, and the run went on. deployd writes
+ * nothing else between the end of a run and the begin of the next. */
+static enum status run_went_on(struct db_txn *txn, uint64_t ended, bool *went_on)
 {
-    uint64_t started, begun, complete, ended;
-    bool is_forced = false;
-    TRY(newest(txn, EVENT_system_started, &started));
-    TRY(newest(txn, EVENT_system_shutdown_started, &begun));
-    TRY(newest(txn, EVENT_system_shutdown_complete, &complete));
-    TRY(row_read(txn, &ended, &is_forced));
+    *went_on = false;
+    for (enum event_type type = 0; type < EVENT_TYPES && !*went_on; type++) {
+        uint64_t id;
+        if (strcmp(event_type_writer(type), "deployd") != 0)
+            continue;
+        TRY(newest(txn, type, &id));
+        *went_on = id > ended;
+    }
+    return STATUS_OK;
+}
+
+static enum status run_read(struct db_txn *txn, struct run *run)
+{
+    uint64_t complete, ended;
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     struct event event;
-    const char *word;
-    if (started == 0) {
-        word = "first";
-    } else if (ended >= started) {
-        word = is_forced ? "forced" : "clean";
-    } else if (complete > started) {
+    *run = (struct run){ 0 };
+    TRY(newest(txn, EVENT_system_started, &run->started));
+    TRY(newest(txn, EVENT_system_shutdown_started, &run->begun));
+    TRY(newest(txn, EVENT_system_shutdown_complete, &complete));
+    TRY(row_read(txn, &ended, &run->is_forced));
+    if (run->started == 0)
+        return STATUS_OK;
+    if (run->begun < run->started)
+        run->begun = 0;
+    if (ended < run->started && complete > run->started) {
         TRY(event_log_read(txn, complete, &arena, &event));
-        word = map_bool(event.payload, "forced", false) ? "forced" : "clean";
-    } else if (begun > started) {
-        word = "cut";
-    } else {
-        char began_in[BOOT_ID_BYTES];
-        TRY(event_log_read(txn, started, &arena, &event));
-        map_text(event.payload, "boot_id", began_in, sizeof began_in);
-        word = strcmp(began_in, boot_id) == 0 ? "crash" : "power";
+        run->is_forced = map_bool(event.payload, "forced", false);
+        arena_reset(&arena);
+        ended = complete;
     }
+    if (ended >= run->started) {
+        bool went_on;
+        TRY(run_went_on(txn, ended, &went_on));
+        run->is_over = !went_on;
+    }
+    TRY(event_log_read(txn, run->started, &arena, &event));
+    map_text(event.payload, "boot_id", run->boot_id, sizeof run->boot_id);
+    return STATUS_OK;
+}
+
+enum status run_end_find(struct db_txn *txn, const char *boot_id, char end[RUN_END_BYTES])
+{
+    struct run run;
+    TRY(run_read(txn, &run));
+    const char *word;
+    if (run.started == 0)
+        word = "first";
+    else if (run.is_over)
+        word = run.is_forced ? "forced" : "clean";
+    else if (run.begun != 0)
+        word = "cut";
+    else
+        word = strcmp(run.boot_id, boot_id) == 0 ? "crash" : "power";
     snprintf(end, RUN_END_BYTES, "%s", word);
+    return STATUS_OK;
+}
+
+enum status run_is_open(struct db_txn *txn, const char *boot_id, bool *is_open)
+{
+    struct run run;
+    TRY(run_read(txn, &run));
+    *is_open = run.started != 0 && !run.is_over && strcmp(run.boot_id, boot_id) == 0;
     return STATUS_OK;
 }

@@ -13,4 +13,7 @@ enum status run_end_put(struct db_txn *txn, uint64_t last_id, bool is_forced);
  * run_ends.def, "first" when there was none. */
 enum status run_end_find(struct db_txn *txn, const char *boot_id, char end[RUN_END_BYTES]);
 
+/* Whether the newest run began in that boot and no end of it is in the log. */
+enum status run_is_open(struct db_txn *txn, const char *boot_id, bool *is_open);
+
 #endif

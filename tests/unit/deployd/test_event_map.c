@@ -437,6 +437,11 @@ Test(event_map, tells_how_a_run_ended)
     cr_assert_str_eq(end_in("this boot"), "crash", "the end before it was another run's");
     close_log(false);
     cr_assert_str_eq(end_in("this boot"), "clean");
+    append("app.x", "x", payload_text("x"));
+    cr_assert_str_eq(end_in("this boot"), "clean", "others may be faster than the next deployd");
+    append("service_started", "service/acme/api", payload_text("x"));
+    cr_assert_str_eq(end_in("this boot"), "crash", "the run went on: its end was called off");
+    cr_assert_str_eq(end_in("the next boot"), "power");
 }
 
 static struct span payload_report(const char *state)
