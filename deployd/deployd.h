@@ -64,7 +64,8 @@ struct drain {
     uint64_t deadline_ns; /* boottime */
     unsigned supervisors; /* not gone yet */
     uint64_t stopped, killed;
-    struct buffer killed_names; /* packed texts */
+    struct buffer killed_names;               /* packed texts */
+    char killed_text[EVENT_KILLED_BYTES_MAX]; /* the same for the log, as far as there is room */
     size_t killed_count;
 };
 

@@ -46,6 +46,10 @@ static void killed_add(struct deployd *deployd, const char *key)
     struct drain *drain = &deployd->drain;
     drain->killed++;
     log_warning("a service had to be killed: its time is over", "service", key);
+    size_t used = strlen(drain->killed_text);
+    if (used + strlen(key) + sizeof ", " <= sizeof drain->killed_text)
+        snprintf(drain->killed_text + used, sizeof drain->killed_text - used, "%s%s",
+                 used == 0 ? "" : ", ", key);
     if (drain->killed_names.size + SERVICE_KEY_BYTES + 8 > drain->killed_names.limit)
         return;
     write_str(&drain->killed_names, key);
@@ -98,8 +102,9 @@ static void run_end(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
     drain->is_closing = true;
-    const struct event_close_log_request request = { .is_forced = drain->killed > 0 ||
-                                                                  drain->supervisors > 0 };
+    const struct event_close_log_request request = {
+        .is_forced = drain->killed > 0 || drain->supervisors > 0, .killed = drain->killed_text
+    };
     const struct rpc_call_options options = {
         .flags = RPC_RETRY,
         .timeout_ms = CLOSE_LOG_MS_MAX,

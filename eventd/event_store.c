@@ -383,19 +383,24 @@ enum status event_store_write_late_rows(struct event_store *store)
     return event_store_commit(store);
 }
 
-static enum status append_shutdown_complete(struct event_store *store, bool is_forced)
+static enum status append_shutdown_complete(struct event_store *store, const struct store_end *end)
 {
-    AUTO(buffer_close) struct buffer payload = { .limit = 64 };
-    write_map(&payload, 1);
+    AUTO(buffer_close) struct buffer payload = { .limit = 64 + EVENT_KILLED_BYTES_MAX };
+    bool has_names = end->killed != NULL && end->killed[0] != '\0';
+    write_map(&payload, has_names ? 2 : 1);
     write_str(&payload, "forced");
-    write_bool(&payload, is_forced);
+    write_bool(&payload, end->is_forced);
+    if (has_names) {
+        write_str(&payload, "killed");
+        write_str(&payload, end->killed);
+    }
     return append_own(store, EVENT_system_shutdown_complete, buffer_span(&payload));
 }
 
 static enum status put_end(struct event_store *store, const struct store_end *end)
 {
     if (end->ends_run && end->is_logged)
-        TRY(append_shutdown_complete(store, end->is_forced));
+        TRY(append_shutdown_complete(store, end));
     if (end->ends_run)
         TRY(run_end_put(&store->txn, store->last_id, end->is_forced));
     return db_put_clean(&store->txn);

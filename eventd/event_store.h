@@ -36,8 +36,9 @@ void event_store_close(struct event_store *store);
  * (common/api/records/run_end.h): all or nothing of it. */
 struct store_end {
     bool ends_run;
-    bool is_logged; /* system_shutdown_complete is written */
-    bool is_forced; /* something had to be killed */
+    bool is_logged;     /* system_shutdown_complete is written */
+    bool is_forced;     /* something had to be killed */
+    const char *killed; /* what, as far as it has names; may be NULL */
 };
 enum status event_store_close_cleanly(struct event_store *store, const struct store_end *end);
 

@@ -50,6 +50,15 @@ static enum status open_store(struct eventd *eventd, const char *data_dir)
     return STATUS_OK;
 }
 
+static int take_flag(void *context, const char *argument, const char *next)
+{
+    const char **killed = context;
+    if (strcmp(argument, "--close-log") != 0 || next == NULL)
+        return 0;
+    *killed = next;
+    return 2;
+}
+
 static enum status run(int argc, char **argv)
 {
     AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
@@ -65,9 +74,19 @@ static enum status run(int argc, char **argv)
     bool has_run_key;
     int listener;
 
-    TRY(settings_load(&settings, "eventd", NULL, argc, argv));
+    const char *killed = NULL;
+    const struct settings_own own = {
+        .take = take_flag,
+        .context = &killed,
+        .usage =
+            "  --close-log NAMES    end the log of a run that is over, behind an eventd that did "
+            "not; NAMES: who had to be killed\n",
+    };
+    TRY(settings_load(&settings, "eventd", &own, argc, argv));
     TRY(harden_process());
     TRY(die_with_parent());
+    if (killed != NULL)
+        return stopping_close_log(&settings, killed);
     TRY(lifecycle_open(&lifecycle));
     TRY(parent_join(&lifecycle));
     TRY(lifecycle_run_key(run_key, &has_run_key));

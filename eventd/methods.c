@@ -243,12 +243,12 @@ static enum status handle_event_close_log(struct eventd *eventd, struct rpc_call
                                           struct event_close_log_reply *reply)
 {
     (void)reply;
-    if (call->caller.kind == CALLER_DAEMON && strcmp(call->caller.daemon, "solod") != 0 &&
-        strcmp(call->caller.daemon, "deployd") != 0)
+    if (strcmp(call->caller.daemon, "solod") != 0 && strcmp(call->caller.daemon, "deployd") != 0)
         return problem_set(&call->problem, STATUS_PERMISSION_DENIED, "",
                            "solod and deployd close the log, not %s", call->caller.daemon);
     eventd->close_until_ns = clock_boottime_ns() + close_ns;
     eventd->is_forced = request->is_forced;
+    snprintf(eventd->killed, sizeof eventd->killed, "%s", request->killed);
     return STATUS_OK;
 }
 

@@ -18,6 +18,7 @@ struct eventd {
     bool is_damaged;                  /* the store was not opened: everything is data_loss */
     uint64_t close_until_ns;          /* boottime: see eventd_is_closing */
     bool is_forced;
+    char killed[EVENT_KILLED_BYTES_MAX + 1];
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

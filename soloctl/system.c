@@ -15,7 +15,7 @@
 #include "soloctl/text.h"
 #include "soloctl/units.h"
 
-enum { HANGS_AFTER_MS = 5000, CLOSE_LOG_MS_MAX = 2000 };
+enum { HANGS_AFTER_MS = 5000 };
 
 static const struct column program_columns[] = {
     { "NAME", COLUMN_TEXT, false },       { "TENANT", COLUMN_TEXT, false },
@@ -132,18 +132,6 @@ static enum status ask_whether_it_answers(struct session *session, struct proble
                         &reply, problem);
 }
 
-/* What runs is killed by whoever stops the daemons next; eventd is told that the run ends so. */
-static void close_log(struct session *session)
-{
-    const struct event_close_log_request request = { .is_forced = true };
-    struct event_close_log_reply reply;
-    struct problem problem = { 0 };
-    enum status status = session_call(session, PEER_EVENTD, &method_event_close_log, &request,
-                                      CLOSE_LOG_MS_MAX, &reply, &problem);
-    if (status != STATUS_OK)
-        fprintf(stderr, "soloctl: the log is not closed: %s\n", problem.message);
-}
-
 /* 1 when something had to be killed, as a shutdown of solod. */
 int command_drain(struct session *session, const struct arguments *arguments)
 {
@@ -153,14 +141,11 @@ int command_drain(struct session *session, const struct arguments *arguments)
     enum status status =
         arguments_duration(arguments, FLAG_timeout, 0, &request.timeout_ms, &problem);
     request.is_last = arguments_has(arguments, FLAG_last);
-    bool is_valid = status == STATUS_OK;
-    if (is_valid && request.is_last)
+    if (status == STATUS_OK && request.is_last)
         status = ask_whether_it_answers(session, &problem);
     if (status == STATUS_OK)
         status = session_call(session, PEER_DEPLOYD, &method_system_drain, &request,
                               request.timeout_ms + CHANGE_TIMEOUT_MS, &reply, &problem);
-    if (is_valid && request.is_last && status != STATUS_OK)
-        close_log(session);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     if (session_is_for_programs(session)) {
@@ -172,7 +157,8 @@ int command_drain(struct session *session, const struct arguments *arguments)
         document_print(session->format, &item, "drained");
     } else {
         printf("drained: %" PRIu64 " services stopped, %" PRIu64 " had to be killed; Solo takes no "
-               "new work until it is started again\n",
+               "new work until deployd is restarted: `soloctl daemon restart deployd` brings "
+               "everything back\n",
                reply.stopped, reply.killed);
         print_killed(reply.killed_names);
     }

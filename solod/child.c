@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -17,10 +18,11 @@
 
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/daemon/reload.h"
 
-enum { EXIT_NOT_STARTED = 127, FIRST_PASSED = 3, PLACES_ABOVE = 16 };
+enum { EXIT_NOT_STARTED = 127, FIRST_PASSED = 3, PLACES_ABOVE = 16, CLOSE_MS_MAX = 1000 };
 
 static void set(const char *name, const char *value)
 {
@@ -141,6 +143,7 @@ enum status child_start(struct child *child, struct ev_loop *loop,
         return status;
     }
     child->pid = pid;
+    child->is_given_up = false;
     child->pidfd = pidfd;
     child->ended = ended;
     child->context = context;
@@ -158,14 +161,35 @@ void child_signal(const struct child *child, int signal_number)
         log_error("signal a child", "pid", NUMBER(child->pid), "reason", strerror(errno));
 }
 
+/* "D": it waits for a device or a file server. */
+static char state_in_kernel(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    AUTO(buffer_close) struct buffer line = { .limit = 4096 };
+    if (file_read(path, &line) != STATUS_OK || buffer_append(&line, "", 1) != STATUS_OK)
+        return '?';
+    const char *after_name = strrchr((const char *)line.data, ')');
+    return after_name != NULL && after_name[1] == ' ' ? after_name[2] : '?';
+}
+
+void child_give_up(struct child *child, const char *name)
+{
+    char state[] = { state_in_kernel(child->pid), '\0' };
+    child->is_given_up = true;
+    log_error("not even SIGKILL ends it; it is left behind", "name", name, "pid",
+              NUMBER(child->pid), "state", state);
+}
+
 void child_close(struct child *child, struct ev_loop *loop)
 {
     if (child->pid == 0)
         return;
     child_signal(child, SIGKILL);
+    struct pollfd end = { .fd = child->pidfd, .events = POLLIN };
     siginfo_t info;
-    while (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED) < 0 && errno == EINTR)
-        ;
+    if (!child->is_given_up && poll(&end, 1, CLOSE_MS_MAX) > 0)
+        (void)waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG);
     ev_io_stop(loop, &child->on_exit);
     close(child->pidfd);
     child->pidfd = -1;

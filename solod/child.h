@@ -26,6 +26,7 @@ struct child_exit {
 struct child {
     pid_t pid; /* 0: none */
     int pidfd;
+    bool is_given_up; /* not even SIGKILL has ended it */
     struct ev_io on_exit;
     void (*ended)(void *context, const struct child_exit *exit);
     void *context;
@@ -40,7 +41,11 @@ enum status child_start(struct child *child, struct ev_loop *loop,
 /* Nothing happens when it does not run. */
 void child_signal(const struct child *child, int signal_number);
 
-/* For the end of solod: kills it and waits. */
+/* Says that it cannot be ended, and how the kernel describes it: a process that waits for a device
+ * or a file server hears nothing. Nobody waits for it from now on. */
+void child_give_up(struct child *child, const char *name);
+
+/* For the end of solod: kills it and waits, for a second at most. */
 void child_close(struct child *child, struct ev_loop *loop);
 
 /* "exit code 3", "signal 9 (Killed)". */

@@ -239,12 +239,6 @@ void daemon_stop(struct daemon *daemon, bool start_again)
     }
 }
 
-void daemon_kill(struct daemon *daemon)
-{
-    daemon_stop(daemon, false);
-    child_signal(&daemon->child, SIGKILL);
-}
-
 static void on_told(void *context, pid_t pid, bool is_ready, const char *status)
 {
     struct daemons *daemons = context;

@@ -87,7 +87,6 @@ void daemon_start(struct daemon *daemon);
 /* SIGTERM, and SIGKILL after shutdown_timeout_ms. Out of backoff and failure it is stopped at once.
  * `start_again`: as soon as it has ended. */
 void daemon_stop(struct daemon *daemon, bool start_again);
-void daemon_kill(struct daemon *daemon);
 
 const char *daemon_state_name(const struct daemon *daemon);
 

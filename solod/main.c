@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -11,8 +12,19 @@
 #include "common/daemon/reload.h"
 #include "solod/boot.h"
 #include "solod/methods.h"
+#include "solod/supervisors.h"
 
-enum { EXIT_KILLED = 1 };
+enum { EXIT_KILLED = 1, MARGIN_MS = 1000 };
+
+static int take_flag(void *context, const char *argument, const char *next)
+{
+    (void)next;
+    bool *ends_services = context;
+    if (strcmp(argument, "--end-services") != 0)
+        return 0;
+    *ends_services = true;
+    return 1;
+}
 
 static void on_reloaded(void *context)
 {
@@ -59,10 +71,21 @@ static enum status run(struct settings *settings, int argc, char **argv, bool *w
 int main(int argc, char **argv)
 {
     static struct settings settings;
-    bool was_clean = false;
-    enum status status = settings_load(&settings, "solod", NULL, argc, argv);
+    bool was_clean = false, ends_services = false;
+    const struct settings_own own = {
+        .take = take_flag,
+        .context = &ends_services,
+        .usage =
+            "  --end-services       only stop what an earlier run's supervisors hold, and end: for "
+            "who stops Solo without deployd\n",
+    };
+    enum status status = settings_load(&settings, "solod", &own, argc, argv);
     if (status == STATUS_CANCELLED)
         return 0;
+    if (status == STATUS_OK && ends_services)
+        return supervisors_end(settings.run_dir, settings.shutdown_timeout_ms + MARGIN_MS)
+                   ? 0
+                   : EXIT_KILLED;
     if (status == STATUS_OK)
         status = run(&settings, argc, argv, &was_clean);
     return status == STATUS_OK && !was_clean ? EXIT_KILLED : status_exit_code(status);

@@ -87,12 +87,6 @@ void recovery_stop(struct recovery *recovery)
     child_signal(&recovery->child, SIGTERM);
 }
 
-void recovery_kill(struct recovery *recovery)
-{
-    recovery->is_stopping = true;
-    child_signal(&recovery->child, SIGKILL);
-}
-
 void recovery_close(struct recovery *recovery)
 {
     if (recovery->daemons != NULL)

@@ -24,7 +24,6 @@ struct recovery {
 void recovery_begin(struct recovery *recovery, struct daemons *daemons,
                     void (*changed)(void *context), void *context);
 void recovery_stop(struct recovery *recovery); /* SIGTERM; it reports what is left and ends */
-void recovery_kill(struct recovery *recovery);
 void recovery_close(struct recovery *recovery);
 
 #endif

@@ -1,14 +1,15 @@
 /* SIGTERM, step by step:
  *
  *     wait_deployd -> drain -> stop_deployd -> stop_stores -> close_log -> stop_eventd -> done
- *                        (any of them, when the time is over) -> kill -> done
+ *            (any of them, when the time is over) -> kill -> close_behind -> done
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
  * start may find supervisors of an earlier run, and a SIGTERM after a crash must not leave services
  * behind. If this run has not begun to use deployd and no supervisor lives, there is nothing to
  * stop and nothing for the log. The drain has shutdown_timeout_ms from the signal on and kills what
  * is left then; a margin above it is for the daemons to finish what they received. A daemon that
- * hangs is killed alone, as long as eventd works. */
+ * hangs is killed alone, as long as eventd answers; one that not even SIGKILL ends is left behind.
+ * Behind an eventd that ended without closing the log another one does it. */
 #include "solod/shutdown.h"
 
 #include <signal.h>
@@ -22,7 +23,14 @@
 #include "common/base/run_folder.h"
 #include "solod/supervisors.h"
 
-enum { MARGIN_MS = 5000, DRAIN_MS_MIN = 100, CLOSE_LOG_MS = 2000 };
+enum {
+    MARGIN_MS = 5000,
+    DRAIN_MS_MIN = 100,
+    CLOSE_LOG_MS = 2000,
+    ANSWER_MS = 2000, /* of an eventd that does not hang */
+    KILL_MS = 2000,   /* for the kernel to end what it was told to */
+    EXIT_DAMAGED = 86,
+};
 
 #define TO(step) (1u << SHUTDOWN_##step)
 static const struct {
@@ -35,8 +43,9 @@ static const struct {
     [SHUTDOWN_STOP_DEPLOYD] = { "stop_deployd", TO(STOP_STORES) | TO(KILL) },
     [SHUTDOWN_STOP_STORES] = { "stop_stores", TO(CLOSE_LOG) | TO(STOP_EVENTD) | TO(KILL) },
     [SHUTDOWN_CLOSE_LOG] = { "close_log", TO(STOP_EVENTD) | TO(KILL) },
-    [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(DONE) | TO(KILL) },
-    [SHUTDOWN_KILL] = { "kill", TO(DONE) },
+    [SHUTDOWN_STOP_EVENTD] = { "stop_eventd", TO(CLOSE_BEHIND) | TO(DONE) | TO(KILL) },
+    [SHUTDOWN_KILL] = { "kill", TO(CLOSE_BEHIND) | TO(DONE) },
+    [SHUTDOWN_CLOSE_BEHIND] = { "close_behind", TO(DONE) },
     [SHUTDOWN_DONE] = { "done", 0 },
 };
 
@@ -46,6 +55,7 @@ static void move(struct shutdown *shutdown, enum shutdown_step step)
     ensure(steps[shutdown->step].next & (1u << step));
     log_debug("shutdown", "from", steps[shutdown->step].name, "to", steps[step].name);
     shutdown->step = step;
+    shutdown->was_killed = false;
 }
 
 static struct daemon *deployd_of(struct shutdown *shutdown)
@@ -68,17 +78,18 @@ static struct daemon *eventd_of(struct shutdown *shutdown)
     return &shutdown->daemons->items[DAEMON_EVENTD];
 }
 
-static enum status client_open(struct shutdown *shutdown, const struct daemon *daemon)
+static enum status client_open(struct shutdown *shutdown, const struct daemon *daemon,
+                               struct rpc_client **client)
 {
     char path[4096];
-    rpc_client_close(&shutdown->client);
+    rpc_client_close(client);
     TRY(run_socket_path(path, shutdown->daemons->settings->run_dir, daemon->name));
     const struct rpc_client_options options = {
         .path = path,
         .daemon = "solod",
         .key = span_of(shutdown->daemons->instance->key, RUN_KEY_BYTES),
     };
-    return rpc_client_open(&shutdown->client, shutdown->daemons->loop, &options);
+    return rpc_client_open(client, shutdown->daemons->loop, &options);
 }
 
 static void deployd_stop(struct shutdown *shutdown)
@@ -92,6 +103,7 @@ static void deployd_stop(struct shutdown *shutdown)
 static void services_kill(struct shutdown *shutdown)
 {
     shutdown->is_forced = true;
+    killed_add(&shutdown->killed, "every service");
     supervisors_kill(shutdown->daemons->settings->run_dir);
 }
 
@@ -110,6 +122,7 @@ static void on_drained(void *context, enum status status, const struct problem *
         log_info("services stopped", "stopped", NUMBER(drained->stopped), "killed",
                  NUMBER(drained->killed));
         shutdown->is_forced = shutdown->is_forced || drained->killed > 0;
+        killed_add_list(&shutdown->killed, drained->killed_names);
     }
     deployd_stop(shutdown);
 }
@@ -132,17 +145,27 @@ static void drain_begin(struct shutdown *shutdown)
         .context = shutdown,
     };
     move(shutdown, SHUTDOWN_DRAIN);
-    enum status status = client_open(shutdown, deployd_of(shutdown));
+    enum status status = client_open(shutdown, deployd_of(shutdown), &shutdown->client);
     if (status == STATUS_OK)
         status = rpc_client_call(shutdown->client, &method_system_drain, &request, &options, NULL);
     if (status != STATUS_OK)
         on_drained(shutdown, status, NULL, NULL);
 }
 
+static void deadline_set(struct shutdown *shutdown, uint64_t milliseconds)
+{
+    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+    ev_now_update(shutdown->daemons->loop);
+    ev_timer_set(&shutdown->deadline, (double)milliseconds / 1e3, 0);
+    ev_timer_start(shutdown->daemons->loop, &shutdown->deadline);
+}
+
 /* Before the log is closed: their last events are on their way there. */
 static void stores_stop(struct shutdown *shutdown)
 {
     move(shutdown, SHUTDOWN_STOP_STORES);
+    if (shutdown->is_over)
+        deadline_set(shutdown, MARGIN_MS);
     daemon_stop(vaultd_of(shutdown), false);
     daemon_stop(tokend_of(shutdown), false);
     shutdown_step(shutdown);
@@ -153,6 +176,112 @@ static void eventd_stop(struct shutdown *shutdown)
     move(shutdown, SHUTDOWN_STOP_EVENTD);
     daemon_stop(eventd_of(shutdown), false);
     shutdown_step(shutdown);
+}
+
+static bool is_gone(const struct child *child)
+{
+    return child->pid == 0 || child->is_given_up;
+}
+
+static void finish(struct shutdown *shutdown)
+{
+    move(shutdown, SHUTDOWN_DONE);
+    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+    log_info("stopped", "clean", shutdown->is_forced ? "false" : "true", "took_ms",
+             NUMBER((clock_boottime_ns() - shutdown->began_ns) / 1000000));
+    shutdown->done(shutdown->context, !shutdown->is_forced);
+}
+
+static void on_closed_behind(void *context)
+{
+    struct shutdown *shutdown = context;
+    if (shutdown->step == SHUTDOWN_CLOSE_BEHIND)
+        finish(shutdown);
+}
+
+/* A damaged store is not touched: what is wrong with it is told by the next start. */
+static bool log_is_open(struct shutdown *shutdown)
+{
+    const struct daemon *eventd = eventd_of(shutdown);
+    int code = eventd->last_exit.by_signal ? -1 : eventd->last_exit.number;
+    return deployd_of(shutdown)->started_ns != 0 && eventd->child.pid == 0 &&
+           code != EXIT_DAMAGED && (!shutdown->is_closing || code != 0);
+}
+
+static void eventd_ended(struct shutdown *shutdown)
+{
+    if (!log_is_open(shutdown)) {
+        finish(shutdown);
+        return;
+    }
+    move(shutdown, SHUTDOWN_CLOSE_BEHIND);
+    shutdown->is_forced = true;
+    deadline_set(shutdown, MARGIN_MS);
+    if (log_closer_start(&shutdown->closer, shutdown->daemons, shutdown->killed.names,
+                         on_closed_behind, shutdown) != STATUS_OK)
+        finish(shutdown);
+}
+
+/* Kills it; what was killed before, and is still there, is not waited for any longer. */
+static bool child_end(struct shutdown *shutdown, struct child *child, const char *name)
+{
+    if (is_gone(child))
+        return false;
+    if (shutdown->was_killed) {
+        child_give_up(child, name);
+    } else {
+        killed_add(&shutdown->killed, name);
+        child_signal(child, SIGKILL);
+    }
+    return true;
+}
+
+static bool daemon_end(struct shutdown *shutdown, struct daemon *daemon)
+{
+    daemon_stop(daemon, false);
+    return child_end(shutdown, &daemon->child, daemon->name);
+}
+
+static void killing_began(struct shutdown *shutdown)
+{
+    shutdown->is_forced = true;
+    shutdown->was_killed = true;
+    deadline_set(shutdown, KILL_MS);
+    shutdown_step(shutdown);
+}
+
+/* Whom the step waits for. An eventd that works is none of them: it closes the log behind those who
+ * had to be killed. */
+static bool hanging_kill(struct shutdown *shutdown)
+{
+    bool is_somebody = false;
+    if (eventd_of(shutdown)->state != DAEMON_READY)
+        return false;
+    if (shutdown->step == SHUTDOWN_STOP_DEPLOYD) {
+        is_somebody |= child_end(shutdown, &shutdown->recovery->child, "recoveryd");
+        is_somebody |= daemon_end(shutdown, deployd_of(shutdown));
+    } else if (shutdown->step == SHUTDOWN_STOP_STORES) {
+        is_somebody |= daemon_end(shutdown, vaultd_of(shutdown));
+        is_somebody |= daemon_end(shutdown, tokend_of(shutdown));
+    }
+    if (is_somebody)
+        killing_began(shutdown);
+    return is_somebody;
+}
+
+static void everything_kill(struct shutdown *shutdown)
+{
+    if (shutdown->step != SHUTDOWN_KILL) {
+        rpc_client_close(&shutdown->client);
+        if (shutdown->step < SHUTDOWN_STOP_DEPLOYD)
+            services_kill(shutdown);
+        move(shutdown, SHUTDOWN_KILL);
+        recovery_stop(shutdown->recovery);
+    }
+    child_end(shutdown, &shutdown->recovery->child, "recoveryd");
+    for (size_t i = DAEMONS; i-- > 0;)
+        daemon_end(shutdown, &shutdown->daemons->items[i]);
+    killing_began(shutdown);
 }
 
 static void on_log_closed(void *context, enum status status, const struct problem *problem,
@@ -167,12 +296,17 @@ static void on_log_closed(void *context, enum status status, const struct proble
                   problem == NULL ? "" : problem->message);
         shutdown->is_forced = true;
     }
-    eventd_stop(shutdown);
+    shutdown->is_closing = status == STATUS_OK;
+    if (status == STATUS_DEADLINE_EXCEEDED)
+        everything_kill(shutdown); /* of which eventd alone is left: it hangs */
+    else
+        eventd_stop(shutdown);
 }
 
 static void close_log_begin(struct shutdown *shutdown)
 {
-    const struct event_close_log_request request = { .is_forced = shutdown->is_forced };
+    const struct event_close_log_request request = { .is_forced = shutdown->is_forced,
+                                                     .killed = shutdown->killed.names };
     const struct rpc_call_options options = {
         .flags = RPC_RETRY,
         .timeout_ms = CLOSE_LOG_MS,
@@ -180,7 +314,7 @@ static void close_log_begin(struct shutdown *shutdown)
         .context = shutdown,
     };
     move(shutdown, SHUTDOWN_CLOSE_LOG);
-    enum status status = client_open(shutdown, eventd_of(shutdown));
+    enum status status = client_open(shutdown, eventd_of(shutdown), &shutdown->client);
     if (status == STATUS_OK)
         status =
             rpc_client_call(shutdown->client, &method_event_close_log, &request, &options, NULL);
@@ -188,32 +322,43 @@ static void close_log_begin(struct shutdown *shutdown)
         on_log_closed(shutdown, status, NULL, NULL);
 }
 
-static void deadline_set(struct shutdown *shutdown, uint64_t milliseconds)
+static void on_eventd_answered(void *context, enum status status, const struct problem *problem,
+                               const void *reply)
 {
-    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
-    ev_now_update(shutdown->daemons->loop);
-    ev_timer_set(&shutdown->deadline, (double)milliseconds / 1e3, 0);
-    ev_timer_start(shutdown->daemons->loop, &shutdown->deadline);
+    struct shutdown *shutdown = context;
+    (void)problem, (void)reply;
+    if (status == STATUS_OK || shutdown->step >= SHUTDOWN_STOP_EVENTD)
+        return;
+    log_error("eventd does not answer: what is left is killed, another one closes the log", "step",
+              steps[shutdown->step].name);
+    everything_kill(shutdown);
 }
 
-/* Whom the step waits for. An eventd that works is none of them: it closes the log behind those who
- * had to be killed. */
-static bool hanging_kill(struct shutdown *shutdown)
+/* Everybody waits for eventd: one that hangs would cost each of them its margin. */
+static void eventd_ask(struct shutdown *shutdown)
 {
-    if (eventd_of(shutdown)->state != DAEMON_READY)
-        return false;
-    if (shutdown->step == SHUTDOWN_STOP_DEPLOYD) {
-        recovery_kill(shutdown->recovery);
-        daemon_kill(deployd_of(shutdown));
-    } else if (shutdown->step == SHUTDOWN_STOP_STORES) {
-        daemon_kill(vaultd_of(shutdown));
-        daemon_kill(tokend_of(shutdown));
-    } else {
-        return false;
-    }
-    shutdown->is_forced = true;
+    const struct daemon_health_request request = {};
+    const struct rpc_call_options options = {
+        .timeout_ms = ANSWER_MS,
+        .on_reply = on_eventd_answered,
+        .context = shutdown,
+    };
+    if (client_open(shutdown, eventd_of(shutdown), &shutdown->eventd) == STATUS_OK)
+        (void)rpc_client_call(shutdown->eventd, &method_daemon_health, &request, &options, NULL);
+}
+
+static void margin_begin(struct shutdown *shutdown)
+{
+    shutdown->is_over = true;
     deadline_set(shutdown, MARGIN_MS);
-    return true;
+    if (eventd_of(shutdown)->state == DAEMON_READY)
+        eventd_ask(shutdown);
+    if (shutdown->step == SHUTDOWN_WAIT_DEPLOYD) {
+        /* A deployd that does not get ready is no reason to kill an eventd that is. */
+        log_error("deployd did not get ready in time; the services are killed");
+        services_kill(shutdown);
+        deployd_stop(shutdown);
+    }
 }
 
 static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int events)
@@ -222,43 +367,15 @@ static void on_deadline(struct ev_loop *loop, struct ev_timer *watcher, int even
     struct shutdown *shutdown = watcher->data;
     if (!shutdown->is_over && eventd_of(shutdown)->state != DAEMON_FAILED &&
         eventd_of(shutdown)->ready_wall_ns != 0) {
-        shutdown->is_over = true;
-        deadline_set(shutdown, MARGIN_MS);
-        if (shutdown->step == SHUTDOWN_WAIT_DEPLOYD) {
-            /* A deployd that does not get ready is no reason to kill an eventd that is. */
-            log_error("deployd did not get ready in time; the services are killed");
-            services_kill(shutdown);
-            deployd_stop(shutdown);
-        }
+        margin_begin(shutdown);
         return;
     }
     log_error("the shutdown takes too long; what is left is killed", "step",
               steps[shutdown->step].name);
-    if (hanging_kill(shutdown))
-        return;
-    rpc_client_close(&shutdown->client);
-    if (shutdown->step < SHUTDOWN_STOP_DEPLOYD)
-        services_kill(shutdown);
-    shutdown->is_forced = true;
-    move(shutdown, SHUTDOWN_KILL);
-    recovery_kill(shutdown->recovery);
-    for (size_t i = DAEMONS; i-- > 0;)
-        daemon_kill(&shutdown->daemons->items[i]);
-    shutdown_step(shutdown);
-}
-
-static bool is_gone(const struct daemon *daemon)
-{
-    return daemon->child.pid == 0;
-}
-
-static void finish(struct shutdown *shutdown)
-{
-    move(shutdown, SHUTDOWN_DONE);
-    ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
-    log_info("stopped", "clean", shutdown->is_forced ? "false" : "true", "took_ms",
-             NUMBER((clock_boottime_ns() - shutdown->began_ns) / 1000000));
-    shutdown->done(shutdown->context, !shutdown->is_forced);
+    if (shutdown->step == SHUTDOWN_CLOSE_BEHIND)
+        finish(shutdown);
+    else if (!hanging_kill(shutdown))
+        everything_kill(shutdown);
 }
 
 /* A daemon that ended in order said 0; anything else left work unfinished, unless it had not begun
@@ -296,13 +413,13 @@ void shutdown_step(struct shutdown *shutdown)
         }
         break;
     case SHUTDOWN_STOP_DEPLOYD:
-        if (!is_gone(deployd) || shutdown->recovery->child.pid != 0)
+        if (!is_gone(&deployd->child) || !is_gone(&shutdown->recovery->child))
             break;
         exit_judge(shutdown, deployd);
         stores_stop(shutdown);
         break;
     case SHUTDOWN_STOP_STORES:
-        if (!is_gone(vaultd) || !is_gone(tokend))
+        if (!is_gone(&vaultd->child) || !is_gone(&tokend->child))
             break;
         exit_judge(shutdown, vaultd);
         exit_judge(shutdown, tokend);
@@ -312,15 +429,15 @@ void shutdown_step(struct shutdown *shutdown)
             eventd_stop(shutdown);
         break;
     case SHUTDOWN_STOP_EVENTD:
-        if (!is_gone(eventd))
+        if (!is_gone(&eventd->child))
             break;
         exit_judge(shutdown, eventd);
-        finish(shutdown);
+        eventd_ended(shutdown);
         break;
     case SHUTDOWN_KILL:
-        if (is_gone(eventd) && is_gone(tokend) && is_gone(vaultd) && is_gone(deployd) &&
-            shutdown->recovery->child.pid == 0)
-            finish(shutdown);
+        if (is_gone(&eventd->child) && is_gone(&tokend->child) && is_gone(&vaultd->child) &&
+            is_gone(&deployd->child) && is_gone(&shutdown->recovery->child))
+            eventd_ended(shutdown);
         break;
     default: /* an answer or the deadline goes on from here */
         break;
@@ -353,6 +470,8 @@ void shutdown_begin(struct shutdown *shutdown, struct daemons *daemons, struct r
 void shutdown_close(struct shutdown *shutdown)
 {
     rpc_client_close(&shutdown->client);
+    rpc_client_close(&shutdown->eventd);
+    log_closer_close(&shutdown->closer);
     if (shutdown->daemons != NULL && shutdown->daemons->loop != NULL)
         ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
 }

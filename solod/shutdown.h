@@ -5,6 +5,8 @@
 
 #include "common/rpc/client.h"
 #include "solod/daemons.h"
+#include "solod/killed.h"
+#include "solod/log_closer.h"
 #include "solod/recovery.h"
 
 /* The way down, begun once. */
@@ -17,7 +19,8 @@ enum shutdown_step {
                             */
     SHUTDOWN_CLOSE_LOG,    /* eventd learns that it will write system_shutdown_complete */
     SHUTDOWN_STOP_EVENTD,
-    SHUTDOWN_KILL, /* the time is over: whatever is left */
+    SHUTDOWN_KILL,         /* the time is over: whatever is left */
+    SHUTDOWN_CLOSE_BEHIND, /* eventd has ended without closing the log */
     SHUTDOWN_DONE,
     SHUTDOWN_STEPS
 };
@@ -27,10 +30,15 @@ struct shutdown {
     struct daemons *daemons;
     struct recovery *recovery;
     struct rpc_client *client; /* of the daemon that is being asked */
-    struct uuid drain_id;      /* one drain, however often deployd has to be asked */
+    struct rpc_client *eventd; /* asked whether it hangs */
+    struct log_closer closer;
+    struct uuid drain_id; /* one drain, however often deployd has to be asked */
     struct ev_timer deadline;
-    bool is_over; /* the time is over, and the margin runs */
+    bool is_over;    /* the time is over, and the margin runs */
+    bool was_killed; /* in this step: who is still there then is not waited for */
+    bool is_closing; /* eventd knows that its end is the log's */
     uint64_t began_ns;
+    struct killed killed;
     bool is_forced; /* something had to be killed, or could not finish its work */
     void (*done)(void *context, bool is_clean);
     void *context;

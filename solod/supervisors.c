@@ -5,19 +5,23 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
 
+enum { LOOK_MS = 20, KILL_MS = 2000 };
+
 /* Whether a supervisor of that tenant ran. The pidfd is taken while the connection proves that the
  * pid is the listener's, and the lock is asked after it: held by the same process, or it is gone.
  */
-static bool supervisor_kill(const char *run_dir, const char *tenant)
+static bool supervisor_signal(const char *run_dir, const char *tenant, int number)
 {
     char socket_path[4096], lock_path[4096];
     if (tenant_socket_path(socket_path, run_dir, tenant) != STATUS_OK ||
@@ -33,27 +37,58 @@ static bool supervisor_kill(const char *run_dir, const char *tenant)
     bool is_held = false;
     if (pidfd < 0 || file_lock_is_held(lock_path, &is_held) != STATUS_OK || !is_held)
         return false;
-    log_error("supervisor is killed", "tenant", tenant, "pid", NUMBER(peer.pid));
-    return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+    log_write(number == SIGKILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+              number == SIGKILL ? "supervisor is killed" : "supervisor is told to end", "tenant",
+              tenant, "pid", NUMBER(peer.pid), (const char *)0);
+    return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) == 0;
 }
 
-struct kill {
+struct signalling {
     const char *run_dir;
-    size_t killed;
+    int number;
+    size_t count;
 };
 
-static enum status kill_one(void *context, const char *tenant)
+static enum status signal_one(void *context, const char *tenant)
 {
-    struct kill *kill = context;
-    kill->killed += supervisor_kill(kill->run_dir, tenant) ? 1 : 0;
+    struct signalling *signalling = context;
+    if (supervisor_signal(signalling->run_dir, tenant, signalling->number))
+        signalling->count++;
     return STATUS_OK;
+}
+
+static size_t signal_all(const char *run_dir, int number)
+{
+    struct signalling signalling = { .run_dir = run_dir, .number = number };
+    tenants_locked_each(run_dir, signal_one, &signalling);
+    return signalling.count;
 }
 
 size_t supervisors_kill(const char *run_dir)
 {
-    struct kill kill = { .run_dir = run_dir };
-    tenants_locked_each(run_dir, kill_one, &kill);
-    return kill.killed;
+    return signal_all(run_dir, SIGKILL);
+}
+
+static bool are_gone_within(const char *run_dir, uint64_t timeout_ms)
+{
+    const struct timespec moment = { .tv_nsec = LOOK_MS * 1000000 };
+    uint64_t end_ns = clock_boottime_ns() + timeout_ms * 1000000;
+    bool are_there = supervisors_are_there(run_dir);
+    for (; are_there && clock_boottime_ns() < end_ns; are_there = supervisors_are_there(run_dir))
+        nanosleep(&moment, NULL);
+    return !are_there;
+}
+
+bool supervisors_end(const char *run_dir, uint64_t timeout_ms)
+{
+    (void)run_id_forget(run_dir); /* what failed was logged there */
+    signal_all(run_dir, SIGTERM);
+    if (are_gone_within(run_dir, timeout_ms))
+        return true;
+    signal_all(run_dir, SIGKILL);
+    if (!are_gone_within(run_dir, KILL_MS))
+        log_error("some supervisors are still there");
+    return false;
 }
 
 static enum status found_one(void *context, const char *tenant)

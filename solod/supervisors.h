@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/status.h"
 
@@ -10,6 +11,11 @@
  * lock in RUN/internal/tenants, and with it the services it is the init of. Returns how many there
  * were. */
 size_t supervisors_kill(const char *run_dir);
+
+/* `solod --end-services`, for who stops Solo when there is no deployd to ask: each supervisor ends
+ * its services in order, those that take longer than they may are killed, and the run is over. True
+ * when nothing had to be killed. */
+bool supervisors_end(const char *run_dir, uint64_t timeout_ms);
 
 /* Whether any holds its lock; true also when that cannot be told. */
 bool supervisors_are_there(const char *run_dir);

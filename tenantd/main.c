@@ -15,8 +15,6 @@
 #include "tenantd/site.h"
 #include "tenantd/supervisor.h"
 
-enum { SIGTERM_GRACE_MS = 5000 };
-
 /* What deployd's own parent told it is not meant for us: we outlive it. */
 static void forget_parent(void)
 {
@@ -29,7 +27,8 @@ static void forget_parent(void)
 
 static void on_stop(void *context)
 {
-    supervisor_shutdown(context, SIGTERM_GRACE_MS, NULL);
+    struct supervisor *supervisor = context;
+    supervisor_shutdown(supervisor, supervisor->shutdown_timeout_ms, NULL);
 }
 
 /* Through a descriptor: a mount may cover the path by now. */
@@ -69,6 +68,7 @@ static enum status serve(struct site *site, const struct settings *settings, int
         (struct log_rate_settings){ settings->log_rate_bytes, settings->log_burst_bytes };
     builds_open(&supervisor->builds, supervisor, settings->build_cache_max,
                 settings->build_timeout_ms);
+    supervisor->shutdown_timeout_ms = settings->shutdown_timeout_ms;
     lifecycle.on_stop = on_stop;
     lifecycle.context = supervisor;
     methods_setup(&service, supervisor, &access);

@@ -44,7 +44,8 @@ struct supervisor {
     struct ev_prepare before_sleep;
     struct ev_timer linger, leftovers;
 
-    uint64_t secret_requests; /* made so far */
+    uint64_t secret_requests;     /* made so far */
+    uint64_t shutdown_timeout_ms; /* of the settings: for a SIGTERM */
     bool is_shutting_down, has_shut_down;
     uint64_t linger_until_ns;
     struct rpc_call *shutdown_calls; /* linked by `user` */

@@ -16,6 +16,7 @@ enum {
     EVENT_TYPE_BYTES_MAX = 64,
     EVENT_SUBJECT_BYTES_MAX = 160,
     EVENT_SOURCE_BYTES_MAX = 80,
+    EVENT_KILLED_BYTES_MAX = 512, /* of system_shutdown_complete: names of who had to be killed */
     EVENT_PAYLOAD_BYTES_MAX = 768 * 1024,
     EVENT_RECORD_BYTES_MAX = 800 * 1024,
     EVENT_TEXTS_BYTES_MAX = 16 * 1024, /* arena for one event's texts; its payload is not copied */

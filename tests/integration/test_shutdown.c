@@ -302,3 +302,76 @@ Test(shutdown, a_supervisor_that_hangs_is_killed_when_the_time_is_over)
     service_await(&bed, "beta", "held", "running", 10000);
     service_await(&bed, "acme", "plain", "running", 10000);
 }
+
+static pid_t program_start(const struct testbed *bed, const char *name, const char *flag,
+                           const char *value)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", bed->bin, name);
+    const char *argv[] = { path, "--run", bed->run, "--data", bed->data, flag, value, NULL };
+    return command_start(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
+                         bed->log);
+}
+
+/* Nothing that was acknowledged is lost, and the next start knows that something had to be killed.
+ */
+Test(shutdown, behind_an_eventd_that_hangs_the_log_is_closed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "1000");
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    json_t *before = events_on_disk(&bed);
+    cr_assert_eq(process_signal(testbed_daemon(&bed, "eventd"), SIGSTOP), 0);
+    cr_assert_eq(testbed_stop(&bed), 1, "something had to be killed");
+    pid_t pids[1];
+    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    json_t *events = events_on_disk(&bed);
+    cr_assert_gt(json_array_size(events), json_array_size(before));
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    json_t *payload =
+        json_object_get(event_last(events, "system_shutdown_complete", NULL, NULL), "payload");
+    cr_assert(json_is_true(json_object_get(payload, "forced")));
+    expect_contains(text_in(payload, "killed"), "eventd");
+    json_decref(events);
+    json_decref(before);
+    expect_last_run(&bed, "forced", "ended in order, but something had to be killed", false);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "plain", "running", 10000);
+}
+
+/* What systemd does around the daemons: each step changes nothing that is not due. */
+Test(shutdown, without_deployd_services_end_in_order_and_the_log_is_closed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    char told[400];
+    snprintf(told, sizeof told, "%s/tenants/acme/polite/told", bed.data);
+    json_t *spec = service_spec(&bed, "acme", "polite", "sleeper", NULL);
+    json_object_set_new(spec, "argv",
+                        json_pack("[s, s, s]", "/bin/sh", "-c",
+                                  "trap 'echo >told; exit 0' TERM; while :; do sleep 0.05; done"));
+    service_deploy(&bed, spec);
+    cr_assert_eq(process_signal(bed.solod, SIGKILL), 0);
+    command_wait(bed.solod, 10000);
+    bed.solod = 0;
+    cr_assert_eq(command_wait(program_start(&bed, "eventd", "--close-log", ""), 20000), 0);
+    json_t *events = events_on_disk(&bed);
+    cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 0,
+                 "the run is not over");
+    json_decref(events);
+    cr_assert_eq(command_wait(program_start(&bed, "solod", "--end-services", NULL), 20000), 0);
+    cr_assert_eq(access(told, F_OK), 0, "a service was killed without being asked");
+    pid_t pids[1];
+    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something is left");
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(command_wait(program_start(&bed, "eventd", "--close-log", "a, b"), 20000), 0);
+    events = events_on_disk(&bed);
+    cr_assert_eq(events_count(events, "system_shutdown_complete", NULL, NULL), 1);
+    cr_assert_str_eq(last_type(events), "system_shutdown_complete");
+    json_decref(events);
+    testbed_start(&bed);
+    service_await(&bed, "acme", "polite", "running", 10000);
+}

@@ -76,14 +76,43 @@ until_true was_restarted
 wait $asker || fail "a request fails while eventd hangs"
 [ "$(pid_of acme/reader)" = "$pid" ] || fail "a service noticed that eventd hung"
 
-# A deployd that hangs at the end is not waited for: its services are killed, the log is closed all the same.
-machine sh -c 'kill -STOP $(systemctl show -P MainPID deployd.service)'
+# A deployd that is away or hangs at the end is not waited for: its services end in order without it, the log is closed, and the
+# next start is another run.
+machine soloctl deploy acme/polite -- sh -c 'trap "echo >>told; exit 0" TERM; while :; do sleep 0.05; done' >/dev/null
+runs=1
+for how in KILL STOP; do
+    machine sh -c 'kill -'$how' $(systemctl show -P MainPID deployd.service)'
+    machine systemctl stop solo.target
+    settled
+    nothing_runs || fail "something is left after a stop with a deployd that got SIG$how"
+    machine recoveryd log -n 1 | grep -q 'system_shutdown_complete.*"forced": true' || fail "a deployd that got SIG$how kept the log open"
+    [ "$(machine cat /var/lib/solo/tenants/acme/polite/told | wc -l)" = $runs ] || fail "without deployd a service was killed without being asked"
+    machine systemctl reset-failed
+    machine systemctl start solo.target
+    until_true machine soloctl status --check
+    runs=$((runs + 1))
+    [ "$(machine recoveryd log --type system_started | grep -c system_started)" = $runs ] || fail "the run before goes on"
+done
+
+# An eventd that hangs at the end is killed, and the log closed behind it.
+machine sh -c 'kill -STOP $(systemctl show -P MainPID eventd.service)'
 machine systemctl stop solo.target
 settled
-nothing_runs || fail "something is left after a stop with a deployd that hung"
-machine recoveryd log -n 1 | grep -q 'system_shutdown_complete.*"forced": true' || fail "a deployd that hung kept the log open"
+nothing_runs || fail "something is left after a stop with an eventd that hung"
+machine recoveryd log -n 1 | grep -q 'system_shutdown_complete.*"forced": true' || fail "an eventd that hung kept the log open"
 machine systemctl reset-failed
 machine systemctl start solo.target
+until_true machine soloctl status --check
+machine soloctl kill acme/polite >/dev/null
+
+# A mistake in solo.conf waits for a person, and nobody waits for Solo then.
+machine systemctl stop solo.target eventd.service
+machine cp /etc/solo/solo.conf /run/solo.conf
+machine sh -c 'echo "no_such_key = 1" >>/etc/solo/solo.conf'
+machine timeout 60 systemctl start solo.target || fail "a start with a mistake in solo.conf does not return"
+[ "$(machine systemctl show -P NRestarts eventd.service)" = 0 ] || fail "eventd is started over and over with a mistake in solo.conf"
+machine cp /run/solo.conf /etc/solo/solo.conf
+machine systemctl restart solo.target
 until_true machine soloctl status --check
 pid="$(pid_of acme/reader)"
 

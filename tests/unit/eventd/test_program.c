@@ -158,6 +158,7 @@ Test(program, an_orderly_shutdown_ends_the_log)
     launch(NULL);
     struct caller caller = dial();
     cr_assert_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
+    cr_expect_eq(close_log(&caller), STATUS_PERMISSION_DENIED, "not even an operator says so");
     say_hello(&caller, "tokend");
     cr_expect_eq(close_log(&caller), STATUS_PERMISSION_DENIED, "another daemon does not");
     struct caller solod = dial();

@@ -7,9 +7,9 @@
  *     exit=N         ends at once; exit_once=N only the first time
  *     code=N         ends with N when it is asked to stop (recoveryd: at once)
  *     deaf           ignores SIGTERM
- *     drain_kills    answers the drain with one killed service
- *     drain_fails    refuses the drain; drain_hangs never answers
- *     slow           recoveryd: runs until SIGTERM */
+ *     stuck          is not ended by any signal, as long as RUN is there: another process traces it
+ * and keeps it from its exit drain_kills    answers the drain with one killed service drain_fails
+ * refuses the drain; drain_hangs never answers slow           recoveryd: runs until SIGTERM */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/access/daemon_methods.h"
@@ -95,7 +98,10 @@ static enum status on_close_log(void *context, struct rpc_call *call, const void
 {
     (void)context, (void)call, (void)reply;
     const struct event_close_log_request *close_log = request;
-    tell(close_log->is_forced ? "close_log forced" : "close_log");
+    char line[96];
+    snprintf(line, sizeof line, "close_log%s%s%s", close_log->is_forced ? " forced" : "",
+             close_log->killed[0] == '\0' ? "" : ": ", close_log->killed);
+    tell(line);
     return STATUS_OK;
 }
 
@@ -111,6 +117,39 @@ static void on_late(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)timer, (void)events;
     parent_ready();
+}
+
+/* Whoever is traced so stops at its exit, and SIGKILL does not wake it. */
+static int trace(pid_t pid, const char *directory)
+{
+    const struct timespec moment = { .tv_nsec = 5 * 1000000 };
+    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_TRACEEXIT) < 0)
+        return 1;
+    for (int i = 0; i < 6000 && access(directory, F_OK) == 0; i++)
+        nanosleep(&moment, NULL);
+    return 0;
+}
+
+static bool is_traced(void)
+{
+    AUTO(buffer_close) struct buffer status = { .limit = 8192 };
+    return file_read("/proc/self/status", &status) == STATUS_OK &&
+           buffer_append(&status, "", 1) == STATUS_OK &&
+           strstr((const char *)status.data, "TracerPid:\t0\n") == NULL;
+}
+
+static void be_stuck(char *self)
+{
+    const struct timespec moment = { .tv_nsec = 1000000 };
+    char number[16];
+    pid_t pid;
+    snprintf(number, sizeof number, "%d", getpid());
+    char *argv[] = { "tracer", number, run_dir, NULL };
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+    if (posix_spawn(&pid, self, NULL, NULL, argv, environ) != 0)
+        abort();
+    for (int i = 0; i < 10000 && !is_traced(); i++)
+        nanosleep(&moment, NULL);
 }
 
 static void say_ready(char *self)
@@ -161,6 +200,18 @@ static int supervise(const char *directory)
     return pause();
 }
 
+static int close_behind(const char *killed, const char *directory)
+{
+    char line[96], run_id[4200];
+    umask(0);
+    snprintf(run_dir, sizeof run_dir, "%s", directory);
+    snprintf(run_id, sizeof run_id, "%s/internal/run_id", directory);
+    snprintf(line, sizeof line, "close_behind%s%s%s", killed[0] == '\0' ? "" : " ", killed,
+             access(run_id, F_OK) == 0 ? " though the run goes on" : "");
+    tell(line);
+    return 0;
+}
+
 static bool is_first(void)
 {
     char path[4200];
@@ -186,10 +237,14 @@ int main(int argc, char **argv)
         parent_ready();
         return 0;
     }
+    if (strcmp(name, "tracer") == 0)
+        return trace(atoi(argv[1]), argv[2]);
     if (argc == 2)
         return supervise(argv[1]);
     if (argc == 7 && strcmp(argv[5], "--progress") == 0)
         argc = 5;
+    if (argc == 7 && strcmp(argv[1], "--close-log") == 0)
+        return close_behind(argv[2], argv[6]);
     if (settings_load(&settings, name, NULL, argc, argv) != STATUS_OK ||
         die_with_parent() != STATUS_OK || lifecycle_run_key(key, &has_key) != STATUS_OK ||
         readlink("/proc/self/exe", self, sizeof self - 1) < 0 ||
@@ -214,6 +269,8 @@ int main(int argc, char **argv)
         return 70;
     if (is_asked("deaf"))
         ev_signal_stop(lifecycle.loop, &lifecycle.on_term), signal(SIGTERM, SIG_IGN);
+    if (is_asked("stuck"))
+        be_stuck(self);
     say_ready(self);
     enum status status = lifecycle_run(&lifecycle);
     rpc_server_close(&server);

@@ -5,7 +5,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/file_lock.h"
 #include "tests/support/command.h"
 #include "tests/support/criterion.h"
@@ -126,7 +128,9 @@ Test(solod_stop, a_daemon_that_fails_to_finish_makes_it_forced)
     scene_until("solod", "ready");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1);
-    scene_story(whole_story);
+    char story[512];
+    snprintf(story, sizeof story, "%seventd close_behind\n", whole_story);
+    scene_story(story);
 }
 
 Test(solod_stop, shutdown_events_can_be_switched_off)
@@ -158,8 +162,9 @@ Test(solod_stop, a_deployd_that_never_comes_costs_no_other_its_end)
     scene_until_told("deployd start");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1, "services may have been killed");
-    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd stop\n"
-                "vaultd stop\ntokend stop\neventd close_log forced\neventd stop\n");
+    scene_story(
+        "eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd stop\n"
+        "vaultd stop\ntokend stop\neventd close_log forced: every service\neventd stop\n");
 }
 
 Test(solod_stop, an_eventd_that_never_comes_ends_in_time)
@@ -240,4 +245,68 @@ Test(solod_stop, a_drain_without_an_answer_ends_in_time)
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1);
     cr_assert_eq(scene_story_count("eventd stop"), 1);
+}
+
+static void daemon_hold(const char *name)
+{
+    struct listing listing;
+    scene_list(&listing);
+    cr_assert_eq(kill(listing_find(&listing, name)->pid, SIGSTOP), 0);
+}
+
+/* Whoever hangs is found out when the time is over, not after everybody's own margin. */
+Test(solod_stop, behind_an_eventd_that_hangs_another_one_closes_the_log)
+{
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=300", NULL });
+    scene_until("solod", "ready");
+    daemon_hold("eventd");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("deployd drain\n"), 1);
+    cr_assert_eq(scene_story_count("eventd stop"), 0);
+    cr_assert_eq(scene_story_count("eventd close_behind eventd\n"), 1);
+}
+
+Test(solod_stop, an_eventd_that_hangs_keeps_a_drain_no_longer_than_it_may_take)
+{
+    scene_ask("DEPLOYD", "drain_hangs");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=300", NULL });
+    scene_until("solod", "ready");
+    daemon_hold("eventd");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd close_behind every service, "), 1);
+    cr_assert_eq(scene_story_count(", eventd\n"), 1);
+}
+
+static bool log_has(const char *text)
+{
+    AUTO(buffer_close) struct buffer log = { .limit = 1 << 20 };
+    cr_assert_eq(file_read(scene.log, &log), STATUS_OK);
+    cr_assert_eq(buffer_append(&log, "", 1), STATUS_OK);
+    return strstr((const char *)log.data, text) != NULL;
+}
+
+/* As one that waits for a device. The others end in order, and the log names it. */
+Test(solod_stop, a_daemon_that_sigkill_does_not_end_is_left_behind)
+{
+    scene_ask("DEPLOYD", "stuck");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=100", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd close_log forced: deployd\neventd stop\n"), 1);
+    cr_assert(log_has("not even SIGKILL ends it"));
+    cr_assert(log_has("name=deployd"));
+}
+
+Test(solod_stop, an_eventd_that_sigkill_does_not_end_is_left_behind_too)
+{
+    scene_ask("EVENTD", "stuck");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=100", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert(log_has("not even SIGKILL ends it"));
+    cr_assert_eq(scene_story_count("close_behind"), 0, "its store is not free");
 }
