@@ -106,7 +106,7 @@ until_true machine soloctl status --check
 machine soloctl kill acme/polite >/dev/null
 
 # A mistake in solo.conf waits for a person, and nobody waits for Solo then.
-machine systemctl stop solo.target eventd.service
+machine systemctl stop solo.target eventd.socket
 machine cp /etc/solo/solo.conf /run/solo.conf
 machine sh -c 'echo "no_such_key = 1" >>/etc/solo/solo.conf'
 machine timeout 60 systemctl start solo.target || fail "a start with a mistake in solo.conf does not return"
