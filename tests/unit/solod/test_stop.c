@@ -162,9 +162,8 @@ Test(solod_stop, a_deployd_that_never_comes_costs_no_other_its_end)
     scene_until_told("deployd start");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1, "services may have been killed");
-    scene_story(
-        "eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd stop\n"
-        "vaultd stop\ntokend stop\neventd close_log forced: every service\neventd stop\n");
+    scene_story("eventd start\ntokend start\nvaultd start\ndeployd start\ndeployd stop\n"
+                "vaultd stop\ntokend stop\neventd close_log forced: every service\neventd stop\n");
 }
 
 Test(solod_stop, an_eventd_that_never_comes_ends_in_time)
