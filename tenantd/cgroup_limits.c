@@ -76,10 +76,13 @@ bool cgroup_bound_memory(int fd, uint64_t bytes)
 {
     if (!write_number(fd, "memory.max", bytes))
         return false;
-    /* A kernel without swap has no such file, and one that kills a part only is still a bound. */
-    write_text(fd, "memory.swap.max", "0");
-    write_text(fd, "memory.oom.group", "1");
+    write_text(fd, "memory.swap.max", "0"); /* a kernel without swap has no such file */
     return true;
+}
+
+void cgroup_end_together(int fd)
+{
+    write_text(fd, "memory.oom.group", "1");
 }
 
 bool cgroup_bound_tasks(int fd, uint64_t tasks)

@@ -58,6 +58,8 @@ struct limits_held limits_hold(const struct limits_site *site, const struct spec
     *rlimits = (struct spawn_limits){ 0 };
     hold_tasks(site, limits->tasks, cgroup, &held, rlimits);
     hold_files(limits->files, &held, rlimits);
+    if (cgroup >= 0 && (limits->memory_bytes != 0 || site->memory_bytes_max != 0))
+        cgroup_end_together(cgroup);
     if (limits->memory_bytes != 0) {
         bool is_bounded = cgroup >= 0 && cgroup_bound_memory(cgroup, limits->memory_bytes);
         held.memory = is_bounded ? LIMIT_BY_CGROUP : LIMIT_BY_RLIMIT;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -202,7 +203,10 @@ void service_breach_find(struct service *service)
     if (service->was_killed)
         return;
     struct cgroup_use use = { 0 };
-    if (spec_limits_are_given(&launch->limits))
+    bool was_killed_by_other =
+        WIFSIGNALED(service->exit_status) && WTERMSIG(service->exit_status) == SIGKILL;
+    /* Without a limit of its own it may have died of its tenant's, or of the machine's. */
+    if (was_killed_by_other || spec_limits_are_given(&launch->limits))
         use = cgroup_service_use(&service->supervisor->site->cgroup, service->name);
     service->breach = limits_breach_of(&launch->limits, &launch->held, &use, service->exit_status,
                                        service->resident_bytes_max);

@@ -55,6 +55,8 @@ Test(cgroup_limits, bounds_are_written_where_their_controllers_are)
     cr_assert(cgroup_bound_memory(fd, 256 << 20));
     cr_assert_str_eq(get("memory.max"), "268435456");
     cr_assert_str_eq(get("memory.swap.max"), "0");
+    cr_assert_str_eq(get("memory.oom.group"), "", "what bounds a tenant ends one service of it");
+    cgroup_end_together(fd);
     cr_assert_str_eq(get("memory.oom.group"), "1");
     cr_assert(cgroup_bound_tasks(fd, 64));
     cr_assert_str_eq(get("pids.max"), "64");

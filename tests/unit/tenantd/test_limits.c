@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -133,6 +134,24 @@ Test(limits, a_tenant_is_bounded_by_its_cgroup_where_that_can)
     cr_assert(site.is_processes_max_held);
     limits_hold(&site, &none, -1, &rlimits);
     cr_assert_eq(rlimits.tasks, 0);
+}
+
+/* What the kernel ends for memory it ends whole: a service, for its own bound or its tenant's; never
+ * all of a tenant for one of its services. */
+Test(limits, a_service_ends_together_and_alone)
+{
+    struct limits_site site = { .counts_alone = true, .memory_bytes_max = 1 << 30 };
+    struct spawn_limits rlimits;
+    struct stat stat;
+    make("memory.max");
+    make("memory.oom.group");
+    limits_bound_tenant(&site, fd);
+    limits_hold(&alone, &none, fd, &rlimits);
+    cr_assert_eq(fstatat(fd, "memory.oom.group", &stat, 0), 0);
+    cr_assert_eq(stat.st_size, 0, "a tenant is not ended as a whole");
+    limits_hold(&site, &none, fd, &rlimits);
+    cr_assert_eq(fstatat(fd, "memory.oom.group", &stat, 0), 0);
+    cr_assert_eq(stat.st_size, 1);
 }
 
 /* ---- exits ---- */
