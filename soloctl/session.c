@@ -187,13 +187,15 @@ static enum status probe(struct session *session, enum peer peer, struct problem
 }
 
 static enum status client_open(const struct session *session, enum peer peer, struct ev_loop *loop,
-                               struct rpc_client **client, struct problem *problem)
+                               uint64_t absence_ms_max, struct rpc_client **client,
+                               struct problem *problem)
 {
     char path[PATH_TEXT_BYTES_MAX];
     TRY(socket_path(session, peer, path, problem));
     const struct rpc_client_options options = {
         .path = path,
         .token = span_of_text(session->token),
+        .absence_ms_max = absence_ms_max,
     };
     enum status status = rpc_client_open(client, loop, &options);
     return status == STATUS_OK ? STATUS_OK
@@ -204,7 +206,21 @@ enum status session_connect(struct session *session, enum peer peer, struct ev_l
                             struct rpc_client **client, struct problem *problem)
 {
     TRY(probe(session, peer, problem));
-    return client_open(session, peer, loop, client, problem);
+    return client_open(session, peer, loop, ABSENCE_MS_MAX, client, problem);
+}
+
+static enum status client_of(struct session *session, enum peer peer, uint64_t absence_ms_max,
+                             struct rpc_client **client, struct problem *problem)
+{
+    if (session->clients[peer] == NULL) {
+        session->loops[peer] = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+        if (session->loops[peer] == NULL)
+            return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "no event loop to be had");
+        TRY(client_open(session, peer, session->loops[peer], absence_ms_max,
+                        &session->clients[peer], problem));
+    }
+    *client = session->clients[peer];
+    return STATUS_OK;
 }
 
 enum status session_client(struct session *session, enum peer peer, struct rpc_client **client,
@@ -212,20 +228,13 @@ enum status session_client(struct session *session, enum peer peer, struct rpc_c
 {
     if (session->clients[peer] == NULL)
         TRY(probe(session, peer, problem));
-    return session_client_unprobed(session, peer, client, problem);
+    return client_of(session, peer, ABSENCE_MS_MAX, client, problem);
 }
 
 enum status session_client_unprobed(struct session *session, enum peer peer,
                                     struct rpc_client **client, struct problem *problem)
 {
-    if (session->clients[peer] == NULL) {
-        session->loops[peer] = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-        if (session->loops[peer] == NULL)
-            return problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "", "no event loop to be had");
-        TRY(client_open(session, peer, session->loops[peer], &session->clients[peer], problem));
-    }
-    *client = session->clients[peer];
-    return STATUS_OK;
+    return client_of(session, peer, 0, client, problem);
 }
 
 enum status session_call(struct session *session, enum peer peer, const struct method *method,

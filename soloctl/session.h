@@ -17,6 +17,7 @@ enum peer { PEER_DEPLOYD, PEER_EVENTD, PEER_SOLOD, PEER_TOKEND, PEER_VAULTD, PEE
 enum {
     READ_TIMEOUT_MS = 30 * 1000,        /* of a question, a daemon's restart included */
     CHANGE_TIMEOUT_MS = 10 * 60 * 1000, /* of a change that has to wait for a process to end */
+    ABSENCE_MS_MAX = 10 * 1000,         /* without anybody at a socket: Solo has ended */
     TOKEN_BYTES_MAX = 256,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
 };

@@ -39,6 +39,9 @@ struct rpc_client_options {
     const char *daemon;
     struct span key;
     struct span token; /* sent with every call, when not empty; copied */
+    /* For how long nobody may listen at the socket (a parent keeps it open over a restart) before
+     * calls with RPC_RETRY are given up, too; 0: until their time is over. */
+    uint64_t absence_ms_max;
     /* May be NULL. Runs when the connection was made or has broken. */
     void (*on_connection)(void *context, bool is_connected);
     void *context;

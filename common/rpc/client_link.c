@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/unix_socket.h"
 #include "common/rpc/message.h"
@@ -244,6 +245,24 @@ static void write_hello(struct rpc_client *client)
     sodium_memzero(map->data, map->size);
 }
 
+static bool ends_as_away(struct rpc_client *client, struct pending_call *call,
+                         struct problem *problem)
+{
+    (void)call;
+    *problem = client->away;
+    return true;
+}
+
+/* Nobody listens. */
+static bool is_absent_for_too_long(struct rpc_client *client)
+{
+    uint64_t now_ns = clock_boottime_ns();
+    if (client->absent_ns == 0)
+        client->absent_ns = now_ns;
+    return client->options.absence_ms_max != 0 &&
+           now_ns - client->absent_ns >= client->options.absence_ms_max * NS_PER_MS;
+}
+
 static void connect_now(struct rpc_client *client)
 {
     enum status status = unix_socket_connect(client->path, &client->fd);
@@ -255,9 +274,11 @@ static void connect_now(struct rpc_client *client)
                     status == STATUS_NOT_FOUND ? "no such socket; is Solo running?"
                                                : status_text(status));
         start_backoff(client);
-        client_end_calls(client, ends_without_connection);
+        client_end_calls(client,
+                         is_absent_for_too_long(client) ? ends_as_away : ends_without_connection);
         return;
     }
+    client->absent_ns = 0;
     problem_set(&client->away, STATUS_UNAVAILABLE, "", "%s closed the connection", client->path);
     ev_io_set(&client->watcher, client->fd, EV_READ);
     ev_io_start(client->loop, &client->watcher);
@@ -361,14 +382,6 @@ static void on_backoff_over(struct ev_loop *loop, struct ev_timer *watcher, int 
 
 /* ---- receiving ---- */
 
-static bool ends_with_greeting(struct rpc_client *client, struct pending_call *call,
-                               struct problem *problem)
-{
-    (void)call;
-    *problem = client->away;
-    return true;
-}
-
 static void on_greeted(struct rpc_client *client, const struct message *message)
 {
     if (client->state != CLIENT_GREETING)
@@ -380,7 +393,7 @@ static void on_greeted(struct rpc_client *client, const struct message *message)
     enum status status = message_parse_error(message->error, &client->away);
     client->was_turned_away = true;
     if (status != STATUS_RESOURCE_EXHAUSTED && status != STATUS_UNAVAILABLE)
-        client_end_calls(client, ends_with_greeting);
+        client_end_calls(client, ends_as_away);
     if (!client->is_closed)
         on_broken(client);
 }

@@ -39,6 +39,7 @@ struct rpc_client {
     double backoff_s;
     double deadline_due;
     struct problem away;  /* why there is no connection */
+    uint64_t absent_ns;   /* when first nobody listened; 0: somebody does */
     bool was_turned_away; /* the server refused the connection before it took anything */
     bool has_answered;    /* a frame came over this connection */
 

@@ -100,6 +100,25 @@ Test(client, a_break_ends_what_was_sent_and_repeats_what_may_be)
     cr_expect_eq(once.count, 1);
 }
 
+Test(client, gives_up_when_nobody_has_listened_for_too_long)
+{
+    FIXTURE(NULL);
+    HAND(fixture);
+    AUTO(rpc_client_close) struct rpc_client *client = NULL;
+    const struct rpc_client_options options = { .path = fixture->path, .absence_ms_max = 50 };
+    struct outcome change = { 0 }, read = { 0 };
+    cr_assert_eq(rpc_client_open(&client, fixture->loop, &options), STATUS_OK);
+    client_ask(client, &method_write, RPC_RETRY, 600000, &change);
+    hand_accept(&hand);
+    hand_expect(&hand, "test.write");
+    hand_close(&hand);
+    RUN_UNTIL(fixture, change.count == 1);
+    cr_expect_eq(change.status, STATUS_UNKNOWN, "it was sent");
+    client_ask(client, &method_read, RPC_RETRY, 600000, &read);
+    RUN_UNTIL(fixture, read.count == 1);
+    cr_expect_eq(read.status, STATUS_UNAVAILABLE, "it was not");
+}
+
 Test(client, repeats_in_the_order_of_calling)
 {
     FIXTURE(NULL);
