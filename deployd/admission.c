@@ -45,12 +45,22 @@ enum status admission_decode(const struct caller *caller, struct span map,
     return STATUS_OK;
 }
 
+/* As whom the tenant's services run; one that is new has no more rights than any other. */
+static uid_t uid_of(const struct deployd *deployd, const char *name)
+{
+    const struct tenant *tenant = catalog_tenant(&deployd->catalog, name);
+    return geteuid() != 0
+               ? PROGRAM_OWN_UID
+               : (uid_t)(deployd->settings.tenant_uid_base + (tenant == NULL ? 0 : tenant->index));
+}
+
 /* What only the attempt can show is attempted. */
 static enum status program_check(const struct deployd *deployd, const struct spec *spec,
                                  struct problem *problem)
 {
     struct problem found = { 0 };
-    enum status status = spec_program_check(spec, deployd->settings.data_dir, NULL, &found);
+    enum status status = spec_program_check(spec, deployd->settings.data_dir,
+                                            uid_of(deployd, spec->tenant), NULL, &found);
     if (status == STATUS_UNKNOWN)
         return STATUS_OK;
     if (status != STATUS_OK)

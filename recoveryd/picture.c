@@ -150,7 +150,7 @@ static enum status find_obstacle(struct db_txn *txn, const struct settings *sett
         snprintf(text, sizeof text, "%.80s %.150s", problem.field, problem.message);
         return note_obstacle(picture, wanted, PLAN_CODE_spec_invalid, text);
     }
-    status = spec_program_check(&spec, settings->data_dir, memory, &problem);
+    status = spec_program_check(&spec, settings->data_dir, PROGRAM_OWN_UID, memory, &problem);
     if (status == STATUS_OK && spec_is_built(&spec) && !is_kept(settings, &spec))
         status = problem_set(&problem, STATUS_UNKNOWN, "build",
                              "it has to be built, and only that shows whether it builds");

@@ -1,5 +1,5 @@
-/* Looks a program up as execvp(3) would, so that a deploy can refuse before anything is stopped.
- * Whether the tenant may execute it shows only when it is tried. */
+/* Looks a program up as execvp(3) would, so that a deploy can refuse before anything is stopped. On
+ * the host it is looked at with the tenant's rights, where we may take them. */
 #include "common/spec/program.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
  * where the service itself stands. */
 struct view {
     char seen[PATH_MAX], actual[PATH_MAX];
+    uid_t uid; /* as whom the host is seen; PROGRAM_OWN_UID for ourselves */
 };
 
 /* What has to lie at a path: S_IFREG a program, S_IFDIR a directory to work in. OK, not_found, or
@@ -29,6 +31,18 @@ static enum status try_path(const char *path, mode_t type)
     if ((file.st_mode & S_IFMT) != type || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
         return STATUS_PERMISSION_DENIED;
     return STATUS_OK;
+}
+
+static enum status try_path_as(uid_t uid, const char *path, mode_t type)
+{
+    if (uid == PROGRAM_OWN_UID)
+        return try_path(path, type);
+    setfsgid(uid);
+    setfsuid(uid); /* without which the kernel would go by root's capabilities */
+    enum status status = try_path(path, type);
+    setfsuid(geteuid());
+    setfsgid(getegid());
+    return status;
 }
 
 /* What follows `folder` in `path`: "" or "/..."; NULL when it does not lie in it. */
@@ -61,10 +75,11 @@ static enum status try_seen(const struct view *view, const char *path, mode_t ty
     const char *rest = below(path, view->actual);
     if (rest == NULL)
         rest = below(path, view->seen);
+    /* The way to the tenant's folder need not be open to it, what the host has must be. */
     if (rest == NULL)
         return below(path, PROGRAM_SEEN_DATA) != NULL || below(path, PROGRAM_SEEN_RUN) != NULL
                    ? STATUS_UNKNOWN
-                   : try_path(path, type);
+                   : try_path_as(view->uid, path, type);
     if ((size_t)snprintf(actual, sizeof actual, "%s%s", view->actual, rest) >= sizeof actual)
         return STATUS_NOT_FOUND;
     enum status status = try_path(actual, type);
@@ -168,9 +183,10 @@ static enum status tell(enum status status, const struct spec *spec, const char 
 }
 
 /* The tenant's folder, and the service's own one in it. */
-static enum status view_make(const struct spec *spec, const char *data_dir, struct view *view,
-                             char home[PATH_MAX])
+static enum status view_make(const struct spec *spec, const char *data_dir, uid_t uid,
+                             struct view *view, char home[PATH_MAX])
 {
+    view->uid = uid;
     snprintf(view->seen, sizeof view->seen, PROGRAM_SEEN_DATA "/tenants/%s", spec->tenant);
     int size = snprintf(view->actual, sizeof view->actual, "%s/tenants/%s", data_dir, spec->tenant);
     if ((size_t)size + 1 + strlen(spec->name) >= PATH_MAX)
@@ -189,14 +205,14 @@ static bool is_own_folder(const struct view *view, const char *path, const char 
     return rest != NULL && rest[0] == '/' && strcmp(rest + 1, name) == 0;
 }
 
-static enum status check_directory(const struct spec *spec, const char *data_dir,
+static enum status check_directory(const struct spec *spec, const char *data_dir, uid_t uid,
                                    struct problem *problem)
 {
     struct view view;
     char home[PATH_MAX];
     if (spec->working_dir[0] == '\0')
         return STATUS_OK;
-    enum status status = view_make(spec, data_dir, &view, home);
+    enum status status = view_make(spec, data_dir, uid, &view, home);
     if (status == STATUS_OK && is_own_folder(&view, spec->working_dir, spec->name))
         return STATUS_OK;
     if (status == STATUS_OK)
@@ -218,7 +234,7 @@ static enum status check_directory(const struct spec *spec, const char *data_dir
 }
 
 static enum status check_one(const struct spec *spec, const char *program, const char *field,
-                             const char *data_dir, struct program_memory *memory,
+                             const char *data_dir, uid_t uid, struct program_memory *memory,
                              struct problem *problem)
 {
     struct view view;
@@ -227,32 +243,32 @@ static enum status check_one(const struct spec *spec, const char *program, const
     if (spec->code.size > 0 &&
         (strstr(program, SPEC_CODE_PLACE) != NULL || strstr(program, SPEC_OUT_PLACE) != NULL))
         return tell(STATUS_UNKNOWN, spec, program, field, problem);
-    enum status status = view_make(spec, data_dir, &view, home);
+    enum status status = view_make(spec, data_dir, uid, &view, home);
     if (status == STATUS_OK)
         status = find_once(memory, &view, program, spec_path(spec),
                            spec->working_dir[0] == '\0' ? home : spec->working_dir);
     return tell(status, spec, program, field, problem);
 }
 
-enum status spec_program_check(const struct spec *spec, const char *data_dir,
+enum status spec_program_check(const struct spec *spec, const char *data_dir, uid_t uid,
                                struct program_memory *memory, struct problem *problem)
 {
     const char *program = spec_program(spec);
     const char *field = spec_is_built(spec)   ? "build[0]"
                         : spec->code.size > 0 ? "interpreter"
                                               : "argv[0]";
-    enum status directory = check_directory(spec, data_dir, problem);
+    enum status directory = check_directory(spec, data_dir, uid, problem);
     if (directory != STATUS_OK && directory != STATUS_UNKNOWN)
         return directory;
-    enum status status = check_one(spec, program, field, data_dir, memory, problem);
+    enum status status = check_one(spec, program, field, data_dir, uid, memory, problem);
     /* Where the compiler's program is what runs, it was all that could be looked at. */
     if (status == STATUS_OK && spec_is_built(spec) &&
         strstr(spec->argv.items[0], SPEC_OUT_PLACE) == NULL)
-        status = check_one(spec, spec->argv.items[0], "argv[0]", data_dir, memory, problem);
+        status = check_one(spec, spec->argv.items[0], "argv[0]", data_dir, uid, memory, problem);
     if ((status == STATUS_OK || status == STATUS_UNKNOWN) && spec->ready.by == READY_EXEC) {
         struct problem found = { 0 };
-        enum status probe =
-            check_one(spec, spec->ready.argv.items[0], "ready.argv[0]", data_dir, NULL, &found);
+        enum status probe = check_one(spec, spec->ready.argv.items[0], "ready.argv[0]", data_dir,
+                                      uid, NULL, &found);
         if (status == STATUS_OK || probe != STATUS_OK)
             *problem = found;
         if (probe != STATUS_OK)

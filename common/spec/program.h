@@ -1,6 +1,8 @@
 #ifndef SOLO_COMMON_SPEC_PROGRAM_H
 #define SOLO_COMMON_SPEC_PROGRAM_H
 
+#include <sys/types.h>
+
 #include "common/base/problem.h"
 #include "common/base/status.h"
 
@@ -29,8 +31,11 @@ struct program_memory {
  * seen from outside of its namespaces: the one check before a deploy, before a start and in a plan.
  * failed_precondition with the field `working_dir`, `build[0]`, `interpreter` or `argv[0]` when
  * one is not there or cannot be entered or executed; `unknown`, with the reason, when only the
- * attempt can show it. `memory` may be NULL. Nothing is logged. */
-enum status spec_program_check(const struct spec *spec, const char *data_dir,
+ * attempt can show it. What lies outside of the tenant's folder is looked at with the rights of
+ * `uid` (root only; its group has the same number), PROGRAM_OWN_UID for our own. `memory` may be
+ * NULL. Nothing is logged. */
+#define PROGRAM_OWN_UID ((uid_t)-1)
+enum status spec_program_check(const struct spec *spec, const char *data_dir, uid_t uid,
                                struct program_memory *memory, struct problem *problem);
 
 #endif

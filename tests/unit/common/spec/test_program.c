@@ -193,7 +193,7 @@ static enum status check(size_t i, struct program_memory *memory, struct problem
         .env_count = 1,
         .working_dir = checks[i].working_dir,
     };
-    return spec_program_check(&spec, scratch, memory, problem);
+    return spec_program_check(&spec, scratch, PROGRAM_OWN_UID, memory, problem);
 }
 
 Test(program, the_program_of_a_spec_is_looked_up_as_its_service_sees_it)
@@ -218,6 +218,35 @@ Test(program, the_program_of_a_spec_is_looked_up_as_its_service_sees_it)
         }
 }
 
+Test(program, what_the_tenant_may_not_execute_is_refused)
+{
+    static const struct {
+        mode_t folder, file;
+        enum status status;
+    } cases[] = {
+        { 0755, 0755, STATUS_OK },
+        { 0755, 0700, STATUS_FAILED_PRECONDITION },
+        { 0700, 0755, STATUS_FAILED_PRECONDITION },
+    };
+    char path[4096];
+    if (geteuid() != 0)
+        cr_skip("one uid");
+    cr_assert_eq(path_join(path, scratch, "runs"), STATUS_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct problem problem = { 0 };
+        const char *list[] = { path };
+        const struct spec spec = {
+            .tenant = "acme", .name = "api", .argv = { list, 1 }, .working_dir = ""
+        };
+        cr_assert_eq(chmod(scratch, cases[i].folder), 0);
+        cr_assert_eq(chmod(path, cases[i].file), 0);
+        cr_expect_eq(spec_program_check(&spec, scratch, 65534, NULL, &problem), cases[i].status,
+                     "%o/%o: %s", cases[i].folder, cases[i].file, problem.message);
+        cr_expect_eq(spec_program_check(&spec, scratch, PROGRAM_OWN_UID, NULL, &problem), STATUS_OK,
+                     "our own rights are back");
+    }
+}
+
 Test(program, the_program_of_a_probe_is_looked_up_too)
 {
     const char *list[] = { "/bin/sh" }, *probes[] = { "/bin/true", "/nonexistent/probe" };
@@ -230,7 +259,7 @@ Test(program, the_program_of_a_probe_is_looked_up_too)
             .ready = { .by = READY_EXEC, .argv = { &probes[i], 1 } },
             .working_dir = "",
         };
-        cr_assert_eq(spec_program_check(&spec, scratch, NULL, &problem),
+        cr_assert_eq(spec_program_check(&spec, scratch, PROGRAM_OWN_UID, NULL, &problem),
                      i == 0 ? STATUS_OK : STATUS_FAILED_PRECONDITION, "%s", problem.message);
         cr_assert_str_eq(problem.field, i == 0 ? "" : "ready.argv[0]");
     }
@@ -252,7 +281,7 @@ Test(program, the_own_folder_of_a_service_need_not_be_there)
             .argv = { list, 1 },
             .working_dir = folders[i],
         };
-        cr_assert_eq(spec_program_check(&spec, scratch, NULL, &problem),
+        cr_assert_eq(spec_program_check(&spec, scratch, PROGRAM_OWN_UID, NULL, &problem),
                      i < 2 ? STATUS_OK : STATUS_FAILED_PRECONDITION, "%s: %s", folders[i],
                      problem.message);
     }
