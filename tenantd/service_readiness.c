@@ -177,10 +177,10 @@ void service_told(struct service *service, const struct notify_message *message)
         status = "it is stopping";
     if (status != NULL && !may_tell(service))
         status = NULL;
-    if (service->readiness != NULL) {
-        if (!service->readiness->is_over)
-            readiness_tell(&service->readiness->readiness, message->is_ready, status);
-    } else if (service->state == SERVICE_running && status != NULL) {
+    if (service->readiness != NULL && !service->readiness->is_over)
+        readiness_tell(&service->readiness->readiness, message->is_ready, status);
+    /* Perhaps by this very message. */
+    if (service->readiness == NULL && service->state == SERVICE_running && status != NULL) {
         snprintf(service->reason, sizeof service->reason, "it says: %s",
                  text_printable(text, sizeof text, span_of_text(status)));
         service_touch(service);

@@ -71,6 +71,18 @@ Test(ready_program, its_status_is_its_reason)
     expect_reason(&row, "is not ready yet: it says: warming up");
 }
 
+Test(ready_program, its_status_beside_its_readiness_is_its_reason_too)
+{
+    struct row row;
+    bed_open(&bed, NULL);
+    cr_assert_eq(bed_start(&bed, "web", 5, 5, "deploy",
+                           ANNOUNCER(", \"notify:READY=1\\nSTATUS=all well\"") READY("notify", ""),
+                           &row),
+                 STATUS_OK);
+    bed_await(&bed, "web", "running", &row);
+    expect_reason(&row, "it says: all well");
+}
+
 Test(ready_program, a_process_of_its_tree_may_say_so)
 {
     struct row row;
