@@ -57,8 +57,7 @@ static void build_move(struct build *build, enum build_state state)
 
 /* ---- verdicts ---- */
 
-/* The last whole lines of what it printed, behind the reason: no log keeps them. */
-static void add_output(struct build *build)
+void build_add_output(struct build *build)
 {
     char text[EXIT_OUTPUT_BYTES_MAX + 1];
     struct problem *problem = &build->problem;
@@ -84,11 +83,16 @@ static void judge_exit(struct build *build)
         snprintf(why, sizeof why, "was killed by SIG%s", signal_text(WTERMSIG(build->exit_status)));
     else
         snprintf(why, sizeof why, "exited with code %d", WEXITSTATUS(build->exit_status));
+    if (build->lacked_memory)
+        snprintf(why + strlen(why), sizeof why - strlen(why),
+                 "; something of it was killed for memory: its own bound, its tenant's or the "
+                 "machine's was "
+                 "reached");
     bool is_good = WIFEXITED(build->exit_status) && WEXITSTATUS(build->exit_status) == 0;
     if (!is_good)
         verdict(build, STATUS_FAILED_PRECONDITION, why);
     if (build->status == STATUS_FAILED_PRECONDITION)
-        add_output(build);
+        build_add_output(build);
 }
 
 /* ---- the flow ---- */
@@ -154,6 +158,8 @@ static void build_step(struct build *build)
     case BUILD_RUNNING:
         if (build->helper.pid == 0) {
             stop_watching(build);
+            build->lacked_memory =
+                cgroup_service_use(&build->supervisor->site->cgroup, build->name).memory_kills > 0;
             build_move(build, BUILD_ENDING);
             ending_begin(&build->ending);
         } else if (build->status != STATUS_OK && !build->was_killed) {

@@ -40,6 +40,7 @@ struct build {
     uint64_t output_bytes, began_ns, took_ms;
     int exit_status;
     bool was_killed;
+    bool lacked_memory; /* the kernel killed something of it for that */
 
     enum status status;
     struct problem problem;
@@ -55,6 +56,9 @@ void build_free(struct build *build);
 void build_begin(struct build *build);
 /* Ends it: done with this status and reason, at once when it is queued. */
 void build_end(struct build *build, enum status status, const char *why);
+
+/* The last whole lines of what it printed, behind the reason: no log keeps them. */
+void build_add_output(struct build *build);
 
 bool build_may_move(enum build_state from, enum build_state to);
 

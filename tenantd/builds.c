@@ -96,8 +96,9 @@ static void answer(struct builds *builds, const struct build *build)
 
 static enum status refuse(struct build *build, const char *why)
 {
-    return problem_set(&build->problem, STATUS_FAILED_PRECONDITION, "build", "%s %s", build->shown,
-                       why);
+    problem_set(&build->problem, STATUS_FAILED_PRECONDITION, "build", "%s %s", build->shown, why);
+    build_add_output(build);
+    return STATUS_FAILED_PRECONDITION;
 }
 
 /* The tenant may still have processes that know the folder: what is read here is what is kept,

@@ -19,8 +19,8 @@ bool cgroup_bound_memory(int fd, uint64_t bytes); /* swap included */
 bool cgroup_bound_tasks(int fd, uint64_t tasks);
 bool cgroup_bound_cpu(int fd, uint64_t cpu_milli);
 
-/* When the kernel kills one of its processes for memory, its own bound's or one above, it kills them
- * all. Not for a directory with several services in it: they would all die of one. */
+/* When the kernel kills one of its processes for memory, its own bound's or one above, it kills
+ * them all. Not for a directory with several services in it: they would all die of one. */
 void cgroup_end_together(int fd);
 
 /* What happened in it since it was made; what cannot be read is 0. */

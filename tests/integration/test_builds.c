@@ -166,9 +166,9 @@ static void fails_and_changes_nothing(struct testbed *bed)
     status = service_try_deploy(bed, scripted("api", "nice; exit 5"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
     expect_contains(problem.message, "\n10");
-    status = service_try_deploy(bed, scripted("api", "exit 0"), NULL, &problem);
+    status = service_try_deploy(bed, scripted("api", "echo forgotten; exit 0"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
-    expect_contains(problem.message, "did not write {out}");
+    expect_contains(problem.message, "did not write {out}\nforgotten");
     status = service_try_deploy(bed, scripted("api", "ln -s /etc/passwd out"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
     cr_assert_eq(service_pid(bed, "acme", "api"), pid);
