@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/auto.h"
@@ -202,18 +203,34 @@ enum status quota_check(struct deployd *deployd, const char *tenant_name, struct
 
 /* ---- what is nearly used up ---- */
 
+/* While its event is on the way; a tenant in the log stays. */
+struct told {
+    struct tenant *tenant;
+    unsigned mark; /* in high_totals */
+};
+
 static void on_told(void *context, enum status status, const struct problem *problem,
                     const void *reply)
 {
-    (void)context, (void)reply;
-    if (status != STATUS_OK)
-        log_warning("a tenant near what it is allowed was not recorded", "reason",
+    struct told *told = context;
+    (void)reply;
+    if (status != STATUS_OK) {
+        log_warning("a tenant near what it is allowed was not recorded", "tenant",
+                    told->tenant->name, "reason",
                     problem == NULL ? status_text(status) : problem->message);
+        told->tenant->high_totals &= ~told->mark; /* told by the next deploy or kill */
+    }
+    free(told);
 }
 
-static void tell(struct deployd *deployd, const struct tenant *tenant, const struct total *total,
-                 uint64_t used, uint64_t cause)
+static void tell(struct deployd *deployd, struct tenant *tenant, const struct total *total,
+                 unsigned mark, uint64_t used, uint64_t cause)
 {
+    struct told *told = malloc(sizeof *told);
+    if (told == NULL)
+        return;
+    *told = (struct told){ tenant, mark };
+    tenant->high_totals |= mark;
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
     write_map(&payload, 3);
@@ -228,9 +245,9 @@ static void tell(struct deployd *deployd, const struct tenant *tenant, const str
     request.subject = subject;
     request.tenant = tenant->name;
     request.causation_id = cause;
-    enum status status = append_send(deployd, &request, NULL, APPEND_TIMEOUT_MS, on_told, NULL);
+    enum status status = append_send(deployd, &request, NULL, APPEND_TIMEOUT_MS, on_told, told);
     if (status != STATUS_OK)
-        on_told(NULL, status, NULL, NULL);
+        on_told(told, status, NULL, NULL);
 }
 
 void quota_look(struct deployd *deployd, struct tenant *tenant, uint64_t cause)
@@ -242,13 +259,12 @@ void quota_look(struct deployd *deployd, struct tenant *tenant, uint64_t cause)
     totals_learn(tenant, totals, &sum); /* a kill asks nobody before */
     for (int i = 0; i < TOTALS; i++) {
         uint64_t used = part_of(&sum, i), most = totals[i].most;
-        bool was_high = (tenant->high_totals & 1u << i) != 0;
-        if (!was_high && level_is_high(used, most)) {
-            tenant->high_totals |= 1u << i;
-            tell(deployd, tenant, &totals[i], used, cause);
-        } else if (was_high && level_is_low(used, most)) {
-            tenant->high_totals &= ~(1u << i);
-        }
+        unsigned mark = 1u << i;
+        bool was_high = (tenant->high_totals & mark) != 0;
+        if (!was_high && level_is_high(used, most))
+            tell(deployd, tenant, &totals[i], mark, used, cause);
+        else if (was_high && level_is_low(used, most))
+            tenant->high_totals &= ~mark;
     }
 }
 
