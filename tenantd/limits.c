@@ -6,10 +6,13 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/size.h"
 
@@ -21,6 +24,27 @@ void limits_bound_tenant(struct limits_site *site, int cgroup)
                  "no memory controller of cgroup v2");
     site->is_processes_max_held =
         site->processes_max != 0 && cgroup >= 0 && cgroup_bound_tasks(cgroup, site->processes_max);
+}
+
+static uint64_t read_number(const char *path)
+{
+    AUTO(buffer_close) struct buffer text = { .limit = 64 };
+    if (file_read(path, &text) != STATUS_OK || buffer_append(&text, "", 1) != STATUS_OK)
+        return 0;
+    return strtoull((const char *)text.data, NULL, 10);
+}
+
+uint64_t limits_tasks_default(void)
+{
+    struct rlimit ours;
+    uint64_t most = read_number("/proc/sys/kernel/threads-max");
+    uint64_t pids = read_number("/proc/sys/kernel/pid_max");
+    if (pids != 0 && (most == 0 || pids < most))
+        most = pids;
+    if (getrlimit(RLIMIT_NPROC, &ours) == 0 && ours.rlim_cur != RLIM_INFINITY &&
+        (most == 0 || ours.rlim_cur < most))
+        most = ours.rlim_cur;
+    return most / 2;
 }
 
 static void hold_tasks(const struct limits_site *site, uint64_t tasks, int cgroup,
@@ -37,6 +61,8 @@ static void hold_tasks(const struct limits_site *site, uint64_t tasks, int cgrou
         count = site->processes_max;
     if (site->counts_alone)
         rlimits->tasks = count;
+    if (rlimits->tasks == 0 && !is_bounded)
+        rlimits->tasks = site->tasks_default;
 }
 
 static void hold_files(uint64_t files, struct limits_held *held, struct spawn_limits *rlimits)

@@ -22,7 +22,13 @@ struct limits_site {
     bool counts_alone; /* RLIMIT_NPROC counts this tenant's processes and nobody else's */
     uint64_t processes_max, memory_bytes_max; /* of the tenant; 0: no bound */
     bool is_processes_max_held;               /* by the tenant's cgroup */
+    uint64_t tasks_default;                   /* limits_tasks_default, or 0: no bound */
 };
+
+/* What a service may have that is kept by nothing else, so that a fork bomb does not fill the
+ * machine's table of processes: half of that, or of what our own user may have. 0 when that cannot
+ * be told. */
+uint64_t limits_tasks_default(void);
 
 /* Bounds the tenant's own directory (-1 for none). */
 void limits_bound_tenant(struct limits_site *site, int cgroup);

@@ -61,6 +61,7 @@ static enum status serve(struct site *site, const struct settings *settings, int
     site->limits = (struct limits_site){
         .counts_alone = site->has_ids || site->isolation != ISOLATION_NONE,
         .processes_max = settings->tenant_processes_max,
+        .tasks_default = limits_tasks_default(),
         .memory_bytes_max = settings->tenant_memory_max,
     };
     limits_bound_tenant(&site->limits, site->cgroup.fd);

@@ -96,6 +96,24 @@ Test(limits, a_service_without_limits_has_none)
     cr_assert_str_eq(limits_text(text, &none, &held), "");
 }
 
+/* A fork bomb of what is kept by nothing else leaves half of the machine's processes to others. */
+Test(limits, what_bounds_no_tasks_has_half_of_the_machines)
+{
+    struct spawn_limits rlimits;
+    struct limits_site site = { .tasks_default = limits_tasks_default() };
+    cr_assert_gt(site.tasks_default, 0);
+    limits_hold(&site, &none, -1, &rlimits);
+    cr_assert_eq(rlimits.tasks, site.tasks_default);
+    limits_hold(&site, &all, -1, &rlimits);
+    cr_assert_eq(rlimits.tasks, site.tasks_default, "its own is not enforced here");
+    site.counts_alone = true;
+    limits_hold(&site, &all, -1, &rlimits);
+    cr_assert_eq(rlimits.tasks, all.tasks);
+    make("pids.max");
+    limits_hold(&site, &all, fd, &rlimits);
+    cr_assert_eq(rlimits.tasks, 0, "its cgroup counts it alone");
+}
+
 Test(limits, more_files_than_there_are_is_told)
 {
     struct rlimit few = { 100, 100 };
@@ -136,8 +154,8 @@ Test(limits, a_tenant_is_bounded_by_its_cgroup_where_that_can)
     cr_assert_eq(rlimits.tasks, 0);
 }
 
-/* What the kernel ends for memory it ends whole: a service, for its own bound or its tenant's; never
- * all of a tenant for one of its services. */
+/* What the kernel ends for memory it ends whole: a service, for its own bound or its tenant's;
+ * never all of a tenant for one of its services. */
 Test(limits, a_service_ends_together_and_alone)
 {
     struct limits_site site = { .counts_alone = true, .memory_bytes_max = 1 << 30 };
