@@ -149,11 +149,11 @@ static enum status check_alone(const struct deployd *deployd)
     if (!other_solo_find(deployd->map.db.identity.id, deployd->settings.run_dir,
                          deployd->settings.data_dir, &other))
         return STATUS_OK;
-    parent_say("another Solo runs with a copy of this store in %s: stop one of them", other.data);
-    return log_failure(STATUS_LOCKED, "begin a run", "its_data", other.data, "its_supervisor",
-                       NUMBER(other.pid), "reason",
-                       "another Solo runs here with a copy of this store, and each would end the "
-                       "other's services: stop one of them");
+    char reason[sizeof other.data + 80];
+    snprintf(reason, sizeof reason,
+             "another Solo runs with a copy of this store in %s: stop one of them", other.data);
+    return log_failure(STATUS_LOCKED, "begin a run", "its_supervisor", NUMBER(other.pid), "reason",
+                       reason);
 }
 
 static void run_step(struct deployd *deployd)

@@ -249,5 +249,7 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, BIG_BYTES);
     mallopt(M_TRIM_THRESHOLD, BIG_BYTES);
     enum status status = run(argc, argv);
+    if (status != STATUS_OK && status != STATUS_CANCELLED)
+        parent_say("%s", log_last_failure()); /* passed on by `soloctl status` */
     return status == STATUS_CANCELLED ? 0 : status_exit_code(status); /* --help, --version */
 }

@@ -74,7 +74,7 @@ static void daemon_explain(const struct daemon *daemon, char text[REASON_TEXT_BY
 {
     char how[CHILD_EXIT_TEXT_BYTES];
     bool has_ended = daemon->state == DAEMON_BACKOFF || daemon->state == DAEMON_FAILED;
-    snprintf(text, REASON_TEXT_BYTES, "%s is %s%s%s%s%.120s", daemon->name,
+    snprintf(text, REASON_TEXT_BYTES, "%s is %s%s%s%s%.180s", daemon->name,
              daemon_state_name(daemon), has_ended ? " after " : "",
              has_ended ? child_exit_text(how, &daemon->last_exit) : "",
              daemon->status[0] != '\0' ? ": " : "", daemon->status);

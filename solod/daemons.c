@@ -136,7 +136,8 @@ static void on_ended(void *context, const struct child_exit *exit)
     ev_timer_stop(daemon->owner->loop, &daemon->patience);
     daemon->is_late = false;
     daemon->last_exit = *exit;
-    daemon->status[0] = '\0';
+    if (daemon->state != DAEMON_STARTING) /* else they are its last words: why it could not */
+        daemon->status[0] = '\0';
     if (daemon->state != DAEMON_STOPPING) {
         daemon_crashed(daemon, exit);
     } else {

@@ -46,6 +46,8 @@ enum status notify_socket_open(struct notify_socket *notify, struct ev_loop *loo
     notify->fd = fd;
     fd = -1;
     ev_io_init(&notify->on_readable, on_readable, notify->fd, EV_READ);
+    /* What a child has said is read before its end is seen. */
+    ev_set_priority(&notify->on_readable, EV_MAXPRI);
     notify->on_readable.data = notify;
     ev_io_start(loop, &notify->on_readable);
     return STATUS_OK;

@@ -5,11 +5,11 @@
  *
  * deployd is needed to stop the services, so it is started if it is not there: a SIGTERM during the
  * start may find supervisors of an earlier run, and a SIGTERM after a crash must not leave services
- * behind. If this run has not begun to use deployd and no supervisor lives, there is nothing to
- * stop and nothing for the log. The drain has shutdown_timeout_ms from the signal on and kills what
- * is left then; a margin above it is for the daemons to finish what they received. A daemon that
- * hangs is killed alone, as long as eventd answers; one that not even SIGKILL ends is left behind.
- * Behind an eventd that ended without closing the log another one does it. */
+ * behind. If this run has not begun to use deployd, or deployd cannot start, and no supervisor
+ * lives, there is nothing to stop. The drain has shutdown_timeout_ms from the signal on and kills
+ * what is left then; a margin above it is for the daemons to finish what they received. A daemon
+ * that hangs is killed alone, as long as eventd answers; one that not even SIGKILL ends is left
+ * behind. Behind an eventd that ended without closing the log another one does it. */
 #include "solod/shutdown.h"
 
 #include <signal.h>
@@ -389,6 +389,12 @@ static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
         shutdown->is_forced = true;
 }
 
+/* It was not started in this run, or could not be. */
+static bool has_not_begun(const struct daemon *deployd)
+{
+    return deployd->started_ns == 0 || (!deployd->was_ready && deployd->failed_starts > 0);
+}
+
 void shutdown_step(struct shutdown *shutdown)
 {
     struct daemon *deployd = NULL, *vaultd = NULL, *tokend = NULL, *eventd = NULL;
@@ -402,7 +408,7 @@ void shutdown_step(struct shutdown *shutdown)
     case SHUTDOWN_WAIT_DEPLOYD:
         if (deployd->state == DAEMON_READY) {
             drain_begin(shutdown);
-        } else if (deployd->started_ns == 0 &&
+        } else if (has_not_begun(deployd) &&
                    !supervisors_are_there(shutdown->daemons->settings->run_dir)) {
             deployd_stop(shutdown);
         } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED) {

@@ -23,6 +23,7 @@ static enum log_level least_level = LOG_LEVEL_INFO;
 static bool is_for_journal;
 static bool (*keeper)(const struct log_record *record);
 static void (*failure_sink)(const char *what, const char *reason);
+static char last_failure[256];
 static const char *const level_names[] = { "debug", "info", "warning", "error" };
 
 struct line {
@@ -207,25 +208,39 @@ void log_divert_failures(void (*sink)(const char *what, const char *reason))
     failure_sink = sink;
 }
 
-static void divert(const char *what, va_list pairs)
+/* Its reason, and the file or folder that it is about; "" without. */
+static void pairs_read(va_list pairs, const char **reason, const char **path)
 {
-    const char *reason = "";
+    *reason = *path = "";
     for (const char *key; (key = va_arg(pairs, const char *)) != NULL;) {
         const char *value = va_arg(pairs, const char *);
         if (strcmp(key, "reason") == 0 && value != NULL)
-            reason = value;
+            *reason = value;
+        else if ((strcmp(key, "path") == 0 || strcmp(key, "dir") == 0) && value != NULL)
+            *path = value;
     }
-    failure_sink(what, reason);
+}
+
+const char *log_last_failure(void)
+{
+    return last_failure;
 }
 
 enum status log_write_failure(enum status status, const char *what, ...)
 {
     va_list pairs;
     va_start(pairs, what);
-    if (failure_sink != NULL)
-        divert(what, pairs);
-    else
-        log_record(LOG_LEVEL_ERROR, what, status_name(status), pairs);
+    const char *reason, *path;
+    pairs_read(pairs, &reason, &path);
+    va_end(pairs);
+    if (failure_sink != NULL) {
+        failure_sink(what, reason);
+        return status;
+    }
+    snprintf(last_failure, sizeof last_failure, "%s%s%s: %s", what, path[0] != '\0' ? " " : "",
+             path, reason[0] != '\0' ? reason : status_text(status));
+    va_start(pairs, what);
+    log_record(LOG_LEVEL_ERROR, what, status_name(status), pairs);
     va_end(pairs);
     return status;
 }

@@ -60,6 +60,10 @@ void log_divert_failures(void (*sink)(const char *what, const char *reason));
 /* Logs at level error with the status, and returns the status. */
 #define log_failure(status, ...) log_write_failure(status, __VA_ARGS__, (const char *)0)
 
+/* What was logged so last, and its reason; "" for nothing. For the last words of a program that
+ * ends for it. */
+const char *log_last_failure(void);
+
 /* A number as text that lives until the end of the enclosing block. */
 char *number_text(char buffer[24], int64_t value);
 #define NUMBER(value) number_text((char[24]){ 0 }, (int64_t)(value))

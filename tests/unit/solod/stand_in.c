@@ -258,8 +258,10 @@ int main(int argc, char **argv)
         return recover();
     if (!has_key || getenv("LISTEN_FDS") == NULL)
         return 70;
-    if (asked_number("exit=", -1) >= 0)
+    if (asked_number("exit=", -1) >= 0) {
+        parent_say("it has had enough");
         return asked_number("exit=", 0);
+    }
     if (asked_number("exit_once=", -1) >= 0 && is_first())
         return asked_number("exit_once=", 0);
     daemon_methods_setup(&daemon, routes);

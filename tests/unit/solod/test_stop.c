@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,26 @@ Test(solod_stop, a_vaultd_that_never_started_leaves_nothing_unfinished)
     cr_assert_eq(scene_end(), 0);
     cr_assert_eq(scene_story_count("deployd drain"), 1);
     cr_assert_eq(scene_story_count("eventd close_log\n"), 1);
+}
+
+/* No supervisor lives: there is nothing that it could stop. */
+Test(solod_stop, a_deployd_that_cannot_start_is_not_waited_for)
+{
+    uint64_t began_ns = clock_boottime_ns();
+    struct listing listing;
+    scene_ask("DEPLOYD", "exit=3");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=30000", NULL });
+    scene_until("deployd", "backoff");
+    for (int i = 0; i < 1000; i++) {
+        scene_list(&listing);
+        if (strstr(listing.reason, "exit code 3: it has had enough") != NULL)
+            break;
+        cr_assert_lt(i, 999, "its last words are not passed on: %s", listing.reason);
+        poll(NULL, 0, 10);
+    }
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 0);
+    cr_assert_lt(clock_boottime_ns() - began_ns, 25 * NS_PER_S);
 }
 
 Test(solod_stop, during_recovery_it_ends_recovery)

@@ -109,6 +109,15 @@ static void divert(const char *what, const char *reason)
     snprintf(diverted, sizeof diverted, "%s: %s", what, reason);
 }
 
+Test(log, the_last_failure_is_kept_for_last_words, .init = capture)
+{
+    cr_assert_str_eq(log_last_failure(), "");
+    log_failure(STATUS_IO, "read", "reason", "torn");
+    cr_assert_str_eq(log_last_failure(), "read: torn");
+    log_failure(STATUS_NOT_FOUND, "open", "path", "/x", "bytes", "7");
+    cr_assert_str_eq(log_last_failure(), "open /x: not found");
+}
+
 Test(log, failures_go_to_the_sink_while_there_is_one, .init = capture)
 {
     log_divert_failures(divert);
