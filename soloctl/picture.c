@@ -40,18 +40,33 @@ static void say_deployd_is_away(struct picture *picture)
     snprintf(picture->state, sizeof picture->state, was_reached ? "unknown" : "degraded");
 }
 
-/* One that answers nobody, or with nothing but its damage, may be ready to its parent. */
+/* Why deployd is not there when solod knows: it has ended, say, and what it said last. */
+static bool is_known_to_solod(const struct picture *picture)
+{
+    const struct programs *programs = &picture->programs;
+    for (size_t i = 0; programs->has_solod && i < programs->count; i++)
+        if (strcmp(programs->items[i].name, "deployd") == 0)
+            return programs->reason[0] != '\0' && strcmp(programs->items[i].state, "ready") != 0 &&
+                   strcmp(programs->items[i].state, "silent") != 0;
+    return false;
+}
+
+/* One that answers nobody, or with nothing but its damage, or that has not what it needs (space on
+ * the disk, say) may be ready to its parent. */
 static void say_who_fails(struct picture *picture)
 {
     const struct programs *programs = &picture->programs;
     size_t size = 0;
-    for (size_t i = 0; i < programs->count; i++) {
+    for (size_t i = 0; i < programs->count && size < sizeof picture->reason; i++) {
         const struct program *program = &programs->items[i];
-        bool is_silent = strcmp(program->state, "silent") == 0;
-        if (is_silent || strcmp(program->state, "damaged") == 0)
+        const char *how = strcmp(program->state, "silent") == 0    ? "does not answer"
+                          : strcmp(program->state, "damaged") == 0 ? "is damaged"
+                          : strcmp(program->state, "ready") == 0 && program->reason[0] != '\0'
+                              ? "needs somebody"
+                              : NULL;
+        if (how != NULL)
             size += (size_t)snprintf(picture->reason + size, sizeof picture->reason - size,
-                                     "%s%s %s", size == 0 ? "" : ", ", program->name,
-                                     is_silent ? "does not answer" : "is damaged");
+                                     "%s%s %s", size == 0 ? "" : ", ", program->name, how);
     }
     if (size > 0)
         snprintf(picture->state, sizeof picture->state, "degraded");
@@ -63,7 +78,9 @@ void picture_judge(struct picture *picture)
     char state[33] = "";
     if (picture->system.size > 0)
         map_text(picture->system, "state", state, sizeof state);
-    if (picture->deployd != STATUS_OK)
+    if (picture->deployd != STATUS_OK && is_known_to_solod(picture))
+        say(picture, "degraded", picture->programs.reason);
+    else if (picture->deployd != STATUS_OK)
         say_deployd_is_away(picture);
     else if (!picture->programs.has_solod)
         say(picture, state, "");

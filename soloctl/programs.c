@@ -4,13 +4,24 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/api/api.h"
+#include "common/base/auto.h"
+#include "common/base/file.h"
+#include "common/base/run_folder.h"
+#include "common/base/unix_socket.h"
 #include "common/wire/reader.h"
 #include "soloctl/units.h"
 
 static const enum peer peers[PROGRAMS_ASKED] = { PEER_EVENTD, PEER_TOKEND, PEER_VAULTD,
                                                  PEER_DEPLOYD };
+
+struct found {
+    struct programs *programs;
+    const char *run_dir;
+};
 
 static struct program *add(struct programs *programs)
 {
@@ -136,6 +147,7 @@ size_t programs_ask(struct programs *programs, bool with_supervisors,
     programs->verification_bytes = 0;
     programs->recovery_exit_code = -1;
     programs->questions = questions;
+    programs->asks_supervisors = with_supervisors;
     questions[count++] = (struct question){ .peer = PEER_SOLOD,
                                             .method = &method_daemon_list,
                                             .request = &list_request,
@@ -161,6 +173,40 @@ size_t programs_ask(struct programs *programs, bool with_supervisors,
                                                 .take = take_supervisors,
                                                 .context = programs };
     return count;
+}
+
+/* While deployd does not answer: each supervisor holds its lock, and the kernel names who listens
+ * at its socket. */
+static enum status find_supervisor(void *context, const char *tenant)
+{
+    struct found *found = context;
+    struct programs *programs = found->programs;
+    char path[4096];
+    AUTO(fd_close) int connection = -1;
+    struct ucred peer = { 0 };
+    socklen_t size = sizeof peer;
+    if (programs->supervisor_count == TENANTS_MAX ||
+        tenant_socket_path(path, found->run_dir, tenant) != STATUS_OK)
+        return STATUS_OK;
+    if (unix_socket_connect(path, &connection) != STATUS_OK ||
+        getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        peer.pid = 0;
+    struct program *program = &programs->items[PROGRAMS_DAEMONS_MAX + programs->supervisor_count++];
+    *program = (struct program){ .pid = (uint64_t)peer.pid };
+    snprintf(program->name, sizeof program->name, "tenantd");
+    snprintf(program->state, sizeof program->state, "unknown");
+    snprintf(program->tenant, sizeof program->tenant, "%s", tenant);
+    return STATUS_OK;
+}
+
+/* Nobody but Solo's own user may look there. */
+static void find_supervisors(struct programs *programs, const struct session *session)
+{
+    char folder[4096];
+    struct found found = { programs, session->run_dir };
+    if (run_internal_path(folder, session->run_dir, "tenants") == STATUS_OK &&
+        access(folder, R_OK | X_OK) == 0)
+        tenants_locked_each(session->run_dir, find_supervisor, &found);
 }
 
 static void be_silent(struct program *program, const char *name)
@@ -201,6 +247,9 @@ void programs_join(struct programs *programs, const struct session *session)
         ask_systemd(programs, session);
     for (size_t i = 0; i < PROGRAMS_ASKED; i++)
         join(programs, i);
+    const struct question *supervisors = &programs->questions[PROGRAMS_QUESTIONS - 1];
+    if (programs->asks_supervisors && supervisors->status != STATUS_OK)
+        find_supervisors(programs, session);
     memmove(&programs->items[programs->count], &programs->items[PROGRAMS_DAEMONS_MAX],
             programs->supervisor_count * sizeof programs->items[0]);
     programs->count += programs->supervisor_count;

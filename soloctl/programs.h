@@ -33,6 +33,7 @@ struct programs {
     size_t supervisor_count; /* which wait behind PROGRAMS_DAEMONS_MAX until they are joined */
     struct itself themselves[PROGRAMS_ASKED];
     const struct question *questions;
+    bool asks_supervisors;       /* by the last of the questions */
     bool has_solod;              /* solod answered */
     bool has_units;              /* systemd is the parent instead, and was asked */
     char state[33], reason[257]; /* solod's own, "" without it */
@@ -42,8 +43,9 @@ struct programs {
 };
 
 /* What to ask for them, to be asked together with other things, and what follows from the answers.
- * Nothing here fails: a daemon that does not answer is `silent`. `with_supervisors` needs the
- * rights of an operator or the permission to read. The questions must stay until they are joined.
+ * Nothing here fails: supervisors of whom deployd does not tell are found by their locks
+ * (`unknown`), a daemon that does not answer is `silent`. `with_supervisors` needs the rights of an
+ * operator or the permission to read. The questions must stay until they are joined.
  */
 size_t programs_ask(struct programs *programs, bool with_supervisors,
                     struct question questions[PROGRAMS_QUESTIONS]);

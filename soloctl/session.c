@@ -9,13 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/run_folder.h"
 #include "common/base/unix_socket.h"
+#include "common/wire/reader.h"
 #include "soloctl/commands.h"
 #include "soloctl/text.h"
+
+enum { PATIENCE_MS = 3000 /* until solod is asked why there is no answer */ };
 
 static const char *const peers[] = { "deployd", "eventd", "solod", "tokend", "vaultd" };
 static const char *const formats[] = { "table", "wide", "json", "jsonl", "name" };
@@ -237,6 +241,35 @@ enum status session_client_unprobed(struct session *session, enum peer peer,
     return client_of(session, peer, 0, client, problem);
 }
 
+/* Whether solod says that it cannot be had for now: it ended as often as it was started. */
+static bool is_down(struct session *session, enum peer peer, struct problem *problem)
+{
+    struct rpc_client *solod;
+    struct daemon_list_request request = {};
+    struct daemon_list_reply reply;
+    struct problem unused;
+    const struct rpc_call_options options = { .timeout_ms = PATIENCE_MS };
+    arena_reset(&session->arena);
+    if (peer == PEER_SOLOD || session_client(session, PEER_SOLOD, &solod, &unused) != STATUS_OK ||
+        rpc_client_call_wait(solod, &method_daemon_list, &request, &options, &session->arena,
+                             &reply, &unused) != STATUS_OK)
+        return false;
+    struct reader reader = reader_of(reply.daemons);
+    uint32_t count = 0;
+    struct span map;
+    reader_array(&reader, &count);
+    for (uint32_t i = 0; i < count && reader_any(&reader, &map) == STATUS_OK; i++) {
+        char name[16], state[33];
+        map_text(map, "state", state, sizeof state);
+        if (strcmp(map_text(map, "name", name, sizeof name), peers[peer]) != 0 ||
+            (strcmp(state, "backoff") != 0 && strcmp(state, "failed") != 0))
+            continue;
+        problem_set(problem, STATUS_UNAVAILABLE, "", "%s", reply.reason);
+        return true;
+    }
+    return false;
+}
+
 enum status session_call(struct session *session, enum peer peer, const struct method *method,
                          const void *request, uint64_t timeout_ms, void *reply,
                          struct problem *problem)
@@ -249,8 +282,20 @@ enum status session_call(struct session *session, enum peer peer, const struct m
         .timeout_ms = timeout_ms,
         .request_id = session->is_changing ? &session->request_id : NULL,
     };
-    arena_reset(&session->arena);
-    return rpc_client_call_wait(client, method, request, &options, &session->arena, reply, problem);
+    /* Its socket stays open while a daemon is away: a question need not wait for one that cannot
+     * start. */
+    bool is_question = timeout_ms == READ_TIMEOUT_MS && !session->is_changing;
+    for (uint64_t spent_ms = 0;; spent_ms += PATIENCE_MS) {
+        bool is_last = !is_question || spent_ms + PATIENCE_MS >= timeout_ms;
+        options.timeout_ms = is_last ? timeout_ms - spent_ms : PATIENCE_MS;
+        arena_reset(&session->arena);
+        enum status status = rpc_client_call_wait(client, method, request, &options,
+                                                  &session->arena, reply, problem);
+        if (status != STATUS_DEADLINE_EXCEEDED || is_last)
+            return status;
+        if (is_down(session, peer, problem))
+            return STATUS_UNAVAILABLE;
+    }
 }
 
 enum status session_stream(struct session *session, enum peer peer, const struct method *method,

@@ -28,6 +28,7 @@ enum {
     AGAIN_MS = 100,
     LOOK_MS = 1000, /* for those that only have to say how they are */
     JUST_NOW_MS = 1000,
+    NEXT_MS = 5000, /* for the one after a solod that ended before this wait began */
 };
 
 static uint64_t left_of(uint64_t timeout_ms, uint64_t began_ns)
@@ -114,8 +115,9 @@ static enum status solod_has_ended(struct session *session, struct problem *prob
 
 /* What the lock of a solod tells while nobody listens. Somebody is there, but starts or ends; or
  * has taken the lock since just before `began_wall_ns` and let go of it: could not start, say. An
- * older lock belongs to an earlier one, and the next may be on its way. */
-enum trace { NO_TRACE, IS_THERE, HAS_GONE };
+ * older lock belongs to an earlier one, and the next may be on its way; of one that was taken just
+ * before nobody can tell, so the next has a few seconds. */
+enum trace { NO_TRACE, IS_THERE, HAS_GONE, HAD_GONE /* before `began_wall_ns` */ };
 
 /* Has `fd` tell what changes. Who may not look into the folder learns nothing. */
 static enum trace find_trace(const struct session *session, int fd, uint64_t began_wall_ns)
@@ -132,8 +134,9 @@ static enum trace find_trace(const struct session *session, int fd, uint64_t beg
     if (is_held)
         return IS_THERE;
     /* Who has it writes into it: one that is empty has just been made, to be taken next. */
-    bool was_taken = lock.st_size > 0 && taken_ns + JUST_NOW_MS * NS_PER_MS >= began_wall_ns;
-    return was_taken ? HAS_GONE : NO_TRACE;
+    if (lock.st_size == 0 || taken_ns + JUST_NOW_MS * NS_PER_MS < began_wall_ns)
+        return NO_TRACE;
+    return taken_ns >= began_wall_ns ? HAS_GONE : HAD_GONE;
 }
 
 /* While nobody listens, sleeps until something happens in the run directory, or, while there is
@@ -161,11 +164,12 @@ static enum status wait_for_run_directory(struct session *session, uint64_t *tim
         enum status status = unix_socket_connect(path, &probe);
         if (status != STATUS_NOT_FOUND && status != STATUS_UNAVAILABLE)
             break;
-        if (trace == HAS_GONE)
+        if (trace == HAS_GONE ||
+            (trace == HAD_GONE && clock_boottime_ns() - began_ns >= NEXT_MS * NS_PER_MS))
             return solod_has_ended(session, problem);
         /* A socket that refuses may be about to listen, and a lock is given back after its file
          * was closed: no file tells either. */
-        bool is_near = (status == STATUS_UNAVAILABLE || trace == IS_THERE) && left_ms > AGAIN_MS;
+        bool is_near = (status == STATUS_UNAVAILABLE || trace != NO_TRACE) && left_ms > AGAIN_MS;
         poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, is_near ? AGAIN_MS : (int)left_ms);
         left_ms = left_of(*timeout_ms, began_ns);
     }

@@ -1,5 +1,6 @@
 /* A daemon that cannot start, or that does not answer: the others do what they can without it, and
  * a person is told which one it is. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,7 @@ Test(missing, what_does_not_answer_is_named_and_costs_little_patience)
     AUTO(result_close) struct result result = { 0 };
     testbed_open(&bed, 0);
     testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
     static const char *const daemons[] = { "eventd", "deployd", "tokend", "vaultd" };
     pid_t pids[COUNT_OF(daemons)];
     for (size_t i = 0; i < COUNT_OF(daemons); i++) {
@@ -115,13 +117,15 @@ Test(missing, what_does_not_answer_is_named_and_costs_little_patience)
     testbed_soloctl(&bed, &result, "-o", "json", "daemon", "list", NULL);
     expect_exit(&result, 0);
     json_t *document = result_json(&result), *item;
-    size_t i, silent = 0;
+    size_t i, silent = 0, supervisors = 0;
     json_array_foreach(json_object_get(document, "items"), i, item)
     {
         silent += strcmp(text_in(item, "state"), "silent") == 0;
+        supervisors += strcmp(text_in(item, "name"), "tenantd") == 0;
         cr_assert_gt(number_in(item, "pid"), 0, "known all the same: %s", result_out(&result));
     }
     cr_assert_eq(silent, COUNT_OF(daemons), "%s", result_out(&result));
+    cr_assert_eq(supervisors, 1, "by its lock: %s", result_out(&result));
     json_decref(document);
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 3);
@@ -170,6 +174,56 @@ Test(missing, wait_ready_is_over_when_solod_has_ended)
     cr_assert_geq(command_wait(bed.solod, WAIT_MS), 0);
     bed.solod = 0;
     expect_wait_is_over(pid, output, "solod has ended");
+}
+
+/* A crash right behind its start, and the next start: the lock was taken just before the wait. */
+Test(missing, wait_ready_waits_for_the_solod_after_one_that_was_killed)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char output[400], lock[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    testbed_kill_everything(&bed);
+    cr_assert_eq(run_internal_path(lock, bed.run, "solod.lock"), STATUS_OK);
+    cr_assert_eq(utimensat(AT_FDCWD, lock, NULL, 0), 0);
+    pid_t pid = wait_begin(&bed, output);
+    cr_assert_eq(command_wait(pid, 300), -1, "the next may be on its way");
+    testbed_launch(&bed, NULL);
+    cr_assert_eq(command_wait(pid, WAIT_MS), 0);
+}
+
+/* Its socket stays open: who asks is not left waiting, and is told what it said. */
+Test(missing, a_deployd_that_cannot_start_is_told_and_holds_nobody_up)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char registry[400];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(registry, sizeof registry, "%s/registry", bed.run);
+    cr_assert_eq(directory_empty(registry), STATUS_OK);
+    cr_assert_eq(rmdir(registry), 0);
+    cr_assert_eq(file_write(registry, span_of_text(""), 0644), STATUS_OK);
+    testbed_launch(&bed, NULL);
+    for (int left_ms = WAIT_MS; left_ms > 0; left_ms -= 100) {
+        testbed_soloctl(&bed, &result, "status", "--check", NULL);
+        if (strstr(result_out(&result), "deployd is backoff after exit code") != NULL &&
+            strstr(result_out(&result), registry) != NULL)
+            break;
+        sleep_ms(100);
+    }
+    expect_exit(&result, 3);
+    expect_contains(result_out(&result), registry);
+    testbed_soloctl(&bed, &result, "get", "services", NULL);
+    expect_exit(&result, 9);
+    expect_contains(result_err(&result), registry);
+    uint64_t began_ns = clock_boottime_ns();
+    cr_assert_eq(testbed_stop(&bed), 0, "nothing was held, nothing was killed");
+    /* Not the whole shutdown_timeout_ms and its margin. */
+    cr_assert_lt(clock_boottime_ns() - began_ns, 5 * NS_PER_S);
 }
 
 /* Nobody has seen it listen. */
