@@ -184,14 +184,15 @@ static enum status read_specs(struct apply *apply, struct problem *problem)
 static void tell_result(struct apply *apply, const struct application *service)
 {
     struct session *session = apply->session;
-    if (service->status != STATUS_OK) {
-        int exit_code =
-            session_fail(session, service->target.key, service->status, &service->problem);
-        if (exit_code > apply->exit_code)
-            apply->exit_code = exit_code;
-    } else if (!session_is_for_programs(session)) {
+    bool is_done = service->status == STATUS_OK;
+    if (is_done && !session_is_for_programs(session))
         deployment_print(service->target.key, &service->reply);
-    }
+    int exit_code =
+        is_done ? deployment_exit_code(service->target.key, &service->reply,
+                                       arguments_has(apply->arguments, FLAG_wait))
+                : session_fail(session, service->target.key, service->status, &service->problem);
+    if (exit_code > apply->exit_code)
+        apply->exit_code = exit_code;
     if (!session_is_for_programs(session) ||
         (session->format == FORMAT_NAME && service->status != STATUS_OK))
         return;

@@ -54,10 +54,10 @@ int command_deploy(struct session *session, const struct arguments *arguments)
     if (!session_is_for_programs(session)) {
         deployment_print(target.key, &reply);
         deployment_isolation_note(reply.isolation);
-        return 0;
+    } else {
+        AUTO(item_close) struct item item = ITEM_EMPTY;
+        deployment_item(&target, &reply, &item);
+        document_print(session->format, &item, target.key);
     }
-    AUTO(item_close) struct item item = ITEM_EMPTY;
-    deployment_item(&target, &reply, &item);
-    document_print(session->format, &item, target.key);
-    return 0;
+    return deployment_exit_code(target.key, &reply, arguments_has(arguments, FLAG_wait));
 }

@@ -98,6 +98,19 @@ void deployment_item(const struct target *target, const struct service_deploy_re
     item_text(item, "isolation", reply->isolation);
 }
 
+int deployment_exit_code(const char *key, const struct service_deploy_reply *reply, bool wait)
+{
+    if (!wait || strcmp(reply->state, "waiting_for_secret") != 0)
+        return 0;
+    fflush(stdout);
+    fprintf(
+        stderr,
+        "soloctl: %s is deployed and not ready: it waits for a secret, and starts when that can "
+        "be read; `soloctl describe %s` says which\n",
+        key, key);
+    return status_exit_code(STATUS_FAILED_PRECONDITION);
+}
+
 void deployment_isolation_note(const char *isolation)
 {
     if (strncmp(isolation, "none", 4) != 0)

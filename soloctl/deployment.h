@@ -21,6 +21,9 @@ enum status deployment_pack(const struct arguments *arguments, const struct targ
 void deployment_print(const char *key, const struct service_deploy_reply *reply);
 void deployment_item(const struct target *target, const struct service_deploy_reply *reply,
                      struct item *item);
+/* The exit code of an answer: not 0 when it was to be waited for and only a secret will make it
+ * ready, which is said on standard error. */
+int deployment_exit_code(const char *key, const struct service_deploy_reply *reply, bool wait);
 /* On standard error, when nothing separates the tenants. */
 void deployment_isolation_note(const char *isolation);
 

@@ -81,7 +81,9 @@ static void of_recovery(const struct picture *picture, struct needs *needs)
     else if (picture->programs.recovery_exit_code > 0)
         add(needs, "recoveryd ended with exit code %" PRId64 ": run `recoveryd` to see and resume",
             picture->programs.recovery_exit_code);
-    if (picture_number(recovery, "failed") > 0)
+    /* What was brought back since is no news. */
+    if (picture_number(recovery, "failed") > 0 &&
+        picture_number(picture->system, "wanted_not_running") > 0)
         add(needs, "recovery could not bring everything back: `soloctl events --type "
                    "service_recovery_failed`");
 }

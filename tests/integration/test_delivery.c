@@ -252,6 +252,11 @@ Test(delivery, what_cannot_be_had_is_waited_for)
         json_pack("{s:o, s:b}", "spec", spec_of("api", tells, three_secrets()), "wait", 1));
     expect_text(reply, "state", "waiting_for_secret");
     json_decref(reply);
+    testbed_soloctl(&bed, &result, "deploy", "acme/script", "--secret", "nosuch", "--wait", "--",
+                    "/bin/sleep", "1000", NULL);
+    expect_exit(&result, 6);
+    expect_contains(result_out(&result), "waiting_for_secret");
+    expect_contains(result_err(&result), "acme/script is deployed and not ready");
     expect_reason(&bed, "api", "secret api-key: there is no such secret");
     testbed_recoveryd(&bed, &result, "--dry-run", NULL);
     expect_exit(&result, 0);

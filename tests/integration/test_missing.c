@@ -207,6 +207,7 @@ Test(missing, a_deployd_that_cannot_start_is_told_and_holds_nobody_up)
     cr_assert_eq(directory_empty(registry), STATUS_OK);
     cr_assert_eq(rmdir(registry), 0);
     cr_assert_eq(file_write(registry, span_of_text(""), 0644), STATUS_OK);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "100000");
     testbed_launch(&bed, NULL);
     for (int left_ms = WAIT_MS; left_ms > 0; left_ms -= 100) {
         testbed_soloctl(&bed, &result, "status", "--check", NULL);
@@ -222,8 +223,8 @@ Test(missing, a_deployd_that_cannot_start_is_told_and_holds_nobody_up)
     expect_contains(result_err(&result), registry);
     uint64_t began_ns = clock_boottime_ns();
     cr_assert_eq(testbed_stop(&bed), 0, "nothing was held, nothing was killed");
-    /* Not the whole shutdown_timeout_ms and its margin. */
-    cr_assert_lt(clock_boottime_ns() - began_ns, 5 * NS_PER_S);
+    /* Not the whole shutdown_timeout_ms. */
+    cr_assert_lt(clock_boottime_ns() - began_ns, 60 * NS_PER_S);
 }
 
 /* Nobody has seen it listen. */

@@ -89,6 +89,36 @@ Test(needs, everything_is_said_and_not_the_first_alone)
     cr_assert_eq(needs.count, 10);
 }
 
+/* "failed" and "wanted_not_running" of deployd's map. */
+static void recovered(uint64_t failed, uint64_t not_running)
+{
+    struct buffer map = { .limit = sizeof picture.system_bytes };
+    write_map(&map, 2);
+    write_str(&map, "wanted_not_running");
+    write_u64(&map, not_running);
+    write_str(&map, "recovery");
+    write_map(&map, 2);
+    write_str(&map, "state");
+    write_str(&map, "done");
+    write_str(&map, "failed");
+    write_u64(&map, failed);
+    memcpy(picture.system_bytes, map.data, map.size);
+    picture.system = span_of(picture.system_bytes, map.size);
+    buffer_close(&map);
+}
+
+Test(needs, what_a_recovery_could_not_bring_back_is_said_until_all_runs)
+{
+    start("ready");
+    recovered(1, 1);
+    needs_find(&picture, &needs);
+    expect(0, "could not bring everything back");
+    memset(&needs, 0, sizeof needs);
+    recovered(1, 0);
+    needs_find(&picture, &needs);
+    cr_assert_eq(needs.count, 0);
+}
+
 Test(needs, one_damage_is_said_once)
 {
     start("ready");
