@@ -61,7 +61,7 @@ static enum status serve(struct site *site, const struct settings *settings, int
     site->limits = (struct limits_site){
         .counts_alone = site->has_ids || site->isolation != ISOLATION_NONE,
         .processes_max = settings->tenant_processes_max,
-        .tasks_default = limits_tasks_default(),
+        .tasks_default = site->limits.tasks_default,
         .memory_bytes_max = settings->tenant_memory_max,
     };
     limits_bound_tenant(&site->limits, site->cgroup.fd);
@@ -108,6 +108,7 @@ static enum status run(int argc, char **argv)
     TRY(harden_process());
     site = SITE_NONE;
     enum status status = site_open(&site, &options, settings.data_dir, settings.run_dir);
+    site.limits.tasks_default = limits_tasks_default(); /* of the machine, not of a namespace */
     if (status == STATUS_OK)
         status = isolation_enter(&site, &options, &ready_fd);
     if (status == STATUS_OK)

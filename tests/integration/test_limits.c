@@ -1,7 +1,10 @@
 /* A tenant gets what the configuration gives it, and a tenant at its limits harms nobody. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "tests/support/expect.h"
 
 TestSuite(limits, .timeout = 120);
@@ -300,4 +303,28 @@ Test(limits, a_tenant_at_its_limits_harms_no_other)
     expect_contains(result_out(&result), "tasks 50 (");
     result_close(&result);
     service_kill(&bed, "acme", "bomb");
+}
+
+/* A fork bomb of it fills that half; whoever else there is has the other one. */
+Test(limits, a_service_without_a_bound_for_its_tasks_has_half_of_the_machines)
+{
+    for (unsigned as_user = 0; as_user < (geteuid() == 0 ? 2u : 1u); as_user++) {
+        AUTO(testbed_close) struct testbed bed = { 0 };
+        AUTO(buffer_close) struct buffer limits = { .limit = 64 * 1024 };
+        AUTO(buffer_close) struct buffer most = { .limit = 4096 };
+        char path[64];
+        unsigned long long allowed = 0;
+        testbed_open(&bed, as_user == 1 ? TESTBED_AS_USER : 0);
+        testbed_start(&bed);
+        service_deploy(&bed, plain(&bed, "acme", "free"));
+        snprintf(path, sizeof path, "/proc/%d/limits", (int)service_pid(&bed, "acme", "free"));
+        cr_assert_eq(file_read(path, &limits), STATUS_OK);
+        cr_assert_eq(buffer_append(&limits, "", 1), STATUS_OK);
+        cr_assert_eq(file_read("/proc/sys/kernel/pid_max", &most), STATUS_OK);
+        cr_assert_eq(buffer_append(&most, "", 1), STATUS_OK);
+        const char *line = strstr((const char *)limits.data, "Max processes");
+        cr_assert_not_null(line);
+        cr_assert_eq(sscanf(line, "Max processes %llu", &allowed), 1, "%.80s", line);
+        cr_assert_leq(allowed, strtoull((const char *)most.data, NULL, 10) / 2);
+    }
 }
