@@ -116,7 +116,7 @@ static enum status append(struct event_store *store, enum event_type type, struc
     event->wall_ns = clock_wall_ns();
     event->boottime_ns = clock_boottime_ns();
     event->previous_hash = store->last_hash;
-    TRY(late_rows_add_event(&store->late, &store->txn, type, event));
+    TRY(late_rows_add_event(&store->late, &store->txn, event));
     enum status status = event_encode(event, &store->record);
     if (status != STATUS_OK)
         return log_failure(status, "pack event", "type", event->type, "reason",

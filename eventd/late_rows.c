@@ -123,10 +123,8 @@ enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t
 
 /* --- the turn --- */
 
-enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum event_type type,
-                                struct event *event)
+enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, struct event *event)
 {
-    late->must_write = late->must_write || type != EVENT_APP;
     return advance_heads(late, txn, event);
 }
 

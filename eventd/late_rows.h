@@ -10,10 +10,10 @@
  * What they do not say yet is kept here, and read from its records after a restart or a turn that
  * came to nothing. `meta` tells up to which event the tables are written.
  *
- * They are written when LATE_EVENTS_MAX events or LATE_BYTES_MAX of them have come, and with every
- * commit that has an event of Solo's own: those other programs look for, who have only the tables
- * and the records. Without space they are not written, however many are late: what must not be
- * refused then needs every page. */
+ * They are written when LATE_EVENTS_MAX events or LATE_BYTES_MAX of them have come. Other programs
+ * look for heads in the later records first; the row of a request whose event is one of Solo's own,
+ * whose record does not tell its outcome, is never late. Without space they are not written,
+ * however many are late: what must not be refused then needs every page. */
 struct late_rows {
     struct heads heads;
     struct recent_requests requests;
@@ -34,8 +34,7 @@ void late_rows_reset(struct late_rows *late);
 /* First in each turn. */
 enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
 /* For an event that is about to be packed: fills its back links. */
-enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, enum event_type type,
-                                struct event *event);
+enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, struct event *event);
 /* As requests_find; also among those that are not in the table yet. */
 enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,
                                    const struct uuid *id, const struct hash *body_hash,
