@@ -1,7 +1,6 @@
 /* Durable appends: eventd against the machine's own rate of synced overwrites, against LMDB by
  * itself and against Redis XADD with appendfsync always, taken in turn so that a noisy minute hits
- * all alike. Prints rates,
- * ratios and bytes on disk per event.
+ * all alike. Prints rates, ratios, the servers' processor time and bytes on disk per event.
  *
  *     bench_append [SECONDS [ROUNDS]]        2 seconds a measurement, 3 rounds by default */
 #include <errno.h>
@@ -52,6 +51,20 @@ static double disk_bytes(const struct testbed *bed)
     return stat(path, &info) == 0 ? (double)info.st_blocks * 512 : 0;
 }
 
+struct measured {
+    struct figures rate, processor_us; /* of the server, for each answer */
+};
+
+static uint64_t measure(const struct load *load, pid_t server, struct measured *measured)
+{
+    uint64_t answers;
+    double before = machine_processor_seconds(server);
+    figures_add(&measured->rate, load_run(load, &answers));
+    double spent = machine_processor_seconds(server) - before;
+    figures_add(&measured->processor_us, 1e6 * spent / (double)answers);
+    return answers;
+}
+
 /* One client has a commit and a round trip of its own for each append. */
 static void print_alone(const char *what, double rate, double per_pair, double per_commit,
                         double per_trip)
@@ -70,12 +83,12 @@ int main(int argc, char **argv)
     char eventd_path[4096], redis_path[4096];
     testbed_socket(&bed, "eventd", eventd_path);
     snprintf(redis_path, sizeof redis_path, "%s/redis.sock", bed.dir);
-    start_eventd(&bed, eventd_path);
+    pid_t eventd = start_eventd(&bed, eventd_path);
     pid_t redis = server_start_redis(bed.dir, testbed_environment(&bed), redis_path);
 
-    struct figures syncs = { 0 }, trips = { 0 }, commits = { 0 }, solo[COUNT_OF(cases)] = { 0 },
-                   other[COUNT_OF(cases)] = { 0 };
-    uint64_t answers, events = 0;
+    struct figures syncs = { 0 }, trips = { 0 }, commits = { 0 };
+    struct measured solo[COUNT_OF(cases)] = { 0 }, other[COUNT_OF(cases)] = { 0 };
+    uint64_t events = 0;
     double bytes_before = disk_bytes(&bed);
     for (int round = 0; round < rounds; round++) {
         figures_add(&syncs, machine_synced_pairs(bed.dir, seconds));
@@ -84,12 +97,11 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < COUNT_OF(cases); i++) {
             struct load load = { &protocol_event_append, eventd_path, cases[i].connections,
                                  cases[i].outstanding, seconds };
-            figures_add(&solo[i], load_run(&load, &answers));
-            events += answers;
+            events += measure(&load, eventd, &solo[i]);
             load.protocol = &protocol_redis_xadd;
             load.path = redis_path;
             if (redis != 0)
-                figures_add(&other[i], load_run(&load, &answers));
+                measure(&load, redis, &other[i]);
         }
     }
     double per_pair = 1 / figures_median(&syncs), per_trip = 1 / figures_median(&trips),
@@ -103,13 +115,19 @@ int main(int argc, char **argv)
         char what[64];
         snprintf(what, sizeof what, "append, %u clients x %u outstanding", cases[i].connections,
                  cases[i].outstanding);
+        double rate = figures_median(&solo[i].rate), us = figures_median(&solo[i].processor_us);
         if (cases[i].connections == 1)
-            print_alone(what, figures_median(&solo[i]), per_pair, per_commit, per_trip);
+            print_alone(what, rate, per_pair, per_commit, per_trip);
         if (redis != 0)
-            figure_print(what, figures_median(&solo[i]), "/s", "Redis", figures_median(&other[i]),
+            figure_print(what, rate, "/s", "Redis", figures_median(&other[i].rate),
                          cases[i].goal_of_redis, 0);
         else if (cases[i].connections > 1)
-            figure_print_plain(what, figures_median(&solo[i]), "/s", 0, 0);
+            figure_print_plain(what, rate, "/s", 0, 0);
+        if (redis != 0)
+            figure_print("  processor time of eventd for each", us, "us", "Redis",
+                         figures_median(&other[i].processor_us), 0, 1);
+        else
+            figure_print_plain("  processor time of eventd for each", us, "us", 0, 0);
     }
     if (redis == 0)
         printf("redis-server is not installed: no comparison with it\n");

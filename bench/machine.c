@@ -220,3 +220,14 @@ double machine_processor_seconds(int pid)
         test_fail("the processor time of %d cannot be read", pid);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
+
+double machine_busy_seconds(void)
+{
+    unsigned long long user, nice, system, idle, waiting, interrupts, softly;
+    FILE *file = fopen("/proc/stat", "re");
+    if (file == NULL || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice,
+                               &system, &idle, &waiting, &interrupts, &softly) != 7)
+        test_fail("/proc/stat cannot be read");
+    fclose(file);
+    return (double)(user + nice + system + interrupts + softly) / (double)sysconf(_SC_CLK_TCK);
+}

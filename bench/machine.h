@@ -35,4 +35,7 @@ double machine_now(void); /* seconds, monotonic */
  * machine is. */
 double machine_processor_seconds(int pid);
 
+/* Time that the machine's processors have worked so far, for whomever. */
+double machine_busy_seconds(void);
+
 #endif
