@@ -19,9 +19,9 @@ enum status registry_open(struct registry *registry, const char *run_dir)
 {
     TRY(path_join(registry->dir, run_dir, "registry"));
     enum status status = db_open_writer(&registry->db, &registry_schema, registry->dir);
-    if (status == STATUS_DATA_LOSS) {
+    if (status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION) {
         /* Nothing in it is needed: the supervisors know what runs. */
-        log_warning("the registry is damaged and made anew", "dir", registry->dir);
+        log_warning("the registry cannot be read and is made anew", "dir", registry->dir);
         db_close(&registry->db);
         TRY(directory_empty(registry->dir));
         status = db_open_writer(&registry->db, &registry_schema, registry->dir);

@@ -41,12 +41,12 @@ static enum status on_resource_high(void *context, const struct buffer *payload)
 static enum status open_store(struct eventd *eventd, const char *data_dir)
 {
     enum status status = event_store_open(&eventd->store, data_dir);
-    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+    if (!damaged_store_is_lasting(status))
         return status;
     eventd->is_damaged = true;
     char dir[4096];
     TRY(path_join(dir, data_dir, "events"));
-    damaged_store_say("eventd", status, dir);
+    damaged_store_say(&events_schema, status, dir);
     return STATUS_OK;
 }
 

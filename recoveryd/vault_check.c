@@ -105,9 +105,12 @@ enum status vault_check(const struct settings *settings, enum vault_depth depth,
         return status;
     if (status == STATUS_PERMISSION_DENIED || status == STATUS_UNAUTHENTICATED)
         snprintf(view->state, sizeof view->state, "not shown"); /* to this caller */
-    if (status == STATUS_DATA_LOSS) {
+    bool is_refused = status == STATUS_FAILED_PRECONDITION && strcmp(view->state, "open") != 0;
+    if (status == STATUS_DATA_LOSS || is_refused) {
         snprintf(view->state, sizeof view->state, "damaged");
-        return add_vault(findings, FINDING_vault_damaged, "its store cannot be read");
+        return add_vault(findings, FINDING_vault_damaged,
+                         is_refused ? "its store is of another version of Solo"
+                                    : "its store cannot be read");
     }
     return STATUS_OK;
 }

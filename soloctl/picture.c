@@ -60,7 +60,7 @@ static void say_who_fails(struct picture *picture)
     for (size_t i = 0; i < programs->count && size < sizeof picture->reason; i++) {
         const struct program *program = &programs->items[i];
         const char *how = strcmp(program->state, "silent") == 0    ? "does not answer"
-                          : strcmp(program->state, "damaged") == 0 ? "is damaged"
+                          : strcmp(program->state, "damaged") == 0 ? "refuses its store"
                           : strcmp(program->state, "ready") == 0 && program->reason[0] != '\0'
                               ? "needs somebody"
                               : NULL;
@@ -144,9 +144,9 @@ static void look_at_vault(struct picture *picture, enum status status)
     if (status != STATUS_OK && status != STATUS_UNAUTHENTICATED &&
         status != STATUS_PERMISSION_DENIED)
         snprintf(picture->vault_state, sizeof picture->vault_state, "%s",
-                 status == STATUS_DATA_LOSS ? "damaged"
-                 : is_silent                ? "silent"
-                                            : "not running");
+                 status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION ? "damaged"
+                 : is_silent                                                        ? "silent"
+                             : "not running");
 }
 
 enum status picture_load(struct session *session, struct picture *picture)

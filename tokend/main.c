@@ -117,12 +117,12 @@ static enum status open_store(struct tokend *tokend, struct comparison *comparis
             token_store_open_outbox(&tokend->store, loop, eventd, run_key, on_compare, comparison);
     if (status == STATUS_OK)
         sweep_open(&tokend->sweep, &tokend->store, loop, settings->token_cleanup_interval_ms);
-    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+    if (!damaged_store_is_lasting(status))
         return status;
     catch_up_close(catch_up);
     token_store_close(&tokend->store);
     tokend->is_damaged = true;
-    damaged_store_say("tokend", status, dir);
+    damaged_store_say(&tokens_schema, status, dir);
     return STATUS_OK;
 }
 
@@ -131,7 +131,7 @@ static void on_damage(void *context)
     struct tokend *tokend = context;
     tokend->is_unsound = true;
     sweep_close(&tokend->sweep); /* what it would remove is what has to be looked at */
-    damaged_store_say("tokend", STATUS_DATA_LOSS, tokend->store.db.dir);
+    damaged_store_say(&tokens_schema, STATUS_DATA_LOSS, tokend->store.db.dir);
 }
 
 /* tokend verifies the tokens of its own callers in the store that it has open, and counts their use

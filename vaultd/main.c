@@ -69,11 +69,11 @@ static enum status open_store(struct comparison *comparison, const struct settin
     if (status == STATUS_OK)
         status =
             vault_store_open_outbox(&vault->store, loop, eventd, run_key, on_compare, comparison);
-    if (status != STATUS_DATA_LOSS && status != STATUS_IO)
+    if (!damaged_store_is_lasting(status))
         return status;
     vault_store_close(&vault->store);
     vaultd->is_damaged = true;
-    damaged_store_say("vaultd", status, dir);
+    damaged_store_say(&vault_schema, status, dir);
     return STATUS_OK;
 }
 

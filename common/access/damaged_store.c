@@ -13,27 +13,43 @@ static struct {
     char reason[256];
 } damage = { .status = STATUS_OK };
 
-void damaged_store_say(const char *daemon, enum status status, const char *dir)
+bool damaged_store_is_lasting(enum status status)
 {
-    const char *slash = strrchr(dir, '/');
-    const char *folder = slash == NULL ? dir : slash + 1;
-    damage.status = status;
-    damage.daemon = daemon;
-    if (status == STATUS_IO)
+    return status == STATUS_DATA_LOSS || status == STATUS_IO ||
+           status == STATUS_FAILED_PRECONDITION;
+}
+
+static void explain(const struct db_schema *schema, const char *dir)
+{
+    char refusal[DB_REFUSAL_BYTES];
+    if (damage.status == STATUS_IO)
         snprintf(damage.reason, sizeof damage.reason,
                  "its store cannot be read: see the kernel's log about the disk, then "
                  "`soloctl daemon restart %s`",
-                 daemon);
-    else if (strcmp(folder, "events") == 0)
+                 schema->owner);
+    else if (damage.status == STATUS_FAILED_PRECONDITION) {
+        db_refusal(schema, dir, refusal);
+        snprintf(damage.reason, sizeof damage.reason,
+                 "its store is not for this program: %s. Start the version of Solo that wrote it, "
+                 "or keep a copy of its folder %s, stop Solo and `soloctl restore` a backup",
+                 refusal[0] == '\0' ? "the diagnostics say why" : refusal, schema->name);
+    } else if (strcmp(schema->name, "events") == 0)
         snprintf(damage.reason, sizeof damage.reason,
                  "its store is damaged: stop Solo and `recoveryd salvage BACKUP`, which makes "
                  "a log of what is whole and keeps the folder %s aside",
-                 folder);
+                 schema->name);
     else
         snprintf(damage.reason, sizeof damage.reason,
                  "its store is damaged: keep a copy of its folder %s, stop Solo and put a "
                  "backup back with `soloctl restore`",
-                 folder);
+                 schema->name);
+}
+
+void damaged_store_say(const struct db_schema *schema, enum status status, const char *dir)
+{
+    damage.status = status;
+    damage.daemon = schema->owner;
+    explain(schema, dir);
     daemon_health_set("damaged", "%s", damage.reason);
     parent_say("damaged (%s): %s", dir, damage.reason);
 }
@@ -51,7 +67,9 @@ const char *damaged_store_in_places(const char *folder)
 enum status damaged_store_refuse(void *context, struct rpc_call *call)
 {
     (void)context;
-    return damage.status == STATUS_OK ? STATUS_OK
-                                      : problem_set(&call->problem, STATUS_DATA_LOSS, "", "%s: %s",
-                                                    damage.daemon, damage.reason);
+    if (damage.status == STATUS_OK)
+        return STATUS_OK;
+    bool is_whole = damage.status == STATUS_FAILED_PRECONDITION;
+    return problem_set(&call->problem, is_whole ? damage.status : STATUS_DATA_LOSS, "", "%s: %s",
+                       damage.daemon, damage.reason);
 }

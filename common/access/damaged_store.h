@@ -1,14 +1,19 @@
 #ifndef SOLO_COMMON_ACCESS_DAMAGED_STORE_H
 #define SOLO_COMMON_ACCESS_DAMAGED_STORE_H
 
+#include "common/db/db.h"
 #include "common/rpc/server.h"
 
-/* A daemon whose store is damaged, or cannot be read, stays: restarting would not mend it. It says
- * so, and refuses whatever would need the store. There is one store to a process. */
+/* A daemon whose store is damaged, cannot be read or is of another version stays: restarting would
+ * not mend it. It says so, and refuses whatever would need the store. There is one store to a
+ * process. */
 
-/* Health and the parent are told. `status` is data_loss or io; `dir` is the store's folder,
- * `daemon` a constant. */
-void damaged_store_say(const char *daemon, enum status status, const char *dir);
+/* Whether what failed at opening is that: data_loss, io, or failed_precondition of a store that is
+ * whole and not for this program. */
+bool damaged_store_is_lasting(enum status status);
+
+/* Health and the parent are told. `status` is one of those, `dir` the folder of the store. */
+void damaged_store_say(const struct db_schema *schema, enum status status, const char *dir);
 
 /* What health says of one that goes on although rows of its store are damaged. `folder` is the
  * store's name. */

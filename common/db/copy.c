@@ -154,8 +154,7 @@ enum status db_renew_incarnation(const struct db_schema *schema, const char *dir
         TRY(environment_open(&db, schema, dir, 0));
         db.is_writer = true;
         TRY(db_begin_write(&db, &txn));
-        TRY(environment_open_tables(&db, txn.txn, 0));
-        TRY(environment_read_identity(&db, &txn));
+        TRY(environment_open_tables(&db, &txn));
         TRY(environment_renew_incarnation(&db, &txn));
         TRY(db_commit(&txn));
         int rc = mdb_env_sync(db.env, 1);

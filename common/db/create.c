@@ -53,7 +53,7 @@ static enum status create_in(const struct db_schema *schema, const char *dir, co
     db.is_writer = true;
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&db, &txn));
-    TRY(environment_open_tables(&db, txn.txn, MDB_CREATE));
+    TRY(environment_make_tables(&db, txn.txn));
     TRY(environment_write_identity(&db, &txn, id));
     TRY(db_commit(&txn));
     if (fill != NULL)

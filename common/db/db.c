@@ -72,8 +72,7 @@ static enum status open_tables(struct db *db)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(db, &txn));
-    TRY(environment_open_tables(db, txn.txn, 0));
-    TRY(environment_read_identity(db, &txn));
+    TRY(environment_open_tables(db, &txn));
     struct span clean;
     enum status status = db_meta_get(&txn, clean_key, &clean);
     if (status != STATUS_NOT_FOUND)

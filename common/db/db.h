@@ -103,9 +103,14 @@ struct db_txn {
 
 /* Takes the lease (up to 5 s for a dying holder, then `locked`), creates the store if there is
  * none, has a child of this program probe it (db_probe_main, in `program --probe-store NAME DIR`),
- * opens it. data_loss: the probe or the open sequence found damage; the store has not been touched.
- */
+ * opens it. data_loss: the probe or the open sequence found damage; failed_precondition: see
+ * db_refusal. In both cases the store has not been touched. */
 enum status db_open_writer(struct db *db, const struct db_schema *schema, const char *dir);
+
+/* Of a store that could not be opened as failed_precondition: what it is, against what this program
+ * knows. Empty when it cannot be told. Nothing is written. */
+enum { DB_REFUSAL_BYTES = 96 };
+void db_refusal(const struct db_schema *schema, const char *dir, char text[DB_REFUSAL_BYTES]);
 
 /* Maps an existing store for reading, lock-free. not_found when there is none. */
 enum status db_open_reader(struct db *db, const struct db_schema *schema, const char *dir);

@@ -95,17 +95,17 @@ static enum status open_table(struct db *db, MDB_txn *txn, const char *name, uns
                        mdb_strerror(rc));
 }
 
-enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags)
-{
-    TRY(open_table(db, txn, "meta", flags, &db->meta));
-    for (size_t i = 0; i < db->schema->table_count; i++)
-        TRY(open_table(db, txn, db->schema->tables[i].name, flags, &db->tables[i]));
-    return STATUS_OK;
-}
+/* What a store says that it is. */
+struct found {
+    uint32_t format;
+    struct span name; /* in the map */
+    bool is_retired;
+};
 
-enum status environment_read_identity(struct db *db, struct db_txn *txn)
+static enum status find_identity(struct db *db, struct db_txn *txn, struct found *found)
 {
     MDB_val key = { sizeof identity_key - 1, (void *)(uintptr_t)identity_key }, stored;
+    TRY(open_table(db, txn->txn, "meta", 0, &db->meta));
     int rc = mdb_get(txn->txn, db->meta, &key, &stored);
     if (rc != 0 || stored.mv_size < IDENTITY_NAME + HASH_BYTES)
         return log_failure(rc == 0 || rc == MDB_NOTFOUND ? STATUS_DATA_LOSS : status_from_lmdb(rc),
@@ -115,31 +115,73 @@ enum status environment_read_identity(struct db *db, struct db_txn *txn)
     const uint8_t *row = stored.mv_data;
     memcpy(db->identity.id, row + IDENTITY_ID, sizeof db->identity.id);
     memcpy(db->identity.incarnation, row + IDENTITY_INCARNATION, sizeof db->identity.incarnation);
-    struct span value;
+    struct span value, retired;
     TRY(db_meta_get(txn, identity_key, &value));
+    enum status status = db_meta_get(txn, retired_key, &retired);
+    if (status != STATUS_NOT_FOUND)
+        TRY(status);
+    *found = (struct found){
+        .format = (uint32_t)value.data[0] << 24 | (uint32_t)value.data[1] << 16 |
+                  (uint32_t)value.data[2] << 8 | value.data[3],
+        .name = { value.data + IDENTITY_NAME, value.size - IDENTITY_NAME },
+        .is_retired = status == STATUS_OK,
+    };
+    return STATUS_OK;
+}
 
-    uint32_t format = (uint32_t)value.data[0] << 24 | (uint32_t)value.data[1] << 16 |
-                      (uint32_t)value.data[2] << 8 | value.data[3];
-    struct span name = { value.data + IDENTITY_NAME, value.size - IDENTITY_NAME };
-    if (!span_equal(name, span_of_text(db->schema->name)))
+/* Empty: there is nothing against it. */
+static const char *refusal(const struct db_schema *schema, const struct found *found,
+                           char text[DB_REFUSAL_BYTES])
+{
+    text[0] = '\0';
+    if (!span_equal(found->name, span_of_text(schema->name)))
+        snprintf(text, DB_REFUSAL_BYTES, "it is another kind of store");
+    else if (found->format != schema->format)
+        snprintf(text, DB_REFUSAL_BYTES, "it has format %u, this version of Solo knows format %u",
+                 found->format, schema->format);
+    else if (found->is_retired)
+        snprintf(text, DB_REFUSAL_BYTES, "it was retired, another one took its place");
+    return text;
+}
+
+void db_refusal(const struct db_schema *schema, const char *dir, char text[DB_REFUSAL_BYTES])
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct found found;
+    text[0] = '\0';
+    if (environment_open(&db, schema, dir, MDB_RDONLY | MDB_NOLOCK) == STATUS_OK &&
+        db_begin_read(&db, &txn) == STATUS_OK && find_identity(&db, &txn, &found) == STATUS_OK)
+        refusal(schema, &found, text);
+}
+
+enum status environment_make_tables(struct db *db, MDB_txn *txn)
+{
+    TRY(open_table(db, txn, "meta", MDB_CREATE, &db->meta));
+    for (size_t i = 0; i < db->schema->table_count; i++)
+        TRY(open_table(db, txn, db->schema->tables[i].name, MDB_CREATE, &db->tables[i]));
+    return STATUS_OK;
+}
+
+/* Who it is comes first: another format may have other tables. */
+enum status environment_open_tables(struct db *db, struct db_txn *txn)
+{
+    struct found found;
+    char text[DB_REFUSAL_BYTES];
+    TRY(find_identity(db, txn, &found));
+    if (refusal(db->schema, &found, text)[0] != '\0')
         return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
-                           "this is another kind of store", "expected", db->schema->name);
-    if (format != db->schema->format)
-        return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
-                           "this format is not known here", "format", NUMBER(format));
-    enum status retired = db_meta_get(txn, retired_key, &value);
-    if (retired == STATUS_OK)
-        return log_failure(STATUS_FAILED_PRECONDITION, "open database", "dir", db->dir, "reason",
-                           "this store was retired: another one took its place");
-    return retired == STATUS_NOT_FOUND ? STATUS_OK : retired;
+                           text);
+    for (size_t i = 0; i < db->schema->table_count; i++)
+        TRY(open_table(db, txn->txn, db->schema->tables[i].name, 0, &db->tables[i]));
+    return STATUS_OK;
 }
 
 enum status environment_open_for_reading(struct db *db)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(db, &txn));
-    TRY(environment_open_tables(db, txn.txn, 0));
-    TRY(environment_read_identity(db, &txn));
+    TRY(environment_open_tables(db, &txn));
     /* Only a commit keeps the handles, also of a transaction that reads. */
     int rc = mdb_txn_commit(txn.txn);
     txn.txn = NULL;

@@ -19,13 +19,13 @@ enum status environment_read_meta(const struct db_schema *schema, const char *di
 /* Of its map; a test may lower it. */
 size_t environment_map_bytes(const struct db_schema *schema);
 
-/* Opens the handles of all tables in `txn`; with MDB_CREATE makes them. data_loss when one is
- * missing. */
-enum status environment_open_tables(struct db *db, MDB_txn *txn, unsigned flags);
+/* The tables of a new store. */
+enum status environment_make_tables(struct db *db, MDB_txn *txn);
 
-/* Reads who the store is; data_loss when that row is broken, failed_precondition when it is another
- * store, a newer format, or one that was retired. */
-enum status environment_read_identity(struct db *db, struct db_txn *txn);
+/* Reads who the store is, and opens the handles of its tables. data_loss when that row is broken or
+ * a table missing, failed_precondition when it is another store, of another format, or one that was
+ * retired: see db_refusal. */
+enum status environment_open_tables(struct db *db, struct db_txn *txn);
 
 /* Opens the tables of an environment that is only read, and reads who the store is. */
 enum status environment_open_for_reading(struct db *db);

@@ -174,7 +174,7 @@ Test(needs, who_does_not_answer_or_is_damaged_makes_it_degraded)
     add_program("vaultd", "damaged", "its store is damaged");
     picture_judge(&picture);
     cr_assert_str_eq(picture.state, "degraded");
-    cr_assert_str_eq(picture.reason, "eventd does not answer, vaultd is damaged");
+    cr_assert_str_eq(picture.reason, "eventd does not answer, vaultd refuses its store");
     needs_find(&picture, &needs);
     cr_assert_eq(needs.count, 2);
     cr_assert_not_null(strstr(needs.texts[0], "soloctl daemon restart eventd"));

@@ -130,6 +130,22 @@ Test(db, another_format_is_refused)
     struct db_schema newer = test_schema;
     newer.format = 2;
     cr_expect_eq(db_open_writer(&db, &newer, dir), STATUS_FAILED_PRECONDITION);
+    char said[DB_REFUSAL_BYTES];
+    db_refusal(&newer, dir, said);
+    cr_expect_str_eq(said, "it has format 1, this version of Solo knows format 2");
+    db_refusal(&test_schema, dir, said);
+    cr_expect_str_eq(said, "");
+}
+
+Test(db, another_format_is_told_before_its_tables_are_missed)
+{
+    make_store();
+    static const struct table_schema tables[] = { { "elsewhere", TABLE_PLAIN } };
+    struct db_schema newer = test_schema;
+    newer.format = 2;
+    newer.tables = tables;
+    newer.table_count = 1;
+    cr_expect_eq(db_open_without_trace(&db, &newer, dir), STATUS_FAILED_PRECONDITION);
 }
 
 Test(db, another_kind_of_store_is_refused)
