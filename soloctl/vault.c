@@ -103,7 +103,9 @@ int command_vault_seal(struct session *session, const struct arguments *argument
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     if (!session_is_for_programs(session)) {
-        printf("the vault is sealed%s\n", reply.was_open ? "" : ", as before");
+        printf("the vault is sealed%s; it stays so, also after a restart, until `soloctl vault "
+               "unseal`\n",
+               reply.was_open ? "" : ", as before");
         return 0;
     }
     AUTO(item_close) struct item item = ITEM_EMPTY;

@@ -12,6 +12,7 @@ enum { INCARNATION_BYTES = 16, NUMBER_BYTES = 8, VERIFIED_NUMBERS = 4 };
 static const char master_key[] = "vault.master";
 static const char home_key[] = "vault.incarnation";
 static const char accepted_key[] = "vault.accepted";
+static const char sealed_key[] = "vault.sealed";
 static const char verified_key[] = "vault.verified";
 
 static enum status damaged(const struct db_txn *txn, const char *what)
@@ -84,6 +85,29 @@ enum status meta_home_put(struct db_txn *txn, uint64_t accepted_id)
     struct table_number accepted = table_number(accepted_id);
     TRY(db_meta_put(txn, home_key, span_of(incarnation, INCARNATION_BYTES)));
     return db_meta_put(txn, accepted_key, span_of(accepted.bytes, sizeof accepted.bytes));
+}
+
+/* --- sealed on purpose --- */
+
+enum status meta_sealed(struct db_txn *txn, char by[CALLER_TEXT_BYTES])
+{
+    struct span row;
+    TRY(db_meta_get(txn, sealed_key, &row));
+    if (row.size >= CALLER_TEXT_BYTES)
+        return damaged(txn, "read who sealed the vault");
+    memcpy(by, row.data, row.size);
+    by[row.size] = '\0';
+    return STATUS_OK;
+}
+
+enum status meta_sealed_put(struct db_txn *txn, const char *by)
+{
+    return db_meta_put(txn, sealed_key, span_of_text(by));
+}
+
+enum status meta_sealed_delete(struct db_txn *txn)
+{
+    return db_meta_delete(txn, sealed_key);
 }
 
 /* --- the last verification --- */

@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_META_ROWS_H
 #define SOLO_VAULTD_META_ROWS_H
 
+#include "common/access/access.h"
 #include "common/db/db.h"
 #include "vaultd/rows.h"
 
@@ -20,6 +21,11 @@ struct vault_home {
 enum status meta_home(struct db_txn *txn, struct vault_home *home);
 /* As it is now. */
 enum status meta_home_put(struct db_txn *txn, uint64_t accepted_id);
+
+/* Who sealed the vault on purpose; not_found when nobody did since it was opened. */
+enum status meta_sealed(struct db_txn *txn, char by[CALLER_TEXT_BYTES]);
+enum status meta_sealed_put(struct db_txn *txn, const char *by);
+enum status meta_sealed_delete(struct db_txn *txn);
 
 /* What the last verification to its end has found. */
 struct vault_verified {

@@ -197,16 +197,23 @@ static enum status handle_vault_seal(struct vaultd *vaultd, struct rpc_call *cal
 {
     (void)request;
     struct vault *vault = &vaultd->vault;
-    char text[CALLER_TEXT_BYTES];
+    struct db_txn *txn = &vault->store.txn;
+    char text[CALLER_TEXT_BYTES], before[CALLER_TEXT_BYTES];
     /* The turn may be run again, from the reserve: its keys are forgotten then already. */
     reply->was_open = vault->keyring.is_open || vaultd->must_tell_seal;
-    if (!reply->was_open)
+    /* A store that may be another one is left as it is. */
+    if (!reply->was_open && (vault->is_damaged || !vault_store_is_vouched(&vault->store)))
+        return vault_ready(vault, &call->problem);
+    enum status status = meta_sealed(txn, before);
+    if (status == STATUS_OK)
         return STATUS_OK;
     const char *by = caller_text(&call->caller, text);
-    if (vault->keyring.is_open)
-        vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
-    vaultd->must_tell_seal = true;
-    enum status status = vault_event(&vault->store, EVENT_vault_sealed, by);
+    vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
+    vaultd->must_tell_seal = reply->was_open;
+    if (status == STATUS_NOT_FOUND)
+        status = meta_sealed_put(txn, by);
+    if (status == STATUS_OK)
+        status = vault_event(&vault->store, EVENT_vault_sealed, by);
     if (status != STATUS_OK)
         vault_store_spoil(&vault->store, status);
     return status;

@@ -58,10 +58,27 @@ static enum status unseal(struct opening *opening, struct secret *kek,
 
 /* --- the start --- */
 
+/* What an operator has decided holds for the vaultd that comes after, too. */
+static bool stays_sealed(struct vault *vault)
+{
+    char by[CALLER_TEXT_BYTES];
+    enum status status = vault_sealed_by(vault, by);
+    if (status == STATUS_OK)
+        vault_seal(vault, VAULT_REASON_sealed_by_operator, by);
+    else if (status != STATUS_NOT_FOUND)
+        vault_seal(vault, VAULT_REASON_store_unreadable, "");
+    return status != STATUS_NOT_FOUND;
+}
+
 void opening_begin(struct opening *opening)
 {
     struct vault *vault = opening->vault;
     struct problem problem = { 0 };
+    if (stays_sealed(vault)) {
+        log_info("the vault is sealed", "reason", vault->reason, "next",
+                 vault_reason_next(vault->code));
+        return;
+    }
     struct key_refusal refusal;
     enum key_source source = KEY_SOURCE_KEY;
     bool is_new = false;

@@ -30,8 +30,8 @@ struct opening {
 void opening_open(struct opening *opening, struct vault *vault, struct ev_loop *loop);
 void opening_close(struct opening *opening);
 
-/* At the start of vaultd: with the key file or credential, when the vault opens so. It stays sealed
- * with a reason otherwise. */
+/* At the start of vaultd: with the key file or credential, when the vault opens so and was not
+ * sealed on purpose. It stays sealed with a reason otherwise. */
 void opening_begin(struct opening *opening);
 
 /* Answer later. resource_exhausted while another one is under way. */

@@ -96,6 +96,13 @@ enum status vault_master(struct vault *vault, struct master_row *row)
     return meta_master(&txn, row);
 }
 
+enum status vault_sealed_by(struct vault *vault, char by[CALLER_TEXT_BYTES])
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(vault_store_look(&vault->store, &txn));
+    return meta_sealed(&txn, by);
+}
+
 static bool is_memory_locked(const struct vault *vault)
 {
     return vault->keyring.keys.data != NULL && vault->pool.is_locked;
@@ -125,6 +132,15 @@ static enum status end_turn(struct vault *vault, enum status status)
 
 /* --- opening --- */
 
+/* It is this vault from now on, and open until it is sealed. */
+static enum status note_opened(struct vault *vault, enum key_source source)
+{
+    struct vault_store *store = &vault->store;
+    TRY(meta_home_put(&store->txn, vault->accepted_id));
+    TRY(meta_sealed_delete(&store->txn));
+    return vault_event(store, EVENT_vault_unsealed, key_source_name(source));
+}
+
 /* A new vault: nothing is wrapped yet, so the key that was drawn may be used at once, to
  * authenticate the empty list; if the commit fails it is forgotten. */
 static enum status initialise(struct vault *vault, struct secret *kek,
@@ -136,11 +152,9 @@ static enum status initialise(struct vault *vault, struct secret *kek,
     TRY(vault_store_begin(&vault->store));
     enum status status = meta_master_put(&vault->store.txn, &row);
     if (status == STATUS_OK)
-        status = meta_home_put(&vault->store.txn, vault->accepted_id);
-    if (status == STATUS_OK)
         status = manifests_begin_list(&vault->manifests, &vault->store.txn);
     if (status == STATUS_OK)
-        status = vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(row.source));
+        status = note_opened(vault, row.source);
     fault_point("vaultd.initialise");
     TRY(end_turn(vault, status));
     log_info("the vault has a master key now", "dir", vault->store.db.dir, "opens_with",
@@ -186,12 +200,8 @@ static enum status open_existing(struct vault *vault, struct secret *kek,
                             "");
     TRY(check_open(vault, problem));
     enum status status = vault_store_begin(&vault->store);
-    if (status == STATUS_OK) {
-        status = meta_home_put(&vault->store.txn, vault->accepted_id);
-        if (status == STATUS_OK)
-            status = vault_event(&vault->store, EVENT_vault_unsealed, key_source_name(source));
-        status = end_turn(vault, status);
-    }
+    if (status == STATUS_OK)
+        status = end_turn(vault, note_opened(vault, source));
     return status == STATUS_OK
                ? STATUS_OK
                : vault_refuse(vault, problem, status, "", VAULT_REASON_store_unwritable, "");

@@ -1,6 +1,7 @@
 #ifndef SOLO_VAULTD_VAULT_H
 #define SOLO_VAULTD_VAULT_H
 
+#include "common/access/access.h"
 #include "common/api/vault_reasons.h"
 #include "common/base/problem.h"
 #include "common/daemon/settings.h"
@@ -56,6 +57,8 @@ enum status vault_unseal(struct vault *vault, struct secret *kek, const struct m
                          struct problem *problem);
 /* not_found: the vault has no master key yet; data_loss: any more. */
 enum status vault_master(struct vault *vault, struct master_row *row);
+/* Who sealed it on purpose; not_found: nobody did since it was opened last. */
+enum status vault_sealed_by(struct vault *vault, char by[CALLER_TEXT_BYTES]);
 /* Draws another master key and wraps everything anew; `kek` NULL keeps the key-encryption key, and
  * then `fresh` is the row as it is. Not within a turn. */
 enum status vault_rekey(struct vault *vault, struct secret *kek, const struct master_row *fresh,

@@ -99,6 +99,8 @@ Test(vault, a_sealed_vault_refuses_and_opens_again)
     expect_vault_state(&bed, "sealed", "sealed_by_operator");
     json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
     expect_secret(&bed, "acme", "db", canary);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    expect_secret(&bed, "acme", "db", canary);
 
     /* the key file is missing, short, readable by others, another one */
     struct problem problem = { 0 };
@@ -136,6 +138,58 @@ Test(vault, a_sealed_vault_refuses_and_opens_again)
     }
     cr_assert_eq(rename(away, key), 0);
     json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
+    expect_secret(&bed, "acme", "db", canary);
+}
+
+static void expect_still_sealed(struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    expect_vault_state(bed, "sealed", "sealed_by_operator");
+    service_await(bed, "acme", "api", "waiting_for_secret", 60000);
+    testbed_soloctl(bed, &result, "vault", "status", NULL);
+    expect_contains(result_out(&result), "it was sealed on purpose");
+    expect_contains(result_out(&result), "`soloctl vault unseal` opens it again");
+}
+
+Test(vault, what_was_sealed_on_purpose_stays_so_whatever_is_started)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char key[400], away[400];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "db", canary), STATUS_OK);
+    service_deploy(&bed, json_pack("{s:s, s:s, s:[s, s], s:[s]}", "tenant", "acme", "name", "api",
+                                   "argv", "/bin/sleep", "1000000", "secrets", "db"));
+    testbed_soloctl(&bed, &result, "vault", "seal", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "also after a restart");
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    expect_vault_state(&bed, "sealed", "sealed_by_operator");
+    cr_expect_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_still_sealed(&bed);
+    testbed_kill_everything(&bed);
+    testbed_start(&bed);
+    expect_still_sealed(&bed);
+    testbed_soloctl(&bed, &result, "vault", "seal", NULL);
+    expect_contains(result_out(&result), "as before");
+
+    /* what is sealed for another reason is sealed on purpose, too, when it is asked for */
+    snprintf(key, sizeof key, "%s/vault.key", bed.data);
+    snprintf(away, sizeof away, "%s/vault.key.away", bed.data);
+    testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
+    expect_exit(&result, 0);
+    service_await(&bed, "acme", "api", "running", 60000);
+    cr_assert_eq(rename(key, away), 0);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    expect_vault_state(&bed, "sealed", "key_missing");
+    testbed_soloctl(&bed, &result, "vault", "seal", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(rename(away, key), 0);
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
+    expect_vault_state(&bed, "sealed", "sealed_by_operator");
+    testbed_soloctl(&bed, &result, "vault", "unseal", NULL);
     expect_secret(&bed, "acme", "db", canary);
 }
 
