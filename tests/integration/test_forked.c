@@ -7,6 +7,7 @@
 
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
+#include "tests/support/secrets.h"
 
 TestSuite(forked, .timeout = 180);
 
@@ -188,6 +189,41 @@ Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
     }
     expect_deploy_refused();
     cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
+}
+
+/* With the folder all that was numbered is gone: who numbered it goes on, once the log is kept. */
+Test(forked, what_others_have_to_tell_reaches_a_log_that_began_anew, .init = set_up,
+     .fini = tear_down)
+{
+    AUTO(result_close) struct result granted = { 0 };
+    cr_assert_eq(secret_put(&bed, "acme", "db", "before"), STATUS_OK);
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&granted, 0);
+    vault_await_told(&bed);
+    log_settled_id(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run((const char *const[]){ "/bin/rm", "-r", store, anchor, NULL });
+    launch_forked();
+    for (int waited = 0; !is_forked(); waited += 50) {
+        cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
+        sleep_ms(50);
+    }
+    cr_assert_eq(secret_put(&bed, "acme", "db", "meanwhile"), STATUS_OK);
+    resolve();
+    cr_assert_eq(secret_put(&bed, "acme", "db", "after"), STATUS_OK);
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&granted, 0);
+    vault_await_told(&bed);
+    for (int waited = 0;; waited += 50) {
+        json_t *tokens = testbed_ask(&bed, "tokend", "token.status", NULL);
+        bool is_told = json_integer_value(json_object_get(tokens, "outbox")) == 0;
+        json_decref(tokens);
+        if (is_told)
+            break;
+        cr_assert_lt(waited, PATIENCE_MS, "tokend is heard");
+        sleep_ms(50);
+    }
+    service_deploy_sleeper(&bed, "acme", "new");
 }
 
 static bool says(const char *program, const char *text)

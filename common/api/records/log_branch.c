@@ -96,7 +96,7 @@ void log_branch_fork(struct log_branch *branch, const char *witness,
                      const struct log_anchor *anchor, uint64_t last_id)
 {
     branch->is_forked = true;
-    branch->noted_id = last_id;
+    branch->noted_id = last_id == 0 ? 1 : last_id; /* event 1 is of no source that numbers */
     memset(branch->witness, 0, sizeof branch->witness);
     snprintf(branch->witness, sizeof branch->witness, "%s", witness);
     branch->anchor = *anchor;
