@@ -65,13 +65,13 @@ enum status comparison_make(struct vault *vault)
         return STATUS_UNAVAILABLE;
     if (status != STATUS_OK)
         return refuse(vault, VAULT_REASON_store_unreadable);
-    if (outbox_is_older(outbox) && !claim.is_restored)
-        return refuse(vault, VAULT_REASON_store_older);
     vault->is_missing = outbox_has_siblings(outbox) && !claim.has_master;
     if (vault->is_missing)
         return refuse(vault, VAULT_REASON_store_missing);
     if (sibling_id > claim.accepted_id && !claim.is_restored)
         return refuse(vault, VAULT_REASON_store_superseded);
+    if (outbox_is_older(outbox) && !claim.is_restored)
+        return refuse(vault, VAULT_REASON_store_older);
     vault->accepted_id = sibling_id > claim.accepted_id ? sibling_id : claim.accepted_id;
     if (outbox_is_older(outbox))
         log_warning("the vault was restored from a backup: what was stored since is not in it",

@@ -274,6 +274,24 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
         testbed_start(&bed);
         expect_secret(&bed, "acme", "a", "given up");
     }
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    /* an older copy of an earlier one is no good either when what it is older than comes back */
+    copy(&bed, store, earlier);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "b", "since"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(secret_put(&bed, "acme", "b", "newest"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    copy(&bed, earlier, store);
+    testbed_start(&bed);
+    expect_vault_state(&bed, "damaged", "store_superseded");
 }
 
 /* Both meta pages of the file say another number of their last transaction; LMDB has no seal there.
