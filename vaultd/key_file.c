@@ -74,11 +74,23 @@ static enum status read_text(int fd, const char *path, struct secret *kek,
 {
     AUTO(secret_free) struct secret text = { 0 };
     size_t size = 0;
+    ssize_t got = 1;
     TRY(secret_new(&text, TEXT_BYTES_MAX));
     TRY(secret_new(kek, KEY_BYTES));
     char *bytes = secret_open(&text);
-    for (ssize_t got = 1; got > 0 && size<TEXT_BYTES_MAX; size += got> 0 ? (size_t)got : 0)
+    while (got != 0 && size < TEXT_BYTES_MAX) {
         got = read(fd, bytes + size, TEXT_BYTES_MAX - size);
+        if (got > 0)
+            size += (size_t)got;
+        else if (got < 0 && errno != EINTR)
+            break;
+    }
+    if (got < 0) { /* the file may be as good as ever */
+        log_failure(status_from_errno(errno), "read the key file", "path", path, "reason",
+                    strerror(errno));
+        secret_free(kek);
+        return refuse(refusal, VAULT_REASON_key_unreadable, path);
+    }
     bool is_good = decode(bytes, size, secret_open(kek));
     secret_close(&text);
     secret_close(kek);
