@@ -293,8 +293,7 @@ static void clear(struct db_txn *txn, struct db *db, bool is_write)
     txn->is_write = is_write;
     txn->is_changed = false;
     txn->memo.is_known = false;
-    for (size_t i = 0; i < db->schema->table_count; i++)
-        txn->digests[i].is_loaded = txn->digests[i].is_dirty = false;
+    txn->digests_loaded = txn->digests_dirty = 0;
 }
 
 enum status db_begin_read(struct db *db, struct db_txn *txn)

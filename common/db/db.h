@@ -91,8 +91,8 @@ struct db_txn {
     struct {
         uint64_t count;
         uint8_t sum[32];
-        bool is_loaded, is_dirty;
     } digests[DB_TABLES_MAX];
+    uint16_t digests_loaded, digests_dirty; /* a bit for each table */
     /* For who asks the same of `meta` with each row that it reads: what it found in this
      * transaction (an event log: log_cut_id). */
     struct {

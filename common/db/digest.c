@@ -18,9 +18,21 @@ static const char *digest_key(char key[KEY_BYTES], struct db_txn *txn, unsigned 
     return key;
 }
 
+_Static_assert(DB_TABLES_MAX <= 16, "a bit for each table");
+
+static uint16_t bit(unsigned table)
+{
+    return (uint16_t)(1u << table);
+}
+
+static bool is_loaded(const struct db_txn *txn, unsigned table)
+{
+    return (txn->digests_loaded & bit(table)) != 0;
+}
+
 enum status digest_load(struct db_txn *txn, unsigned table)
 {
-    if (txn->digests[table].is_loaded)
+    if (is_loaded(txn, table))
         return STATUS_OK;
     char key[KEY_BYTES];
     struct span row;
@@ -31,37 +43,37 @@ enum status digest_load(struct db_txn *txn, unsigned table)
     TRY(status);
     txn->digests[table].count = table_number_value(span_of(row.data, 8));
     memcpy(txn->digests[table].sum, row.data + 8, HASH_BYTES);
-    txn->digests[table].is_loaded = true;
+    txn->digests_loaded |= bit(table);
     return STATUS_OK;
 }
 
 void digest_reset(struct db_txn *txn, unsigned table)
 {
     memset(&txn->digests[table], 0, sizeof txn->digests[table]);
-    txn->digests[table].is_loaded = true;
-    txn->digests[table].is_dirty = true;
+    txn->digests_loaded |= bit(table);
+    txn->digests_dirty |= bit(table);
 }
 
 void digest_add(struct db_txn *txn, unsigned table, const struct hash *seal)
 {
-    ensure(txn->digests[table].is_loaded);
+    ensure(is_loaded(txn, table));
     txn->digests[table].count++;
-    txn->digests[table].is_dirty = true;
+    txn->digests_dirty |= bit(table);
     seal_sum_add(txn->digests[table].sum, seal);
 }
 
 void digest_subtract(struct db_txn *txn, unsigned table, const struct hash *seal)
 {
-    ensure(txn->digests[table].is_loaded);
+    ensure(is_loaded(txn, table));
     txn->digests[table].count--;
-    txn->digests[table].is_dirty = true;
+    txn->digests_dirty |= bit(table);
     seal_sum_subtract(txn->digests[table].sum, seal);
 }
 
 enum status digest_write_all(struct db_txn *txn)
 {
     for (unsigned i = 0; i < txn->db->schema->table_count; i++) {
-        if (!txn->digests[i].is_dirty)
+        if ((txn->digests_dirty & bit(i)) == 0)
             continue;
         uint8_t row[ROW_BYTES];
         struct table_number count = table_number(txn->digests[i].count);
@@ -69,7 +81,7 @@ enum status digest_write_all(struct db_txn *txn)
         memcpy(row + 8, txn->digests[i].sum, HASH_BYTES);
         char key[KEY_BYTES];
         TRY(db_meta_put(txn, digest_key(key, txn, i), span_of(row, sizeof row)));
-        txn->digests[i].is_dirty = false;
     }
+    txn->digests_dirty = 0;
     return STATUS_OK;
 }

@@ -2,24 +2,24 @@
  */
 #include "common/db/seal.h"
 
-enum { ONE_CALL_BYTES = 512 };
+#include "common/base/ensure.h"
+
+enum { ONE_CALL_BYTES = 512, TABLE_NAME_BYTES_MAX = 64 };
 
 struct hash row_seal(const struct store_identity *identity, const char *table, struct span key,
                      struct span value)
 {
-    /* The key's length stands before it, so that no byte can move between key and value. */
-    uint8_t head[64 + 2 + DB_KEY_BYTES_MAX];
-    size_t name_size = strlen(table) + 1;
-    size_t size = sizeof identity->id;
-    memcpy(head, identity->id, size);
-    memcpy(head + size, table, name_size);
+    uint8_t all[ONE_CALL_BYTES];
+    size_t name_size = strlen(table) + 1, size = sizeof identity->id;
+    ensure(name_size <= TABLE_NAME_BYTES_MAX);
+    memcpy(all, identity->id, size);
+    memcpy(all + size, table, name_size);
     size += name_size;
-    head[size++] = (uint8_t)(key.size >> 8);
-    head[size++] = (uint8_t)key.size;
+    /* The key's length stands before it, so that no byte can move between key and value. */
+    all[size++] = (uint8_t)(key.size >> 8);
+    all[size++] = (uint8_t)key.size;
 
-    if (size + key.size + value.size <= ONE_CALL_BYTES) {
-        uint8_t all[ONE_CALL_BYTES];
-        memcpy(all, head, size);
+    if (size + key.size + value.size <= sizeof all) {
         memcpy(all + size, key.data, key.size);
         if (value.size > 0)
             memcpy(all + size + key.size, value.data, value.size);
@@ -27,7 +27,7 @@ struct hash row_seal(const struct store_identity *identity, const char *table, s
     }
     struct hash_state state;
     hash_begin(&state);
-    hash_add(&state, span_of(head, size));
+    hash_add(&state, span_of(all, size));
     hash_add(&state, key);
     hash_add(&state, value);
     return hash_end(&state);

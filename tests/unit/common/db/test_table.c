@@ -434,6 +434,39 @@ Test(table, numbers_sort_as_keys)
     cr_expect_eq(table_number_value(text("short")), 0);
 }
 
+/* As LMDB has them without our comparison: a store of before is found again. */
+Test(table, keys_sort_by_their_bytes_then_by_their_length)
+{
+    enum { KEYS = 2000 };
+    struct db_txn txn;
+    struct table_cursor cursor = { 0 };
+    struct span key, value;
+    uint8_t before[DB_KEY_BYTES_MAX];
+    size_t before_size = 0, count = 0, put = 0;
+    uint32_t seed = 1;
+    cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+    for (int i = 0; i < KEYS; i++) {
+        uint8_t bytes[20];
+        size_t size = 1 + (seed = seed * 1103515245 + 12345) / 65536 % sizeof bytes;
+        for (size_t j = 0; j < size; j++) /* few values, so that they have much in common */
+            bytes[j] = (uint8_t)(((seed = seed * 1103515245 + 12345) / 65536 % 3) * 0x7f);
+        put += table_get(&txn, TEST_COUNTED, span_of(bytes, size), &value) == STATUS_NOT_FOUND;
+        cr_assert_eq(table_put(&txn, TEST_COUNTED, span_of(bytes, size), text("v")), STATUS_OK);
+    }
+    cr_assert_eq(db_commit(&txn), STATUS_OK);
+    cr_assert_eq(db_begin_read(&db, &txn), STATUS_OK);
+    cr_assert_eq(table_cursor_open(&txn, TEST_COUNTED, &cursor), STATUS_OK);
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &value);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &value), count++) {
+        int order = memcmp(before, key.data, before_size < key.size ? before_size : key.size);
+        cr_assert(order < 0 || (order == 0 && before_size < key.size));
+        memcpy(before, key.data, before_size = key.size);
+    }
+    cr_expect_eq(count, put);
+    table_cursor_close(&cursor);
+    db_end(&txn);
+}
+
 Test(table, a_transaction_that_changes_nothing_says_so)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
