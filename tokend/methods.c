@@ -8,6 +8,7 @@
 #include "common/access/damaged_store.h"
 #include "common/access/token_text.h"
 #include "common/api/api.h"
+#include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/wire/reader.h"
@@ -203,6 +204,16 @@ static enum status may_serve(void *context, struct rpc_call *call)
     const struct tokend *tokend = context;
     bool is_revocation = call->method == &method_token_revoke;
     return is_revocation && !tokend->is_damaged ? STATUS_OK : damaged_store_refuse(context, call);
+}
+
+void tokend_note_damage(void *context)
+{
+    struct tokend *tokend = context;
+    if (tokend->is_damaged || tokend->is_unsound)
+        return;
+    tokend->is_unsound = true;
+    sweep_close(&tokend->sweep); /* what it would remove is what has to be looked at */
+    damaged_store_say(&tokens_schema, STATUS_DATA_LOSS, tokend->store.db.dir);
 }
 
 /* --- the turn --- */

@@ -19,6 +19,9 @@ struct tokend {
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */
 void tokend_service(struct tokend *tokend, struct rpc_service *service);
+/* A row of the store is not what was written: it is said, and nothing is swept any more. Takes a
+ * struct tokend; once is enough. */
+void tokend_note_damage(void *context);
 /* Stops the sweep, closes the store; a zeroed one is fine. */
 void tokend_close(struct tokend *tokend);
 

@@ -250,6 +250,17 @@ size_t sweep_next_rows(size_t rows, uint64_t took_ns)
                                        : next;
 }
 
+/* Tried again later, unless it is damage: then the owner closes the sweep, or nothing behind it
+ * would ever be reached. */
+static void again(struct sweep *sweep, struct ev_timer *timer, enum status status,
+                  uint64_t delay_ms)
+{
+    if (status == STATUS_DATA_LOSS && sweep->on_damage != NULL)
+        sweep->on_damage(sweep->context);
+    else
+        set_timer(sweep, timer, delay_ms);
+}
+
 static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
@@ -266,7 +277,7 @@ static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
     uint64_t began_ns = clock_boottime_ns();
     enum status status = sweep_expired(sweep->store, sweep->rows, &is_more);
     if (status != STATUS_OK)
-        set_timer(sweep, timer, RETRY_MS);
+        again(sweep, timer, status, RETRY_MS);
     else if (is_more)
         set_timer(sweep, timer, is_alone ? 0 : PAUSE_MS);
     if (is_more)
@@ -292,7 +303,7 @@ static void on_warning(struct ev_loop *loop, struct ev_timer *timer, int events)
         return;
     }
     enum status status = sweep_warn(sweep->store, SWEEP_SLICE_ROWS, &is_more);
-    set_timer(sweep, timer, status == STATUS_OK && is_more ? PAUSE_MS : WARNING_MS);
+    again(sweep, timer, status, status == STATUS_OK && is_more ? PAUSE_MS : WARNING_MS);
 }
 
 /* The comparison keeps one snapshot for a few seconds, at a million rows: pages that are replaced

@@ -336,6 +336,8 @@ static void on_slice(struct ev_loop *loop, struct ev_timer *timer, int events)
         return;
     }
     enum status status = rotation_slice(rotation, &is_more);
+    if (status == STATUS_DATA_LOSS) /* said where it was met; it passes by no waiting */
+        return;
     if (status != STATUS_OK)
         set_timer(rotation, RETRY_MS);
     else if (is_more)

@@ -1,5 +1,7 @@
 #include <stdio.h>
+#include <string.h>
 
+#include "common/api/records/schemas.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/tokend/token_fixture.h"
 
@@ -119,4 +121,53 @@ Test(sweep, compares_the_tokens_with_their_digest_in_slices)
     cr_assert_eq(walk.count, TOKENS_HERE);
     cr_assert_geq(steps, TOKENS_HERE / 7);
     db_end(&txn);
+}
+
+/* --- damage --- */
+
+static struct sweep damaged_sweep;
+static unsigned damage_count;
+
+static void note_damage(void *context)
+{
+    (void)context;
+    damage_count++;
+    sweep_close(&damaged_sweep);
+}
+
+/* Every row of a token is changed behind its seal. */
+static void damage_tokens(void)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val key, row;
+    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_cursor_open(txn, store.db.tables[TOKENS_TOKENS], &cursor), 0);
+    while (mdb_cursor_get(cursor, &key, &row, MDB_NEXT) == 0) {
+        uint8_t bytes[TOKEN_RECORD_BYTES_MAX + HASH_BYTES];
+        cr_assert_leq(row.mv_size, sizeof bytes);
+        memcpy(bytes, row.mv_data, row.mv_size);
+        bytes[0] ^= 1;
+        MDB_val changed = { row.mv_size, bytes };
+        cr_assert_eq(mdb_cursor_put(cursor, &key, &changed, MDB_CURRENT), 0);
+    }
+    mdb_cursor_close(cursor);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    store.last_txn = db_last_txn(&store.db);
+}
+
+Test(sweep, says_once_that_a_row_is_damaged_and_rests)
+{
+    granted("acme", "read", MINUTE_MS);
+    damage_tokens();
+    fixture_pass(61);
+    damaged_sweep = (struct sweep){ .on_damage = note_damage };
+    sweep_open(&damaged_sweep, &store, fixture_loop, 1);
+    ev_timer_stop(fixture_loop, &damaged_sweep.check); /* which would meet it first */
+    for (int turns = 0; damage_count == 0; turns++) {
+        cr_assert_lt(turns, 10000, "nothing is said");
+        ev_run(fixture_loop, EVRUN_ONCE);
+    }
+    cr_expect_not(ev_is_active(&damaged_sweep.slice), "it is not met again each second");
+    cr_expect_eq(store.expired, 0);
 }

@@ -1,0 +1,70 @@
+/* The store against the log, once per start. */
+#include "tokend/comparison.h"
+
+#include "common/access/daemon_methods.h"
+#include "common/base/log.h"
+
+static const char *refusal(const struct token_store *store)
+{
+    if (!token_store_is_vouched(store))
+        return "every token is refused until the store was compared with the log: eventd does not "
+               "answer";
+    return store_voucher_is_written(&store->voucher)
+               ? ""
+               : "every token is refused by the other daemons: " TOKENS_VOUCHER
+                 " cannot be written in the run folder, the diagnostics say why";
+}
+
+void comparison_say_health(const struct tokend *tokend)
+{
+    if (!tokend->is_damaged && !tokend->is_unsound)
+        daemon_health_set("ready", "%s", refusal(&tokend->store));
+}
+
+static void on_compare(void *context, uint64_t known_id)
+{
+    struct comparison *comparison = context;
+    const struct tokend *tokend = comparison->tokend;
+    /* It revives nothing; but whoever has a token should learn why it is refused. */
+    if (tokend->is_persistent && tokend->store.restored == 0 && known_id == 0 &&
+        outbox_has_siblings(&tokend->store.outbox))
+        log_warning("the token store is new, though the log tells of another one: every token that "
+                    "was granted before is void",
+                    "dir", tokend->store.db.dir, "next",
+                    "put it back, or a backup by `soloctl restore DIR --only tokens`, or grant new "
+                    "tokens");
+    catch_up_begin(&comparison->catch_up, known_id, outbox_is_older(&tokend->store.outbox));
+}
+
+static void on_caught_up(void *context)
+{
+    struct comparison *comparison = context;
+    if (comparison->catch_up.is_out_of_reach) {
+        /* It stays unvouched for; what is in it can be listed and revoked. */
+        daemon_health_set(
+            "ready", "%s",
+            "every token is refused: the store is an older copy, and what was revoked "
+            "since has left the log; put a newer one back");
+        late_server_serve(comparison->late);
+        return;
+    }
+    token_store_vouch(&comparison->tokend->store);
+    outbox_release(&comparison->tokend->store.outbox);
+    comparison_say_health(comparison->tokend);
+    late_server_serve(comparison->late);
+}
+
+void comparison_close(struct comparison *comparison)
+{
+    catch_up_close(&comparison->catch_up);
+}
+
+enum status comparison_open(struct comparison *comparison, struct ev_loop *loop,
+                            const char *eventd_path, struct span run_key)
+{
+    struct token_store *store = &comparison->tokend->store;
+    comparison->catch_up.on_done = on_caught_up;
+    comparison->catch_up.context = comparison;
+    TRY(catch_up_open(&comparison->catch_up, store, loop, eventd_path, run_key));
+    return token_store_open_outbox(store, loop, eventd_path, run_key, on_compare, comparison);
+}
