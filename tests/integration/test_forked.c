@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/support/expect.h"
+#include "tests/support/files.h"
 #include "tests/support/process.h"
 #include "tests/support/secrets.h"
 
@@ -16,18 +17,9 @@ enum { PATIENCE_MS = 30000 };
 static struct testbed bed;
 static char store[400], copy[400], anchor[400], vault[400], vault_copy[400];
 
-static void run(const char *const *argv)
-{
-    AUTO(result_close) struct result result = { 0 };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    expect_exit(&result, 0);
-}
-
 static void put_copy_back(void)
 {
-    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
-    run((const char *const[]){ "/bin/cp", "-a", copy, store, NULL });
+    files_copy(&bed, copy, store);
 }
 
 /* acme/kept is in the copy, acme/lost was deployed after it. Then Solo is stopped. */
@@ -42,8 +34,8 @@ static void set_up(void)
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "kept");
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/cp", "-a", store, copy, NULL });
-    run((const char *const[]){ "/bin/cp", "-a", vault, vault_copy, NULL });
+    files_change(&bed, "/bin/cp", "-a", store, copy, NULL);
+    files_change(&bed, "/bin/cp", "-a", vault, vault_copy, NULL);
     testbed_start(&bed);
     service_await(&bed, "acme", "kept", "running", PATIENCE_MS);
     service_deploy_sleeper(&bed, "acme", "lost");
@@ -124,13 +116,12 @@ Test(forked, the_newer_store_put_back_is_whole, .init = set_up, .fini = tear_dow
     char newer[400];
     snprintf(newer, sizeof newer, "%s/newer", bed.dir);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/cp", "-a", store, newer, NULL });
+    files_change(&bed, "/bin/cp", "-a", store, newer, NULL);
     put_copy_back();
     launch_forked();
     expect_deploy_refused();
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
-    run((const char *const[]){ "/bin/cp", "-a", newer, store, NULL });
+    files_copy(&bed, newer, store);
     testbed_start(&bed);
     service_await(&bed, "acme", "lost", "running", PATIENCE_MS);
     service_deploy_sleeper(&bed, "acme", "new");
@@ -202,7 +193,7 @@ Test(forked, what_others_have_to_tell_reaches_a_log_that_began_anew, .init = set
     vault_await_told(&bed);
     log_settled_id(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-r", store, anchor, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, anchor, NULL);
     launch_forked();
     for (int waited = 0; !is_forked(); waited += 50) {
         cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
@@ -249,8 +240,7 @@ Test(forked, a_supervisor_whose_reports_never_pass_is_told, .init = set_up, .fin
     cr_assert(process_wait_gone(eventd, PATIENCE_MS));
     cr_assert(process_wait_gone(vaultd, PATIENCE_MS));
     put_copy_back();
-    run((const char *const[]){ "/bin/rm", "-r", vault, NULL });
-    run((const char *const[]){ "/bin/cp", "-a", vault_copy, vault, NULL });
+    files_copy(&bed, vault_copy, vault);
     cr_assert_eq(unlink(anchor), 0);
     launch_forked();
     process_signal(service_pid(&bed, "acme", "kept"), SIGKILL); /* there is something to report */

@@ -6,6 +6,7 @@
 
 #include "common/access/token_text.h"
 #include "tests/support/expect.h"
+#include "tests/support/files.h"
 #include "tests/support/process.h"
 
 TestSuite(older_tokens, .timeout = 180);
@@ -56,14 +57,6 @@ static void expect_valid(const struct granted *token, bool wanted, const char *w
         cr_assert_eq(is_valid(token, verifiers[i]), wanted, "%s at %s", which, verifiers[i]);
 }
 
-static void run(const char *const *argv)
-{
-    AUTO(result_close) struct result result = { 0 };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    expect_exit(&result, 0);
-}
-
 static void await_outbox_empty(void)
 {
     for (int waited = 0;; waited += 20) {
@@ -79,8 +72,7 @@ static void await_outbox_empty(void)
 
 static void put_copy_back(void)
 {
-    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
-    run((const char *const[]){ "/bin/cp", "-a", copy, store, NULL });
+    files_copy(&bed, copy, store);
 }
 
 static size_t told(const char *type, const struct granted *token)
@@ -112,7 +104,7 @@ static void set_up(void)
     grant(&parent);
     take("token.attenuate", json_pack("{s:s}", "parent", parent.accessor), &child);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/cp", "-a", store, copy, NULL });
+    files_change(&bed, "/bin/cp", "-a", store, copy, NULL);
     testbed_start(&bed);
     revoke_token(&revoked);
     revoke_token(&parent);
@@ -176,7 +168,7 @@ Test(older_tokens, what_was_revoked_after_a_backup_is_void_when_tokens_alone_are
     revoke_token(&revoked);
     await_outbox_empty();
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
     testbed_soloctl(&bed, &result, "restore", copy, "--only", "tokens", "--data", bed.data, NULL);
     expect_exit(&result, 0);
     testbed_start(&bed);
@@ -195,7 +187,7 @@ Test(older_tokens, a_store_that_is_gone_voids_every_token, .init = set_up)
     static const char told_once[] = "the token store is new, though the log tells of another one";
     cr_assert_eq(testbed_log_count(&bed, told_once), 0);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-r", store, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
     testbed_start(&bed);
     expect_valid(&kept, false, "kept");
     expect_valid(&revoked, false, "revoked");
@@ -319,7 +311,7 @@ Test(older_tokens, a_store_that_is_written_over_in_its_place_is_seen_by_an_idle_
     pid_t before = testbed_daemon(&bed, "tokend");
     snprintf(from, sizeof from, "%s/data.mdb", copy);
     snprintf(to, sizeof to, "%s/data.mdb", store);
-    run((const char *const[]){ "/bin/cp", from, to, NULL });
+    files_change(&bed, "/bin/cp", from, to, NULL);
     await_next_tokend(before);
     expect_what_holds();
     testbed_close(&bed);
@@ -335,8 +327,8 @@ Test(older_tokens, without_its_voucher_tokend_serves_and_says_that_nobody_else_b
     grant(&kept);
     grant(&revoked);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-f", page, NULL });
-    run((const char *const[]){ "/bin/mkdir", "-p", inner, NULL });
+    files_change(&bed, "/bin/rm", "-f", page, NULL);
+    files_change(&bed, "/bin/mkdir", "-p", inner, NULL);
     testbed_start(&bed);
     json_t *health = testbed_ask(&bed, "tokend", "daemon.health", NULL);
     cr_assert_not_null(strstr(text_in(health, "reason"), "tokens.voucher"));
@@ -346,7 +338,7 @@ Test(older_tokens, without_its_voucher_tokend_serves_and_says_that_nobody_else_b
     revoke_token(&revoked);
     cr_assert_eq(verify_at(&revoked, "tokend"), STATUS_UNAUTHENTICATED);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/rm", "-r", page, NULL });
+    files_change(&bed, "/bin/rm", "-r", page, NULL);
     testbed_start(&bed);
     expect_valid(&kept, true, "kept");
     expect_valid(&revoked, false, "revoked");

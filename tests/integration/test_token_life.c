@@ -9,6 +9,7 @@
 
 #include "common/access/token_text.h"
 #include "tests/support/expect.h"
+#include "tests/support/files.h"
 #include "tests/support/process.h"
 
 TestSuite(token_life, .timeout = 300);
@@ -243,14 +244,6 @@ Test(token_life, warnings_come_before_the_end_and_the_sweep_after_it)
 
 /* -- the store -- */
 
-static void run(const char *const *argv)
-{
-    AUTO(result_close) struct result result = { 0 };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    expect_exit(&result, 0);
-}
-
 Test(token_life, another_store_in_place_is_noticed)
 {
     char store[400], spare[400], aside[400];
@@ -261,7 +254,7 @@ Test(token_life, another_store_in_place_is_noticed)
     testbed_start(&bed);
     struct granted old = grant(HOUR_S);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run((const char *const[]){ "/bin/cp", "-a", store, spare, NULL });
+    files_change(&bed, "/bin/cp", "-a", store, spare, NULL);
     testbed_start(&bed);
     struct granted late = grant(HOUR_S);
     expect_valid(&old, true, "before");

@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/db/db.h"
 #include "tests/support/expect.h"
+#include "tests/support/files.h"
 #include "tests/support/process.h"
 #include "tests/support/secrets.h"
 #include "tests/support/services.h"
@@ -18,20 +19,6 @@
 TestSuite(vault_copies, .timeout = 300);
 
 static const char canary[] = "zebra-7319-canary-value";
-
-static void run(const struct testbed *bed, const char *const *argv)
-{
-    AUTO(result_close) struct result result = { 0 };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
-                &result);
-    expect_exit(&result, 0);
-}
-
-static void copy(const struct testbed *bed, const char *from, const char *to)
-{
-    run(bed, (const char *const[]){ "/bin/rm", "-rf", to, NULL });
-    run(bed, (const char *const[]){ "/bin/cp", "-a", from, to, NULL });
-}
 
 static void forget_incarnation(const char *store)
 {
@@ -62,19 +49,19 @@ Test(vault_copies, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     testbed_soloctl(&bed, &result, "backup", backup, NULL);
     expect_exit(&result, 0);
     cr_assert_eq(testbed_stop(&bed), 0);
-    copy(&bed, store, yesterday);
+    files_copy(&bed, store, yesterday);
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "a", "second"), STATUS_OK);
     vault_await_told(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    copy(&bed, store, today);
-    copy(&bed, yesterday, store);
+    files_copy(&bed, store, today);
+    files_copy(&bed, yesterday, store);
     for (int i = 0; i < 2; i++) { /* also when it is asked again */
         testbed_start(&bed);
         expect_vault_damaged(&bed, "older than the log");
         cr_assert_eq(testbed_stop(&bed), 0);
     }
-    copy(&bed, today, store);
+    files_copy(&bed, today, store);
     testbed_start(&bed);
     expect_secret(&bed, "acme", "a", "second");
     cr_assert_eq(testbed_stop(&bed), 0);
@@ -82,7 +69,7 @@ Test(vault_copies, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     /* the vault alone, from the backup: on purpose */
     for (int i = 0; i < 3; i++) {
         if (i < 2) {
-            run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+            files_change(&bed, "/bin/rm", "-r", store, NULL);
             testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data,
                             NULL);
             expect_exit(&result, 0);
@@ -98,8 +85,8 @@ Test(vault_copies, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     }
 
     /* the backup itself, put back by hand, which the log knows from before the restore */
-    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
-    copy(&bed, yesterday, store);
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    files_copy(&bed, yesterday, store);
     testbed_start(&bed);
     expect_vault_damaged(&bed, "older than the log");
 }
@@ -137,12 +124,12 @@ Test(vault_copies, a_store_that_is_written_over_in_its_place_is_not_used)
     cr_assert_eq(secret_put(&bed, "acme", "kept", "first"), STATUS_OK);
     cr_assert_eq(secret_put(&bed, "acme", "gone", canary), STATUS_OK);
     vault_await_told(&bed);
-    copy(&bed, live, yesterday);
+    files_copy(&bed, live, yesterday);
     cr_assert_eq(secret_put(&bed, "acme", "kept", "second"), STATUS_OK);
     json_decref(testbed_ask(&bed, "vaultd", "secret.delete",
                             json_pack("{s:s, s:s}", "tenant", "acme", "name", "gone")));
     vault_await_told(&bed);
-    copy(&bed, live, today);
+    files_copy(&bed, live, today);
     enum { READ, PUT, STOP, ALL };
     for (int what = READ; what < ALL; what++) {
         pid_t before = testbed_daemon(&bed, "vaultd");
@@ -166,7 +153,7 @@ Test(vault_copies, a_store_that_is_written_over_in_its_place_is_not_used)
         cr_assert_str_eq(value, "second");
         cr_assert_neq(secret_read_version(&bed, "acme", "gone", 0, value), STATUS_OK);
         vault_await_told(&bed);
-        copy(&bed, live, today);
+        files_copy(&bed, live, today);
     }
     cr_assert_geq(testbed_log_count(&bed, "name=vaultd how=\"exit code 6\""), 2);
 }
@@ -186,18 +173,18 @@ Test(vault_copies, a_store_that_is_gone_is_not_made_anew_unasked)
     cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
     vault_await_told(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run(&bed, (const char *const[]){ "/bin/mv", store, aside, NULL });
+    files_change(&bed, "/bin/mv", store, aside, NULL);
     for (int i = 0; i < 2; i++) { /* also with the empty one of the first time */
         testbed_start(&bed);
         expect_vault_damaged(&bed, "its store is gone");
         cr_assert_eq(testbed_stop(&bed), 0);
     }
-    copy(&bed, aside, store);
+    files_copy(&bed, aside, store);
     testbed_start(&bed);
     expect_secret(&bed, "acme", "a", "first");
     cr_assert_eq(testbed_stop(&bed), 0);
 
-    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
     testbed_start(&bed);
     testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
     expect_exit(&result, 0);
@@ -229,7 +216,7 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
     cr_assert_eq(secret_put(&bed, "acme", "a", "given up"), STATUS_OK);
     vault_await_told(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run(&bed, (const char *const[]){ "/bin/mv", store, earlier, NULL });
+    files_change(&bed, "/bin/mv", store, earlier, NULL);
     testbed_start(&bed);
     pid_t eventd = testbed_daemon(&bed, "eventd");
     expect_vault_state(&bed, "damaged", "store_missing");
@@ -245,9 +232,9 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
     vault_await_told(&bed);
     expect_vault_state(&bed, "open", NULL);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run(&bed, (const char *const[]){ "/bin/mv", store, later, NULL });
+    files_change(&bed, "/bin/mv", store, later, NULL);
 
-    copy(&bed, earlier, store);
+    files_copy(&bed, earlier, store);
     for (int i = 0; i < 2; i++) {
         testbed_start(&bed);
         expect_vault_damaged(&bed, "of an earlier vault");
@@ -259,12 +246,12 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
     testbed_soloctl(&bed, &result, "backup", backup, NULL);
     expect_exit(&result, 0);
     cr_assert_eq(testbed_stop(&bed), 0);
-    copy(&bed, later, store);
+    files_copy(&bed, later, store);
     testbed_start(&bed);
     expect_secret(&bed, "acme", "b", "later");
     cr_assert_eq(testbed_stop(&bed), 0);
 
-    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
     testbed_soloctl(&bed, &result, "restore", backup, "--only", "vault", "--data", bed.data, NULL);
     expect_exit(&result, 0);
     testbed_start(&bed);
@@ -277,19 +264,19 @@ Test(vault_copies, the_store_of_an_earlier_vault_is_refused)
     cr_assert_eq(testbed_stop(&bed), 0);
 
     /* an older copy of an earlier one is no good either when what it is older than comes back */
-    copy(&bed, store, earlier);
+    files_copy(&bed, store, earlier);
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "b", "since"), STATUS_OK);
     vault_await_told(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    run(&bed, (const char *const[]){ "/bin/rm", "-r", store, NULL });
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
     testbed_start(&bed);
     testbed_soloctl(&bed, &result, "vault", "unseal", "--new", NULL);
     expect_exit(&result, 0);
     cr_assert_eq(secret_put(&bed, "acme", "b", "newest"), STATUS_OK);
     vault_await_told(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    copy(&bed, earlier, store);
+    files_copy(&bed, earlier, store);
     testbed_start(&bed);
     expect_vault_state(&bed, "damaged", "store_superseded");
 }
@@ -321,7 +308,7 @@ Test(vault_copies, a_forged_number_makes_no_older_copy_newer)
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "gone", canary), STATUS_OK);
     vault_await_told(&bed);
-    copy(&bed, live, yesterday);
+    files_copy(&bed, live, yesterday);
     json_decref(testbed_ask(&bed, "vaultd", "secret.delete",
                             json_pack("{s:s, s:s}", "tenant", "acme", "name", "gone")));
     vault_await_told(&bed);
@@ -354,8 +341,8 @@ Test(vault_copies, a_folder_in_the_place_of_the_voucher_stops_nothing)
     snprintf(inside, sizeof inside, "%s/inside", voucher);
     testbed_start(&bed);
     cr_assert_eq(secret_put(&bed, "acme", "a", "first"), STATUS_OK);
-    run(&bed, (const char *const[]){ "/bin/rm", voucher, NULL });
-    run(&bed, (const char *const[]){ "/bin/mkdir", "-p", inside, NULL });
+    files_change(&bed, "/bin/rm", voucher, NULL);
+    files_change(&bed, "/bin/mkdir", "-p", inside, NULL);
     for (int i = 0; i < 2; i++) {
         pid_t vaultd = testbed_daemon(&bed, "vaultd");
         process_signal(vaultd, SIGKILL);
@@ -418,8 +405,8 @@ Test(vault_copies, without_the_log_another_store_stays_sealed)
     process_signal(eventd, SIGSTOP);
     pid_t vaultd = testbed_daemon(&bed, "vaultd");
     process_signal(vaultd, SIGSTOP);
-    run(&bed, (const char *const[]){ "/bin/mv", store, before, NULL });
-    copy(&bed, before, store); /* not older, but who knows */
+    files_change(&bed, "/bin/mv", store, before, NULL);
+    files_copy(&bed, before, store); /* not older, but who knows */
     process_signal(vaultd, SIGKILL);
     expect_secret_status(&bed, "acme", "a", STATUS_FAILED_PRECONDITION);
     expect_vault_state(&bed, "sealed", "eventd");
