@@ -133,6 +133,21 @@ static void finish(struct deployd *deployd)
         answer_all(drain);
 }
 
+static void held_are_killed(struct supervisor *supervisor)
+{
+    for (const struct service *service = supervisor->tenant->services; service != NULL;
+         service = service->next)
+        if (service->is_held && service_state_has_process(service->state))
+            killed_add(supervisor->owner, service->key);
+}
+
+void drain_supervisor_died(struct supervisor *supervisor)
+{
+    /* What is killed when the time is over has been counted. */
+    if (!supervisor->has_ended_all && !supervisor->owner->drain.is_killing)
+        held_are_killed(supervisor);
+}
+
 void drain_supervisor_gone(struct deployd *deployd)
 {
     struct drain *drain = &deployd->drain;
@@ -154,6 +169,7 @@ static void on_shut_down(void *context, enum status status, const struct problem
                     problem == NULL ? status_text(status) : problem->message);
         return; /* its death is seen, or the time limit ends it */
     }
+    supervisor->has_ended_all = true;
     deployd->drain.stopped += answered->stopped;
     reader = reader_of(answered->killed_names);
     if (answered->killed_names.size > 0 && reader_array(&reader, &count) != STATUS_OK)
@@ -217,10 +233,7 @@ static void kill_the_rest(struct deployd *deployd)
             continue;
         log_warning("a supervisor is killed: the time for the shutdown is over", "tenant",
                     tenant->name);
-        for (const struct service *service = tenant->services; service != NULL;
-             service = service->next)
-            if (service->is_held && service_state_has_process(service->state))
-                killed_add(deployd, service->key);
+        held_are_killed(supervisor);
         supervisor_kill(supervisor);
     }
     timer_set(deployd, KILL_MS_MAX);

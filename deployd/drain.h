@@ -13,6 +13,9 @@ enum status drain_begin(struct deployd *deployd, struct rpc_call *call,
 
 /* A supervisor has become ready while the drain is on: it is told to shut down. */
 void drain_supervisor_ready(struct supervisor *supervisor);
+/* One has died; the catalog still has what it held. Before it said that its services have ended,
+ * they were killed with it. */
+void drain_supervisor_died(struct supervisor *supervisor);
 /* Nothing is left of one. */
 void drain_supervisor_gone(struct deployd *deployd);
 void drain_close(struct deployd *deployd);

@@ -98,7 +98,9 @@ static void on_cut(struct deployd *deployd, struct supervisor *supervisor)
 static void on_died(struct deployd *deployd, struct supervisor *supervisor)
 {
     registry_put_supervisor(&deployd->registry, supervisor->tenant->name, 0, deployd->run.boot_id);
-    if (!supervisor->is_ending)
+    if (supervisor->is_ending)
+        drain_supervisor_died(supervisor);
+    else
         reports_supervisor_died(supervisor);
 }
 

@@ -75,6 +75,7 @@ struct supervisor {
     bool is_adopting;    /* boot waits for what it says */
     bool waits_for_slot; /* delayed: too many are being started at once */
     bool is_ending;      /* system.drain: not started again */
+    bool has_ended_all;  /* it said so: its services ended in order, or were named */
     bool has_complained; /* about its protocol */
     char problem[256];   /* why the last start failed */
 };

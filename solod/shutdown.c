@@ -24,8 +24,9 @@
 #include "solod/supervisors.h"
 
 enum {
-    MARGIN_MS = 5000,
+    MARGIN_MS = 3000,
     DRAIN_MS_MIN = 100,
+    DRAIN_ANSWER_MS = 2000, /* deployd kills what is left of the drain by itself */
     CLOSE_LOG_MS = 2000,
     ANSWER_MS = 2000, /* of an eventd that does not hang */
     KILL_MS = 2000,   /* for the kernel to end what it was told to */
@@ -107,6 +108,31 @@ static void services_kill(struct shutdown *shutdown)
     supervisors_kill(shutdown->daemons->settings->run_dir);
 }
 
+static bool is_gone(const struct child *child)
+{
+    return child->pid == 0 || child->is_given_up;
+}
+
+/* Kills it; what was killed before, and is still there, is not waited for any longer. */
+static bool child_end(struct shutdown *shutdown, struct child *child, const char *name)
+{
+    if (is_gone(child))
+        return false;
+    if (shutdown->was_killed) {
+        child_give_up(child, name);
+    } else {
+        killed_add(&shutdown->killed, name);
+        child_signal(child, SIGKILL);
+    }
+    return true;
+}
+
+static bool daemon_end(struct shutdown *shutdown, struct daemon *daemon)
+{
+    daemon_stop(daemon, false);
+    return child_end(shutdown, &daemon->child, daemon->name);
+}
+
 static void on_drained(void *context, enum status status, const struct problem *problem,
                        const void *reply)
 {
@@ -118,6 +144,9 @@ static void on_drained(void *context, enum status status, const struct problem *
         log_error("drain failed", "status", status_name(status), "reason",
                   problem == NULL ? "" : problem->message);
         services_kill(shutdown);
+        /* It has its own limit, and hangs when that is over. */
+        if (status == STATUS_DEADLINE_EXCEEDED)
+            daemon_end(shutdown, deployd_of(shutdown));
     } else {
         log_info("services stopped", "stopped", NUMBER(drained->stopped), "killed",
                  NUMBER(drained->killed));
@@ -139,7 +168,7 @@ static void drain_begin(struct shutdown *shutdown)
     };
     const struct rpc_call_options options = {
         .flags = RPC_RETRY,
-        .timeout_ms = request.timeout_ms + MARGIN_MS / 2,
+        .timeout_ms = request.timeout_ms + DRAIN_ANSWER_MS,
         .request_id = &shutdown->drain_id,
         .on_reply = on_drained,
         .context = shutdown,
@@ -176,11 +205,6 @@ static void eventd_stop(struct shutdown *shutdown)
     move(shutdown, SHUTDOWN_STOP_EVENTD);
     daemon_stop(eventd_of(shutdown), false);
     shutdown_step(shutdown);
-}
-
-static bool is_gone(const struct child *child)
-{
-    return child->pid == 0 || child->is_given_up;
 }
 
 static void finish(struct shutdown *shutdown)
@@ -220,26 +244,6 @@ static void eventd_ended(struct shutdown *shutdown)
     if (log_closer_start(&shutdown->closer, shutdown->daemons, shutdown->killed.names,
                          on_closed_behind, shutdown) != STATUS_OK)
         finish(shutdown);
-}
-
-/* Kills it; what was killed before, and is still there, is not waited for any longer. */
-static bool child_end(struct shutdown *shutdown, struct child *child, const char *name)
-{
-    if (is_gone(child))
-        return false;
-    if (shutdown->was_killed) {
-        child_give_up(child, name);
-    } else {
-        killed_add(&shutdown->killed, name);
-        child_signal(child, SIGKILL);
-    }
-    return true;
-}
-
-static bool daemon_end(struct shutdown *shutdown, struct daemon *daemon)
-{
-    daemon_stop(daemon, false);
-    return child_end(shutdown, &daemon->child, daemon->name);
 }
 
 static void killing_began(struct shutdown *shutdown)

@@ -375,3 +375,25 @@ Test(shutdown, without_deployd_services_end_in_order_and_the_log_is_closed)
     testbed_start(&bed);
     service_await(&bed, "acme", "polite", "running", 10000);
 }
+
+/* Its services are killed with it, which the exit code and the log do not keep to themselves. */
+Test(shutdown, a_supervisor_that_dies_on_the_way_makes_the_end_a_forced_one)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "60000");
+    testbed_start(&bed);
+    json_t *spec = service_spec(&bed, "acme", "deaf", "stubborn", NULL);
+    json_object_set_new(spec, "stop", json_pack("{s:s}", "timeout", "60s"));
+    service_deploy(&bed, spec);
+    pid_t supervisor = testbed_supervisor(&bed, "acme");
+    process_signal(bed.solod, SIGTERM);
+    event_await(&bed, 0, "system_shutdown_started", NULL, NULL, 20000);
+    cr_assert_eq(process_signal(supervisor, SIGKILL), 0);
+    cr_assert_eq(testbed_stop(&bed), 1);
+    json_t *events = events_on_disk(&bed);
+    json_t *payload =
+        json_object_get(event_last(events, "system_shutdown_complete", NULL, NULL), "payload");
+    expect_contains(text_in(payload, "killed"), "acme/deaf");
+    json_decref(events);
+}
