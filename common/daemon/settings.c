@@ -40,7 +40,11 @@ static const struct setting table[] = {
 #include "common/daemon/settings.def"
 #undef SETTING
 };
-enum { SETTINGS = COUNT_OF(table), TEXT_BYTES = sizeof(((struct settings *)0)->data_dir) };
+enum {
+    SETTINGS = COUNT_OF(table),
+    TEXT_BYTES = sizeof(((struct settings *)0)->data_dir),
+    MISTAKE_BYTES = 2 * TEXT_BYTES,
+};
 
 struct load {
     struct settings *settings;
@@ -56,16 +60,22 @@ struct load {
     const char *config_file;
 };
 
+/* Whoever started us reads it; a reload is read by whoever reads the log. */
+static bool were_loaded;
+
 static void complain(const struct load *load, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void complain(const struct load *load, const char *format, ...)
 {
+    char text[MISTAKE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s: ", load->program);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (were_loaded)
+        log_error("the settings have a mistake", "reason", text);
+    else
+        fprintf(stderr, "%s: %s\n", load->program, text);
 }
 
 static const struct setting *setting_find(const char *key)
@@ -434,5 +444,6 @@ enum status settings_load(struct settings *settings, const char *program,
             setting_assign(settings, &table[i], load.overrides[i]);
     TRY(settings_check(&load));
     log_setup(program, settings->level);
+    were_loaded = true;
     return STATUS_OK;
 }
