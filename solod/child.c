@@ -22,7 +22,7 @@
 #include "common/base/log.h"
 #include "common/daemon/reload.h"
 
-enum { EXIT_NOT_STARTED = 127, FIRST_PASSED = 3, PLACES_ABOVE = 16, CLOSE_MS_MAX = 1000 };
+enum { EXIT_NOT_STARTED = 127, FIRST_PASSED = 3, PLACES_ABOVE = 16, CLOSE_MS_MAX = 5000 };
 
 static void set(const char *name, const char *value)
 {

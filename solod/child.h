@@ -45,7 +45,7 @@ void child_signal(const struct child *child, int signal_number);
  * or a file server hears nothing. Nobody waits for it from now on. */
 void child_give_up(struct child *child, const char *name);
 
-/* For the end of solod: kills it and waits, for a second at most. */
+/* For the end of solod: kills it and waits, but not for ever. */
 void child_close(struct child *child, struct ev_loop *loop);
 
 /* "exit code 3", "signal 9 (Killed)". */

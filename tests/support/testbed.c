@@ -279,7 +279,8 @@ size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_ma
     size_t count = process_find(bed->dir, pids, count_max);
     for (size_t i = 0; i < count && i < count_max; i++)
         if (pids[i] == bed->guard) {
-            pids[i] = pids[--count];
+            count--;
+            pids[i] = pids[count < count_max ? count : count_max - 1];
             break;
         }
     return count;
