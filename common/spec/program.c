@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,11 +39,20 @@ static enum status try_path_as(uid_t uid, const char *path, mode_t type)
 {
     if (uid == PROGRAM_OWN_UID)
         return try_path(path, type);
+    /* Whoever takes another's rights, though only for files, does not die with its parent any more,
+     * and may be looked into. */
+    int death_signal = 0, is_dumpable = prctl(PR_GET_DUMPABLE);
+    pid_t parent = getppid();
+    prctl(PR_GET_PDEATHSIG, &death_signal);
     setfsgid(uid);
     setfsuid(uid); /* without which the kernel would go by root's capabilities */
     enum status status = try_path(path, type);
     setfsuid(geteuid());
     setfsgid(getegid());
+    prctl(PR_SET_DUMPABLE, is_dumpable);
+    prctl(PR_SET_PDEATHSIG, death_signal);
+    if (death_signal != 0 && getppid() != parent) /* it died meanwhile */
+        raise(death_signal);
     return status;
 }
 

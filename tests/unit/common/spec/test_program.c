@@ -1,9 +1,11 @@
 #include "tests/support/criterion.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -231,6 +233,9 @@ Test(program, what_the_tenant_may_not_execute_is_refused)
     char path[4096];
     if (geteuid() != 0)
         cr_skip("one uid");
+    int death_signal = 0;
+    cr_assert_eq(prctl(PR_SET_PDEATHSIG, SIGUSR1), 0);
+    cr_assert_eq(prctl(PR_SET_DUMPABLE, 0), 0);
     cr_assert_eq(path_join(path, scratch, "runs"), STATUS_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct problem problem = { 0 };
@@ -245,6 +250,9 @@ Test(program, what_the_tenant_may_not_execute_is_refused)
         cr_expect_eq(spec_program_check(&spec, scratch, PROGRAM_OWN_UID, NULL, &problem), STATUS_OK,
                      "our own rights are back");
     }
+    cr_expect_eq(prctl(PR_GET_PDEATHSIG, &death_signal), 0);
+    cr_expect_eq(death_signal, SIGUSR1, "deployd would outlive solod");
+    cr_expect_eq(prctl(PR_GET_DUMPABLE), 0, "its memory is nobody's to look into");
 }
 
 Test(program, the_program_of_a_probe_is_looked_up_too)
