@@ -113,7 +113,10 @@ static enum status examine_tokens(const struct settings *settings, struct examin
     struct token_census *census = &examination->picture.tokens;
     token_census_take(settings, census);
     if (!token_census_needs_person(census))
-        return outbox_check(settings, &examination->findings);
+        TRY(outbox_check(settings, &examination->findings));
+    token_census_note(census);
+    if (!token_census_needs_person(census))
+        return STATUS_OK;
     struct finding finding = {
         .code = FINDING_tokens_damaged,
         .tenant = "",

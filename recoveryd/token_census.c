@@ -2,8 +2,12 @@
  * so that one that is missing shows. */
 #include "recoveryd/token_census.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/api/records/schemas.h"
@@ -11,10 +15,14 @@
 #include "common/api/records/token_record.h"
 #include "common/base/auto.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/db/probe.h"
+#include "common/db/store_child.h"
 #include "common/db/table.h"
+#include "common/db/walk.h"
 #include "common/wire/writer.h"
 
-enum { ATTEMPTS_MAX = 5 };
+enum { ATTEMPTS_MAX = 5, CENSUS_CPU_SECONDS_MAX = 600 };
 
 static void count_row(struct span row, uint64_t now_ns, struct token_census *census)
 {
@@ -102,13 +110,51 @@ static enum status find_store(const struct settings *settings, char dir[4096])
     return access(file, F_OK) == 0 ? STATUS_OK : STATUS_NOT_FOUND;
 }
 
+/* A damaged page of any table ends who reads it, so a child reads all of them first, once. */
+static bool is_walked, has_ended_its_reader;
+
+static enum status walk_once(const char *dir)
+{
+    char lease[4096 + 8];
+    bool is_held;
+    pid_t pid;
+    int result;
+    if (!is_walked) {
+        snprintf(lease, sizeof lease, "%s.lock", dir);
+        TRY(file_lock_is_held(lease, &is_held));
+        TRY(db_walk_start(&tokens_schema, dir, is_held ? WALK_BESIDE_WRITER : WALK_ALONE, &pid,
+                          NULL));
+        TRY(store_child_wait(pid, dir, &result));
+        enum status judged = db_probe_judge(dir, result);
+        bool could_tell = WIFEXITED(result) && WEXITSTATUS(result) == status_exit_code(judged);
+        if (judged != STATUS_DATA_LOSS)
+            TRY(judged);
+        is_walked = true;
+        has_ended_its_reader = judged == STATUS_DATA_LOSS && !could_tell;
+    }
+    return has_ended_its_reader ? STATUS_DATA_LOSS : STATUS_OK;
+}
+
 enum status token_census_open(const struct settings *settings, struct db *db,
                               bool *is_without_trace)
 {
     char dir[4096];
     TRY(find_store(settings, dir));
+    TRY(walk_once(dir));
     return open_store(dir, db, is_without_trace);
 }
+
+void token_census_note(struct token_census *census)
+{
+    census->is_unreadable = census->is_unreadable || has_ended_its_reader;
+}
+
+/* What the child that counts says at its end. */
+struct counted {
+    struct token_census census;
+    enum status status;
+    bool is_settled;
+};
 
 static enum status look(const char *dir, struct token_census *census, bool *is_settled)
 {
@@ -118,6 +164,41 @@ static enum status look(const char *dir, struct token_census *census, bool *is_s
     TRY(count_rows(&db, census));
     *is_settled = true;
     return is_without_trace ? db_is_stable(&db, is_settled) : STATUS_OK;
+}
+
+__attribute__((noreturn)) static void be_child(const char *dir, int out)
+{
+    struct counted counted = { .census.exists = true };
+    store_child_limit(CENSUS_CPU_SECONDS_MAX);
+    counted.status = look(dir, &counted.census, &counted.is_settled);
+    _exit(write(out, &counted, sizeof counted) == sizeof counted ? 0 : 1);
+}
+
+/* In a child, which a damaged page may end: no service waits for its tokens to be whole. */
+static enum status look_in_child(const char *dir, struct token_census *census, bool *is_settled)
+{
+    struct counted counted = { 0 };
+    int ends[2], result;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return log_failure(status_from_errno(errno), "count the tokens", "reason", strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0)
+        be_child(dir, ends[1]);
+    close(ends[1]);
+    /* In one piece: it is smaller than what a pipe takes at once. */
+    ssize_t got = 0;
+    do
+        got = pid < 0 ? 0 : read(ends[0], &counted, sizeof counted);
+    while (got < 0 && errno == EINTR);
+    close(ends[0]);
+    if (pid < 0)
+        return log_failure(status_from_errno(errno), "count the tokens", "reason", "no child");
+    TRY(store_child_wait(pid, dir, &result));
+    if (got != sizeof counted)
+        return WIFSIGNALED(result) ? db_probe_judge(dir, result) : STATUS_DATA_LOSS;
+    *census = counted.census;
+    *is_settled = counted.is_settled;
+    return counted.status;
 }
 
 void token_census_take(const struct settings *settings, struct token_census *census)
@@ -131,7 +212,7 @@ void token_census_take(const struct settings *settings, struct token_census *cen
     /* tokend may start or end between the question and the opening, or write meanwhile. */
     for (int attempt = 0; attempt < ATTEMPTS_MAX && !is_settled; attempt++) {
         *census = (struct token_census){ .exists = true };
-        status = look(dir, census, &is_settled);
+        status = look_in_child(dir, census, &is_settled);
     }
     census->is_unreadable = status != STATUS_OK || !is_settled;
 }

@@ -18,13 +18,16 @@ struct token_census {
  * the store in RUN is open, or is the only one there. */
 enum status token_census_find(struct settings *settings);
 
-/* Opens the store for reading, whichever way leaves no trace; not_found when there is none. The
- * caller closes it with db_close. */
+/* Opens the store for reading, whichever way leaves no trace, after a child has read all of it,
+ * once; not_found when there is none, data_loss when a page of it ended the child. The caller
+ * closes it with db_close. */
 enum status token_census_open(const struct settings *settings, struct db *db,
                               bool *is_without_trace);
 
 /* Never fails: services are recovered whatever became of the tokens. Leaves no trace. */
 void token_census_take(const struct settings *settings, struct token_census *census);
+/* What that child has shown since. */
+void token_census_note(struct token_census *census);
 bool token_census_needs_person(const struct token_census *census);
 
 /* "Tokens   212 valid, 9 expired" and a line end. */
