@@ -61,12 +61,27 @@ static enum status end_links_at_cut(struct db_txn *txn, struct event *event)
     return STATUS_OK;
 }
 
+/* Between the first and the last event there is every one. */
+static enum status judge_missing(struct db_txn *txn, uint64_t id)
+{
+    uint64_t cut, last;
+    TRY(log_cut_id(txn, &cut));
+    TRY(event_log_last(txn, &last));
+    if (id <= cut || id > last)
+        return STATUS_NOT_FOUND;
+    return log_failure(STATUS_DATA_LOSS, "read event", "event", NUMBER(id), "reason",
+                       "it is missing");
+}
+
 enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
                            struct event *event)
 {
     struct table_number number = table_number(id);
     struct span record;
-    TRY(table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record));
+    enum status status = table_get(txn, EVENTS_EVENTS, table_number_key(&number), &record);
+    if (status == STATUS_NOT_FOUND)
+        status = judge_missing(txn, id);
+    TRY(db_note(txn->db, status));
     TRY(db_note(txn->db, event_decode(record, arena, event)));
     TRY(db_note(txn->db, check_place(txn, id, event)));
     return end_links_at_cut(txn, event);

@@ -15,8 +15,8 @@
 enum status event_log_last(struct db_txn *txn, uint64_t *id);
 /* Where a walk may begin: 1, or the number after those that were archived (log_cut.h). */
 enum status event_log_first(struct db_txn *txn, uint64_t *id);
-/* One event, checked. not_found when there is no such number. The payload points into the map.
- * Links to what was archived are 0: there a walk back ends. */
+/* One event, checked. not_found when there is no such number; data_loss when there must be. The
+ * payload points into the map. Links to what was archived are 0: there a walk back ends. */
 enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
                            struct event *event);
 

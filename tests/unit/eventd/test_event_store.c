@@ -514,6 +514,23 @@ Test(event_store, a_record_at_another_number_is_damage)
     arena_close(&arena);
 }
 
+Test(event_store, an_event_that_is_missing_between_others_is_damage_and_not_unknown)
+{
+    deploy_some();
+    struct table_number two = table_number(2);
+    delete_raw(EVENTS_EVENTS, table_number_key(&two));
+    AUTO(db_end) struct db_txn read = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = 16384 };
+    struct event event;
+    uint64_t last;
+    cr_assert_eq(db_begin_read(&store.db, &read), STATUS_OK);
+    cr_assert_eq(event_log_last(&read, &last), STATUS_OK);
+    cr_expect_eq(event_log_read(&read, 2, &arena, &event), STATUS_DATA_LOSS);
+    cr_expect(store.db.has_met_damage);
+    cr_expect_eq(event_log_read(&read, last + 1, &arena, &event), STATUS_NOT_FOUND);
+    cr_expect_eq(event_log_read(&read, 0, &arena, &event), STATUS_NOT_FOUND);
+}
+
 /* --- what readers ask --- */
 
 Test(event_store, the_spec_of_a_generation_is_found)
