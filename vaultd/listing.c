@@ -69,7 +69,7 @@ enum status listing_read(struct vault *vault, struct db_txn *txn, struct listing
     TRY(find_start(listing, bytes, &start));
     TRY(table_cursor_open(txn, VAULT_SECRETS, &cursor));
     if (listing->tenant[0] != '\0' &&
-        manifest_check(&vault->manifests, txn, listing->tenant) == STATUS_DATA_LOSS)
+        manifest_check_lately(&vault->manifests, txn, listing->tenant) == STATUS_DATA_LOSS)
         return STATUS_DATA_LOSS;
     enum status status = table_cursor_seek(&cursor, start, &key, &value);
     while (status == STATUS_OK || (status == STATUS_DATA_LOSS && key.data != NULL)) {
@@ -84,7 +84,7 @@ enum status listing_read(struct vault *vault, struct db_txn *txn, struct listing
                 listing->items->size + ITEM_BYTES_MAX > listing->bytes_max)
                 return STATUS_OK;
             bool is_good = status == STATUS_OK && secret_row_decode(value, &row) == STATUS_OK;
-            bool is_whole = manifest_check(&vault->manifests, txn, tenant) == STATUS_OK;
+            bool is_whole = manifest_check_lately(&vault->manifests, txn, tenant) == STATUS_OK;
             listing_item(tenant, name, is_good ? &row : NULL, !is_whole, listing->items);
             listing->count++;
             service_key(listing->next, tenant, name);

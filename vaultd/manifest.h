@@ -12,7 +12,8 @@
  *
  * A tenant is compared with its manifest when it is touched for the first time, which costs about a
  * microsecond for each of its secrets; from then on each row is compared with the one that leads to
- * it, and the store belongs to this process alone. */
+ * it, and the store belongs to this process alone. A row that is not found, and a list, have
+ * nothing that leads to them: for these it is compared again, but no more than once a second. */
 
 enum tenant_state { TENANT_UNCHECKED, TENANT_WHOLE, TENANT_BROKEN };
 
@@ -21,6 +22,7 @@ struct manifests {
     struct checked_tenant {
         char name[NAME_BYTES_MAX + 1];
         enum tenant_state state;
+        uint64_t compared_ns;
     } tenants[TENANTS_MAX]; /* ordered by name */
     size_t count;
 };
@@ -45,6 +47,9 @@ enum status manifests_check_list(struct manifests *manifests, struct db_txn *txn
 
 /* not_found: there is no such tenant. data_loss: its rows do not match its manifest. */
 enum status manifest_check(struct manifests *manifests, struct db_txn *txn, const char *tenant);
+/* The same, of the last second. */
+enum status manifest_check_lately(struct manifests *manifests, struct db_txn *txn,
+                                  const char *tenant);
 /* The same anew, whatever was found before. */
 enum status manifest_check_again(struct manifests *manifests, struct db_txn *txn,
                                  const char *tenant);

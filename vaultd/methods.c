@@ -123,7 +123,7 @@ static enum status handle_secret_describe(struct vaultd *vaultd, struct rpc_call
                            "must say whose secret it is");
     enum status status = manifest_check(&vault->manifests, &txn, request->tenant);
     if (status == STATUS_OK)
-        status = secret_load(&txn, request->tenant, request->name, &row);
+        status = secret_find(vault, &txn, request->tenant, request->name, &row);
     if (status == STATUS_DATA_LOSS)
         return secret_refuse_damaged(&call->problem, "name", request->name);
     if (status == STATUS_NOT_FOUND)

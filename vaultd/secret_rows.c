@@ -7,12 +7,17 @@
 #include "common/base/log.h"
 #include "vaultd/secrets.h"
 
-enum status secret_load(struct db_txn *txn, const char *tenant, const char *name,
-                        struct secret_row *row)
+enum status secret_find(struct vault *vault, struct db_txn *txn, const char *tenant,
+                        const char *name, struct secret_row *row)
 {
     uint8_t key[SECRET_KEY_BYTES];
     struct span value;
-    TRY(table_get(txn, VAULT_SECRETS, secret_key(key, tenant, name), &value));
+    enum status status = table_get(txn, VAULT_SECRETS, secret_key(key, tenant, name), &value);
+    if (status == STATUS_NOT_FOUND)
+        return manifest_check_lately(&vault->manifests, txn, tenant) == STATUS_OK
+                   ? STATUS_NOT_FOUND
+                   : STATUS_DATA_LOSS;
+    TRY(status);
     return secret_row_decode(value, row);
 }
 

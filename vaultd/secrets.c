@@ -70,7 +70,7 @@ static enum status find_secret(struct vault *vault, struct rpc_call *call, const
     struct db_txn *txn = &vault->store.txn;
     enum status status = check_tenant(vault, call, tenant);
     if (status == STATUS_OK)
-        status = secret_load(txn, tenant, name, row);
+        status = secret_find(vault, txn, tenant, name, row);
     if (status == STATUS_OK && tenant_row != NULL)
         status = manifest_load(txn, tenant, tenant_row);
     if (status == STATUS_NOT_FOUND)

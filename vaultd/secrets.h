@@ -33,9 +33,9 @@ enum status secret_value(struct vault *vault, struct db_txn *txn, const struct v
 enum status secret_store(struct vault *vault, const struct version_place *place, uint32_t epoch,
                          struct span value, struct secret_version *version);
 
-/* The row of a secret; not_found. */
-enum status secret_load(struct db_txn *txn, const char *tenant, const char *name,
-                        struct secret_row *row);
+/* The row of a secret; not_found when the tenant's manifest bears that out. */
+enum status secret_find(struct vault *vault, struct db_txn *txn, const char *tenant,
+                        const char *name, struct secret_row *row);
 /* With the tenant's manifest, which the caller saves. Within a turn. */
 enum status secret_save(struct vault *vault, const char *tenant, const char *name,
                         struct vault_tenant *tenant_row, const struct secret_row *row);

@@ -147,6 +147,67 @@ Test(vault_attacks, swapped_missing_and_old_rows_are_data_loss_and_harm_nobody_e
     expect_secret_status(&bed, "beta", "z", STATUS_DATA_LOSS);
 }
 
+/* In each page of the file that has the row of a secret, the rows from it on are not counted any
+ * more: one number in the head of the page. */
+static size_t hide_rows(const struct testbed *bed, struct span row_key)
+{
+    enum { PAGE = 4096, HEAD = 16, FLAGS = 10, LOWER = 12, LEAF = 2, NODE_KEY = 8 };
+    char path[400];
+    size_t hidden = 0;
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    snprintf(path, sizeof path, "%s/vault/data.mdb", bed->data);
+    cr_assert_eq(file_read(path, &file), STATUS_OK);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    for (size_t at = 2 * PAGE; at + PAGE <= file.size; at += PAGE) {
+        const uint8_t *page = file.data + at;
+        uint16_t flags, lower, node, key_size;
+        memcpy(&flags, page + FLAGS, 2);
+        memcpy(&lower, page + LOWER, 2);
+        if (flags != LEAF || lower > PAGE)
+            continue;
+        for (uint16_t place = HEAD; place + 2 <= lower; place += 2) {
+            memcpy(&node, page + place, 2);
+            if (node + NODE_KEY + row_key.size > PAGE)
+                break;
+            memcpy(&key_size, page + node + 6, 2);
+            if (key_size != row_key.size ||
+                memcmp(page + node + NODE_KEY, row_key.data, key_size) != 0)
+                continue;
+            cr_assert_eq(pwrite(fd, &place, 2, (off_t)(at + LOWER)), 2);
+            hidden++;
+            break;
+        }
+    }
+    return hidden;
+}
+
+Test(vault_attacks, rows_that_vanish_under_a_running_vault_are_not_taken_for_none)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    uint8_t key[256];
+    char name[8];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "k%d", i);
+        cr_assert_eq(secret_put(&bed, "acme", name, "value"), STATUS_OK);
+    }
+    expect_secret(&bed, "acme", "k3", "value");
+    expect_secret_status(&bed, "acme", "none", STATUS_NOT_FOUND);
+    cr_assert_gt(hide_rows(&bed, key_of(key, "acme", "k2", 0)), 0);
+    sleep_ms(1100); /* it was compared just now */
+    expect_secret_status(&bed, "acme", "k3", STATUS_DATA_LOSS);
+    expect_secret_status(&bed, "acme", "none", STATUS_DATA_LOSS);
+    cr_assert_eq(secret_put(&bed, "acme", "k4", "x"), STATUS_DATA_LOSS);
+    testbed_soloctl(&bed, &result, "secret", "list", "-t", "acme", NULL);
+    expect_exit(&result, status_exit_code(STATUS_DATA_LOSS));
+    testbed_soloctl(&bed, &result, "status", "--check", NULL);
+    expect_exit(&result, 3);
+    expect_contains(result_out(&result), "secrets are damaged");
+    testbed_discard(&bed);
+}
+
 Test(vault_attacks, the_row_of_the_master_key_is_damage_and_not_a_sealed_vault)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
