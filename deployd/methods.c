@@ -389,6 +389,7 @@ void methods_setup(struct deployd *deployd)
     deployd->service = (struct rpc_service){
         .routes = routes,
         .context = deployd,
+        .privileged = &deployd->access.privileged,
         .authorise = access_authorise,
         .narrow = access_narrow,
         .refused = access_refused,

@@ -95,6 +95,7 @@ static enum status run(int argc, char **argv)
                           has_run_key ? run_key : NULL));
 
     eventd_service(&eventd, &service);
+    service.privileged = &access.privileged;
     service.authorise = access_authorise;
     service.narrow = access_narrow;
     service.refused = access_refused;

@@ -209,6 +209,7 @@ struct rpc_service solod_service(struct solod *solod)
     return (struct rpc_service){
         .routes = routes,
         .context = solod,
+        .privileged = &solod->tokens.access.privileged,
         .authorise = token_asker_authorise,
         .refused = token_asker_refused,
         .access = &solod->tokens,

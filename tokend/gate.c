@@ -28,6 +28,7 @@ static void refused(void *gate_, const struct rpc_call *call, enum status status
 void gate_setup(struct gate *gate, struct tokend *tokend, struct rpc_service *service)
 {
     gate->tokend = tokend;
+    service->privileged = &gate->access.privileged;
     service->authorise = authorise;
     service->narrow = access_narrow;
     service->refused = refused;

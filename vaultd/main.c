@@ -180,6 +180,7 @@ static enum status run(int argc, char **argv)
 
     TRY(locked_pool_open(&vaultd->vault.pool, VAULT_LOCKED_BYTES));
     vaultd_service(vaultd, &service);
+    service.privileged = &access.privileged;
     service.authorise = denials_authorise;
     service.narrow = denials_narrow;
     service.refused = denials_refused;

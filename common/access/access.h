@@ -6,6 +6,7 @@
 #include "common/rpc/server.h"
 
 #define OPERATOR_GROUP "solo"
+#define STORE_GROUP    "solo-store" /* daemons that run as users of their own */
 
 /* How a program looks tokens up. Both answer OK, `unauthenticated` (unknown, expired, revoked or
  * malformed: nobody learns which), or what keeps them from knowing: data_loss, io, unavailable. */
@@ -27,6 +28,7 @@ struct access {
     uid_t own_uid;
     gid_t operator_group;
     bool has_operator_group;
+    struct rpc_groups privileged; /* for struct rpc_service: operators' and daemons' */
     uint8_t run_key[32];
     bool has_run_key; /* without one (a daemon started by hand) nobody is a daemon */
     const struct token_verifier *tokens; /* NULL: every token is refused */

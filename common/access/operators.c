@@ -9,19 +9,17 @@
 
 #include "common/base/log.h"
 
-static void find_operator_group(struct access *access)
+static bool find_group(const char *name, gid_t *gid)
 {
     char text[16 * 1024];
     struct group group, *found = NULL;
-    int error = getgrnam_r(OPERATOR_GROUP, &group, text, sizeof text, &found);
-    if (found != NULL) {
-        access->operator_group = found->gr_gid;
-        access->has_operator_group = true;
-    } else if (error != 0 && error != ENOENT) {
-        /* Root and our own uid remain operators. */
-        log_warning("group cannot be looked up", "group", OPERATOR_GROUP, "reason",
-                    strerror(error));
-    }
+    int error = getgrnam_r(name, &group, text, sizeof text, &found);
+    if (found != NULL)
+        *gid = found->gr_gid;
+    else if (error != 0 && error != ENOENT)
+        /* Root and our own uid remain what they are. */
+        log_warning("group cannot be looked up", "group", name, "reason", strerror(error));
+    return found != NULL;
 }
 
 enum status access_open(struct access *access, const struct settings *settings,
@@ -30,8 +28,13 @@ enum status access_open(struct access *access, const struct settings *settings,
     /* Any other value gives uids no rights; settings_load has checked it. */
     bool is_uid = strcmp(settings->operator, "uid") == 0;
     *access = (struct access){ .is_operator_by_uid = is_uid, .own_uid = geteuid() };
+    struct rpc_groups *privileged = &access->privileged;
     if (is_uid)
-        find_operator_group(access);
+        access->has_operator_group = find_group(OPERATOR_GROUP, &access->operator_group);
+    if (access->has_operator_group)
+        privileged->gids[privileged->count++] = access->operator_group;
+    if (find_group(STORE_GROUP, &privileged->gids[privileged->count]))
+        privileged->count++;
     if (run_key != NULL) {
         memcpy(access->run_key, run_key, sizeof access->run_key);
         access->has_run_key = true;

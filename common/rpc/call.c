@@ -260,18 +260,10 @@ bool rpc_call_peer_in_group(const struct rpc_call *call, gid_t group)
     struct rpc_connection *connection = call->connection;
     if (connection == NULL)
         return false;
-    if (connection->gid == group)
-        return true;
-    if (connection->has_group && connection->group == group)
-        return connection->is_in_group;
-    gid_t groups[1024];
-    socklen_t size = sizeof groups;
-    bool is_in = false;
-    if (getsockopt(connection->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
-        for (size_t i = 0; i < size / sizeof groups[0]; i++)
-            is_in = is_in || groups[i] == group;
-    connection->has_group = true;
-    connection->group = group;
-    connection->is_in_group = is_in;
-    return is_in;
+    if (!connection->has_group || connection->group != group) {
+        connection->is_in_group = connection_peer_in_group(connection->fd, connection->gid, group);
+        connection->group = group;
+        connection->has_group = true;
+    }
+    return connection->is_in_group;
 }

@@ -68,9 +68,31 @@ void connection_refuse(struct rpc_connection *connection, uint64_t msgid,
     turn_attend(connection);
 }
 
-bool connection_is_privileged(const struct rpc_server *server, uid_t uid)
+bool connection_peer_in_group(int fd, gid_t own, gid_t group)
 {
-    return !server->limits.nobody_is_privileged && (uid == 0 || uid == geteuid());
+    gid_t groups[1024];
+    socklen_t size = sizeof groups;
+    if (own == group)
+        return true;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+        return false;
+    for (size_t i = 0; i < size / sizeof groups[0]; i++)
+        if (groups[i] == group)
+            return true;
+    return false;
+}
+
+bool connection_peer_is_privileged(const struct rpc_server *server, int fd,
+                                   const struct ucred *peer)
+{
+    const struct rpc_groups *groups = server->service->privileged;
+    bool is_own = peer->uid == 0 || peer->uid == geteuid();
+    if (is_own && !server->limits.only_groups_are_privileged)
+        return true;
+    for (size_t i = 0; groups != NULL && i < groups->count; i++)
+        if (connection_peer_in_group(fd, peer->gid, groups->gids[i]))
+            return true;
+    return false;
 }
 
 /* ---- requests ---- */
@@ -102,7 +124,7 @@ static enum status take_big_frame(struct rpc_connection *connection, struct span
     if (route == NULL || !(route->method->flags & METHOD_BIG))
         return STATUS_INVALID_ARGUMENT;
     size_t most = server->limits.big_frames_max;
-    if (!connection_is_privileged(server, connection->uid))
+    if (!connection->is_privileged)
         most = (most + 1) / 2;
     if (server->big_frames >= most) {
         problem_set(problem, STATUS_RESOURCE_EXHAUSTED, "frame",
@@ -386,23 +408,20 @@ void connection_watch(struct rpc_connection *connection)
     rearm(connection);
 }
 
-enum status connection_open(struct rpc_server *server, int fd, struct rpc_connection **connection)
+enum status connection_open(struct rpc_server *server, int fd, const struct ucred *peer,
+                            bool is_privileged)
 {
-    struct ucred peer = { 0 };
-    socklen_t size = sizeof peer;
     struct rpc_connection *opened = calloc(1, sizeof *opened);
-    if (opened == NULL || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
-        enum status status = log_failure(STATUS_RESOURCE_EXHAUSTED, "accept", "reason",
-                                         opened == NULL ? "out of memory" : strerror(errno));
-        free(opened);
+    if (opened == NULL) {
         fd_close(&fd);
-        return status;
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "accept", "reason", "out of memory");
     }
     opened->server = server;
     opened->fd = fd;
-    opened->uid = peer.uid;
-    opened->gid = peer.gid;
-    opened->pid = peer.pid;
+    opened->uid = peer->uid;
+    opened->gid = peer->gid;
+    opened->pid = peer->pid;
+    opened->is_privileged = is_privileged;
     opened->input.limit = FRAME_BYTES_MAX + RECEIVE_BYTES;
     opened->output.buffer.limit = server->limits.unread_bytes_max + 4 * (size_t)FRAME_BYTES_MAX;
     opened->input.memory = opened->output.buffer.memory = server->service->memory;
@@ -415,7 +434,6 @@ enum status connection_open(struct rpc_server *server, int fd, struct rpc_connec
     server->stats.connections++;
     server->stats.accepted++;
     connection_watch(opened);
-    *connection = opened;
     return STATUS_OK;
 }
 

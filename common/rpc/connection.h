@@ -1,6 +1,8 @@
 #ifndef SOLO_COMMON_RPC_CONNECTION_H
 #define SOLO_COMMON_RPC_CONNECTION_H
 
+#include <sys/socket.h>
+
 #include "common/rpc/output.h"
 #include "common/rpc/passed.h"
 #include "common/rpc/turn.h"
@@ -18,6 +20,7 @@ struct rpc_connection {
     uid_t uid;
     gid_t gid;
     pid_t pid;
+    bool is_privileged; /* may use what is kept free: see connection_peer_is_privileged */
     char daemon[16];
     bool has_group, is_in_group; /* what was asked last, and the answer */
     gid_t group;
@@ -45,7 +48,8 @@ struct rpc_connection {
 };
 
 /* Takes the descriptor; it is closed on failure. */
-enum status connection_open(struct rpc_server *server, int fd, struct rpc_connection **connection);
+enum status connection_open(struct rpc_server *server, int fd, const struct ucred *peer,
+                            bool is_privileged);
 /* Tells deferred calls that their connection has gone. */
 void connection_close(struct rpc_connection *connection);
 
@@ -66,8 +70,11 @@ void connection_log_refusal(struct rpc_connection *connection, const char *metho
 void connection_refuse(struct rpc_connection *connection, uint64_t msgid,
                        const struct problem *problem);
 
-/* May use what is kept free: root and our own uid. */
-bool connection_is_privileged(const struct rpc_server *server, uid_t uid);
+/* Whether who connected may use what is kept free: root, our own uid, and the members of the
+ * service's groups. Asked once: the bit is the connection's. */
+bool connection_peer_is_privileged(const struct rpc_server *server, int fd,
+                                   const struct ucred *peer);
+bool connection_peer_in_group(int fd, gid_t own, gid_t group);
 void connection_watch(struct rpc_connection *connection);
 
 #endif

@@ -153,13 +153,12 @@ static enum status has_room(struct rpc_call *call)
 {
     const struct rpc_server *server = call->connection->server;
     bool is_urgent = call->method->flags & METHOD_URGENT;
-    bool is_privileged = connection_is_privileged(server, call->connection->uid);
     const char *rule = NULL;
     if (turn_calls(server) >=
         server->limits.calls_max + (is_urgent ? server->limits.calls_reserved : 0))
         rule = "too many requests are waiting for their answers";
     else if (server->unsent_bytes > server->limits.unread_bytes_total_max && !is_urgent &&
-             !is_privileged)
+             !call->connection->is_privileged)
         rule = "too many answers are waiting to be read";
     if (rule == NULL)
         return STATUS_OK;

@@ -44,13 +44,13 @@ struct rpc_limits rpc_limits_default(void)
 /* ---- accepting ---- */
 
 /* Why this peer may not have one more connection; NULL when it may. */
-static const char *too_many(const struct rpc_server *server, uid_t uid)
+static const char *too_many(const struct rpc_server *server, uid_t uid, bool is_privileged)
 {
     const struct rpc_limits *limits = &server->limits;
     size_t count = server->stats.connections, of_uid = 0;
     if (count >= limits->connections_max)
         return "too many connections";
-    if (connection_is_privileged(server, uid))
+    if (is_privileged)
         return NULL;
     if (count + limits->connections_reserved >= limits->connections_max)
         return "too many connections";
@@ -83,14 +83,14 @@ enum status rpc_server_adopt(struct rpc_server *server, int fd)
         fd_close(&fd);
         return status;
     }
-    const char *rule = too_many(server, peer.uid);
+    bool is_privileged = connection_peer_is_privileged(server, fd, &peer);
+    const char *rule = too_many(server, peer.uid, is_privileged);
     if (rule != NULL) {
         refuse(server, fd, rule);
         fd_close(&fd);
         return STATUS_RESOURCE_EXHAUSTED;
     }
-    struct rpc_connection *connection;
-    return connection_open(server, fd, &connection);
+    return connection_open(server, fd, &peer, is_privileged);
 }
 
 static void open_spare(struct rpc_server *server)

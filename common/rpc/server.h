@@ -69,6 +69,12 @@ struct rpc_route {
     rpc_handler handle;
 };
 
+/* Groups whose members are preferred: operators, and daemons that run as users of their own. */
+struct rpc_groups {
+    gid_t gids[2];
+    size_t count;
+};
+
 struct rpc_service {
     /* Where everything that clients send, and what they are answered, lies meanwhile, when that is
      * not the heap: locked, and wiped as soon as it was sent on. */
@@ -76,6 +82,8 @@ struct rpc_service {
     bool takes_files;               /* some requests come with a descriptor */
     const struct rpc_route *routes; /* ended by a NULL method */
     void *context;
+    /* Who may use what is kept free, besides root and our own uid; NULL: nobody. */
+    const struct rpc_groups *privileged;
     /* Who is calling, and may they? Fills call->caller or refuses; runs for every request, when its
      * id is known and its fields are not. `token` is what was sent; its data is NULL when nothing
      * was. */
@@ -117,7 +125,7 @@ struct rpc_limits {
     size_t unread_bytes_max, unread_bytes_total_max;
     size_t batch_answer_bytes_max; /* answers that wait for a commit, together */
     uint64_t frame_complete_ms, idle_ms, unread_ms;
-    bool nobody_is_privileged; /* otherwise root and our own uid may use the reserves */
+    bool only_groups_are_privileged; /* root and our own uid are strangers, too */
 };
 struct rpc_limits rpc_limits_default(void);
 /* With other bounds, for tests; `listener` may be -1. */

@@ -1,5 +1,6 @@
 /* Every bound of a server, made small: past it comes the documented answer, and memory stays flat.
  */
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,6 +15,15 @@
 #include "common/wire/writer.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/rpc/fixture.h"
+
+static struct rpc_groups own_group;
+
+static void find_own_group(void)
+{
+    own_group = (struct rpc_groups){ { getegid() }, 1 };
+}
+
+TestSuite(server_limits, .init = find_own_group);
 
 static void expect_exhausted(struct fixture *fixture, struct peer *peer, uint64_t msgid)
 {
@@ -69,7 +79,7 @@ Test(server_limits, connections_of_one_user)
     AUTO(peer_close) struct peer second = peer_open(fixture);
     peer_call(&second, 1, "test.read", "x", 1);
     expect_answer(fixture, &second, 1); /* our own uid is not bound by it */
-    fixture->server->limits.nobody_is_privileged = true;
+    fixture->server->limits.only_groups_are_privileged = true;
     AUTO(peer_close) struct peer third = peer_open(fixture);
     expect_exhausted(fixture, &third, 0);
     peer_wait_end(fixture, &third);
@@ -78,18 +88,45 @@ Test(server_limits, connections_of_one_user)
 Test(server_limits, connections_kept_free_for_operators)
 {
     struct rpc_limits limits = rpc_limits_default();
-    limits.connections_max = 3;
-    limits.connections_reserved = 2;
-    limits.nobody_is_privileged = true;
+    limits.connections_max = 4;
+    limits.connections_reserved = 3;
+    limits.only_groups_are_privileged = true;
     FIXTURE(&limits);
     AUTO(peer_close) struct peer first = peer_open(fixture);
     (void)first; /* it only stays open */
     AUTO(peer_close) struct peer second = peer_open(fixture);
     expect_exhausted(fixture, &second, 0);
-    fixture->server->limits.nobody_is_privileged = false;
+    fixture->service.privileged = &own_group;
     AUTO(peer_close) struct peer third = peer_open(fixture);
     peer_call(&third, 1, "test.read", "x", 1);
     expect_answer(fixture, &third, 1);
+    fixture->service.privileged = NULL;
+    fixture->server->limits.only_groups_are_privileged = false;
+    AUTO(peer_close) struct peer fourth = peer_open(fixture);
+    peer_call(&fourth, 1, "test.read", "x", 1);
+    expect_answer(fixture, &fourth, 1);
+}
+
+/* Daemons with a uid of their own, and operators, have the group besides their first. */
+Test(server_limits, a_supplementary_group_makes_privileged)
+{
+    if (geteuid() != 0)
+        cr_skip_test("only root chooses its groups");
+    static const struct rpc_groups others = { { 54321, 54322 }, 2 };
+    static const gid_t mine[] = { 54320, 54322 };
+    struct rpc_limits limits = rpc_limits_default();
+    limits.connections_per_uid_max = 0;
+    limits.only_groups_are_privileged = true;
+    FIXTURE(&limits);
+    fixture->service.privileged = &others;
+    cr_assert_eq(setgroups(1, mine), 0);
+    AUTO(peer_close) struct peer stranger = peer_open(fixture);
+    expect_exhausted(fixture, &stranger, 0);
+    cr_assert_eq(setgroups(2, mine), 0);
+    AUTO(peer_close) struct peer member = peer_open(fixture);
+    cr_assert_eq(setgroups(0, NULL), 0);
+    peer_call(&member, 1, "test.read", "x", 1);
+    expect_answer(fixture, &member, 1);
 }
 
 Test(server_limits, calls_of_one_connection_push_back)
@@ -206,7 +243,7 @@ Test(server_limits, unread_answers_of_all_clients_together)
 {
     struct rpc_limits limits = rpc_limits_default();
     limits.unread_bytes_total_max = 500 * 1000;
-    limits.nobody_is_privileged = true;
+    limits.only_groups_are_privileged = true;
     FIXTURE(&limits);
     PEER(fixture);
     for (uint64_t i = 0; i < 10; i++)
@@ -217,9 +254,10 @@ Test(server_limits, unread_answers_of_all_clients_together)
     expect_exhausted(fixture, &other, 1);
     peer_call(&other, 2, "test.urgent", "x", 0);
     expect_answer(fixture, &other, 2);
-    fixture->server->limits.nobody_is_privileged = false;
-    peer_call(&other, 3, "test.read", "x", 0);
-    expect_answer(fixture, &other, 3);
+    fixture->service.privileged = &own_group;
+    AUTO(peer_close) struct peer member = peer_open(fixture);
+    peer_call(&member, 3, "test.read", "x", 0);
+    expect_answer(fixture, &member, 3);
 }
 
 Test(server_limits, a_frame_must_complete_in_time)
