@@ -10,6 +10,7 @@
 #include "common/daemon/settings.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
+#include "common/rpc/shares.h"
 #include "deployd/catalog.h"
 #include "deployd/event_map.h"
 #include "deployd/registry.h"
@@ -128,7 +129,7 @@ struct deployd {
     const struct supervisor_events *supervisor_events; /* whom the supervisors tell */
     struct sent_report *reports_sent;                  /* on their way to eventd */
     unsigned supervisors_spawning;
-    unsigned log_streams, waits;
+    struct shares log_streams, waits;
     bool is_acknowledging; /* some supervisor is owed an acknowledgement */
     bool is_stopping;      /* SIGTERM: no new work */
     struct {

@@ -29,6 +29,7 @@ struct log_stream {
     struct log_stream *previous, *next;
     struct deployd *owner;
     struct rpc_call *call;
+    struct share *share;
     char tenant[NAME_BYTES_MAX + 1];
     struct log_files files;
     struct ev_timer turn;
@@ -52,7 +53,7 @@ static void stream_free(struct log_stream *stream)
         close(stream->changes.fd);
     }
     log_files_close(&stream->files);
-    stream->owner->log_streams--;
+    shares_give(&stream->owner->log_streams, stream->share);
     DL_DELETE2(streams, stream, previous, next);
     free(stream);
 }
@@ -301,10 +302,7 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
         strcmp(request->stream, "stderr") != 0)
         return problem_set(&call->problem, STATUS_INVALID_ARGUMENT, "stream",
                            "must be stdout or stderr, is \"%s\"", request->stream);
-    if (deployd->log_streams >= LOG_STREAMS_MAX)
-        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
-                           "%u callers read output already, at most %d may", deployd->log_streams,
-                           (int)LOG_STREAMS_MAX);
+    TRY(shares_check(&deployd->log_streams, LOG_STREAMS_MAX, "readers of output", call));
     struct log_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
@@ -312,7 +310,7 @@ enum status log_stream_begin(struct deployd *deployd, struct rpc_call *call,
     stream->call = call;
     snprintf(stream->tenant, sizeof stream->tenant, "%s", request->tenant);
     stream->files = LOG_FILES_NONE;
-    deployd->log_streams++;
+    stream->share = shares_take(&deployd->log_streams, &call->caller);
     DL_APPEND2(streams, stream, previous, next);
     ev_timer_init(&stream->turn, on_turn, 0, 0);
     stream->turn.data = stream;

@@ -265,8 +265,8 @@ void status_write_counters(void *context, struct buffer *buffer)
         { "operations", deployd->operations },
         { "services_known", deployd->catalog.service_count },
         { "appends_pending", deployd->eventd == NULL ? 0 : rpc_client_pending(deployd->eventd) },
-        { "log_streams", deployd->log_streams },
-        { "waits", deployd->waits },
+        { "log_streams", deployd->log_streams.taken },
+        { "waits", deployd->waits.taken },
     };
     counters_write(buffer, counters, COUNT_OF(counters));
 }

@@ -8,6 +8,7 @@ struct wait {
     struct deployd *owner;
     struct service *service;
     struct rpc_call *call;
+    struct share *share;
     enum wait_condition condition;
     uint64_t generation; /* the newest that was wanted while it waits */
     struct ev_timer timer;
@@ -82,7 +83,7 @@ static void wait_free(struct wait *wait)
     while (*place != wait)
         place = &(*place)->next;
     *place = wait->next;
-    wait->owner->waits--;
+    shares_give(&wait->owner->waits, wait->share);
     ev_timer_stop(wait->owner->loop, &wait->timer);
     catalog_touch(&wait->owner->catalog, wait->service);
     free(wait);
@@ -116,10 +117,7 @@ enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct se
         *reply = reply_of(service);
     if (status != STATUS_UNAVAILABLE)
         return status;
-    if (deployd->waits >= WAITS_MAX)
-        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
-                           "%u callers wait already, at most %d may", deployd->waits,
-                           (int)WAITS_MAX);
+    TRY(shares_check(&deployd->waits, WAITS_MAX, "waits for services", call));
     struct wait *wait = calloc(1, sizeof *wait);
     if (wait == NULL)
         return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "", "out of memory");
@@ -130,7 +128,7 @@ enum status wait_begin(struct deployd *deployd, struct rpc_call *call, struct se
     wait->call = call;
     wait->next = service->waits;
     service->waits = wait;
-    deployd->waits++;
+    wait->share = shares_take(&deployd->waits, &call->caller);
     call->user = wait;
     call->on_gone = on_gone;
     rpc_call_defer(call);
@@ -166,8 +164,8 @@ void waits_look(void *context, struct service *service)
 
 void waits_check_tokens(struct deployd *deployd)
 {
-    for (struct service *service = deployd->catalog.services; service != NULL && deployd->waits > 0;
-         service = service->hh.next)
+    for (struct service *service = deployd->catalog.services;
+         service != NULL && deployd->waits.taken > 0; service = service->hh.next)
         waits_look(deployd, service);
 }
 

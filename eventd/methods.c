@@ -359,7 +359,7 @@ void eventd_write_counters(void *context, struct buffer *buffer)
         { "commits", store->commits },
         { "batch_max", store->batch_max },
         { "repeats", store->repeats },
-        { "watches", eventd->watches.count },
+        { "watches", eventd->watches.places.taken },
         { "first_event", first },
         { "last_event", store->committed_id },
         { "live", live },

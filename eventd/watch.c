@@ -27,6 +27,7 @@ struct watch {
     struct watch *prev, *next; /* utlist's names */
     struct watch_list *list;
     struct rpc_call *call;
+    struct share *share;
     struct event_filter filter;
     uint64_t sent;  /* every event up to this number was sent, or does not match */
     uint64_t shown; /* what the caller is told of that: a token's learns of its own events only */
@@ -37,7 +38,7 @@ struct watch {
 static void forget(struct watch *watch)
 {
     DL_DELETE(watch->list->watches, watch);
-    watch->list->count--;
+    shares_give(&watch->list->places, watch->share);
     free(watch);
 }
 
@@ -122,7 +123,7 @@ static uint64_t spent(uint64_t budget, uint64_t cost)
 /* A watch's share of what one turn may look at, but not less than `least`. */
 static uint64_t share(const struct watch_list *list, uint64_t whole, uint64_t least)
 {
-    return whole / list->count < least ? least : whole / list->count;
+    return whole / list->places.taken < least ? least : whole / list->places.taken;
 }
 
 /* False when what it would be sent next was archived: then it has ended and is gone. */
@@ -186,7 +187,8 @@ static void advance_all(struct watch_list *list)
     if (db_begin_read(&list->store->db, &txn) != STATUS_OK)
         return;
     struct budget budget = { TURN_RECORDS_MAX, TURN_BYTES_MAX };
-    for (size_t left = list->count; left > 0 && budget.records > 0 && budget.bytes > 0; left--) {
+    for (size_t left = list->places.taken; left > 0 && budget.records > 0 && budget.bytes > 0;
+         left--) {
         struct watch *watch = list->watches;
         DL_DELETE(list->watches, watch);
         DL_APPEND(list->watches, watch);
@@ -267,9 +269,7 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
 {
     if (list->loop == NULL)
         return problem_set(&call->problem, STATUS_UNAVAILABLE, "", "eventd is stopping");
-    if (list->count >= WATCHES_MAX)
-        return problem_set(&call->problem, STATUS_RESOURCE_EXHAUSTED, "",
-                           "there are %d watches already", WATCHES_MAX);
+    TRY(shares_check(&list->places, WATCHES_MAX, "watches", call));
     if (after > list->store->committed_id)
         return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "after",
                            "the log ends at %llu: was it restored from a backup?",
@@ -301,7 +301,7 @@ enum status watch_begin(struct watch_list *list, struct rpc_call *call,
     call->on_gone = on_gone;
     rpc_call_defer(call);
     DL_APPEND(list->watches, watch);
-    list->count++;
+    watch->share = shares_take(&list->places, &call->caller);
     watch_list_wake(list);
     return STATUS_OK;
 }

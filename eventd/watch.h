@@ -4,7 +4,7 @@
 #include <ev.h>
 
 #include "common/access/access.h"
-#include "common/rpc/server.h"
+#include "common/rpc/shares.h"
 #include "eventd/event_store.h"
 #include "eventd/query.h"
 
@@ -20,7 +20,7 @@ struct watch_list {
     struct ev_timer slice; /* runs in each turn while somebody is behind */
     struct ev_timer slow;  /* looks for clients that do not read, and for tokens that are void */
     struct watch *watches;
-    size_t count;
+    struct shares places;
     struct buffer items, params;
 };
 

@@ -86,8 +86,8 @@ enum {
     DELIVERIES_RUNNING_MAX = 64,   /* secrets on their way to supervisors */
     RECOVERY_ACTING_MAX = 1024,    /* recovery.act calls at once */
     DRAIN_CALLS_MAX = 16,          /* callers that wait for the shutdown */
-    WAITS_MAX = 4096,              /* callers of service.wait */
-    LOG_STREAMS_MAX = 64,          /* callers of service.logs */
+    WAITS_MAX = 4096, /* callers of service.wait; a quarter for one tenant: common/rpc/shares.h */
+    LOG_STREAMS_MAX = 64,  /* callers of service.logs; shared out likewise */
     LOG_SEARCH_MAX = 4096, /* records that deployd looks at, each hashed, for one question */
     LOG_SEARCH_BYTES_MAX = 16 * 1024 * 1024,
     KILLS_KEPT = 64,                /* of services that a supervisor holds no longer */
@@ -110,10 +110,10 @@ enum {
 
     /* connections */
     CONNECTIONS_MAX = 1024,
-    CONNECTIONS_RESERVED = 32, /* of these, for operators and daemons */
-    CONNECTIONS_PER_UID_MAX = 512,
+    CONNECTIONS_RESERVED = 256, /* of these, for operators and daemons */
+    CONNECTIONS_PER_UID_MAX = 256,
     CALLS_PER_CONNECTION_MAX = 256,
-    CALLS_MAX = 32768,
+    CALLS_MAX = 32768,     /* without an answer; shared out likewise */
     CALLS_RESERVED = 1024, /* beyond those, for METHOD_URGENT */
     BIG_FRAMES_MAX = 64,   /* above FRAME_BYTES_SMALL, arriving at once */
     FRAME_COMPLETE_MS_MAX = 10 * 1000,
@@ -126,7 +126,7 @@ enum {
     BATCH_ANSWERS_MAX = 4096, /* answers that wait for one commit */
     BATCH_ANSWER_BYTES_MAX = 4 * FRAME_BYTES_MAX,
     BATCH_REQUEST_BYTES_MAX = 16 * FRAME_BYTES_MAX,
-    WATCHES_MAX = 512, /* live tails of the event log at once */
+    WATCHES_MAX = 512, /* live tails of the event log at once; shared out likewise */
 };
 
 /* Ten years, as duration_parse has them. */

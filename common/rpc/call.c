@@ -58,7 +58,7 @@ static void unlink_deferred(struct call_entry *entry)
         DL_DELETE2(entry->server->orphans, entry, previous, next);
     }
     if (entry->server != NULL)
-        entry->server->deferred--;
+        shares_give(&entry->server->deferred, entry->share);
 }
 
 static void release(struct call_entry *entry)
@@ -140,7 +140,7 @@ void rpc_call_defer(struct rpc_call *call)
     ensure(entry->is_running);
     ensure(!entry->is_deferred);
     entry->is_deferred = true;
-    entry->server->deferred++;
+    entry->share = shares_take(&entry->server->deferred, &call->caller);
     connection->call_count++;
     DL_APPEND2(connection->calls, entry, previous, next);
 }
@@ -215,7 +215,7 @@ void call_orphan(struct call_entry *entry)
 void call_outlive(struct call_entry *entry)
 {
     DL_DELETE2(entry->server->orphans, entry, previous, next);
-    entry->server->deferred--;
+    shares_give(&entry->server->deferred, entry->share);
     entry->server = NULL;
 }
 

@@ -9,6 +9,7 @@ struct call_entry {
     struct rpc_server *server;          /* NULL when it has closed */
     struct call_entry *next, *previous; /* connection->calls or server->orphans */
     void (*on_drained)(struct rpc_call *call);
+    struct share *share; /* of server->deferred, while it is */
     bool is_deferred, is_answered, is_running;
     bool is_unauthorised;  /* see rpc_call_authorise_later */
     struct buffer request; /* its params, while that is so */

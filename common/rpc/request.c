@@ -167,6 +167,20 @@ static enum status has_room(struct rpc_call *call)
     return STATUS_RESOURCE_EXHAUSTED;
 }
 
+/* Of the calls that have no answer yet nobody takes all. */
+static enum status has_share(struct rpc_call *call)
+{
+    const struct rpc_server *server = call->connection->server;
+    const struct rpc_limits *limits = &server->limits;
+    bool is_urgent = call->method->flags & METHOD_URGENT;
+    enum status status = shares_check(&server->deferred,
+                                      limits->calls_max + (is_urgent ? limits->calls_reserved : 0),
+                                      "calls without an answer", call);
+    if (status != STATUS_OK)
+        call->problem.retry_after_ms = RETRY_AFTER_CALLS_MS;
+    return status;
+}
+
 /* A token that is refused costs, and tells, as much as one whose request then names another tenant:
  * the fields are read before that shows, too. */
 static enum status authorise(struct rpc_call *call, const struct params *params, void *request)
@@ -221,6 +235,7 @@ static enum status check(struct call_entry *entry, const struct message *message
     TRY(authorise(call, &params, request));
     if (id_status != STATUS_OK)
         return read_request_id(call, &params); /* its problem, after any of the caller's */
+    TRY(has_share(call));
     return entry->is_unauthorised ? keep_request(entry, params.map)
                                   : read_request(call, params.map, request, frame_bytes);
 }

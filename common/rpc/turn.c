@@ -51,7 +51,7 @@ void turn_attend(struct rpc_connection *connection)
 
 size_t turn_calls(const struct rpc_server *server)
 {
-    return server->deferred + server->batch.count;
+    return server->deferred.taken + server->batch.count;
 }
 
 void turn_answer_file(struct rpc_connection *connection, size_t bytes, int file)

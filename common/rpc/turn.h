@@ -2,6 +2,7 @@
 #define SOLO_COMMON_RPC_TURN_H
 
 #include "common/rpc/server.h"
+#include "common/rpc/shares.h"
 
 /* One turn of a server's loop: requests arrive and run; then, before the loop sleeps, what they
  * wrote is committed, the answers are queued and each connection that has some is sent to once. */
@@ -57,7 +58,7 @@ struct rpc_server {
 
     struct call_entry *orphans; /* deferred calls whose connection has gone */
     struct call_entry *spare_call;
-    size_t deferred; /* calls, orphans included */
+    struct shares deferred; /* calls, orphans included */
     size_t big_frames;
     size_t unsent_bytes; /* of all connections, as of the last turn */
 

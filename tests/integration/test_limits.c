@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/limits.h"
 #include "tests/support/expect.h"
 
 TestSuite(limits, .timeout = 120);
@@ -327,4 +328,87 @@ Test(limits, a_service_without_a_bound_for_its_tasks_has_half_of_the_machines)
         cr_assert_eq(sscanf(line, "Max processes %llu", &allowed), 1, "%.80s", line);
         cr_assert_leq(allowed, strtoull((const char *)most.data, NULL, 10) / 2);
     }
+}
+
+/* ---- calls that last ---- */
+
+enum { CALLS_SENT_MAX = 200, ANSWER_MS = 60000 }; /* fewer than CALLS_PER_CONNECTION_MAX */
+
+/* Answers until that of `msgid`, which is returned; notifications are passed over, and how many
+ * refusals came before is counted. */
+static json_t *answer_of(struct caller *caller, json_int_t msgid, size_t *refused)
+{
+    for (;;) {
+        json_t *answer = caller_receive(caller, ANSWER_MS, NULL);
+        cr_assert_not_null(answer);
+        bool is_answer = json_integer_value(json_array_get(answer, 0)) == 1;
+        if (is_answer && json_integer_value(json_array_get(answer, 1)) == msgid)
+            return answer;
+        *refused += is_answer && !json_is_null(json_array_get(answer, 2));
+        json_decref(answer);
+    }
+}
+
+/* Sends so many, and a health after them: when that is answered, they have been looked at. How
+ * many were refused. */
+static size_t begin_calls(struct caller *caller, const char *method, const json_t *params,
+                          size_t count)
+{
+    AUTO(buffer_close) struct buffer frames = { .limit = 1 << 20 };
+    size_t refused = 0;
+    for (size_t i = 0; i < count; i++)
+        caller_pack(&frames, 1000 + i, method, params);
+    caller_pack(&frames, 1, "daemon.health", NULL);
+    cr_assert(caller_send(caller, buffer_span(&frames)));
+    json_decref(answer_of(caller, 1, &refused));
+    return refused;
+}
+
+static void one_tenant_has_a_quarter(const struct testbed *bed, const char *daemon,
+                                     const char *method, const json_t *params, const char *token,
+                                     size_t most)
+{
+    struct caller callers[1 + 4096 / 4 / CALLS_SENT_MAX + 1], other = CALLER_NONE;
+    json_t *of_token = json_deep_copy(params);
+    char path[4096];
+    size_t opened = 0;
+    json_object_set_new(of_token, "token", json_string(token));
+    testbed_socket(bed, daemon, path);
+    for (size_t left = most / 4; left > 0;) {
+        size_t count = left < CALLS_SENT_MAX ? left : CALLS_SENT_MAX;
+        struct caller *caller = &callers[opened++];
+        cr_assert_eq(caller_open(caller, path), STATUS_OK);
+        cr_assert_eq(begin_calls(caller, method, of_token, count), 0, "%s", method);
+        left -= count;
+    }
+    cr_assert_eq(caller_open(&other, path), STATUS_OK);
+    cr_assert_eq(begin_calls(&other, method, of_token, 3), 3, "%s: more than a quarter", method);
+    cr_assert_eq(begin_calls(&other, method, params, 1), 0, "%s: operators suffer", method);
+    for (size_t i = 0; i < opened; i++)
+        caller_close(&callers[i]);
+    caller_close(&other);
+    json_decref(of_token);
+}
+
+Test(limits, a_tenant_takes_a_quarter_of_what_calls_that_last_there_may_be)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char token[128];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy(&bed, plain(&bed, "acme", "a"));
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&result, 0);
+    snprintf(token, sizeof token, "%.*s", (int)strcspn(result_out(&result), "\n"),
+             result_out(&result));
+    json_t *logs = json_pack("{s:s, s:s, s:b}", "tenant", "acme", "name", "a", "follow", 1);
+    json_t *wait = json_pack("{s:s, s:s, s:s}", "tenant", "acme", "name", "a", "condition", "gone");
+    json_t *watch = json_pack("{s:s, s:b}", "tenant", "acme", "from_end", 1);
+    one_tenant_has_a_quarter(&bed, "deployd", "service.logs", logs, token, LOG_STREAMS_MAX);
+    one_tenant_has_a_quarter(&bed, "deployd", "service.wait", wait, token, WAITS_MAX);
+    one_tenant_has_a_quarter(&bed, "eventd", "event.watch", watch, token, WATCHES_MAX);
+    json_decref(logs);
+    json_decref(wait);
+    json_decref(watch);
 }

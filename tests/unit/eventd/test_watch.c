@@ -312,7 +312,7 @@ Test(watch, a_client_that_never_reads_is_cut_off, .timeout = 60)
         ev_run(loop, EVRUN_ONCE);
     cr_expect(clients[0].has_ended);
     cr_expect_eq(clients[0].ended_with, STATUS_RESOURCE_EXHAUSTED);
-    cr_expect_eq(list.count, 0);
+    cr_expect_eq(list.places.taken, 0);
 }
 
 Test(watch, a_client_too_far_behind_is_cut_off_at_once)
@@ -335,7 +335,7 @@ Test(watch, a_client_that_went_away_is_forgotten)
     run_turns();
     cr_expect_eq(clients[0].count, 0);
     expect_ids(&clients[1], 1, 10);
-    cr_expect_eq(list.count, 1);
+    cr_expect_eq(list.places.taken, 1);
 }
 
 Test(watch, closing_ends_every_watch)
@@ -352,11 +352,28 @@ Test(watch, closing_ends_every_watch)
 Test(watch, there_is_a_most)
 {
     begin(&clients[0], "", "", 0);
-    list.count = WATCHES_MAX;
+    list.places.taken = WATCHES_MAX;
     cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 0, 0),
                  STATUS_RESOURCE_EXHAUSTED);
     cr_expect_neq(clients[1].call.problem.message[0], '\0');
-    list.count = 1;
+    list.places.taken = 1;
+}
+
+Test(watch, a_tenant_has_a_quarter)
+{
+    for (int i = 0; i < 2; i++)
+        clients[i].call.caller.kind = CALLER_TOKEN;
+    begin(&clients[0], "", "", 0);
+    struct share *others[WATCHES_MAX / 4 - 1];
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        others[i] = shares_take(&list.places, &clients[0].call.caller);
+    cr_expect_eq(watch_begin(&list, &clients[1].call, &clients[1].filter, 0, 0),
+                 STATUS_RESOURCE_EXHAUSTED);
+    clients[2].call.caller.kind = CALLER_OPERATOR;
+    begin(&clients[2], "", "", 0);
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        shares_give(&list.places, others[i]);
+    begin(&clients[1], "", "", 0);
 }
 
 /* --- tokens --- */
@@ -374,7 +391,7 @@ Test(watch, it_ends_when_its_token_is_void)
     cr_expect_eq(clients[0].count, 2, "not one event more");
     cr_expect(clients[0].has_ended);
     cr_expect_eq(clients[0].ended_with, STATUS_UNAUTHENTICATED);
-    cr_expect_eq(list.count, 0);
+    cr_expect_eq(list.places.taken, 0);
 }
 
 Test(watch, it_ends_when_its_token_is_void_and_nothing_happens)

@@ -187,6 +187,9 @@ static enum status authorise(void *access, struct rpc_call *call, struct span to
         memcpy(fixture->last_token, token.data, token.size);
     if (fixture->authorise_status != STATUS_OK)
         return problem_set(&call->problem, fixture->authorise_status, "token", "not you");
+    call->caller.kind = fixture->tenant != NULL ? CALLER_TOKEN : CALLER_OPERATOR;
+    if (fixture->tenant != NULL)
+        snprintf(call->caller.tenant, sizeof call->caller.tenant, "%s", fixture->tenant);
     return STATUS_OK;
 }
 

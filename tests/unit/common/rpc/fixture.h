@@ -38,6 +38,7 @@ struct fixture {
     struct rpc_call *deferred[DEFERRED_MAX];
     size_t deferred_count;
     unsigned gone, drained;
+    const char *tenant; /* whose token every caller is said to have; NULL: all are operators */
     struct uuid last_id;
     bool last_has_id;
     struct hash last_hash;

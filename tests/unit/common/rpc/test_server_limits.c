@@ -189,6 +189,52 @@ Test(server_limits, calls_in_total_with_a_reserve_for_urgent_ones)
     cr_expect_eq(fixture->handled, 4);
 }
 
+static void defer(struct fixture *fixture, struct peer *peer, const char *tenant)
+{
+    size_t before = fixture->deferred_count;
+    fixture->tenant = tenant;
+    peer_call(peer, 1, "test.defer", "x", 0);
+    RUN_UNTIL(fixture, fixture->deferred_count > before);
+}
+
+static void refuse(struct fixture *fixture, struct peer *peer, const char *tenant)
+{
+    fixture->tenant = tenant;
+    peer_call(peer, 2, "test.read", "x", 0);
+    expect_exhausted(fixture, peer, 2);
+}
+
+Test(server_limits, a_tenant_has_a_quarter_of_the_calls_and_operators_the_last_one)
+{
+    struct rpc_limits limits = rpc_limits_default();
+    limits.calls_max = 8;
+    limits.calls_reserved = 4;
+    FIXTURE(&limits);
+    PEER(fixture);
+    defer(fixture, &peer, "acme");
+    defer(fixture, &peer, "acme");
+    refuse(fixture, &peer, "acme");
+    peer_call(&peer, 3, "test.urgent", "x", 0); /* a kill has its reserve */
+    expect_answer(fixture, &peer, 3);
+    defer(fixture, &peer, "beta");
+    defer(fixture, &peer, "beta");
+    defer(fixture, &peer, "gamma");
+    answer(fixture, 0);
+    expect_answer(fixture, &peer, 1);
+    defer(fixture, &peer, "acme"); /* has given one back */
+    defer(fixture, &peer, "gamma");
+    refuse(fixture, &peer, "delta");
+    defer(fixture, &peer, NULL);
+    defer(fixture, &peer, NULL);
+    refuse(fixture, &peer, NULL);
+    peer_close(&peer);
+    RUN_UNTIL(fixture, fixture->gone == 8);
+    while (fixture->deferred_count > 0)
+        rpc_call_drop(fixture->deferred[--fixture->deferred_count]);
+    cr_expect_eq(fixture->server->deferred.taken, 0);
+    cr_expect_null(fixture->server->deferred.holders);
+}
+
 Test(server_limits, a_client_that_does_not_read_is_not_read_either_and_then_cut_off)
 {
     struct rpc_limits limits = rpc_limits_default();
