@@ -35,6 +35,8 @@ static void log_refusal(enum status status, const struct rpc_call *call, const c
 {
     const char *reason =
         call->problem.message[0] == '\0' ? status_text(status) : call->problem.message;
+    if (!rpc_call_may_log(call))
+        return;
     if (tenant == NULL)
         log_info("refused", "method", call->method->name, "field", call->problem.field, "reason",
                  reason);

@@ -176,7 +176,7 @@ static void refuse(struct operation *operation, enum status status)
     struct problem *problem = &operation->problem;
     char line[sizeof problem->message];
     bool has_words = problem->message[0] != '\0';
-    if (has_words && operation->code[0] == '\0')
+    if (has_words && operation->code[0] == '\0' && rpc_call_may_log(operation->call))
         log_info("refused", "what", kind_names[operation->kind], "service", operation->service->key,
                  "field", problem->field, "reason", problem_first_line(problem, line));
     problem->code = status;

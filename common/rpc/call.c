@@ -247,6 +247,12 @@ void rpc_call_on_drained(struct rpc_call *call, void (*on_drained)(struct rpc_ca
     turn_attend(call->connection);
 }
 
+bool rpc_call_may_log(const struct rpc_call *call)
+{
+    struct rpc_server *server = entry_of((struct rpc_call *)call)->server;
+    return server != NULL && connection_may_log(server);
+}
+
 void rpc_call_set_daemon(struct rpc_call *call, const char *daemon)
 {
     struct rpc_connection *connection = call->connection;

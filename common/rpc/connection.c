@@ -23,8 +23,7 @@
 
 enum { LOGGED_PER_SECOND_MAX = 10, RETRY_AFTER_BIG_FRAMES_MS = 500 };
 
-/* What comes from outside must not fill the log. */
-static bool may_log(struct rpc_server *server)
+bool connection_may_log(struct rpc_server *server)
 {
     if (server->now_s - server->log_second >= 1) {
         server->log_second = server->now_s;
@@ -36,7 +35,7 @@ static bool may_log(struct rpc_server *server)
 void connection_log_refusal(struct rpc_connection *connection, const char *method,
                             const struct problem *problem)
 {
-    if (may_log(connection->server))
+    if (connection_may_log(connection->server))
         log_info("request refused", "method", method, "status", status_name(problem->code), "field",
                  problem->field, "rule", problem->message, "uid", NUMBER(connection->uid), "pid",
                  NUMBER(connection->pid));
@@ -52,7 +51,7 @@ void connection_doom(struct rpc_connection *connection, const char *why)
     if (why == NULL)
         return;
     server->stats.cut_off++;
-    if (may_log(server))
+    if (connection_may_log(server))
         log_info("connection closed", "why", why, "uid", NUMBER(connection->uid), "pid",
                  NUMBER(connection->pid));
 }

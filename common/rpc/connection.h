@@ -59,9 +59,11 @@ void connection_process(struct rpc_connection *connection);
 /* Sends once; then on_drained, resuming, watchers and times. */
 void connection_flush(struct rpc_connection *connection);
 
+/* Whether something that a client caused may be logged: ten times a second. */
+bool connection_may_log(struct rpc_server *server);
 void connection_doom(struct rpc_connection *connection, const char *why);
-/* One line in the diagnostics for a request that got no further than its checks; at most ten a
- * second for all connections together. `method` may be "". */
+/* One line in the diagnostics for a request that got no further than its checks, if one may be
+ * logged. `method` may be "". */
 void connection_log_refusal(struct rpc_connection *connection, const char *method,
                             const struct problem *problem);
 

@@ -177,6 +177,10 @@ void rpc_call_authorise_later(struct rpc_call *call);
  */
 void rpc_call_authorised(struct rpc_call *call, enum status status);
 
+/* Whether a line about this call may be logged: what comes from outside must not fill the log. Ten
+ * a second for all calls together, the server's own lines included. */
+bool rpc_call_may_log(const struct rpc_call *call);
+
 /* Marks the connection's peer as a daemon (daemon.hello). */
 void rpc_call_set_daemon(struct rpc_call *call, const char *daemon);
 

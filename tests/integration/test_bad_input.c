@@ -145,6 +145,32 @@ Test(bad_input, a_request_that_its_checks_refuse_is_logged_once)
     }
 }
 
+Test(bad_input, refusals_do_not_fill_the_log)
+{
+    enum { REQUESTS = 1000 };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(buffer_close) struct buffer frames = { .limit = 1 << 20 };
+    struct caller caller;
+    char path[4096];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    json_t *params = json_of("{'tenant':'nope','name':'nope'}");
+    for (uint64_t i = 0; i < REQUESTS; i++)
+        caller_pack(&frames, i, "service.kill", params);
+    json_decref(params);
+    cr_assert_eq(caller_open(&caller, testbed_socket(&bed, "deployd", path)), STATUS_OK);
+    cr_assert(caller_send(&caller, buffer_span(&frames)));
+    for (int i = 0; i < REQUESTS; i++) {
+        json_t *answer = caller_receive(&caller, 60000, NULL);
+        cr_assert_not_null(answer);
+        json_decref(answer);
+    }
+    caller_close(&caller);
+    size_t lines = testbed_log_count(&bed, "msg=refused");
+    cr_assert_geq(lines, 1);
+    cr_assert_lt(lines, REQUESTS / 2, "%zu lines", lines);
+}
+
 /* With the names as they were given, also when they are what is wrong. */
 Test(bad_input, a_refused_deploy_is_logged_once_with_its_names)
 {
