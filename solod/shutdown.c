@@ -211,6 +211,8 @@ static void finish(struct shutdown *shutdown)
 {
     move(shutdown, SHUTDOWN_DONE);
     ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
+    if (shutdown->is_forced) /* once more: one may have been about to begin */
+        supervisors_kill(shutdown->daemons->settings->run_dir);
     log_info("stopped", "clean", shutdown->is_forced ? "false" : "true", "took_ms",
              NUMBER((clock_boottime_ns() - shutdown->began_ns) / 1000000));
     shutdown->done(shutdown->context, !shutdown->is_forced);

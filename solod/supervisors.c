@@ -1,9 +1,9 @@
-/* Supervisors are nobody's children. The kernel names the process behind a listening socket
- * (SO_PEERCRED gives who called listen), without that process having to answer. */
+/* Supervisors are nobody's children. Each says in its lock who it is, from the moment that it has
+ * it: one that hangs, or does not listen yet, is found as well. */
 #include "solod/supervisors.h"
 
+#include <errno.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,59 +14,49 @@
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
 #include "common/base/run_folder.h"
-#include "common/base/unix_socket.h"
 
 enum { LOOK_MS = 20, KILL_MS = 2000 };
 
-/* Whether a supervisor of that tenant ran. The pidfd is taken while the connection proves that the
- * pid is the listener's, and the lock is asked after it: held by the same process, or it is gone.
- */
-static bool supervisor_signal(const char *run_dir, const char *tenant, int number)
+static enum status supervisor_signal(const char *lock_path, const char *tenant, int number)
 {
-    char socket_path[4096], lock_path[4096];
-    if (tenant_socket_path(socket_path, run_dir, tenant) != STATUS_OK ||
-        tenant_lock_path(lock_path, run_dir, tenant) != STATUS_OK)
-        return false;
-    AUTO(fd_close) int connection = -1;
-    struct ucred peer = { 0 };
-    socklen_t size = sizeof peer;
-    if (unix_socket_connect(socket_path, &connection) != STATUS_OK ||
-        getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 1)
-        return false;
-    AUTO(fd_close) int pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
-    bool is_held = false;
-    if (pidfd < 0 || file_lock_is_held(lock_path, &is_held) != STATUS_OK || !is_held)
-        return false;
+    AUTO(fd_close) int pidfd = -1;
+    uint64_t pid;
+    TRY(file_lock_holder(lock_path, &pid, &pidfd));
     log_write(number == SIGKILL ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
               number == SIGKILL ? "supervisor is killed" : "supervisor is told to end", "tenant",
-              tenant, "pid", NUMBER(peer.pid), (const char *)0);
-    return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) == 0;
+              tenant, "pid", NUMBER(pid), (const char *)0);
+    return syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) == 0 || errno == ESRCH
+               ? STATUS_OK
+               : status_from_errno(errno);
 }
 
 struct signalling {
     const char *run_dir;
     int number;
-    size_t count;
 };
 
 static enum status signal_one(void *context, const char *tenant)
 {
-    struct signalling *signalling = context;
-    if (supervisor_signal(signalling->run_dir, tenant, signalling->number))
-        signalling->count++;
+    const struct signalling *signalling = context;
+    char path[4096];
+    enum status status = tenant_lock_path(path, signalling->run_dir, tenant);
+    if (status == STATUS_OK)
+        status = supervisor_signal(path, tenant, signalling->number);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        log_error("supervisor cannot be ended, its services go on", "tenant", tenant, "lock", path,
+                  "status", status_name(status));
     return STATUS_OK;
 }
 
-static size_t signal_all(const char *run_dir, int number)
+static void signal_all(const char *run_dir, int number)
 {
     struct signalling signalling = { .run_dir = run_dir, .number = number };
-    tenants_locked_each(run_dir, signal_one, &signalling);
-    return signalling.count;
+    (void)tenants_locked_each(run_dir, signal_one, &signalling); /* what failed was logged there */
 }
 
-size_t supervisors_kill(const char *run_dir)
+void supervisors_kill(const char *run_dir)
 {
-    return signal_all(run_dir, SIGKILL);
+    signal_all(run_dir, SIGKILL);
 }
 
 static bool are_gone_within(const char *run_dir, uint64_t timeout_ms)

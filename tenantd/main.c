@@ -86,6 +86,7 @@ static enum status serve(struct site *site, const struct settings *settings, int
  * namespace; with our own, if that is an ordinary one, out of its cgroup only. */
 static enum status sign(const struct site *site)
 {
+    site_sign(site, site->own_host_pid);
     bool is_foreign = site->has_ids && site->uid != 0;
     return claim_sign(&site->claim, site->own_host_pid, site->host_proc_fd,
                       is_foreign ? site->cgroup.fd : -1,

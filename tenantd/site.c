@@ -18,6 +18,7 @@
 #include "common/base/run_folder.h"
 #include "common/spec/build.h"
 #include "tenantd/claim.h"
+#include "tenantd/process.h"
 #include "tenantd/tree.h"
 
 enum { LOCK_WAIT_MS = 5000 /* a killed supervisor may still be dying */, GENERATION_BYTES = 24 };
@@ -92,7 +93,17 @@ static enum status lock_take(struct site *site)
     enum status status = file_lock_take(&site->lock, path, LOCK_WAIT_MS);
     if (status == STATUS_LOCKED)
         return log_failure(status, "another supervisor holds this tenant", "lock", path);
+    if (status == STATUS_OK)
+        site_sign(site, (uint64_t)getpid());
     return status;
+}
+
+/* Without it nothing is missing until a shutdown has to kill what does not answer. */
+void site_sign(const struct site *site, uint64_t host_pid)
+{
+    struct process self;
+    if (process_read(site->host_proc_fd, (pid_t)host_pid, &self))
+        (void)file_lock_sign(&site->lock, host_pid, self.start_ticks);
 }
 
 enum status site_open(struct site *site, const struct options *options, const char *data_dir,

@@ -74,6 +74,8 @@ struct site {
  * Then ends whatever an earlier supervisor of this tenant left behind. */
 enum status site_open(struct site *site, const struct options *options, const char *data_dir,
                       const char *run_dir);
+/* Says in the lock that this process, by its pid outside, is the tenant's supervisor. */
+void site_sign(const struct site *site, uint64_t host_pid);
 void site_close(struct site *site);
 
 /* The files in RUN/tenants/T/SERVICE/GENERATION. */

@@ -19,6 +19,14 @@ struct file_lock {
 enum status file_lock_take(struct file_lock *lock, const char *path, uint64_t wait_ms);
 void file_lock_release(struct file_lock *lock);
 
+/* The holder says who it is, since the lock does not: process `pid`, which began at `start_ticks`
+ * (see process_ticks). */
+enum status file_lock_sign(const struct file_lock *lock, uint64_t pid, uint64_t start_ticks);
+/* Who holds it, by what the holder says: its pid and a descriptor of it (pidfd_open), which the
+ * caller owns. not_found when nobody holds it, unavailable when the holder has not signed (yet);
+ * neither is logged. */
+enum status file_lock_holder(const char *path, uint64_t *pid, int *pidfd);
+
 /* Whether somebody holds it now; asks only, creates nothing. A file that is not there is not held.
  */
 enum status file_lock_is_held(const char *path, bool *is_held);

@@ -31,7 +31,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
-#include "common/base/unix_socket.h"
+#include "common/base/process_identity.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/parent.h"
 #include "common/daemon/settings.h"
@@ -185,17 +185,18 @@ static int recover(void)
     return status_exit_code(lifecycle_run(&lifecycle));
 }
 
-/* Like a supervisor: holds a lock, listens beside it, is nobody's child and stays. */
+/* Like a supervisor that does not listen (yet): holds a lock, says so in it, is nobody's child and
+ * stays. */
 static int supervise(const char *directory)
 {
     char path[4200];
     struct file_lock lock = FILE_LOCK_NONE;
-    int fd;
     snprintf(path, sizeof path, "%s/acme.lock", directory);
-    if (file_lock_take(&lock, path, 0) != STATUS_OK)
+    if (file_lock_take(&lock, path, 0) != STATUS_OK ||
+        file_lock_sign(&lock, (uint64_t)getpid(), process_ticks((uint64_t)getpid())) != STATUS_OK)
         return 1;
-    snprintf(path, sizeof path, "%s/acme.sock", directory);
-    if (unix_socket_listen(path, 0600, &fd) != STATUS_OK)
+    snprintf(path, sizeof path, "%s/acme.is_held", directory);
+    if (mkdir(path, 0700) < 0)
         return 1;
     return pause();
 }

@@ -249,7 +249,7 @@ Test(solod_stop, services_that_nobody_stops_are_killed_with_their_supervisor)
     scene_start(NULL);
     scene_until("solod", "ready");
     pid_t supervisor = supervisor_start();
-    while (!scene_has("internal/tenants/acme.sock"))
+    while (!scene_has("internal/tenants/acme.is_held"))
         scene_until("solod", "ready");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1);

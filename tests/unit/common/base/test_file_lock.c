@@ -8,8 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/process_identity.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
 
@@ -139,4 +142,23 @@ Test(file_lock, refuses_a_link_and_a_missing_folder)
     cr_assert_eq(access(scratch_path("target"), F_OK), -1);
     cr_assert_eq(file_lock_take(&lock, scratch_path("absent/lock"), 0), STATUS_NOT_FOUND);
     cr_assert_eq(lock.fd, -1);
+}
+
+Test(file_lock, tells_who_holds_it_by_what_the_holder_signed)
+{
+    const char *path = scratch_path("lock");
+    struct file_lock lock = FILE_LOCK_NONE;
+    uint64_t self = (uint64_t)getpid(), ticks = process_ticks(self), pid = 0;
+    AUTO(fd_close) int pidfd = -1;
+    cr_assert_eq(file_lock_holder(path, &pid, &pidfd), STATUS_NOT_FOUND);
+    cr_assert_eq(file_lock_take(&lock, path, 0), STATUS_OK);
+    cr_assert_eq(file_lock_holder(path, &pid, &pidfd), STATUS_UNAVAILABLE, "it has not signed");
+    cr_assert_eq(file_lock_sign(&lock, self, ticks + 1), STATUS_OK);
+    cr_assert_eq(file_lock_holder(path, &pid, &pidfd), STATUS_UNAVAILABLE, "the number of another");
+    cr_assert_eq(file_lock_sign(&lock, self, ticks), STATUS_OK);
+    cr_assert_eq(file_lock_holder(path, &pid, &pidfd), STATUS_OK);
+    cr_expect_eq(pid, self);
+    cr_expect_geq(pidfd, 0);
+    file_lock_release(&lock);
+    cr_expect_eq(file_lock_holder(path, &pid, &pidfd), STATUS_NOT_FOUND, "it has let go");
 }
