@@ -53,7 +53,8 @@ static enum status write_standing(const struct outbox *outbox, struct db_txn *tx
     return outbox_standing_write(txn, &standing);
 }
 
-/* Between turns only. */
+/* The standing that names it is written with the first event that it numbers, in one transaction;
+ * when that fails nothing has this name, and the next one begins with it again. */
 static void begin_incarnation(struct outbox *outbox)
 {
     random_fill(outbox->incarnation, sizeof outbox->incarnation);
