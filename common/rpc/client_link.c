@@ -55,10 +55,9 @@ void client_leave(struct rpc_client *client)
 
 /* ---- the end of a call ---- */
 
-static void tell(struct rpc_client *client, struct pending_call *call, enum status status,
-                 const struct problem *problem, const void *reply)
+static void tell(struct pending_call *call, enum status status, const struct problem *problem,
+                 const void *reply)
 {
-    (void)client;
     if (call->waiter != NULL) {
         call->waiter->status = status;
         call->waiter->is_done = true;
@@ -98,7 +97,7 @@ static void end_with_problem(struct rpc_client *client, struct pending_call *cal
         problem = &doubt;
     }
     pending_take(&client->pending, call);
-    tell(client, call, problem->code, problem, NULL);
+    tell(call, problem->code, problem, NULL);
 }
 
 static void end_with_result(struct rpc_client *client, struct pending_call *call,
@@ -131,8 +130,7 @@ static void end_with_result(struct rpc_client *client, struct pending_call *call
                         "the answer of %s cannot be read: %s", call->method->name, inner.message);
     }
     pending_take(&client->pending, call);
-    tell(client, call, status, status == STATUS_OK ? NULL : &problem,
-         status == STATUS_OK ? reply : NULL);
+    tell(call, status, status == STATUS_OK ? NULL : &problem, status == STATUS_OK ? reply : NULL);
     arena_reset(&client->arena);
 }
 
@@ -145,8 +143,7 @@ void client_end_calls(struct rpc_client *client,
     while (call != NULL && !client->is_closed) {
         struct problem problem = { 0 };
         uint64_t handle = call->handle;
-        /* The serial is above the 14 bits of the slot. */
-        if (handle >> 14 > last)
+        if (pending_serial(handle) > last)
             return;
         if (!ends(client, call, &problem)) {
             call = call->next;
@@ -157,7 +154,7 @@ void client_end_calls(struct rpc_client *client,
         if (client->is_closed)
             return;
         call = client->pending.first;
-        while (call != NULL && call->handle >> 14 <= handle >> 14)
+        while (call != NULL && pending_serial(call->handle) <= pending_serial(handle))
             call = call->next;
     }
 }

@@ -58,6 +58,11 @@ enum status pending_add(struct pending *pending, struct pending_call **call)
     return STATUS_OK;
 }
 
+uint64_t pending_serial(uint64_t handle)
+{
+    return handle >> SLOT_BITS;
+}
+
 static struct pending_call *in_slot(const struct pending *pending, uint64_t number)
 {
     size_t slot = number & (CLIENT_PENDING_MAX - 1);

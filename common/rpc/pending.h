@@ -47,6 +47,8 @@ enum status pending_add(struct pending *pending, struct pending_call **call);
 /* NULL when there is none. */
 struct pending_call *pending_find(const struct pending *pending, uint64_t msgid);
 struct pending_call *pending_find_handle(const struct pending *pending, uint64_t handle);
+/* Calls made later have a higher one. */
+uint64_t pending_serial(uint64_t handle);
 /* The call is taken out but not freed. */
 void pending_take(struct pending *pending, struct pending_call *call);
 void pending_free(struct pending_call *call);

@@ -26,6 +26,22 @@ Test(pending, finds_each_call_until_it_is_taken)
     cr_expect_eq(pending.count, COUNT_OF(calls));
 }
 
+Test(pending, a_handle_tells_which_call_was_made_later)
+{
+    AUTO(pending_close) struct pending pending = { 0 };
+    struct pending_call *first, *second;
+    cr_assert_eq(pending_add(&pending, &first), STATUS_OK);
+    cr_assert_eq(pending_add(&pending, &second), STATUS_OK);
+    uint64_t before = pending_serial(first->handle);
+    cr_expect_eq(pending_serial(second->handle), before + 1);
+    /* Also when it has the slot of an earlier one. */
+    pending_take(&pending, first);
+    pending_free(first);
+    cr_assert_eq(pending_add(&pending, &first), STATUS_OK);
+    cr_expect_eq(pending_serial(first->handle), before + 2);
+    cr_expect_eq(pending_serial(first->handle), pending.serial);
+}
+
 Test(pending, refuses_more_than_its_bound_and_recovers)
 {
     AUTO(pending_close) struct pending pending = { 0 };
