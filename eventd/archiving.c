@@ -7,15 +7,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/api/records/log_archive.h"
@@ -28,12 +25,11 @@
 #include "common/base/log.h"
 #include "common/db/environment.h"
 #include "common/db/reserve.h"
+#include "common/db/store_child.h"
 
 enum { SLICE_EVENTS = 1000, SLICE_BYTES = 4 * 1024 * 1024, NUMBER_TEXT_BYTES = 24 };
 #define ARGUMENT          "--archive-events"
 #define UNFINISHED_SUFFIX LOG_ARCHIVE_SUFFIX ".new"
-
-extern char **environ;
 
 static enum status failure(const char *what, const char *path)
 {
@@ -46,34 +42,13 @@ static enum status failure(const char *what, const char *path)
 enum status archiving_start(const struct archiving *archiving, pid_t *pid, int *pidfd)
 {
     char first[NUMBER_TEXT_BYTES], last[NUMBER_TEXT_BYTES];
-    char *argv[] = { (char *)(uintptr_t) "log-archive",
-                     (char *)(uintptr_t)ARGUMENT,
-                     (char *)(uintptr_t)archiving->data_dir,
-                     (char *)(uintptr_t)archiving->folder,
-                     first,
-                     last,
-                     NULL };
-    posix_spawnattr_t attributes;
-    sigset_t none, defaults;
+    const char *arguments[] = {
+        "log-archive", ARGUMENT, archiving->data_dir, archiving->folder, first, last, NULL
+    };
     snprintf(first, sizeof first, "%" PRIu64, archiving->first);
     snprintf(last, sizeof last, "%" PRIu64, archiving->last);
-    sigemptyset(&none);
-    sigfillset(&defaults);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    int error = posix_spawn(pid, "/proc/self/exe", NULL, &attributes, argv, environ);
-    posix_spawnattr_destroy(&attributes);
-    if (error != 0)
-        return log_failure(status_from_errno(error), "start archiving", "reason", strerror(error));
-    *pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
-    if (*pidfd >= 0)
-        return STATUS_OK;
-    enum status status = failure("watch archiving", archiving->folder);
-    kill(*pid, SIGKILL);
-    waitpid(*pid, NULL, 0);
-    return status;
+    TRY(store_child_start(arguments, archiving->data_dir, pid));
+    return store_child_watch(*pid, archiving->data_dir, pidfd);
 }
 
 /* --- the child --- */
@@ -363,14 +338,12 @@ static enum status archive(const struct archiving *asked)
 
 void archiving_run_if_asked(int argc, char **argv)
 {
-    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
     if (argc != 6 || strcmp(argv[1], ARGUMENT) != 0)
         return;
     log_setup("log-archive", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    setpriority(PRIO_PROCESS, 0, 19); /* the writer goes first, also at the disk */
-    syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT);
+    store_child_step_back();
     umask(027);
     const struct archiving asked = {
         .data_dir = argv[2],

@@ -1,16 +1,14 @@
 /* Comparing, and with --fix repairing what is safe to repair. */
 #include "recoveryd/verify_command.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/db/store_child.h"
 #include "recoveryd/event_store.h"
 #include "recoveryd/examine.h"
 #include "recoveryd/exit_codes.h"
@@ -20,15 +18,6 @@
 #include "recoveryd/report_text.h"
 
 enum { REPORT_BYTES_MAX = 64 * 1024 * 1024, TELL_MS_MAX = 1000 };
-
-/* Nobody waits for it: whoever wants the processor or the disk goes first. */
-static void step_back(void)
-{
-    enum { WHO_PROCESS = 1, CLASS_IDLE = 3, CLASS_SHIFT = 13 };
-    if (setpriority(PRIO_PROCESS, 0, 19) < 0 ||
-        syscall(SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE << CLASS_SHIFT) < 0)
-        log_debug("the priority was not lowered", "reason", strerror(errno));
-}
 
 /* solod shows it, and where something else runs the daemons deployd does. */
 static void tell(const struct settings *settings, const struct verification *verification, int code)
@@ -157,7 +146,7 @@ int verify_command(const struct settings *settings, const struct options *option
 {
     int code = 0;
     if (options->is_background)
-        step_back();
+        store_child_step_back(); /* nobody waits for it */
     enum status status = verify(settings, options, &code);
     return status == STATUS_OK ? code : status_exit_code(status);
 }
