@@ -32,21 +32,34 @@ static ssize_t read_small(int proc_fd, const char *name, char *text, size_t size
     return got;
 }
 
+/* Fields of /proc/PID/stat. */
+enum { STAT_STATE = 3, STAT_USER_TICKS = 14, STAT_THREADS = 20, STAT_START_TICKS = 22 };
+enum { STAT_BYTES = 1024 };
+
+static bool stat_read(int proc_fd, pid_t pid, char text[STAT_BYTES])
+{
+    char name[32];
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    return read_small(proc_fd, name, text, STAT_BYTES) > 0;
+}
+
+static uint64_t threads_in(const char *stat)
+{
+    const char *field = process_stat_field(stat, STAT_THREADS);
+    long threads = field == NULL ? 0 : strtol(field, NULL, 10);
+    return threads > 0 ? (uint64_t)threads : 0;
+}
+
 bool process_read(int proc_fd, pid_t pid, struct process *process)
 {
-    char name[32], text[1024];
-    snprintf(name, sizeof name, "%d/stat", (int)pid);
-    if (read_small(proc_fd, name, text, sizeof text) <= 0)
-        return false;
-    /* The second field is the program's name in brackets and may hold anything, brackets too. */
-    const char *after_name = strrchr(text, ')');
+    char text[STAT_BYTES];
     int parent, session;
     *process = (struct process){ .pid = pid };
-    if (after_name == NULL ||
-        sscanf(after_name + 1,
-               " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64,
-               &process->state, &parent, &session, &process->start_ticks) != 4)
+    const char *state = stat_read(proc_fd, pid, text) ? process_stat_field(text, STAT_STATE) : NULL;
+    const char *ticks = state == NULL ? NULL : process_stat_field(text, STAT_START_TICKS);
+    if (ticks == NULL || sscanf(state, "%c %d %*d %d", &process->state, &parent, &session) != 3)
         return false;
+    process->start_ticks = strtoull(ticks, NULL, 10);
     process->parent = parent;
     process->session = session;
     return true;
@@ -232,16 +245,11 @@ pid_t process_outer_pid(int proc_fd, int pidfd)
 
 bool process_use_read(int proc_fd, pid_t pid, struct process_use *use)
 {
-    char name[32], text[1024];
+    char name[32], text[1024], stat[STAT_BYTES];
     uint64_t user = 0, system = 0, resident = 0, data = 0;
-    long threads = 0;
-    snprintf(name, sizeof name, "%d/stat", (int)pid);
-    const char *rest = read_small(proc_fd, name, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
-    /* Fields 14, 15 and 20; the name, which may hold anything, is field 2. */
-    if (rest == NULL || sscanf(rest + 1,
-                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-                               " %*d %*d %*d %*d %ld",
-                               &user, &system, &threads) != 3)
+    const char *times =
+        stat_read(proc_fd, pid, stat) ? process_stat_field(stat, STAT_USER_TICKS) : NULL;
+    if (times == NULL || sscanf(times, "%" SCNu64 " %" SCNu64, &user, &system) != 2)
         return false;
     snprintf(name, sizeof name, "%d/statm", (int)pid);
     if (read_small(proc_fd, name, text, sizeof text) <= 0 ||
@@ -251,7 +259,7 @@ bool process_use_read(int proc_fd, pid_t pid, struct process_use *use)
     *use = (struct process_use){
         .resident_bytes = resident * page_bytes,
         .data_bytes = data * page_bytes,
-        .threads = threads > 0 ? (uint64_t)threads : 0,
+        .threads = threads_in(stat),
         .cpu_ns = (user + system) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK)),
     };
     return true;
@@ -294,22 +302,6 @@ size_t process_descendants(int proc_fd, pid_t pid, pid_t *pids, size_t room)
     return count;
 }
 
-static uint64_t threads_of(int proc_fd, const char *pid)
-{
-    char path[64], text[1024] = "";
-    long threads = 0;
-    snprintf(path, sizeof path, "%s/stat", pid);
-    AUTO(fd_close) int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
-    const char *rest = fd >= 0 && read(fd, text, sizeof text - 1) > 0 ? strrchr(text, ')') : NULL;
-    /* Field 20; the name, which may hold anything, is field 2. */
-    if (rest == NULL || sscanf(rest + 1,
-                               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-                               "%*d %ld",
-                               &threads) != 1)
-        return 0;
-    return threads > 0 ? (uint64_t)threads : 0;
-}
-
 uint64_t process_tasks_of(int proc_fd, uid_t uid)
 {
     int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -319,11 +311,12 @@ uint64_t process_tasks_of(int proc_fd, uid_t uid)
         return 0;
     }
     uint64_t tasks = 0;
+    char text[STAT_BYTES];
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         struct stat stat;
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
             fstatat(proc_fd, entry->d_name, &stat, 0) == 0 && stat.st_uid == uid)
-            tasks += threads_of(proc_fd, entry->d_name);
+            tasks += stat_read(proc_fd, (pid_t)atoi(entry->d_name), text) ? threads_in(text) : 0;
     }
     closedir(directory);
     return tasks;

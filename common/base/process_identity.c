@@ -14,8 +14,15 @@
 
 enum { ENVIRON_CHUNK_BYTES = 8192, ENVIRON_BYTES_MAX = 4 * 1024 * 1024 };
 
-/* Fields are counted from 1; the second, the name, may hold blanks and brackets. */
 enum { FIELD_STATE = 3, FIELD_START_TICKS = 22 };
+
+const char *process_stat_field(const char *stat, int number)
+{
+    const char *at = strrchr(stat, ')'); /* of the name: no field after it has one */
+    for (int before = FIELD_STATE - 1; at != NULL && before < number; before++)
+        at = strchr(at + 1, ' ');
+    return at == NULL ? NULL : at + 1;
+}
 
 uint64_t process_ticks(uint64_t pid)
 {
@@ -26,15 +33,11 @@ uint64_t process_ticks(uint64_t pid)
     if (size <= 0)
         return 0;
     text[size] = '\0';
-    const char *at = strrchr(text, ')');
-    if (at == NULL || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X')
+    const char *state = process_stat_field(text, FIELD_STATE);
+    const char *ticks = process_stat_field(text, FIELD_START_TICKS);
+    if (ticks == NULL || *state == 'Z' || *state == 'X')
         return 0;
-    for (int field = FIELD_STATE - 1; field < FIELD_START_TICKS; field++) {
-        at = strchr(at + 1, ' ');
-        if (at == NULL)
-            return 0;
-    }
-    return strtoull(at + 1, NULL, 10);
+    return strtoull(ticks, NULL, 10);
 }
 
 bool process_lives(uint64_t pid, uint64_t start_ticks)

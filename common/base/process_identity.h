@@ -8,6 +8,10 @@
 /* Which process a pid is: numbers are used again, the time of the start tells one from the next,
  * and the mark in the environment says what it was started for. */
 
+/* Where field `number` of a /proc/PID/stat begins, as proc(5) counts them; NULL when there are
+ * fewer. For those after the second, which is the program's name and may hold anything. */
+const char *process_stat_field(const char *stat, int number);
+
 /* Whether this very process lives; a zombie does not. With `start_ticks` 0 any with the number. */
 bool process_lives(uint64_t pid, uint64_t start_ticks);
 /* Field 22 of its stat; 0 when it does not live. */

@@ -38,3 +38,13 @@ Test(process_identity, a_pid_that_nobody_has_does_not_live)
     cr_assert_not(process_lives(0, 0));
     cr_assert_not(process_lives(4294967295u, 0));
 }
+
+Test(process_identity, the_fields_of_a_stat_follow_its_name)
+{
+    static const char stat[] = "7 (a) S (b c) R 11 22 33\n";
+    cr_expect_eq(*process_stat_field(stat, 3), 'R');
+    cr_expect_eq(atoi(process_stat_field(stat, 4)), 11);
+    cr_expect_eq(atoi(process_stat_field(stat, 6)), 33);
+    cr_expect_null(process_stat_field(stat, 7));
+    cr_expect_null(process_stat_field("7", 3));
+}
