@@ -18,12 +18,6 @@
 
 enum { ARGUMENTS_BYTES_MAX = 16 * 1024 };
 
-static void proc_close(DIR **proc)
-{
-    if (*proc != NULL)
-        closedir(*proc);
-}
-
 static bool is_ours(uid_t uid)
 {
     return uid == 0 || uid == geteuid();
@@ -93,7 +87,7 @@ bool other_solo_find(const uint8_t store_id[16], const char *run_dir, const char
 {
     static char text[ARGUMENTS_BYTES_MAX + 1];
     char id[2 * 16 + 1];
-    AUTO(proc_close) DIR *proc = opendir("/proc");
+    AUTO(directory_close) DIR *proc = opendir("/proc");
     hex_text(id, store_id, 16);
     if (proc == NULL) {
         log_failure(STATUS_INTERNAL, "read /proc", "reason", strerror(errno));

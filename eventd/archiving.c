@@ -31,12 +31,6 @@ enum { SLICE_EVENTS = 1000, SLICE_BYTES = 4 * 1024 * 1024, NUMBER_TEXT_BYTES = 2
 #define ARGUMENT          "--archive-events"
 #define UNFINISHED_SUFFIX LOG_ARCHIVE_SUFFIX ".new"
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* --- the parent's part --- */
 
 enum status archiving_start(const struct archiving *archiving, pid_t *pid, int *pidfd)
@@ -59,32 +53,17 @@ struct job {
     char path[4096], beside[4096], checkpoint[4096];
 };
 
-static void folder_close(DIR **folder)
-{
-    if (*folder != NULL)
-        closedir(*folder);
-}
-
 static void job_close(struct job *job)
 {
     db_close(&job->db);
 }
 
-/* There after a power cut too: what is in it is all that is left of the events it has. */
-static enum status make_folder(const char *folder)
-{
-    char parent[4096];
-    TRY(directory_make(folder, 0750));
-    TRY(environment_parent(parent, folder));
-    return environment_sync_directory(parent);
-}
-
 /* What an earlier child, which was cut off, has left. */
 static enum status remove_unfinished(const char *folder)
 {
-    AUTO(folder_close) DIR *names = opendir(folder);
+    AUTO(directory_close) DIR *names = opendir(folder);
     if (names == NULL)
-        return failure("open the folder of archives", folder);
+        return errno_failure("open the folder of archives", folder);
     for (struct dirent *entry; (entry = readdir(names)) != NULL;) {
         char path[4096];
         uint64_t first, last;
@@ -92,7 +71,7 @@ static enum status remove_unfinished(const char *folder)
             continue;
         TRY(path_join(path, folder, entry->d_name));
         if (unlink(path) < 0)
-            return failure("remove", path);
+            return errno_failure("remove", path);
     }
     return STATUS_OK;
 }
@@ -108,7 +87,7 @@ static enum status open_job(struct job *job)
     log_archive_name(name, asked->first, asked->last, LOG_CHECKPOINT_SUFFIX);
     TRY(path_join(job->checkpoint, asked->folder, name));
     TRY(path_join(dir, asked->data_dir, events_schema.name));
-    TRY(make_folder(asked->folder));
+    TRY(directory_make(asked->folder, 0750));
     TRY(remove_unfinished(asked->folder));
     return db_open_reader(&job->db, &events_schema, dir);
 }
@@ -206,23 +185,23 @@ static enum status write_to(struct job *job, int fd)
         TRY(add_slice(job, &writer, &fold, &wall_ns));
     TRY(log_archive_end(&writer, wall_ns, &fold));
     fault_point("archive.before_sync");
-    return fsync(fd) < 0 ? failure("sync an archive of the log", job->beside) : STATUS_OK;
+    return fsync(fd) < 0 ? errno_failure("sync an archive of the log", job->beside) : STATUS_OK;
 }
 
 static enum status write_archive(struct job *job)
 {
     AUTO(fd_close) int fd = open(job->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0440);
     if (fd < 0)
-        return failure("create an archive of the log", job->beside);
+        return errno_failure("create an archive of the log", job->beside);
     enum status status = write_to(job, fd);
     fault_point("archive.before_rename");
     if (status == STATUS_OK && rename(job->beside, job->path) < 0)
-        status = failure("move an archive to its place", job->path);
+        status = errno_failure("move an archive to its place", job->path);
     if (status != STATUS_OK) {
         unlink(job->beside); /* what a full disk has of it is of no use */
         return status;
     }
-    return environment_sync_directory(job->asked.folder);
+    return directory_sync(job->asked.folder);
 }
 
 /* --- is it what it should be --- */
@@ -274,7 +253,7 @@ static enum status set_aside(const char *path)
         if (errno != EEXIST)
             break;
     }
-    return failure("set a file aside", path);
+    return errno_failure("set a file aside", path);
 }
 
 static enum status have_archive(struct job *job, struct log_checkpoint *checkpoint)

@@ -10,16 +10,11 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/name.h"
 #include "common/base/process_identity.h"
-
-static void proc_close(DIR **proc)
-{
-    if (*proc != NULL)
-        closedir(*proc);
-}
 
 struct mark {
     char text[PROCESS_MARK_BYTES];
@@ -98,7 +93,7 @@ enum status mark_check(const uint8_t store_id[16], const struct actual *actual,
     char prefix[2 * 16 + 2];
     hex_text(prefix, store_id, 16);
     strcat(prefix, "/");
-    AUTO(proc_close) DIR *proc = opendir("/proc");
+    AUTO(directory_close) DIR *proc = opendir("/proc");
     if (proc == NULL)
         return log_failure(STATUS_INTERNAL, "read /proc", "reason", strerror(errno));
     for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {

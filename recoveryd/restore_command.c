@@ -26,12 +26,6 @@ enum { MANIFEST_BYTES_MAX = 64 * 1024, MARKER_BYTES_MAX = 128, CHUNK_BYTES = 256
 /* The log last: what it knows is newest. */
 static const struct db_schema *const schemas[] = { &tokens_schema, &vault_schema, &events_schema };
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* --- what is there --- */
 
 static void manifest_close(json_t **manifest)
@@ -101,18 +95,12 @@ static enum status copy_file(const char *from, const char *to)
 {
     AUTO(fd_close) int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0)
-        return failure("open a backup", from);
+        return errno_failure("open a backup", from);
     AUTO(fd_close) int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (out < 0)
-        return failure("create", to);
+        return errno_failure("create", to);
     TRY(copy_bytes(in, out));
-    return fsync(out) < 0 ? failure("sync", to) : STATUS_OK;
-}
-
-static enum status sync_folder(const char *path)
-{
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? failure("sync directory", path) : STATUS_OK;
+    return fsync(out) < 0 ? errno_failure("sync", to) : STATUS_OK;
 }
 
 /* A backup was whole when it was made: it may have lain somewhere for years. */
@@ -139,15 +127,15 @@ static enum status restore_store(const struct db_schema *schema, const char *bac
     TRY(path_join(beside, data_dir, name));
     TRY(directory_remove(beside));
     if (mkdir(beside, 0700) < 0)
-        return failure("make directory", beside);
+        return errno_failure("make directory", beside);
     TRY(path_join(file, beside, "data.mdb"));
     TRY(copy_file(from, file));
     TRY(check_copy(schema, backup, beside));
     TRY(db_renew_incarnation(schema, beside));
     fault_point("restore.before_rename");
     if (rename(beside, place) < 0)
-        return failure("move a store to its place", place);
-    return sync_folder(data_dir);
+        return errno_failure("move a store to its place", place);
+    return directory_sync(data_dir);
 }
 
 /* --- all --- */
@@ -190,10 +178,10 @@ static enum status restore_all(const char *backup, const char *data_dir, const c
     /* What was known of the log that was here says nothing about this one. */
     TRY(path_join(place, data_dir, LOG_ANCHOR_FILE));
     if (has[COUNT_OF(schemas) - 1] && unlink(place) < 0 && errno != ENOENT)
-        return failure("remove", place);
+        return errno_failure("remove", place);
     if (unlink(marker) < 0)
-        return failure("remove", marker);
-    return sync_folder(data_dir);
+        return errno_failure("remove", marker);
+    return directory_sync(data_dir);
 }
 
 /* solod's, and of each store its daemon's: that one may have been started by something else. */

@@ -40,12 +40,6 @@ static void salvage_close(struct salvage *salvage)
     salvage_losses_close(&salvage->losses);
 }
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* --- looking --- */
 
 /* A folder of a backup, or of a store; or an archive, which has its records as a store has them. */
@@ -126,7 +120,7 @@ static enum status clear_beside(struct salvage *salvage, const char *data_dir)
         return STATUS_OK;
     TRY(name_quarantine(salvage, data_dir));
     return rename(salvage->beside, salvage->quarantine) < 0
-               ? failure("set a store aside", salvage->beside)
+               ? errno_failure("set a store aside", salvage->beside)
                : STATUS_OK;
 }
 
@@ -141,7 +135,7 @@ static enum status give_to_owner(const struct salvage *salvage)
         char path[4096];
         TRY(path_join(path, salvage->beside, files[i]));
         if (chown(path, old.st_uid, old.st_gid) < 0 && geteuid() == 0)
-            return failure("give a store to its owner", path);
+            return errno_failure("give a store to its owner", path);
     }
     return environment_set_modes(&events_schema, salvage->beside);
 }
@@ -156,14 +150,14 @@ static enum status exchange(struct salvage *salvage, const char *data_dir)
         renameat2(AT_FDCWD, salvage->beside, AT_FDCWD, salvage->place, RENAME_EXCHANGE) == 0) {
         fault_point("salvage.exchanged");
         if (rename(salvage->beside, salvage->quarantine) < 0)
-            return failure("set a store aside", salvage->beside);
-        return environment_sync_directory(data_dir);
+            return errno_failure("set a store aside", salvage->beside);
+        return directory_sync(data_dir);
     }
     if (is_there && rename(salvage->place, salvage->quarantine) < 0)
-        return failure("set a store aside", salvage->place);
+        return errno_failure("set a store aside", salvage->place);
     if (rename(salvage->beside, salvage->place) < 0)
-        return failure("move a store to its place", salvage->place);
-    return environment_sync_directory(data_dir);
+        return errno_failure("move a store to its place", salvage->place);
+    return directory_sync(data_dir);
 }
 
 /* The log that is put there begins a branch of its own, and what others know of the one before is
@@ -204,7 +198,7 @@ static enum status make_and_exchange(struct salvage *salvage, const struct setti
     TRY(salvage_report_keep(&report));
     TRY(exchange(salvage, settings->data_dir));
     if (unlink(salvage->anchor) < 0 && errno != ENOENT)
-        return failure("remove", salvage->anchor);
+        return errno_failure("remove", salvage->anchor);
     return STATUS_OK;
 }
 

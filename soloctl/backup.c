@@ -35,12 +35,6 @@ struct copied {
     uint64_t bytes;
 };
 
-static void directory_close(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-
 /* Made when it is not there; `dir` is its absolute path. */
 static enum status prepare(const char *name, char dir[PATH_MAX], struct problem *problem)
 {

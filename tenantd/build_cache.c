@@ -124,15 +124,9 @@ static DIR *folder_open(const struct build_cache *cache)
     return directory;
 }
 
-static void folder_close(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-
 static enum status list(const struct build_cache *cache, struct listing *listing)
 {
-    AUTO(folder_close) DIR *directory = folder_open(cache);
+    AUTO(directory_close) DIR *directory = folder_open(cache);
     if (directory == NULL)
         return failure("read directory", BUILDS_FOLDER);
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
@@ -190,7 +184,7 @@ void build_cache_open(struct build_cache *cache, const struct folder *folder, co
                       uint64_t bytes_max)
 {
     *cache = (struct build_cache){ .folder = folder, .tenant = tenant, .bytes_max = bytes_max };
-    AUTO(folder_close) DIR *directory = folder_open(cache);
+    AUTO(directory_close) DIR *directory = folder_open(cache);
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;)
         if (is_unfinished_of(entry->d_name, tenant))
             unlinkat(folder->fd, entry->d_name, 0);

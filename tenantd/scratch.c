@@ -62,16 +62,10 @@ struct measure {
     const char *what;
 };
 
-static void folder_close(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-
 static void measure(struct measure *sum, int parent, const char *name, int depth)
 {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    AUTO(folder_close) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    AUTO(directory_close) DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {
         fd_close(&fd);
         return; /* gone, or closed to us: it is the tenant's */

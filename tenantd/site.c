@@ -23,12 +23,6 @@
 
 enum { LOCK_WAIT_MS = 5000 /* a killed supervisor may still be dying */, GENERATION_BYTES = 24 };
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* `below` with its parents, each new one with `mode`; an existing one keeps its mode but for
  * `bits`, which are added. Opens it when `fd` is not NULL. */
 static enum status folder(const char *top, const char *below, mode_t mode, mode_t bits, int *fd)
@@ -38,15 +32,15 @@ static enum status folder(const char *top, const char *below, mode_t mode, mode_
     TRY(path_join(path, top, below));
     if (mkdir(path, mode) == 0) {
         if (chmod(path, mode) < 0)
-            return failure("set mode", path);
+            return errno_failure("set mode", path);
     } else if (errno != EEXIST) {
-        return failure("make directory", path);
+        return errno_failure("make directory", path);
     }
     AUTO(fd_close) int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (opened < 0 || fstat(opened, &stat) < 0)
-        return failure("open directory", path);
+        return errno_failure("open directory", path);
     if ((stat.st_mode & bits) != bits && fchmod(opened, (stat.st_mode & 07777) | bits) < 0)
-        return failure("set mode", path);
+        return errno_failure("set mode", path);
     if (fd != NULL) {
         *fd = opened;
         opened = -1;
@@ -77,13 +71,13 @@ static enum status folders_open(struct site *site)
     site->builds = (struct folder){ site->builds.fd, site->data_fd, BUILDS_FOLDER, 0700 };
     site->logs = (struct folder){ site->logs.fd, site->data_fd, site->logs_path, 0750 };
     if (site->has_ids && fchown(site->code_fd, 0, site->gid) < 0)
-        return failure("set owner", name);
+        return errno_failure("set owner", name);
     site->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (site->null_fd < 0)
-        return failure("open", "/dev/null");
+        return errno_failure("open", "/dev/null");
     site->host_proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     site->host_pids_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    return site->host_proc_fd < 0 ? failure("open", "/proc") : STATUS_OK;
+    return site->host_proc_fd < 0 ? errno_failure("open", "/proc") : STATUS_OK;
 }
 
 static enum status lock_take(struct site *site)
@@ -166,13 +160,13 @@ enum status site_home_make(const struct site *site, const char *service)
     if (fstatat(site->home_fd, service, &stat, AT_SYMLINK_NOFOLLOW) == 0 && is_home(site, &stat))
         return STATUS_OK;
     if (mkdirat(site->home_fd, service, 0700) < 0 && errno != EEXIST)
-        return failure("make working directory", service);
+        return errno_failure("make working directory", service);
     AUTO(fd_close)
     int fd = openat(site->home_fd, service, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &stat) < 0)
-        return failure("open working directory", service);
+        return errno_failure("open working directory", service);
     if (!is_home(site, &stat) && fchown(fd, site->uid, site->gid) < 0)
-        return failure("set owner", service);
+        return errno_failure("set owner", service);
     return STATUS_OK;
 }
 
@@ -182,7 +176,7 @@ void site_home_unmake(const struct site *site, const char *service)
     if (fstatat(site->home_fd, service, &stat, AT_SYMLINK_NOFOLLOW) == 0 && is_home(site, &stat) &&
         (stat.st_mode & 07777) == 0700 && unlinkat(site->home_fd, service, AT_REMOVEDIR) < 0 &&
         errno != ENOTEMPTY && errno != EEXIST)
-        (void)failure("remove working directory", service);
+        (void)errno_failure("remove working directory", service);
 }
 
 /* A directory of the code tree, root's and readable by the tenant's group. */
@@ -203,7 +197,7 @@ enum status site_code_folder_open(const struct site *site, const char *service, 
     snprintf(number, sizeof number, "%" PRIu64, generation);
     AUTO(fd_close) int folder_fd = code_folder(site, site->code_fd, service);
     *fd = folder_fd < 0 ? -1 : code_folder(site, folder_fd, number);
-    return *fd < 0 ? failure("make code directory", service) : STATUS_OK;
+    return *fd < 0 ? errno_failure("make code directory", service) : STATUS_OK;
 }
 
 enum status site_code_write(const struct site *site, const char *service, uint64_t generation,
@@ -212,12 +206,12 @@ enum status site_code_write(const struct site *site, const char *service, uint64
     AUTO(fd_close) int fd = -1;
     TRY(site_code_folder_open(site, service, generation, &fd));
     if (unlinkat(fd, SITE_CODE, 0) < 0 && errno != ENOENT)
-        return failure("remove old code", service);
+        return errno_failure("remove old code", service);
     AUTO(fd_close)
     int file = openat(fd, SITE_CODE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
     if (file < 0 || fd_write_all(file, code) != STATUS_OK ||
         (site->has_ids && fchown(file, 0, site->gid) < 0) || fchmod(file, 0440) < 0)
-        return failure("write code", service);
+        return errno_failure("write code", service);
     return STATUS_OK;
 }
 
@@ -228,7 +222,7 @@ void site_code_remove(const struct site *site, const char *service, uint64_t gen
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         snprintf(path, sizeof path, "%s/%" PRIu64 "/%s", service, generation, files[i]);
         if (unlinkat(site->code_fd, path, 0) < 0 && errno != ENOENT)
-            failure("remove code", path);
+            errno_failure("remove code", path);
     }
     *strrchr(path, '/') = '\0';
     unlinkat(site->code_fd, path, AT_REMOVEDIR);

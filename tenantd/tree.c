@@ -152,12 +152,6 @@ enum status tree_look(struct tree *tree, const struct tree_services *services,
     return STATUS_OK;
 }
 
-static void directory_close(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-
 /* One round; the owner of /proc/PID tells most processes apart without reading their environment.
  */
 static enum status leftover_round(int proc_fd, const char *mark_prefix, uid_t uid, size_t *found)

@@ -22,12 +22,6 @@
 static const char magic[8] = "voucher";
 static const char id_key[] = "voucher.id";
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 static bool read_page(int fd, struct store_voucher_page *page)
 {
     return pread(fd, page, sizeof *page, 0) == (ssize_t)sizeof *page &&
@@ -55,7 +49,7 @@ static void give_up(struct store_voucher *voucher)
 {
     fd_close(&voucher->fd);
     if (unlink(voucher->path) < 0 && errno != ENOENT)
-        failure("remove", voucher->path);
+        errno_failure("remove", voucher->path);
     voucher->left_ns = clock_boottime_ns();
 }
 
@@ -72,7 +66,7 @@ static void write_page(struct store_voucher *voucher)
     if (voucher->fd < 0 || (write_part(voucher, 0, AT_NUMBER) &&
                             write_part(voucher, AT_NUMBER, sizeof voucher->page.number)))
         return;
-    failure("write", voucher->path);
+    errno_failure("write", voucher->path);
     give_up(voucher);
 }
 
@@ -82,12 +76,12 @@ static void make_page(struct store_voucher *voucher)
     struct stat status;
     voucher->left_ns = clock_boottime_ns();
     if (lstat(voucher->path, &status) == 0 && S_ISDIR(status.st_mode) && rmdir(voucher->path) < 0)
-        failure("remove", voucher->path);
+        errno_failure("remove", voucher->path);
     if (file_write(voucher->path, span_of(&voucher->page, sizeof voucher->page), 0644) != STATUS_OK)
         return;
     voucher->fd = open_page(voucher);
     if (voucher->fd < 0)
-        failure("open", voucher->path);
+        errno_failure("open", voucher->path);
 }
 
 /* One that was removed or moved is mapped by others still. */

@@ -16,10 +16,16 @@
 
 enum { LIFT_ATTEMPTS = 16 };
 
-static enum status failure(const char *what, const char *path)
+enum status errno_failure(const char *what, const char *path)
 {
     int error = errno;
     return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
+}
+
+void directory_close(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
 }
 
 void fd_close(int *fd)
@@ -27,6 +33,12 @@ void fd_close(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+enum status directory_sync(const char *path)
+{
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? errno_failure("sync directory", path) : STATUS_OK;
 }
 
 static enum status sync_parent(const char *path)
@@ -38,10 +50,7 @@ static enum status sync_parent(const char *path)
         snprintf(parent, sizeof parent, ".");
     else
         slash[slash == parent ? 1 : 0] = '\0';
-    AUTO(fd_close) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        return failure("sync directory", parent);
-    return STATUS_OK;
+    return directory_sync(parent);
 }
 
 /* One that was made is entered in its folder for good: a power cut would take with it whatever was
@@ -53,7 +62,7 @@ static enum status part_make(const char *path, mode_t mode)
         return sync_parent(path);
     if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
         return STATUS_OK;
-    return failure("make directory", path);
+    return errno_failure("make directory", path);
 }
 
 enum status directory_make(const char *path, mode_t mode)
@@ -61,7 +70,7 @@ enum status directory_make(const char *path, mode_t mode)
     char part[PATH_MAX];
     if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part) {
         errno = ENAMETOOLONG;
-        return failure("make directory", path);
+        return errno_failure("make directory", path);
     }
     for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
@@ -93,7 +102,7 @@ static enum status lift(int folder, const char *name, int top, uint64_t *lifted)
         if (errno != EEXIST)
             break;
     }
-    return failure("move directory", name);
+    return errno_failure("move directory", name);
 }
 
 /* Empties one folder of `top` into nothing and, as far as folders are concerned, into `top`. */
@@ -103,7 +112,7 @@ static enum status empty_one(int top, const char *name, dev_t device, uint64_t *
     struct stat stat;
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {
-        enum status status = errno == ENOENT ? STATUS_OK : failure("open directory", name);
+        enum status status = errno == ENOENT ? STATUS_OK : errno_failure("open directory", name);
         fd_close(&fd);
         return status;
     }
@@ -118,11 +127,11 @@ static enum status empty_one(int top, const char *name, dev_t device, uint64_t *
             unlinkat(fd, entry->d_name, 0) == 0 || errno == ENOENT)
             continue;
         status = errno == EISDIR || errno == EPERM ? lift(fd, entry->d_name, top, lifted)
-                                                   : failure("remove", entry->d_name);
+                                                   : errno_failure("remove", entry->d_name);
     }
     closedir(directory);
     if (status == STATUS_OK && unlinkat(top, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        status = failure("remove directory", name);
+        status = errno_failure("remove directory", name);
     return status;
 }
 
@@ -133,7 +142,7 @@ static enum status empty_pass(int top, dev_t device, uint64_t *lifted)
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     enum status status = STATUS_OK;
     if (directory == NULL) {
-        status = failure("read directory", ".");
+        status = errno_failure("read directory", ".");
         fd_close(&fd);
         return status;
     }
@@ -142,7 +151,7 @@ static enum status empty_pass(int top, dev_t device, uint64_t *lifted)
             unlinkat(top, entry->d_name, 0) == 0 || errno == ENOENT)
             continue;
         status = errno == EISDIR || errno == EPERM ? empty_one(top, entry->d_name, device, lifted)
-                                                   : failure("remove", entry->d_name);
+                                                   : errno_failure("remove", entry->d_name);
     }
     closedir(directory);
     return status;
@@ -152,7 +161,7 @@ enum status directory_empty_at(int fd)
 {
     struct stat stat;
     if (fstat(fd, &stat) < 0)
-        return failure("stat", "directory");
+        return errno_failure("stat", "directory");
     (void)fchmod(fd, stat.st_mode | 0700);
     for (uint64_t lifted = 0, before;;) {
         before = lifted;
@@ -166,7 +175,7 @@ enum status directory_empty(const char *path)
 {
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? STATUS_OK : failure("open directory", path);
+        return errno == ENOENT ? STATUS_OK : errno_failure("open directory", path);
     return directory_empty_at(fd);
 }
 
@@ -174,7 +183,7 @@ enum status directory_remove(const char *path)
 {
     TRY(directory_empty(path));
     if (rmdir(path) < 0 && errno != ENOENT)
-        return failure("remove directory", path);
+        return errno_failure("remove directory", path);
     return STATUS_OK;
 }
 
@@ -182,14 +191,14 @@ enum status file_read(const char *path, struct buffer *buffer)
 {
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? STATUS_NOT_FOUND : failure("open", path);
+        return errno == ENOENT ? STATUS_NOT_FOUND : errno_failure("open", path);
     for (;;) {
         char chunk[16384];
         ssize_t size = read(fd, chunk, sizeof chunk);
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0)
-            return failure("read", path);
+            return errno_failure("read", path);
         if (size == 0)
             return STATUS_OK;
         if (buffer_append(buffer, chunk, (size_t)size) != STATUS_OK)
@@ -218,15 +227,15 @@ static enum status write_beside(const char *path, struct span content, mode_t mo
     if ((size_t)snprintf(beside, sizeof beside, "%s.%d.new", path, (int)getpid()) >=
         sizeof beside) {
         errno = ENAMETOOLONG;
-        return failure("write", path);
+        return errno_failure("write", path);
     }
     AUTO(fd_close)
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
-        return failure("create", beside);
+        return errno_failure("create", beside);
     if (fd_write_all(fd, content) != STATUS_OK || fchmod(fd, mode) < 0 ||
         (is_durable && fsync(fd) < 0) || rename(beside, path) < 0) {
-        enum status status = failure("write", beside);
+        enum status status = errno_failure("write", beside);
         unlink(beside);
         return status;
     }

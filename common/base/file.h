@@ -1,6 +1,7 @@
 #ifndef SOLO_COMMON_BASE_FILE_H
 #define SOLO_COMMON_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -9,10 +10,18 @@
 
 /* A descriptor that closes itself: AUTO(fd_close) int fd = -1; */
 void fd_close(int *fd);
+/* The same of an open directory: AUTO(directory_close) DIR *folder = opendir(path); */
+void directory_close(DIR **directory);
+
+/* What a system call on `path` failed of: logged, and errno as a status. */
+enum status errno_failure(const char *what, const char *path);
 
 /* Creates `path` and its parents with `mode` (the parents with 0755, all less the umask), each
  * synced into its folder; one that exists already is fine. */
 enum status directory_make(const char *path, mode_t mode);
+
+/* What was made, renamed or removed in it stays so after a power cut. */
+enum status directory_sync(const char *path);
 
 /* Removes a directory and what is in it; one that is not there is fine. Does not follow links and
  * does not leave the file system. */

@@ -52,12 +52,6 @@ enum status tenant_socket_path(char path[4096], const char *run_dir, const char 
 
 /* --- supervisors --- */
 
-static void folder_close(DIR **folder)
-{
-    if (*folder != NULL)
-        closedir(*folder);
-}
-
 static bool tenant_of_lock(const char *file, char tenant[NAME_BYTES_MAX + 1])
 {
     size_t size = strlen(file), suffix = strlen(lock_suffix);
@@ -75,7 +69,7 @@ enum status tenants_locked_each(const char *run_dir,
 {
     char path[4096], tenant[NAME_BYTES_MAX + 1];
     TRY(path_join(path, run_dir, RUN_TENANTS));
-    AUTO(folder_close) DIR *folder = opendir(path);
+    AUTO(directory_close) DIR *folder = opendir(path);
     if (folder == NULL && errno == ENOENT)
         return STATUS_OK;
     if (folder == NULL)

@@ -21,12 +21,6 @@
 #include "common/db/store_child.h"
 #include "common/db/table.h"
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 enum status db_copy_start(const struct db_schema *schema, const char *from, const char *to,
                           pid_t *pid, int *pidfd)
 {
@@ -60,14 +54,14 @@ static enum status copy_through_pipe(struct db *db, const char *to)
     pthread_t thread;
     TRY(path_join(path, to, "data.mdb"));
     if (pipe2(ends, O_CLOEXEC) < 0)
-        return failure("make a pipe", to);
+        return errno_failure("make a pipe", to);
     (void)fcntl(ends[1], F_SETPIPE_SZ, SLICE_BYTES); /* fewer turns; a small one does as well */
     AUTO(fd_close) int from = ends[0];
     struct copier copier = { .db = db, .to = ends[1] };
     errno = pthread_create(&thread, NULL, run_copier, &copier);
     if (errno != 0) {
         fd_close(&copier.to);
-        return failure("start a thread", to);
+        return errno_failure("start a thread", to);
     }
     enum status status = slices_write(from, path);
     fd_close(&from);
@@ -85,7 +79,7 @@ static enum status copy(const struct db_schema *schema, const char *from, const 
     fault_point("copy.before_copy");
     usleep((useconds_t)fault_number("copy_us", schema->name, 0));
     TRY(copy_through_pipe(&db, to));
-    return environment_sync_directory(to);
+    return directory_sync(to);
 }
 
 /* The probe leaves large tables alone; a copy is read whole. */
@@ -137,7 +131,7 @@ int db_copy_main(const struct db_schema *schema, const char *from, const char *t
     store_child_step_back();
     umask(077);
     if (mkdir(to, 0700) < 0)
-        return status_exit_code(failure("make the folder of a copy", to));
+        return status_exit_code(errno_failure("make the folder of a copy", to));
     enum status status = copy_and_check(schema, from, to, check_rows);
     if (status != STATUS_OK)
         directory_remove(to);
@@ -163,5 +157,5 @@ enum status db_renew_incarnation(const struct db_schema *schema, const char *dir
                                mdb_strerror(rc));
         TRY(environment_set_modes(schema, dir));
     }
-    return environment_sync_directory(dir);
+    return directory_sync(dir);
 }

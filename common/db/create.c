@@ -16,18 +16,12 @@
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* An absent directory and an empty one (made by a package, say) are both no store. */
 static enum status is_absent(const char *dir, bool *is_there)
 {
     DIR *directory = opendir(dir);
     if (directory == NULL && errno != ENOENT)
-        return failure("open directory", dir);
+        return errno_failure("open directory", dir);
     *is_there = false;
     bool has_data = false;
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
@@ -77,7 +71,7 @@ static enum status give_to_group_of(const struct db_schema *schema, const char *
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         TRY(path_join(path, store, files[i]));
         if (chown(path, (uid_t)-1, before.st_gid) < 0)
-            return failure("set group", path);
+            return errno_failure("set group", path);
     }
     return environment_set_modes(schema, store); /* a change of group may clear bits */
 }
@@ -101,16 +95,16 @@ enum status store_create_if_absent(const struct db_schema *schema, const char *d
 
     TRY(give_to_group_of(schema, beside, dir));
     if (schema->is_durable)
-        TRY(environment_sync_directory(beside));
+        TRY(directory_sync(beside));
 #ifdef SOLO_FAULTS
     char point[64];
     snprintf(point, sizeof point, "%s.before_rename", schema->owner);
     fault_point(point);
 #endif
     if (rename(beside, dir) < 0)
-        return failure("rename new store", beside);
+        return errno_failure("rename new store", beside);
     if (schema->is_durable)
-        TRY(environment_sync_directory(parent));
+        TRY(directory_sync(parent));
     log_info("store created", "dir", dir);
     return STATUS_OK;
 }
@@ -121,5 +115,5 @@ enum status store_create_filled(const struct db_schema *schema, const char *dir,
 {
     TRY(directory_make(dir, schema->is_private ? 0700 : 0750));
     TRY(create_in(schema, dir, id, fill, context));
-    return environment_sync_directory(dir);
+    return directory_sync(dir);
 }

@@ -263,17 +263,6 @@ enum status environment_set_modes(const struct db_schema *schema, const char *di
     return STATUS_OK;
 }
 
-enum status environment_sync_directory(const char *dir)
-{
-    AUTO(fd_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0) {
-        int error = errno;
-        return log_failure(status_from_errno(error), "sync directory", "dir", dir, "reason",
-                           strerror(error));
-    }
-    return STATUS_OK;
-}
-
 enum status environment_parent(char parent[4096], const char *dir)
 {
     if ((size_t)snprintf(parent, 4096, "%s", dir) >= 4096)

@@ -39,8 +39,7 @@ enum status environment_set_modes(const struct db_schema *schema, const char *di
 /* Writes identity and empty digests into a new store; `id` is its store id, NULL: a random one. */
 enum status environment_write_identity(struct db *db, struct db_txn *txn, const uint8_t *id);
 
-/* "DIR" and the directory it lies in. */
-enum status environment_sync_directory(const char *dir);
+/* The directory that DIR lies in. */
 enum status environment_parent(char parent[4096], const char *dir);
 
 #endif

@@ -15,12 +15,6 @@ enum {
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
 };
 
-static enum status failure(const char *what, const char *path)
-{
-    int error = errno;
-    return log_failure(status_from_errno(error), what, "path", path, "reason", strerror(error));
-}
-
 /* As much as there is, up to a slice; 0 at the end. */
 static enum status read_slice(int from, uint8_t slice[SLICE_BYTES], size_t *size)
 {
@@ -30,7 +24,7 @@ static enum status read_slice(int from, uint8_t slice[SLICE_BYTES], size_t *size
         if (got > 0)
             *size += (size_t)got;
         else if (got < 0 && errno != EINTR)
-            return failure("read what is to be copied", "a pipe");
+            return errno_failure("read what is to be copied", "a pipe");
     }
     return STATUS_OK;
 }
@@ -40,7 +34,7 @@ enum status slices_write(int from, const char *path)
     static uint8_t slice[SLICE_BYTES];
     AUTO(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return failure("make the copy of a store", path);
+        return errno_failure("make the copy of a store", path);
     for (off_t at = 0;; at += SLICE_BYTES) {
         size_t size;
         TRY(read_slice(from, slice, &size));
@@ -52,5 +46,5 @@ enum status slices_write(int from, const char *path)
         if (size < SLICE_BYTES)
             break;
     }
-    return fsync(fd) == 0 ? STATUS_OK : failure("sync the copy of a store", path);
+    return fsync(fd) == 0 ? STATUS_OK : errno_failure("sync the copy of a store", path);
 }
