@@ -9,10 +9,7 @@
 #include "common/api/records/log_fold.h"
 #include "common/base/auto.h"
 #include "common/base/log.h"
-#include "common/wire/fields.h"
 #include "common/wire/reader.h"
-
-enum { ROW_BYTES_MAX = 512 };
 
 /* --- before the event is written --- */
 
@@ -105,26 +102,11 @@ enum status projection_admits(struct db_txn *txn, enum event_type type, const st
 
 /* --- with the event --- */
 
-static enum status put_record(struct db_txn *txn, unsigned table, struct span key,
-                              const struct field_table *fields, const void *row)
-{
-    AUTO(buffer_close) struct buffer packed = { .limit = ROW_BYTES_MAX };
-    fields_encode(fields, row, &packed);
-    if (packed.is_exhausted)
-        return log_failure(STATUS_RESOURCE_EXHAUSTED, "pack row", "record", fields->name);
-    return table_put(txn, table, key, buffer_span(&packed));
-}
-
 static enum status apply_tenant(struct db_txn *txn, const struct event *event)
 {
-    const struct tenant_row row = {
-        .index = map_u64(event->payload, "index", UINT64_MAX),
-        .event_id = event->id,
-    };
-    if (event->tenant[0] == '\0' || row.index == UINT64_MAX)
-        return log_failure(STATUS_DATA_LOSS, "fold event", "event", NUMBER(event->id), "reason",
-                           "a tenant without name or index");
-    return put_record(txn, EVENTS_TENANTS, span_of_text(event->tenant), &record_tenant_row, &row);
+    struct tenant_row row;
+    TRY(tenant_fold(event, &row));
+    return tenant_put(txn, event->tenant, &row);
 }
 
 static enum status apply_service(struct db_txn *txn, enum event_type type,
@@ -142,7 +124,7 @@ static enum status apply_service(struct db_txn *txn, enum event_type type,
     TRY(live_fold(status == STATUS_OK ? &before : NULL, type, event, &after, &change));
     service_key(key, tenant, name);
     if (change == FOLD_PUT)
-        return put_record(txn, EVENTS_LIVE, span_of_text(key), &record_live_row, &after);
+        return live_put(txn, key, &after);
     if (change == FOLD_DELETE)
         return table_delete(txn, EVENTS_LIVE, span_of_text(key));
     return STATUS_OK;
@@ -162,13 +144,7 @@ static enum status put_state(struct db_txn *txn, uint64_t *first)
 {
     AUTO(log_fold_close) struct log_fold fold = { 0 };
     TRY(log_fold_open_at_cut(&fold, txn));
-    for (const struct folded_tenant *tenant = fold.tenants; tenant != NULL;
-         tenant = tenant->hh.next)
-        TRY(put_record(txn, EVENTS_TENANTS, span_of_text(tenant->name), &record_tenant_row,
-                       &tenant->row));
-    for (const struct folded *service = fold.services; service != NULL; service = service->hh.next)
-        TRY(put_record(txn, EVENTS_LIVE, span_of_text(service->key), &record_live_row,
-                       &service->row));
+    TRY(log_fold_write(&fold, txn));
     *first = fold.next;
     return STATUS_OK;
 }

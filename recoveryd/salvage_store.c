@@ -9,10 +9,8 @@
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/db/create.h"
-#include "common/wire/fields.h"
-#include "common/wire/reader.h"
 
-enum { TURN_BYTES = 16 * 1024 * 1024, ROW_BYTES_MAX = 512 };
+enum { TURN_BYTES = 16 * 1024 * 1024 };
 
 struct making {
     struct record_scan *scan;
@@ -28,24 +26,7 @@ static void making_close(struct making *making)
     arena_close(&making->arena);
 }
 
-static enum status put_row(struct db_txn *txn, unsigned table, const char *key,
-                           const struct field_table *fields, const void *row)
-{
-    AUTO(buffer_close) struct buffer packed = { .limit = ROW_BYTES_MAX };
-    fields_encode(fields, row, &packed);
-    return table_put(txn, table, span_of_text(key), buffer_span(&packed));
-}
-
 /* --- events --- */
-
-static enum status put_tenant(struct db_txn *txn, const struct event *event)
-{
-    const struct tenant_row row = {
-        .index = map_u64(event->payload, "index", UINT64_MAX),
-        .event_id = event->id,
-    };
-    return put_row(txn, EVENTS_TENANTS, event->tenant, &record_tenant_row, &row);
-}
 
 static enum status put_event(struct making *making, struct db_txn *txn, size_t at, size_t *bytes)
 {
@@ -61,9 +42,7 @@ static enum status put_event(struct making *making, struct db_txn *txn, size_t a
                            "it is not the one that was linked");
     making->previous = event.hash;
     *bytes += record.size;
-    TRY(table_append(txn, EVENTS_EVENTS, table_number_key(&number), record));
-    return event_type_parse(event.type) == EVENT_tenant_created ? put_tenant(txn, &event)
-                                                                : STATUS_OK;
+    return table_append(txn, EVENTS_EVENTS, table_number_key(&number), record);
 }
 
 static enum status put_events(struct making *making, struct db *db)
@@ -120,9 +99,7 @@ static enum status put_rest(struct making *making, struct db *db, const struct l
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(db, &txn));
-    for (const struct folded *service = folded->services; service != NULL;
-         service = service->hh.next)
-        TRY(put_row(&txn, EVENTS_LIVE, service->key, &record_live_row, &service->row));
+    TRY(log_fold_write(folded, &txn));
     struct log_branch branch = *making->branch;
     branch.noted_id = making->losses->until;
     TRY(log_branch_write(&txn, &branch));

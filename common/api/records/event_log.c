@@ -14,7 +14,7 @@
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
 
-enum { ROW_ARENA_BYTES = 16 * 1024 };
+enum { ROW_ARENA_BYTES = 16 * 1024, ROW_BYTES_MAX = 512 };
 
 enum status event_log_last(struct db_txn *txn, uint64_t *id)
 {
@@ -126,6 +126,26 @@ enum status tenant_find(struct db_txn *txn, const char *tenant, struct tenant_ro
     TRY(decode_row(&record_tenant_row, value, &found));
     *row = found;
     return STATUS_OK;
+}
+
+static enum status put_row(struct db_txn *txn, unsigned table, const char *key,
+                           const struct field_table *fields, const void *row)
+{
+    AUTO(buffer_close) struct buffer packed = { .limit = ROW_BYTES_MAX };
+    fields_encode(fields, row, &packed);
+    if (packed.is_exhausted)
+        return log_failure(STATUS_RESOURCE_EXHAUSTED, "pack row", "record", fields->name);
+    return table_put(txn, table, span_of_text(key), buffer_span(&packed));
+}
+
+enum status live_put(struct db_txn *txn, const char *key, const struct live_row *row)
+{
+    return put_row(txn, EVENTS_LIVE, key, &record_live_row, row);
+}
+
+enum status tenant_put(struct db_txn *txn, const char *tenant, const struct tenant_row *row)
+{
+    return put_row(txn, EVENTS_TENANTS, tenant, &record_tenant_row, row);
 }
 
 static enum status bad_key(const char *table)

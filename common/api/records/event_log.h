@@ -23,6 +23,9 @@ enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
 enum status live_find(struct db_txn *txn, const char *tenant, const char *name,
                       struct live_row *row);
 enum status tenant_find(struct db_txn *txn, const char *tenant, struct tenant_row *row);
+/* Writes a row of `live` (its key: service_key) or `tenants`. */
+enum status live_put(struct db_txn *txn, const char *key, const struct live_row *row);
+enum status tenant_put(struct db_txn *txn, const char *tenant, const struct tenant_row *row);
 
 /* Calls `visit` for each wanted service in the order of TENANT/NAME, until it returns another
  * status than OK. The table's digest is checked along the way: data_loss when a row is missing. */

@@ -85,3 +85,13 @@ enum status live_fold(const struct live_row *before, enum event_type type,
         return STATUS_OK;
     }
 }
+
+enum status tenant_fold(const struct event *event, struct tenant_row *row)
+{
+    uint64_t index = map_u64(event->payload, "index", UINT64_MAX);
+    if (event->tenant[0] == '\0' || index == UINT64_MAX)
+        return log_failure(STATUS_DATA_LOSS, "fold event", "event", NUMBER(event->id), "reason",
+                           "a tenant without name or index");
+    *row = (struct tenant_row){ .index = index, .event_id = event->id };
+    return STATUS_OK;
+}

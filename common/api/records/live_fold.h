@@ -21,4 +21,7 @@ enum fold_change { FOLD_NOTHING, FOLD_PUT, FOLD_DELETE };
 enum status live_fold(const struct live_row *before, enum event_type type,
                       const struct event *event, struct live_row *after, enum fold_change *change);
 
+/* What tenant_created says of its tenant. data_loss (logged) when that is no tenant. */
+enum status tenant_fold(const struct event *event, struct tenant_row *row);
+
 #endif

@@ -118,13 +118,9 @@ static enum status refuse(const struct log_fold *fold, const char *reason)
 
 static enum status fold_tenant(struct log_fold *fold, const struct event *event)
 {
-    const struct tenant_row row = {
-        .index = map_u64(event->payload, "index", UINT64_MAX),
-        .event_id = event->id,
-    };
-    return event->tenant[0] == '\0' || row.index == UINT64_MAX
-               ? refuse(fold, "a tenant without name or index")
-               : log_fold_put_tenant(fold, event->tenant, &row);
+    struct tenant_row row;
+    TRY(tenant_fold(event, &row));
+    return log_fold_put_tenant(fold, event->tenant, &row);
 }
 
 static enum status fold_service(struct log_fold *fold, enum event_type type,
@@ -205,5 +201,15 @@ enum status log_fold_open_at_cut(struct log_fold *fold, struct db_txn *txn)
     TRY(log_state_unpack(buffer_span(&state), fold));
     fold->next = cut.id + 1;
     fold->previous = cut.hash;
+    return STATUS_OK;
+}
+
+enum status log_fold_write(const struct log_fold *fold, struct db_txn *txn)
+{
+    for (const struct folded_tenant *tenant = fold->tenants; tenant != NULL;
+         tenant = tenant->hh.next)
+        TRY(tenant_put(txn, tenant->name, &tenant->row));
+    for (const struct folded *service = fold->services; service != NULL; service = service->hh.next)
+        TRY(live_put(txn, service->key, &service->row));
     return STATUS_OK;
 }

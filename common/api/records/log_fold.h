@@ -48,6 +48,8 @@ enum status log_fold_advance(struct log_fold *fold, struct db_txn *txn, uint64_t
 struct folded *log_fold_find(const struct log_fold *fold, const char *key);
 /* Puts the lists in the order of their tables. */
 void log_fold_sort(struct log_fold *fold);
+/* Writes `live` and `tenants` as they must be; both are empty. */
+enum status log_fold_write(const struct log_fold *fold, struct db_txn *txn);
 
 /* For log_state: of a fold that is at its beginning. */
 enum status log_fold_put_service(struct log_fold *fold, const char *key,
