@@ -2,6 +2,7 @@
 #include "recoveryd/options.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,59 +53,6 @@ enum {
     FITS_ARCHIVE = 1 << COMMAND_ARCHIVE,
 };
 
-static const struct {
-    const char *name;
-    unsigned commands;
-    bool has_value;
-} flags[] = {
-    { "-o", ~0u, true },
-    { "--keep", FITS_RESOLVE, true },
-    { "--at-start", FITS_RECOVER, false },
-    { "--all", FITS_RECOVER, false },
-    { "--dry-run", FITS_RECOVER, false },
-    { "--if-event", FITS_RECOVER | FITS_VERIFY, true },
-    { "--detailed-exitcode", FITS_RECOVER | FITS_VERIFY | FITS_SALVAGE, false },
-    { "--timeout", FITS_RECOVER, true },
-    { "--progress", FITS_RECOVER, true },
-    { "--full", FITS_VERIFY, false },
-    { "--fix", FITS_VERIFY, false },
-    { "--fix-orphans", FITS_VERIFY, false },
-    { "--background", FITS_VERIFY, false },
-    { "--periodic", FITS_VERIFY, false },
-    { "--after", FITS_LOG, true },
-    { "-n", FITS_LOG, true },
-    { "--type", FITS_LOG, true },
-    { "--tenant", FITS_LOG, true },
-    { "--only", FITS_RESTORE, true },
-    { "--archive", FITS_LOG, true },
-    { "--key", FITS_ARCHIVE, true },
-};
-enum flag {
-    FLAG_output,
-    FLAG_keep,
-    FLAG_at_start,
-    FLAG_all,
-    FLAG_dry_run,
-    FLAG_if_event,
-    FLAG_detailed_exitcode,
-    FLAG_timeout,
-    FLAG_progress,
-    FLAG_full,
-    FLAG_fix,
-    FLAG_fix_orphans,
-    FLAG_background,
-    FLAG_periodic,
-    FLAG_after,
-    FLAG_count,
-    FLAG_type,
-    FLAG_tenant,
-    FLAG_only,
-    FLAG_archive,
-    FLAG_key,
-    FLAGS
-};
-_Static_assert(FLAGS == COUNT_OF(flags), "one name for each flag");
-
 static const char *const command_names[] = {
     [COMMAND_RECOVER] = "recoveryd", [COMMAND_VERIFY] = "verify",   [COMMAND_LOG] = "log",
     [COMMAND_RESTORE] = "restore",   [COMMAND_RESOLVE] = "resolve", [COMMAND_SALVAGE] = "salvage",
@@ -139,106 +87,138 @@ static int word_of(const char *text, const char *const *words, size_t count)
     return -1;
 }
 
-static void take_output(struct options *options, const char *text)
+/* ---- flags ---- */
+
+static void take_output(struct options *options, const char *flag, const char *value)
 {
     static const char *const words[] = { "text", "json", "jsonl" };
-    int word = word_of(text, words, COUNT_OF(words));
+    int word = word_of(value, words, COUNT_OF(words));
     if (word < 0)
-        refuse(options, "-o", "takes text or json (for log: text or jsonl)");
+        refuse(options, flag, "takes text or json (for log: text or jsonl)");
     else
         options->output = (enum output)word;
 }
 
-static void take_progress(struct options *options, const char *text)
+static void take_progress(struct options *options, const char *flag, const char *value)
 {
     static const char *const words[] = { "auto", "plain", "none" };
-    int word = word_of(text, words, COUNT_OF(words));
+    int word = word_of(value, words, COUNT_OF(words));
     if (word < 0)
-        refuse(options, "--progress", "takes auto, plain or none");
+        refuse(options, flag, "takes auto, plain or none");
     else
         options->progress = (enum progress_kind)word;
 }
 
-static void take_flag(struct options *options, enum flag flag, const char *value)
+static void take_keep(struct options *options, const char *flag, const char *value)
+{
+    options->keep = value;
+    if (strcmp(value, "log") != 0)
+        refuse(options, flag, "takes log: the log as it is now");
+}
+
+static void take_if_event(struct options *options, const char *flag, const char *value)
+{
+    options->has_if_event = take_number(options, flag, value, &options->if_event);
+}
+
+static void take_timeout(struct options *options, const char *flag, const char *value)
+{
+    options->has_timeout = duration_parse(value, &options->timeout_ms) == STATUS_OK;
+    if (!options->has_timeout)
+        refuse(options, flag, "takes a duration like 30s");
+}
+
+static void take_fix_orphans(struct options *options, const char *flag, const char *value)
+{
+    (void)flag, (void)value;
+    options->has_fix = options->has_fix_orphans = true;
+}
+
+static void take_after(struct options *options, const char *flag, const char *value)
+{
+    options->has_after = take_number(options, flag, value, &options->after);
+}
+
+static void take_count(struct options *options, const char *flag, const char *value)
+{
+    options->has_count = take_number(options, flag, value, &options->count);
+}
+
+static void take_type(struct options *options, const char *flag, const char *value)
+{
+    (void)flag;
+    options->type = value;
+}
+
+static void take_tenant(struct options *options, const char *flag, const char *value)
+{
+    options->tenant = value;
+    if (!name_is_valid(value))
+        refuse(options, flag, "takes a name: " NAME_PATTERN);
+}
+
+static void take_only(struct options *options, const char *flag, const char *value)
+{
+    options->only = value;
+    if (strcmp(value, "tokens") != 0 && strcmp(value, "vault") != 0)
+        refuse(options, flag, "takes tokens or vault: the others follow from the log");
+}
+
+static void take_archive(struct options *options, const char *flag, const char *value)
+{
+    (void)flag;
+    options->archive = value;
+}
+
+static void take_key(struct options *options, const char *flag, const char *value)
 {
     uint8_t key[HASH_BYTES];
-    switch (flag) {
-    case FLAG_output:
-        take_output(options, value);
-        break;
-    case FLAG_keep:
-        options->keep = value;
-        if (strcmp(value, "log") != 0)
-            refuse(options, "--keep", "takes log: the log as it is now");
-        break;
-    case FLAG_at_start:
-        options->is_at_start = true;
-        break;
-    case FLAG_all:
-        options->shows_all = true;
-        break;
-    case FLAG_dry_run:
-        options->is_dry_run = true;
-        break;
-    case FLAG_if_event:
-        options->has_if_event = take_number(options, "--if-event", value, &options->if_event);
-        break;
-    case FLAG_detailed_exitcode:
-        options->has_detailed_exitcode = true;
-        break;
-    case FLAG_timeout:
-        options->has_timeout = duration_parse(value, &options->timeout_ms) == STATUS_OK;
-        if (!options->has_timeout)
-            refuse(options, "--timeout", "takes a duration like 30s");
-        break;
-    case FLAG_progress:
-        take_progress(options, value);
-        break;
-    case FLAG_full:
-        options->is_full = true;
-        break;
-    case FLAG_fix:
-        options->has_fix = true;
-        break;
-    case FLAG_fix_orphans:
-        options->has_fix = options->has_fix_orphans = true;
-        break;
-    case FLAG_periodic:
-        options->is_periodic = true;
-        break;
-    case FLAG_background:
-        options->is_background = true;
-        break;
-    case FLAG_after:
-        options->has_after = take_number(options, "--after", value, &options->after);
-        break;
-    case FLAG_count:
-        options->has_count = take_number(options, "-n", value, &options->count);
-        break;
-    case FLAG_type:
-        options->type = value;
-        break;
-    case FLAG_tenant:
-        options->tenant = value;
-        if (!name_is_valid(value))
-            refuse(options, "--tenant", "takes a name: " NAME_PATTERN);
-        break;
-    case FLAG_only:
-        options->only = value;
-        if (strcmp(value, "tokens") != 0 && strcmp(value, "vault") != 0)
-            refuse(options, "--only", "takes tokens or vault: the others follow from the log");
-        break;
-    case FLAG_archive:
-        options->archive = value;
-        break;
-    case FLAG_key:
-        options->key = value;
-        if (!hex_parse(value, key, sizeof key))
-            refuse(options, "--key", "takes 64 hexadecimal digits: what DATA/events.pub holds");
-        break;
-    case FLAGS:
-        break;
-    }
+    options->key = value;
+    if (!hex_parse(value, key, sizeof key))
+        refuse(options, flag, "takes 64 hexadecimal digits: what DATA/events.pub holds");
+}
+
+/* Its value goes to a function; or it has none and sets a bool of struct options. */
+#define VALUE(function) true, 0, function
+#define SETS(member)    false, offsetof(struct options, member), NULL
+static const struct flag {
+    const char *name;
+    unsigned commands;
+    bool has_value;
+    size_t sets;
+    void (*take)(struct options *options, const char *flag, const char *value);
+} flags[] = {
+    { "-o", ~0u, VALUE(take_output) },
+    { "--keep", FITS_RESOLVE, VALUE(take_keep) },
+    { "--at-start", FITS_RECOVER, SETS(is_at_start) },
+    { "--all", FITS_RECOVER, SETS(shows_all) },
+    { "--dry-run", FITS_RECOVER, SETS(is_dry_run) },
+    { "--if-event", FITS_RECOVER | FITS_VERIFY, VALUE(take_if_event) },
+    { "--detailed-exitcode", FITS_RECOVER | FITS_VERIFY | FITS_SALVAGE,
+      SETS(has_detailed_exitcode) },
+    { "--timeout", FITS_RECOVER, VALUE(take_timeout) },
+    { "--progress", FITS_RECOVER, VALUE(take_progress) },
+    { "--full", FITS_VERIFY, SETS(is_full) },
+    { "--fix", FITS_VERIFY, SETS(has_fix) },
+    { "--fix-orphans", FITS_VERIFY, false, 0, take_fix_orphans },
+    { "--background", FITS_VERIFY, SETS(is_background) },
+    { "--periodic", FITS_VERIFY, SETS(is_periodic) },
+    { "--after", FITS_LOG, VALUE(take_after) },
+    { "-n", FITS_LOG, VALUE(take_count) },
+    { "--type", FITS_LOG, VALUE(take_type) },
+    { "--tenant", FITS_LOG, VALUE(take_tenant) },
+    { "--only", FITS_RESTORE, VALUE(take_only) },
+    { "--archive", FITS_LOG, VALUE(take_archive) },
+    { "--key", FITS_ARCHIVE, VALUE(take_key) },
+};
+_Static_assert(COUNT_OF(flags) <= 32, "a bit of struct options for each");
+
+static void take_flag(struct options *options, const struct flag *flag, const char *value)
+{
+    if (flag->take != NULL)
+        flag->take(options, flag->name, value);
+    else
+        *(bool *)((char *)options + flag->sets) = true;
 }
 
 static int take_command(struct options *options, const char *argument)
@@ -270,7 +250,7 @@ int options_take(void *context, const char *argument, const char *next)
     if (argument[0] != '-')
         return take_command(options, argument);
     size_t name_bytes = strcspn(argument, "=");
-    for (int i = 0; i < FLAGS; i++) {
+    for (size_t i = 0; i < COUNT_OF(flags); i++) {
         if (strlen(flags[i].name) != name_bytes ||
             strncmp(argument, flags[i].name, name_bytes) != 0)
             continue;
@@ -286,7 +266,7 @@ int options_take(void *context, const char *argument, const char *next)
         else if (!flags[i].has_value && value != NULL)
             refuse(options, flags[i].name, "takes no value");
         else
-            take_flag(options, (enum flag)i, value);
+            take_flag(options, &flags[i], value);
         return taken;
     }
     return 0;
@@ -296,7 +276,7 @@ enum status options_check(const struct options *options)
 {
     if (options->is_refused)
         return STATUS_USAGE;
-    for (int i = 0; i < FLAGS; i++)
+    for (size_t i = 0; i < COUNT_OF(flags); i++)
         if ((options->given & 1u << i) != 0 && (flags[i].commands & 1u << options->command) == 0) {
             fprintf(stderr, "recoveryd: %s does not go with %s\n", flags[i].name,
                     options->command == COMMAND_RECOVER ? "a recovery"
