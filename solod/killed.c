@@ -5,10 +5,21 @@
 
 #include "common/wire/reader.h"
 
+static bool is_named(const struct killed *killed, struct span name)
+{
+    for (const char *at = killed->names; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        if (size == name.size && memcmp(at, name.data, size) == 0)
+            return true;
+        at += size + strspn(at + size, ", ");
+    }
+    return false;
+}
+
 static void add(struct killed *killed, struct span name)
 {
     size_t used = strlen(killed->names);
-    if (used + name.size + sizeof ", " > sizeof killed->names)
+    if (used + name.size + sizeof ", " > sizeof killed->names || is_named(killed, name))
         return;
     snprintf(killed->names + used, sizeof killed->names - used, "%s%.*s", used == 0 ? "" : ", ",
              (int)name.size, (const char *)name.data);

@@ -393,6 +393,8 @@ static void exit_judge(struct shutdown *shutdown, const struct daemon *daemon)
                          (exit->by_signal ? exit->number == SIGTERM : !daemon->was_ready);
     if (daemon->started_ns != 0 && !had_not_begun && (exit->by_signal || exit->number != 0))
         shutdown->is_forced = true;
+    if (exit->by_signal && exit->number == SIGKILL)
+        killed_add(&shutdown->killed, daemon->name);
 }
 
 /* It was not started in this run, or could not be. */

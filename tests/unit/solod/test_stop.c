@@ -176,6 +176,16 @@ Test(solod_stop, a_deployd_that_hangs_is_killed_and_the_log_closed_behind_it)
     cr_assert_eq(scene_story_count("eventd stop"), 1);
 }
 
+Test(solod_stop, a_store_daemon_that_hangs_is_killed_and_named)
+{
+    scene_ask("TOKEND", "deaf");
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=1000", NULL });
+    scene_until("solod", "ready");
+    scene_signal(SIGTERM);
+    cr_assert_eq(scene_end(), 1);
+    cr_assert_eq(scene_story_count("eventd close_log forced: tokend\neventd stop\n"), 1);
+}
+
 Test(solod_stop, a_deployd_that_never_comes_costs_no_other_its_end)
 {
     scene_ask("DEPLOYD", "silent");
