@@ -36,6 +36,13 @@ void event_map_close(struct event_map *map)
     map->is_open = false;
 }
 
+void event_map_connected(struct event_map *map, bool is_connected)
+{
+    map->is_served = is_connected;
+    map->was_replaced = map->was_replaced || map->is_foreign;
+    map->is_foreign = false;
+}
+
 void event_map_turn_ended(struct event_map *map)
 {
     map->is_checked = false;
@@ -47,7 +54,10 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn)
         log_warning("the event store was replaced", "dir", map->dir);
         event_map_close(map);
         map->was_replaced = true;
+        map->is_foreign = map->is_served;
     }
+    if (map->is_foreign)
+        return STATUS_UNAVAILABLE;
     if (!map->is_open) {
         enum status status = db_open_reader(&map->db, &events_schema, map->dir);
         if (status != STATUS_OK)

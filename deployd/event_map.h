@@ -9,18 +9,24 @@
 
 /* eventd's store, mapped for reading: what is wanted, specs, past outcomes. Each function is one
  * short transaction. The file may be replaced under us (restored, set aside): then it is opened
- * again and `was_replaced` tells boot and reconcile to read everything anew. */
+ * again and `was_replaced` tells boot and reconcile to read everything anew. While the eventd that
+ * served the former one is there nothing is read of it: only the next one looks whether it is the
+ * log that everybody knows. */
 struct event_map {
     struct db db;
     bool is_open;
     bool is_checked; /* in this turn of the loop: the same file as opened */
     bool was_replaced;
+    bool is_served;  /* we have a connection to eventd */
+    bool is_foreign; /* it was replaced under that eventd */
     char dir[4096];
 };
 
 /* not_found while eventd has not made its store. */
 enum status event_map_open(struct event_map *map, const char *data_dir);
 void event_map_close(struct event_map *map);
+/* For on_connection of the client of eventd. */
+void event_map_connected(struct event_map *map, bool is_connected);
 /* For before_sleep: the next read looks at the file again. */
 void event_map_turn_ended(struct event_map *map);
 

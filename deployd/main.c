@@ -55,8 +55,10 @@ static enum status run_open(struct deployd *deployd)
 
 static void on_eventd_connection(void *context, bool is_connected)
 {
+    struct deployd *deployd = context;
+    event_map_connected(&deployd->map, is_connected);
     if (is_connected)
-        boot_eventd_connected(context);
+        boot_eventd_connected(deployd);
 }
 
 static enum status eventd_open(struct deployd *deployd)

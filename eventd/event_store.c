@@ -56,15 +56,41 @@ static enum status read_end(struct event_store *store)
     return STATUS_OK;
 }
 
+/* Whether it is still the file, and the log, that we have left. unavailable: it is not, and nothing
+ * is written any more. The next eventd opens what lies there then, and compares it with what others
+ * have seen of the log. */
+static enum status check_in_place(struct event_store *store, uint64_t last_id)
+{
+    bool is_same = db_check_same_file(&store->db) == STATUS_OK;
+    if (is_same && last_id == store->committed_id)
+        return STATUS_OK;
+    log_failure(STATUS_UNAVAILABLE, "use the log", "dir", store->db.dir, "reason",
+                is_same ? "it was written over under us" : "another one was put in its place");
+    db_fail_replaced(&store->db);
+    return STATUS_UNAVAILABLE;
+}
+
+static enum status look_in_place(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t last_id;
+    TRY(db_begin_read(&store->db, &txn));
+    TRY(event_log_last(&txn, &last_id));
+    return check_in_place(store, last_id);
+}
+
 enum status event_store_begin(struct event_store *store)
 {
     ensure(!store->in_turn);
     TRY(db_begin_write(&store->db, &store->txn));
     enum status status = read_end(store);
     if (status == STATUS_OK)
+        status = check_in_place(store, store->last_id);
+    if (status == STATUS_OK)
         status = late_rows_begin(&store->late, &store->txn, store->last_id);
     if (status != STATUS_OK) {
         db_end(&store->txn);
+        store->last_id = store->committed_id;
         return status;
     }
     store->in_turn = true;
@@ -431,6 +457,7 @@ enum status event_store_tidy(struct event_store *store)
     TRY(db_check_readers(&store->db));
     if (store->in_turn) /* its commit does what is most urgent */
         return STATUS_OK;
+    TRY(look_in_place(store));
     db_look_for_space(&store->db);
     TRY(event_store_write_late_rows(store));
     return prune_requests(store);

@@ -163,6 +163,40 @@ Test(forked, an_older_copy_put_back_while_solo_runs, .init = set_up, .fini = tea
     service_deploy_sleeper(&bed, "acme", "new");
 }
 
+static void exchange_under_eventd(const char *program, const char *first, const char *second,
+                                  const char *third)
+{
+    pid_t kept = service_pid(&bed, "acme", "kept"), lost = service_pid(&bed, "acme", "lost");
+    pid_t eventd = testbed_daemon(&bed, "eventd");
+    log_settled_id(&bed);
+    files_change(&bed, program, first, second, third, NULL);
+    for (int waited = 0; !is_forked(); waited += 50) {
+        cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
+        sleep_ms(50);
+    }
+    cr_assert_neq(testbed_daemon(&bed, "eventd"), eventd, "who served another log has ended");
+    sleep_ms(500);
+    cr_assert_eq(service_pid(&bed, "acme", "kept"), kept, "what runs goes on");
+    cr_assert_eq(service_pid(&bed, "acme", "lost"), lost);
+    expect_deploy_refused();
+}
+
+Test(forked, an_older_file_moved_in_place_under_eventd, .init = set_up, .fini = tear_down)
+{
+    char from[450], to[450];
+    snprintf(from, sizeof from, "%s/data.mdb", copy);
+    snprintf(to, sizeof to, "%s/data.mdb", store);
+    exchange_under_eventd("/bin/mv", from, to, NULL);
+}
+
+Test(forked, an_older_file_written_over_the_one_under_eventd, .init = set_up, .fini = tear_down)
+{
+    char from[450], to[450];
+    snprintf(from, sizeof from, "if=%s/data.mdb", copy);
+    snprintf(to, sizeof to, "of=%s/data.mdb", store);
+    exchange_under_eventd("/bin/dd", from, to, "conv=notrunc");
+}
+
 /* The file is gone with the newer store: tokend and vaultd know it, too. */
 Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
 {
