@@ -159,10 +159,12 @@ struct verdict {
     char status[8192];
 };
 
+/* `unknown` of who died of a page while it answered: it promises nothing. */
 static bool is_refusal(enum status status)
 {
     return status == STATUS_DATA_LOSS || status == STATUS_UNAVAILABLE ||
-           status == STATUS_FAILED_PRECONDITION || status == STATUS_ABORTED;
+           status == STATUS_FAILED_PRECONDITION || status == STATUS_ABORTED ||
+           status == STATUS_UNKNOWN;
 }
 
 /* Whether all is said to be well, also after the walk that each daemon begins soon after its start.
