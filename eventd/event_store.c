@@ -284,6 +284,44 @@ static enum status repair_projections(struct event_store *store)
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
 }
 
+/* Each event links to the one before by what the heads say, and stays so for ever: they are
+ * compared before the first is appended. */
+static enum status heads_are_true(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(&store->db, &txn));
+    return table_verify(&txn, EVENTS_HEADS);
+}
+
+static void tell_heads(uint64_t done, uint64_t total)
+{
+    parent_progress("finding the newest events anew: %" PRIu64 "/%" PRIu64, done, total);
+}
+
+static enum status make_heads(struct event_store *store)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_write(&store->db, &txn));
+    TRY(late_rows_make_heads(&store->late, &txn, tell_heads));
+    return db_commit(&txn);
+}
+
+static enum status repair_heads(struct event_store *store)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
+    log_warning("the heads do not match their digest, they are made anew", "dir", store->db.dir);
+    TRY(make_heads(store));
+    store->db.has_met_damage = false; /* every event was read */
+    describe_fold("heads did not match their digest; made anew", store->committed_id, &payload);
+    return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
+}
+
+static enum status compare_heads(struct event_store *store)
+{
+    enum status status = heads_are_true(store);
+    return status == STATUS_DATA_LOSS ? repair_heads(store) : status;
+}
+
 enum status event_store_fold(struct event_store *store, uint64_t *events)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = 256 };
@@ -352,6 +390,8 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
+    if (status == STATUS_OK)
+        status = compare_heads(store);
     if (status == STATUS_OK)
         status = load_late_rows(store);
     return status == STATUS_OK && was_salvaged ? tell_salvaged(store) : status;

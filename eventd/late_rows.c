@@ -6,6 +6,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "eventd/projection.h"
 
 enum status late_rows_init(struct late_rows *late)
 {
@@ -118,6 +119,35 @@ enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t
     late->is_loaded = status == STATUS_OK;
     if (status != STATUS_OK)
         late_rows_forget(late);
+    return status;
+}
+
+/* Of archived events the records that were kept are there, too. */
+enum status late_rows_make_heads(struct late_rows *late, struct db_txn *txn,
+                                 void (*tell)(uint64_t done, uint64_t total))
+{
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, record;
+    uint64_t written;
+    TRY(event_log_written(txn, &written));
+    TRY(table_clear(txn, EVENTS_HEADS));
+    TRY(table_cursor_open(txn, EVENTS_EVENTS, &cursor));
+    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &record);
+    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &record)) {
+        struct event event;
+        uint64_t id = table_number_value(key);
+        if (id > written)
+            break;
+        arena_reset(&arena);
+        TRY(event_log_read(txn, id, &arena, &event));
+        TRY(advance_heads(late, txn, &event));
+        if (id % PROGRESS_EVENTS == 0)
+            tell(id, written);
+    }
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+        status = heads_write(&late->heads, txn);
+    late_rows_forget(late);
     return status;
 }
 

@@ -31,6 +31,10 @@ struct late_rows {
 enum status late_rows_init(struct late_rows *late);
 void late_rows_reset(struct late_rows *late);
 
+/* The table of heads from the records that it speaks of, because it is not what its digest says.
+ * Before the first turn. `tell` is called now and then, so that nobody takes it for hung. */
+enum status late_rows_make_heads(struct late_rows *late, struct db_txn *txn,
+                                 void (*tell)(uint64_t done, uint64_t total));
 /* First in each turn. */
 enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
 /* For an event that is about to be packed: fills its back links. */

@@ -22,6 +22,8 @@ enum {
     EVENT_TEXTS_BYTES_MAX = 16 * 1024, /* arena for one event's texts; its payload is not copied */
     EVENT_BATCH_MAX = 1024,
     LATE_EVENTS_MAX = 2048, /* newest ones of which `heads` and `requests` need not speak yet */
+    HEAD_WALK_EVENTS_MAX = 1 << 20,   /* looked through for the newest one about something, when its
+                                         row is damaged: about two seconds */
     LATE_BYTES_MAX = 4 * 1024 * 1024, /* of those; the last one may go beyond */
     QUERY_LIMIT_MAX = 1000,
     QUERY_SCAN_MAX = 20000, /* records looked at by one request */

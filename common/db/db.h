@@ -20,9 +20,10 @@ enum table_flags {
     TABLE_DIGEST = 1 << 0,   /* meta keeps the count and the sum of the rows' hashes */
     TABLE_UNSEALED = 1 << 1, /* the value proves itself (events: their chain hash) */
     TABLE_DERIVED = 1 << 2,  /* can be made again from other tables: a wrong digest is left to the
-                              * owner, who compares after opening, instead of failing the probe */
-    TABLE_LARGE = 1 << 3     /* too many rows to compare at each start: the owner walks it in slices
-                              * while it works, the probe leaves it alone */
+                              * owner, who compares after opening, instead of failing the probe; and
+                              * a damaged row may be written over, which leaves the digest wrong */
+    TABLE_LARGE = 1 << 3     /* may have too many rows for the probe, which leaves it alone: the
+                              * owner compares it, once, or in slices while it works */
 };
 
 struct table_schema {

@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
+#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/wire/fields.h"
 #include "common/wire/reader.h"
@@ -306,13 +307,19 @@ static const char *text_of(const struct event *event, enum head_kind kind)
     return "";
 }
 
-/* Without its row: from the end of the log back to the first event that is there. */
+/* Without its row: among the newest events, as far back as nobody waits long for it. */
 static enum status find_head(struct db_txn *txn, struct span key, uint64_t *id)
 {
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     uint64_t at;
+    size_t left = fault_number("walk", "heads", HEAD_WALK_EVENTS_MAX);
     TRY(event_log_last(txn, &at));
-    for (; at > 0; at--) {
+    for (; at > 0; at--, left--) {
+        if (left == 0)
+            return log_failure(STATUS_DATA_LOSS, "find the newest event about something", "dir",
+                               txn->db->dir, "reason",
+                               "its row is damaged, and no event of late is about it", "next",
+                               "`soloctl daemon restart eventd` makes the rows anew");
         struct event event;
         arena_reset(&arena);
         enum status status = event_log_read(txn, at, &arena, &event);

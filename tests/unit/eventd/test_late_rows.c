@@ -2,6 +2,7 @@
 #include "eventd/late_rows.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -258,15 +259,21 @@ static void damage(unsigned table, struct span at)
     cr_assert_eq(mdb_txn_commit(txn), 0);
 }
 
+static void write_and_reopen(void)
+{
+    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
+    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    late_rows_forget(&store.late); /* what it has in memory spares a look */
+}
+
+/* In a store that is open: what its next start finds is mended there. */
 Test(late_rows, a_head_that_is_damaged_is_what_the_records_say)
 {
     uint8_t bytes[HEAD_KEY_BYTES];
     append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
-    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
+    write_and_reopen();
     damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
     damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_TYPE, "app.x"));
-    fixture_reopen();
     cr_expect_not(store.db.has_met_damage);
     expect_all_known();
     cr_expect(store.db.has_met_damage, "it is told");
@@ -281,6 +288,96 @@ Test(late_rows, a_head_that_is_damaged_is_what_the_records_say)
     cr_expect_eq(event.previous_of_subject, 8);
 }
 
+Test(late_rows, a_damaged_head_is_looked_for_among_the_newest_events)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    uint64_t id;
+    append_some(0, 10);
+    write_and_reopen();
+    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1")); /* of event 8 */
+    AUTO(db_end) struct db_txn txn = { 0 };
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    setenv("SOLO_FAULT_BOUND", "walk:heads:3", 1);
+    cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "thing/1", &id), STATUS_OK);
+    cr_expect_eq(id, 8);
+    setenv("SOLO_FAULT_BOUND", "walk:heads:2", 1);
+    cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "thing/1", &id), STATUS_DATA_LOSS);
+    unsetenv("SOLO_FAULT_BOUND");
+}
+
+static void put_raw(unsigned table, struct span at, const void *row, size_t size)
+{
+    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value = { size, (void *)(uintptr_t)row };
+    MDB_txn *txn;
+    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(row == NULL ? mdb_del(txn, store.db.tables[table], &key, NULL)
+                             : mdb_put(txn, store.db.tables[table], &key, &value, 0),
+                 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+}
+
+static size_t get_raw(unsigned table, struct span at, uint8_t row[256])
+{
+    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value;
+    MDB_txn *txn;
+    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), 0);
+    cr_assert_eq(mdb_get(txn, store.db.tables[table], &key, &value), 0);
+    cr_assert_leq(value.mv_size, 256);
+    memcpy(row, value.mv_data, value.mv_size);
+    mdb_txn_abort(txn);
+    return value.mv_size;
+}
+
+static void expect_links(uint64_t id, uint64_t of_subject, uint64_t of_type)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
+    struct event event;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(event_log_read(&txn, id, &arena, &event), STATUS_OK);
+    cr_expect_eq(event.previous_of_subject, of_subject);
+    cr_expect_eq(event.previous_of_type, of_type);
+}
+
+/* Half a page that was lost, or came back from another time: every row that is there is whole. */
+Test(late_rows, heads_that_are_missing_or_old_are_made_anew_before_anything_follows_from_them)
+{
+    uint8_t bytes[HEAD_KEY_BYTES], row[256];
+    append_some(0, 6);
+    write_and_reopen();
+    struct span type = event_log_head_key(bytes, HEAD_OF_TYPE, "app.x");
+    size_t size = get_raw(EVENTS_HEADS, type, row);
+    append_some(6, 10);
+    write_and_reopen();
+    put_raw(EVENTS_HEADS, type, row, size);
+    put_raw(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"), NULL, 0);
+    fixture_reopen();
+    cr_expect_not(store.db.has_met_damage, "it is mended");
+    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 11, "and told");
+    expect_all_known();
+    cr_expect_eq(append_numbered(10, "body", STATUS_OK).first_id, 12); /* about thing/1 */
+    expect_links(12, 8, 10);
+    fixture_reopen();
+    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 11, "once");
+}
+
+/* Whoever appends needs no start before. */
+Test(late_rows, a_damaged_head_is_written_over_and_the_table_made_anew_at_the_next_start)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    append_some(0, 10);
+    write_and_reopen();
+    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
+    append_some(10, 11);
+    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
+    cr_expect_eq(written(), 11);
+    fixture_reopen();
+    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 12);
+    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 11);
+    fixture_reopen();
+    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 12);
+}
+
 /* The quick probe reads none of these rows. */
 Test(late_rows, the_full_walk_finds_what_an_open_does_not)
 {
@@ -293,7 +390,6 @@ Test(late_rows, the_full_walk_finds_what_an_open_does_not)
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_OK);
     struct span key = event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1");
     damage(EVENTS_HEADS, key);
-    fixture_reopen();
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_DATA_LOSS);
     event_store_close(&store);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_ALONE), STATUS_DATA_LOSS);
