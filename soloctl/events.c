@@ -148,7 +148,7 @@ static void on_batch(void *context, const char *method, struct span params)
 }
 
 /* A watch that was cut off for being slow, or broken by a restart of eventd, is resumed after the
- * last event: nothing is missed, nothing shown twice. */
+ * last event: nothing is missed, nothing shown twice. What was archived meanwhile is told. */
 static enum status show_tail(struct story *story, struct problem *problem)
 {
     AUTO(tail_close) struct tail tail = { .story = story, .arena = { .limit = REPLY_BYTES_MAX } };
@@ -164,6 +164,8 @@ static enum status show_tail(struct story *story, struct problem *problem)
                          READ_TIMEOUT_MS, &healthy, problem));
         enum status status = session_stream(story->session, PEER_EVENTD, &method_event_watch,
                                             &request, on_batch, &tail, &reply, problem);
+        if (status == STATUS_OUT_OF_RANGE)
+            status = show_past(story, problem);
         if (status != STATUS_OK && status != STATUS_RESOURCE_EXHAUSTED &&
             status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN)
             return status;

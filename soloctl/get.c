@@ -203,6 +203,18 @@ static void on_end(void *context, enum status status, const struct problem *prob
     ev_break(watch->loop, EVBREAK_ALL);
 }
 
+static enum status last_event(struct session *session, uint64_t *last_id, struct problem *problem)
+{
+    struct event_query_request request = {
+        .tenant = "", .type = "", .subject = "", .limit = 1, .newest_first = true
+    };
+    struct event_query_reply reply = { 0 };
+    TRY(session_call(session, PEER_EVENTD, &method_event_query, &request, READ_TIMEOUT_MS, &reply,
+                     problem));
+    *last_id = reply.last_id;
+    return STATUS_OK;
+}
+
 /* Follows the log from the moment before the first look. A watch that eventd cut off, or that a
  * restart of eventd broke, goes on after the last event that was seen. */
 static enum status follow(struct listing *listing, struct problem *problem)
@@ -236,6 +248,11 @@ static enum status follow(struct listing *listing, struct problem *problem)
         if (watch.status == STATUS_RESOURCE_EXHAUSTED || watch.status == STATUS_UNAVAILABLE ||
             watch.status == STATUS_UNKNOWN)
             continue;
+        if (watch.status ==
+            STATUS_OUT_OF_RANGE) { /* archived: the next look shows what came of it */
+            TRY(last_event(session, &listing->seen, problem));
+            continue;
+        }
         *problem = watch.problem;
         return watch.status;
     }
@@ -255,18 +272,6 @@ static enum status check_names(const struct listing *listing, struct problem *pr
             problem_set(problem, STATUS_NOT_FOUND, "", "%s: there is no such service", target->key);
     }
     return status;
-}
-
-static enum status last_event(struct session *session, uint64_t *last_id, struct problem *problem)
-{
-    struct event_query_request request = {
-        .tenant = "", .type = "", .subject = "", .limit = 1, .newest_first = true
-    };
-    struct event_query_reply reply = { 0 };
-    TRY(session_call(session, PEER_EVENTD, &method_event_query, &request, READ_TIMEOUT_MS, &reply,
-                     problem));
-    *last_id = reply.last_id;
-    return STATUS_OK;
 }
 
 static enum status get_services(struct listing *listing, struct problem *problem)
