@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
@@ -75,7 +76,7 @@ static enum status open_file(struct record_scan *scan, unsigned file)
     if (scan->fd >= 0 && scan->opened == file)
         return STATUS_OK;
     fd_close(&scan->fd);
-    scan->fd = open(scan->files[file], O_RDONLY | O_CLOEXEC);
+    scan->fd = open(scan->files[file], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     scan->opened = file;
     return scan->fd >= 0 ? STATUS_OK
                          : log_failure(status_from_errno(errno), "scan for events", "path",
@@ -161,6 +162,21 @@ static enum status add_file(struct record_scan *scan, const char *path)
     return STATUS_OK;
 }
 
+/* Of a file, or of a disk without a file system: nothing else comes to an end for sure. */
+static enum status find_end(const struct record_scan *scan, const char *path, uint64_t *end)
+{
+    struct stat stat;
+    off_t last = fstat(scan->fd, &stat) < 0 ? -1 : lseek(scan->fd, 0, SEEK_END);
+    if (last < 0)
+        return log_failure(status_from_errno(errno), "scan for events", "path", path, "reason",
+                           strerror(errno));
+    *end = (uint64_t)last;
+    return S_ISREG(stat.st_mode) || S_ISBLK(stat.st_mode)
+               ? STATUS_OK
+               : log_failure(STATUS_INVALID_ARGUMENT, "scan for events", "path", path, "reason",
+                             "it is no file");
+}
+
 enum status record_scan_file(struct record_scan *scan, const char *path)
 {
     AUTO(free_block) uint8_t *block = malloc(BLOCK_BYTES);
@@ -168,8 +184,10 @@ enum status record_scan_file(struct record_scan *scan, const char *path)
     if (block == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
     TRY(add_file(scan, path));
+    uint64_t end = 0;
     TRY(open_file(scan, file));
-    for (uint64_t offset = 0;;) {
+    TRY(find_end(scan, path, &end));
+    for (uint64_t offset = 0; offset < end;) {
         ssize_t got = pread(scan->fd, block, BLOCK_BYTES, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
@@ -183,6 +201,7 @@ enum status record_scan_file(struct record_scan *scan, const char *path)
         TRY(scan_block(scan, file, block, (size_t)got, offset));
         offset += (uint64_t)got - (MAGIC_BYTES - 1);
     }
+    return STATUS_OK;
 }
 
 /* --- the chain --- */

@@ -250,3 +250,16 @@ Test(salvage, without_the_beginning_nothing_is_made, .init = set_up, .fini = tea
     cr_assert_eq(stat(data, &after), 0);
     cr_assert_eq(before.st_ino, after.st_ino);
 }
+
+/* Reading it never ends by itself. */
+Test(salvage, a_folder_in_the_place_of_a_file_is_refused, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result result = { 0 };
+    char folder[512];
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(folder, sizeof folder, "%s/events/data.mdb", backup);
+    cr_assert_eq(directory_make(folder, 0700), STATUS_OK);
+    testbed_recoveryd(&bed, &result, "salvage", backup, NULL);
+    expect_exit(&result, 65);
+    expect_contains(result_err(&result), "it is no file");
+}
