@@ -245,3 +245,18 @@ bool power_cut_play(const struct power_cut *cut, enum cut_kind kind, struct rand
     }
     return is_there;
 }
+
+size_t power_cut_each(power_cut_visit *visit, void *context)
+{
+    static const enum cut_kind kinds[] = { CUT_TAKES_ALL, CUT_LEAVES_ALL, CUT_AS_IT_COMES,
+                                           CUT_AS_IT_COMES, CUT_AS_IT_COMES };
+    size_t count;
+    const struct disk_op *ops = disk_ops(&count);
+    struct power_cut *cut = power_cut_open(ops, count);
+    bool goes_on = true;
+    while (goes_on && power_cut_step(cut))
+        for (size_t i = 0; i < COUNT_OF(kinds) && goes_on && power_cut_is_open(cut); i++)
+            goes_on = visit(context, cut, kinds[i]);
+    power_cut_close(&cut);
+    return count;
+}

@@ -22,6 +22,11 @@ uint64_t power_cut_mark(const struct power_cut *cut);
 
 /* How a cut ends: all of what is not synced is lost, or all is there, or as chance has it. */
 enum cut_kind { CUT_TAKES_ALL, CUT_LEAVES_ALL, CUT_AS_IT_COMES };
+typedef bool power_cut_visit(void *context, const struct power_cut *cut, enum cut_kind kind);
+
+/* A cut at every moment of what was recorded at which one differs from those before: all lost, all
+ * there, and three times as it comes; until `visit` says false. Returns how much was recorded. */
+size_t power_cut_each(power_cut_visit *visit, void *context);
 
 /* Writes what is left of `store` (a folder's path in the recording) into the existing folder `to`;
  * false: there is no such folder after this cut. */
