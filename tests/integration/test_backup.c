@@ -235,7 +235,8 @@ Test(backup, a_copy_that_is_started_beside_its_original_ends_nothing, .init = se
     testbed_soloctl(&copy, &result, "restore", backup, "--data", copy.data, NULL);
     expect_exit(&result, 0);
     testbed_launch(&copy, NULL);
-    for (int waited = 0; testbed_log_count(&copy, "another Solo runs here") == 0; waited += 50) {
+    for (int waited = 0; testbed_log_count(&copy, "another Solo runs with a copy") == 0;
+         waited += 50) {
         cr_assert_lt(waited, 30000);
         sleep_ms(50);
     }
