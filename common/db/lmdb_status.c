@@ -16,6 +16,7 @@ enum status status_from_lmdb(int code)
         return STATUS_RESOURCE_EXHAUSTED;
     case MDB_PAGE_NOTFOUND:
     case MDB_CORRUPTED:
+    case MDB_CURSOR_FULL: /* a tree deeper than any can be: one with a circle */
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
     case MDB_INCOMPATIBLE:

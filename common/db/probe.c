@@ -15,6 +15,7 @@
 #include "common/db/environment.h"
 #include "common/db/lmdb_status.h"
 #include "common/db/meta_pages.h"
+#include "common/db/page_numbers.h"
 #include "common/db/store_child.h"
 #include "common/db/table.h"
 
@@ -74,6 +75,7 @@ enum status db_probe_here(const struct db_schema *schema, const char *dir,
         AUTO(db_end) struct db_txn txn = { 0 };
         TRY(db_begin_read(&db, &txn));
         TRY(check_length(&db, &txn, &pages));
+        TRY(page_numbers_check(&txn, PAGES_OF_MAIN));
         db_end(&txn);
         TRY(environment_open_for_reading(&db));
         TRY(db_begin_read(&db, &txn));

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,12 +76,36 @@ static enum status read_every_row(const struct db_schema *schema, const char *di
     return STATUS_OK;
 }
 
+/* Whether the mark was made soon after a walk had found nothing that ends who opens the store. */
+static bool is_suspect_again(const char *path, const char *walked)
+{
+    struct stat marked, read;
+    return stat(path, &marked) == 0 && stat(walked, &read) == 0 &&
+           marked.st_mtime >= read.st_mtime &&
+           marked.st_mtime - read.st_mtime <= SUSPECT_AGAIN_SECONDS;
+}
+
+/* Anew, whatever was there: its time is what counts. */
+static enum status note_walk(const char *walked)
+{
+    if ((unlink(walked) == 0 || errno == ENOENT) && make_mark(walked) == 0)
+        return STATUS_OK;
+    int error = errno;
+    return log_failure(status_from_errno(error), "create", "path", walked, "reason",
+                       strerror(error));
+}
+
 enum status suspect_check(const struct db_schema *schema, const char *dir)
 {
-    char path[sizeof mark];
+    char path[sizeof mark], walked[sizeof mark];
     name_mark(path, dir);
     if (access(path, F_OK) < 0)
         return STATUS_OK;
+    snprintf(walked, sizeof walked, "%s/walked", dir);
+    if (is_suspect_again(path, walked))
+        return log_failure(STATUS_DATA_LOSS, "open database", "dir", dir, "reason",
+                           "its last two owners died while they had it open, and reading every "
+                           "row has not found why");
     log_warning("its last owner died while it had the store open: every row is read first", "dir",
                 dir);
     /* First of all, so that a start that is cut off is not followed by the same for ever. */
@@ -88,6 +113,8 @@ enum status suspect_check(const struct db_schema *schema, const char *dir)
         return log_failure(status_from_errno(errno), "remove", "path", path, "reason",
                            strerror(errno));
     enum status status = read_every_row(schema, dir);
+    if (status == STATUS_OK)
+        status = note_walk(walked);
     if (status == STATUS_DATA_LOSS && make_mark(path) < 0)
         log_failure(status_from_errno(errno), "create", "path", path, "reason", strerror(errno));
     return status;

@@ -3,6 +3,7 @@
 #include "common/db/walk.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -10,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/db/environment.h"
 #include "common/db/meta_pages.h"
+#include "common/db/page_numbers.h"
 #include "common/db/probe.h"
 #include "common/db/store_child.h"
 #include "common/db/table.h"
@@ -111,6 +113,20 @@ static enum status open_alone(struct db *db, const struct db_schema *schema, con
     return environment_open_for_reading(db);
 }
 
+static enum status walk_pages(struct db *db, enum walk_how how)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    TRY(db_begin_read(db, &txn));
+    enum status status =
+        page_numbers_check(&txn, how == WALK_BESIDE_WRITER ? PAGES_BUT_EVENTS : PAGES_ALL);
+    /* Rows that are damaged are refused; of a damaged page a writer dies as this does. */
+    if (status == STATUS_DATA_LOSS && how == WALK_ALONE) {
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    return status;
+}
+
 static enum status walk(const struct db_schema *schema, const char *dir, enum walk_how how,
                         walk_rows *check_rows)
 {
@@ -119,7 +135,9 @@ static enum status walk(const struct db_schema *schema, const char *dir, enum wa
                                   : open_alone(&db, schema, dir));
     if (how == WALK_HALF_OF_COPY)
         return check_rows(&db, 1, 2);
-    enum status status = STATUS_OK;
+    enum status status = walk_pages(&db, how);
+    if (status != STATUS_OK && status != STATUS_DATA_LOSS)
+        return status;
     for (unsigned i = 0; i <= schema->table_count; i++) {
         enum status found = i < schema->table_count ? walk_table(&db, i)
                             : check_rows != NULL    ? check_rows(&db, 0, 1)

@@ -11,7 +11,8 @@
  * short where a table is large. The result is db_probe_judge's. */
 
 enum walk_how {
-    WALK_ALONE,         /* nobody writes: without locks, leaving no trace */
+    WALK_ALONE,         /* nobody writes: without locks, leaving no trace; a page that would end a
+                           writer ends it */
     WALK_BESIDE_WRITER, /* with a slot among the readers, at the lowest priority */
     WALK_HALF_OF_COPY   /* of a copy, the second part of two of what `check_rows` looks at */
 };

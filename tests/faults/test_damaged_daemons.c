@@ -1,9 +1,11 @@
 /* The real programs started on damaged stores: none of them hangs or is restarted over and over,
  * and whatever they answer is either refused as damaged, or what was written before. Where status
  * says that all is well, all of it is there. 9 mutations; with SOLO_LONG 700. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/file.h"
 #include "tests/faults/mutation.h"
@@ -351,4 +353,33 @@ Test(damaged_daemons, neither_hang_nor_loop_nor_say_what_is_not_so, .init = set_
     fprintf(stderr, "%zu starts: %zu well, %zu told what is wrong; %zu questions refused\n", count,
             healthy, told, refusals);
     cr_assert_gt(told, 0);
+}
+
+/* LMDB reads a page without looking at its own number; of a wrong one each writer aborts. */
+Test(damaged_daemons, do_not_abort_of_a_page_with_the_number_of_another)
+{
+    enum { PAGE = 4096, ROOT_OF_MAIN = 128, TXNID = 144 };
+    static const uint64_t another = 1;
+    uint64_t txnids[2], root;
+    char path[4200];
+    AUTO(result_close) struct result made = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &made, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&made, 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(path, sizeof path, "%s/tokens/data.mdb", bed.data);
+    AUTO(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pread(fd, &txnids[i], 8, i * PAGE + TXNID), 8);
+    cr_assert_eq(pread(fd, &root, 8, (txnids[0] < txnids[1] ? PAGE : 0) + ROOT_OF_MAIN), 8);
+    cr_assert_eq(pwrite(fd, &another, 8, (off_t)root * PAGE), 8);
+    testbed_start(&bed);
+    testbed_soloctl(&bed, &made, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&made, 86);
+    struct verdict verdict = { .what = "a wrong number" };
+    judge_daemons(&verdict);
+    cr_assert_not(verdict.says_well);
+    testbed_stop(&bed);
+    testbed_discard(&bed);
 }

@@ -1,7 +1,10 @@
 /* What is damaged is found before it is used, and is not touched. */
+#include <lmdb.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/db/lmdb_status.h"
+#include "common/db/walk.h"
 #include "tests/unit/common/db/store_fixture.h"
 
 TestSuite(db_damage, .init = store_setup, .fini = store_teardown);
@@ -57,6 +60,36 @@ Test(db_damage, damage_to_the_file_is_found_by_the_probe)
     cr_assert_eq(truncate(data, (off_t)used_bytes), 0);
     cr_expect_eq(open_writer(), STATUS_OK, "the zeros behind it are no loss");
     db_close(&db);
+    buffer_close(&whole);
+}
+
+Test(db_damage, a_tree_with_a_circle_is_damage)
+{
+    cr_assert_eq(status_from_lmdb(MDB_CURSOR_FULL), STATUS_DATA_LOSS);
+}
+
+/* LMDB reads such a page, and the writer that changes it aborts. */
+Test(db_damage, a_page_with_the_number_of_another_is_found)
+{
+    enum { PAGE = 4096, ROOT_OF_MAIN = 128, TXNID = 144, ALIVE = 6 /* main, meta, the tables */ };
+    static const uint64_t another = 1;
+    uint64_t txnids[2], root;
+    size_t found = 0;
+    make_store();
+    struct buffer whole = read_file(data);
+    memcpy(&txnids[0], whole.data + TXNID, 8);
+    memcpy(&txnids[1], whole.data + PAGE + TXNID, 8);
+    memcpy(&root, whole.data + (txnids[0] < txnids[1] ? PAGE : 0) + ROOT_OF_MAIN, 8);
+    overwrite(data, root * PAGE, &another, sizeof another);
+    expect_damage("the list of tables");
+    overwrite(data, 0, whole.data, whole.size);
+    for (size_t page = 2; page < used_bytes / PAGE; page++) {
+        overwrite(data, page * PAGE, &another, sizeof another);
+        found += db_walk(&test_schema, dir, WALK_BESIDE_WRITER) == STATUS_DATA_LOSS;
+        overwrite(data, 0, whole.data, whole.size);
+    }
+    cr_expect_geq(found, ALIVE - 1, "all but the leaf that is not sealed: %zu", found);
+    cr_expect_eq(db_walk(&test_schema, dir, WALK_BESIDE_WRITER), STATUS_OK);
     buffer_close(&whole);
 }
 

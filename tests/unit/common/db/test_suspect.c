@@ -4,12 +4,14 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/db/suspect.h"
 #include "common/db/table.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
@@ -116,4 +118,55 @@ Test(suspect, a_damaged_row_hides_nothing_worse)
     put("crash-walk", "");
     damage_a_row();
     cr_assert_eq(open_suspect(), STATUS_DATA_LOSS);
+}
+
+/* Rows are read from it all the same. */
+Test(suspect, a_page_with_the_number_of_another_keeps_it_shut)
+{
+    enum { PAGE = 4096 };
+    static const uint64_t another = 1;
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    const char *path = scratch_path("store/data.mdb");
+    put("row", "what it says");
+    cr_assert_eq(file_read(path, &file), STATUS_OK);
+    const uint8_t *row = memmem(file.data, file.size, "what it says", 12);
+    cr_assert_not_null(row);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    for (; row != NULL;
+         row = memmem(row + 1, file.size - (size_t)(row + 1 - file.data), "what it says", 12)) {
+        off_t page = (row - file.data) / PAGE * PAGE;
+        cr_assert_eq(pwrite(fd, &another, sizeof another, page), sizeof another);
+    }
+    cr_assert_eq(open_suspect(), STATUS_DATA_LOSS);
+    cr_assert(is_marked());
+}
+
+/* Whatever it is that ends them, the walk has not found it. */
+Test(suspect, who_dies_soon_after_a_walk_leaves_it_shut)
+{
+    put("row", "what it says");
+    cr_assert_eq(open_suspect(), STATUS_OK);
+    cr_assert_eq(end_of_user("abort"), SIGABRT);
+    for (int i = 0; i < 2; i++) {
+        AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+        cr_assert_eq(db_open_writer(&db, &test_schema, dir), STATUS_DATA_LOSS);
+        cr_assert(is_marked());
+    }
+    cr_assert_eq(unlink(scratch_path("store.suspect")), 0);
+    put("row", "again");
+}
+
+Test(suspect, who_dies_long_after_a_walk_does_not)
+{
+    put("row", "what it says");
+    cr_assert_eq(open_suspect(), STATUS_OK);
+    struct stat walked;
+    const char *path = scratch_path("store/walked");
+    cr_assert_eq(stat(path, &walked), 0);
+    struct timespec times[2] = { walked.st_atim, walked.st_mtim };
+    times[1].tv_sec -= SUSPECT_AGAIN_SECONDS + 1;
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    cr_assert_eq(open_suspect(), STATUS_OK);
+    cr_assert_eq(stat(path, &walked), 0);
+    cr_assert_gt(walked.st_mtim.tv_sec, times[1].tv_sec, "this walk counts anew");
 }
