@@ -132,6 +132,22 @@ static enum status ask_whether_it_answers(struct session *session, struct proble
                         &reply, problem);
 }
 
+/* The last one is not asked again when its deployd dies: while everything stops no other comes, and
+ * whoever waits has another way to end the services. */
+static enum status drain(struct session *session, const struct system_drain_request *request,
+                         struct system_drain_reply *reply, struct problem *problem)
+{
+    struct rpc_client *client;
+    const struct rpc_call_options options = { .timeout_ms = CHANGE_TIMEOUT_MS,
+                                              .request_id = &session->request_id };
+    if (!request->is_last)
+        return session_call(session, PEER_DEPLOYD, &method_system_drain, request,
+                            request->timeout_ms + CHANGE_TIMEOUT_MS, reply, problem);
+    TRY(session_client(session, PEER_DEPLOYD, &client, problem));
+    return rpc_client_call_wait(client, &method_system_drain, request, &options, &session->arena,
+                                reply, problem);
+}
+
 /* 1 when something had to be killed, as a shutdown of solod. */
 int command_drain(struct session *session, const struct arguments *arguments)
 {
@@ -144,8 +160,7 @@ int command_drain(struct session *session, const struct arguments *arguments)
     if (status == STATUS_OK && request.is_last)
         status = ask_whether_it_answers(session, &problem);
     if (status == STATUS_OK)
-        status = session_call(session, PEER_DEPLOYD, &method_system_drain, &request,
-                              request.timeout_ms + CHANGE_TIMEOUT_MS, &reply, &problem);
+        status = drain(session, &request, &reply, &problem);
     if (status != STATUS_OK)
         return session_fail(session, "", status, &problem);
     if (session_is_for_programs(session)) {

@@ -137,6 +137,29 @@ machine systemctl restart deployd.service
 until_true machine soloctl status --check
 [ "$(pid_of acme/reader)" = "$pid" ] || fail "the way back from damage stopped a service"
 
+# A deployd that dies while it drains keeps nobody from stopping; each service has its grace.
+machine soloctl deploy acme/stubborn -- sh -c 'trap "" TERM; while :; do sleep 1; done' >/dev/null
+machine systemctl stop --no-block solo.target
+sleep 1
+machine sh -c 'kill -9 "$(systemctl show -P MainPID deployd.service)"' 2>/dev/null || true
+settled
+machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "a deployd that dies in its drain leaves the log open"
+
+# What keeps a daemon from being tried keeps its socket away: nobody waits for it, and nothing is tried without end.
+machine touch /var/lib/solo/restore.unfinished
+machine timeout 60 systemctl start solo.target 2>/dev/null || true
+lines="$(machine sh -c 'journalctl --no-pager | wc -l')"
+machine timeout 3 soloctl get events -n 1 2>/dev/null && fail "a store that is half restored is served"
+sleep 1
+[ "$(machine sh -c 'journalctl --no-pager | wc -l')" -lt $((lines + 200)) ] || fail "a cut off restore fills the journal"
+machine systemctl stop solo.target
+settled
+machine rm /var/lib/solo/restore.unfinished
+machine systemctl reset-failed
+machine systemctl start solo.target
+until_true machine soloctl status --check
+machine soloctl kill acme/stubborn >/dev/null
+
 # The whole as one unit, and back.
 wanted="$(names)"
 machine systemctl stop solo.target
