@@ -97,7 +97,8 @@ machine dpkg -r solo >/dev/null || fail "it cannot be removed"
 nothing_runs || fail "something runs after the removal"
 machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not install again"
 machine soloctl wait t0/s0 --for ready --timeout 30s >/dev/null || fail "nothing comes back"
-[ "$(rows | grep -c ' running ')" = "$services" ] || fail "services are lost by a removal"
+all_run() { [ "$(rows | grep -c ' running ')" = "$services" ]; }
+until_true all_run || fail "services are lost by a removal"
 
 machine dpkg -P solo >/dev/null 2>&1 || fail "it cannot be purged"
 nothing_runs || fail "something runs after the purge"
