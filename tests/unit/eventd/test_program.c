@@ -321,14 +321,35 @@ static void damage_behind(const char *text, size_t behind)
     cr_assert_gt(found, 0);
 }
 
+/* More than the newest thousand, which the probe reads. */
+static void append_beyond_the_probe(struct caller *caller)
+{
+    enum { ROUNDS = 12, EACH = 100 };
+    for (int round = 0; round < ROUNDS; round++) {
+        AUTO(buffer_close) struct buffer frames = { .limit = 1 << 20 };
+        for (uint64_t i = 1; i <= EACH; i++) {
+            json_t *params = json_pack("{s:s, s:s}", "type", "app.x", "tenant", "acme");
+            caller_pack(&frames, i, "event.append", params);
+            json_decref(params);
+        }
+        cr_assert(caller_send(caller, buffer_span(&frames)));
+        for (int i = 0; i < EACH; i++) {
+            json_t *answer = caller_receive(caller, 30000, NULL);
+            cr_assert(json_is_null(json_array_get(answer, 2)));
+            json_decref(answer);
+        }
+    }
+}
+
 Test(program, damage_that_the_probe_leaves_alone_is_found_while_it_works)
 {
     launch(NULL);
     struct caller caller = dial();
-    cr_assert_eq(append(&caller, "text", NULL, NULL), STATUS_OK);
+    cr_assert_eq(append(&caller, "the first of many", NULL, NULL), STATUS_OK);
+    append_beyond_the_probe(&caller);
     caller_close(&caller);
     cr_expect_eq(stop(), 0);
-    damage_behind("tacme", 3); /* the head of the tenant */
+    damage_behind("the first of many", 0);
     launch(NULL);
     caller = dial();
     char reason[300] = "";
