@@ -39,6 +39,7 @@ void event_map_close(struct event_map *map)
 void event_map_connected(struct event_map *map, bool is_connected)
 {
     map->is_served = is_connected;
+    map->was_seen = map->is_checked = false;
     map->was_replaced = map->was_replaced || map->is_foreign;
     map->is_foreign = false;
 }
@@ -54,7 +55,7 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn)
         log_warning("the event store was replaced", "dir", map->dir);
         event_map_close(map);
         map->was_replaced = true;
-        map->is_foreign = map->is_served;
+        map->is_foreign = map->is_served && map->was_seen;
     }
     if (map->is_foreign)
         return STATUS_UNAVAILABLE;
@@ -64,7 +65,7 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn)
             return status == STATUS_NOT_FOUND ? STATUS_UNAVAILABLE : status;
         map->is_open = true;
     }
-    map->is_checked = true;
+    map->is_checked = map->was_seen = true;
     return db_begin_read(&map->db, txn);
 }
 

@@ -18,6 +18,7 @@ struct event_map {
     bool is_checked; /* in this turn of the loop: the same file as opened */
     bool was_replaced;
     bool is_served;  /* we have a connection to eventd */
+    bool was_seen;   /* since it was made */
     bool is_foreign; /* it was replaced under that eventd */
     char dir[4096];
 };

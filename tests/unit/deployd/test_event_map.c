@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/wire/writer.h"
 #include "deployd/event_map.h"
 #include "tests/support/criterion.h"
@@ -51,6 +52,45 @@ static struct generation_outcome outcome_of(uint64_t generation)
 Test(event_map, is_not_there_before_eventd_made_it)
 {
     cr_assert_eq(event_map_open(&map, "/nonexistent"), STATUS_NOT_FOUND);
+}
+
+static enum status read_map(void)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    enum status status = event_map_begin(&map, &txn);
+    event_map_turn_ended(&map);
+    return status;
+}
+
+/* The same log in another file. */
+static void exchange(void)
+{
+    AUTO(buffer_close) struct buffer file = { .limit = 64 << 20 };
+    char path[4096], beside[4096];
+    cr_assert_eq(path_join(path, map.dir, "data.mdb"), STATUS_OK);
+    cr_assert_eq(path_join(beside, map.dir, "beside"), STATUS_OK);
+    cr_assert_eq(file_read(path, &file), STATUS_OK);
+    cr_assert_eq(file_write(beside, buffer_span(&file), 0640), STATUS_OK);
+    cr_assert_eq(rename(beside, path), 0);
+}
+
+Test(event_map, what_was_put_in_place_under_eventd_is_read_when_the_next_one_serves_it)
+{
+    append("service_deployed", API, payload_deploy("a"));
+    map_it();
+    event_map_connected(&map, true);
+    cr_expect_eq(read_map(), STATUS_OK);
+    exchange();
+    cr_expect_eq(read_map(), STATUS_UNAVAILABLE, "this eventd has another one open");
+    event_map_connected(&map, false);
+    event_map_connected(&map, true);
+    cr_expect_eq(read_map(), STATUS_OK);
+    cr_expect(map.was_replaced);
+    event_map_connected(&map, false);
+    exchange();
+    event_map_connected(&map, true);
+    cr_expect_eq(read_map(), STATUS_OK, "it was exchanged before this eventd began");
+    cr_expect_eq(read_map(), STATUS_OK);
 }
 
 Test(event_map, is_opened_once)
