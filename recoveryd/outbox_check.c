@@ -56,7 +56,7 @@ static enum status read_tokens(const struct settings *settings, struct standing 
     bool is_without_trace, is_stable = true;
     char id[2 * sizeof db.identity.id + 1];
     struct outbox_standing outbox;
-    TRY(token_census_open(settings, &db, &is_without_trace));
+    TRY(token_census_open_walked(settings, &db, &is_without_trace));
     TRY(db_begin_read(&db, &txn));
     TRY(outbox_standing_read(&txn, &outbox));
     memcpy(standing->incarnation, outbox.incarnation, INCARNATION_BYTES);

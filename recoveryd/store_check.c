@@ -103,7 +103,7 @@ static enum status check_tokens(const struct settings *settings, struct findings
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
     bool is_without_trace;
     *is_settled = true;
-    enum status status = token_census_open(settings, &db, &is_without_trace);
+    enum status status = token_census_open_walked(settings, &db, &is_without_trace);
     if (status != STATUS_OK) /* absent, or said by the census to be unreadable */
         return status == STATUS_RESOURCE_EXHAUSTED ? status : STATUS_OK;
     status = check_tables(&db, findings);

@@ -140,6 +140,14 @@ enum status token_census_open(const struct settings *settings, struct db *db,
 {
     char dir[4096];
     TRY(find_store(settings, dir));
+    return open_store(dir, db, is_without_trace);
+}
+
+enum status token_census_open_walked(const struct settings *settings, struct db *db,
+                                     bool *is_without_trace)
+{
+    char dir[4096];
+    TRY(find_store(settings, dir));
     TRY(walk_once(dir));
     return open_store(dir, db, is_without_trace);
 }

@@ -18,11 +18,15 @@ struct token_census {
  * the store in RUN is open, or is the only one there. */
 enum status token_census_find(struct settings *settings);
 
-/* Opens the store for reading, whichever way leaves no trace, after a child has read all of it,
- * once; not_found when there is none, data_loss when a page of it ended the child. The caller
- * closes it with db_close. */
+/* Opens the store for reading, whichever way leaves no trace; not_found when there is none. The
+ * caller closes it with db_close. */
 enum status token_census_open(const struct settings *settings, struct db *db,
                               bool *is_without_trace);
+
+/* The same for a verification, which has the time: after a child has read all of it, once.
+ * data_loss when a page of it ended the child. */
+enum status token_census_open_walked(const struct settings *settings, struct db *db,
+                                     bool *is_without_trace);
 
 /* Never fails: services are recovered whatever became of the tokens. Leaves no trace. */
 void token_census_take(const struct settings *settings, struct token_census *census);

@@ -241,7 +241,7 @@ static enum status check_store(const struct settings *settings, struct findings 
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
-    status = token_census_open(settings, &check.tokens, &check.is_without_trace);
+    status = token_census_open_walked(settings, &check.tokens, &check.is_without_trace);
     check.has_tokens = status == STATUS_OK;
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return STATUS_OK; /* it is logged, and the census says that they cannot be read */
