@@ -319,7 +319,14 @@ static enum status repair_heads(struct event_store *store)
 static enum status compare_heads(struct event_store *store)
 {
     enum status status = heads_are_true(store);
-    return status == STATUS_DATA_LOSS ? repair_heads(store) : status;
+    if (status == STATUS_DATA_LOSS)
+        status = repair_heads(store);
+    if (status != STATUS_DATA_LOSS || store->db.is_failed)
+        return status;
+    /* A page of theirs cannot be cleared away either: what needs it is refused, the rest goes on.
+     */
+    late_rows_forget(&store->late);
+    return db_note(&store->db, status) == STATUS_DATA_LOSS ? STATUS_OK : status;
 }
 
 enum status event_store_fold(struct event_store *store, uint64_t *events)
@@ -387,11 +394,10 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     TRY(late_rows_init(&store->late));
     bool was_salvaged;
     TRY(raise_epoch(store, data_dir, &was_salvaged));
+    TRY(compare_heads(store)); /* a repair appends, too */
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
-    if (status == STATUS_OK)
-        status = compare_heads(store);
     if (status == STATUS_OK)
         status = load_late_rows(store);
     return status == STATUS_OK && was_salvaged ? tell_salvaged(store) : status;

@@ -125,6 +125,11 @@ static enum status walk_once(const char *dir)
         TRY(db_walk_start(&tokens_schema, dir, is_held ? WALK_BESIDE_WRITER : WALK_ALONE, &pid,
                           NULL));
         TRY(store_child_wait(pid, dir, &result));
+        /* Somebody began to write below the child: what it met says nothing. */
+        bool was_held = is_held;
+        TRY(file_lock_is_held(lease, &is_held));
+        if (!was_held && is_held)
+            return STATUS_UNAVAILABLE;
         enum status judged = db_probe_judge(dir, result);
         bool could_tell = WIFEXITED(result) && WEXITSTATUS(result) == status_exit_code(judged);
         if (judged != STATUS_DATA_LOSS)

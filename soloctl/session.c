@@ -285,9 +285,10 @@ enum status session_call(struct session *session, enum peer peer, const struct m
     /* Its socket stays open while a daemon is away: a question need not wait for one that cannot
      * start. */
     bool is_question = timeout_ms == READ_TIMEOUT_MS && !session->is_changing;
-    for (uint64_t spent_ms = 0;; spent_ms += PATIENCE_MS) {
-        bool is_last = !is_question || spent_ms + PATIENCE_MS >= timeout_ms;
-        options.timeout_ms = is_last ? timeout_ms - spent_ms : PATIENCE_MS;
+    uint64_t spent_ms = 0;
+    for (uint64_t patience_ms = PATIENCE_MS;; spent_ms += patience_ms, patience_ms *= 2) {
+        bool is_last = !is_question || spent_ms + patience_ms >= timeout_ms;
+        options.timeout_ms = is_last ? timeout_ms - spent_ms : patience_ms;
         arena_reset(&session->arena);
         enum status status = rpc_client_call_wait(client, method, request, &options,
                                                   &session->arena, reply, problem);

@@ -105,7 +105,10 @@ enum status suspect_check(const struct db_schema *schema, const char *dir)
     if (is_suspect_again(path, walked))
         return log_failure(STATUS_DATA_LOSS, "open database", "dir", dir, "reason",
                            "its last two owners died while they had it open, and reading every "
-                           "row has not found why");
+                           "row has not found why",
+                           "next",
+                           "when `recoveryd verify --full` finds it whole remove the mark, a file "
+                           "beside its folder with the ending .suspect");
     log_warning("its last owner died while it had the store open: every row is read first", "dir",
                 dir);
     /* First of all, so that a start that is cut off is not followed by the same for ever. */

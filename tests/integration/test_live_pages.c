@@ -232,15 +232,20 @@ static void change_the_head(uint8_t *page)
     page[value_in_leaf(page, head_of_deploys)] ^= 1;
 }
 
-Test(live_pages, a_head_that_is_damaged_is_told_and_refuses_nothing)
+Test(live_pages, a_head_that_is_damaged_is_made_anew_and_told)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
     open_damaged(&bed, is_leaf_of_heads, change_the_head);
     testbed_start(&bed);
     service_await(&bed, "acme", "s0", "running", 30000);
     service_deploy_sleeper(&bed, "acme", "new");
     service_kill(&bed, "acme", "s0");
-    expect_damaged_in_places(&bed);
+    testbed_soloctl(&bed, &result, "get", "events", "--type", "log_opened", NULL);
+    expect_exit(&result, 0);
+    expect_contains(result_out(&result), "heads did not match their digest");
+    testbed_recoveryd(&bed, &result, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
     json_t *events = events_after(&bed, 0);
     cr_assert_eq(events_count(events, "service_deployed", NULL, NULL), SERVICES + 1);
     json_decref(events);
