@@ -40,12 +40,16 @@ static uint64_t time_left_ms(const struct deployd *deployd)
     return deployd->drain.deadline_ns > now ? (deployd->drain.deadline_ns - now) / 1000000 : 1;
 }
 
+static void log_late(const char *key)
+{
+    log_warning("a service had to be killed: its time is over", "service", key);
+}
+
 /* Names past the bound are counted, not listed. */
 static void killed_add(struct deployd *deployd, const char *key)
 {
     struct drain *drain = &deployd->drain;
     drain->killed++;
-    log_warning("a service had to be killed: its time is over", "service", key);
     size_t used = strlen(drain->killed_text);
     if (used + strlen(key) + sizeof ", " <= sizeof drain->killed_text)
         snprintf(drain->killed_text + used, sizeof drain->killed_text - used, "%s%s",
@@ -136,9 +140,15 @@ static void finish(struct deployd *deployd)
 static void held_are_killed(struct supervisor *supervisor)
 {
     for (const struct service *service = supervisor->tenant->services; service != NULL;
-         service = service->next)
-        if (service->is_held && service_state_has_process(service->state))
-            killed_add(supervisor->owner, service->key);
+         service = service->next) {
+        if (!service->is_held || !service_state_has_process(service->state))
+            continue;
+        if (supervisor->owner->drain.is_killing)
+            log_late(service->key);
+        else
+            log_warning("a service was killed: its supervisor died", "service", service->key);
+        killed_add(supervisor->owner, service->key);
+    }
 }
 
 void drain_supervisor_died(struct supervisor *supervisor)
@@ -182,6 +192,7 @@ static void on_shut_down(void *context, enum status status, const struct problem
             break;
         snprintf(key, sizeof key, "%s/%.*s", supervisor->tenant->name, (int)name.size,
                  (const char *)name.data);
+        log_late(key);
         killed_add(deployd, key);
     }
     deployd->drain.killed += unnamed;

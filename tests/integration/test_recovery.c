@@ -275,8 +275,10 @@ Test(recovery, a_recoveryd_that_is_gone_leaves_the_rest_to_deployd)
     expect_contains(result_out(&result), "run `recoveryd`");
     /* The next look at what is due: here the one that a new supervisor brings. */
     pid_t supervisor = testbed_supervisor(&bed, "acme");
-    if (supervisor != 0)
+    if (supervisor != 0) {
         process_signal(supervisor, SIGKILL);
+        testbed_await_new_supervisor(&bed, "acme", supervisor);
+    }
     service_await(&bed, "acme", "api", "running", 60000);
 }
 

@@ -401,4 +401,5 @@ Test(shutdown, a_supervisor_that_dies_on_the_way_makes_the_end_a_forced_one)
         json_object_get(event_last(events, "system_shutdown_complete", NULL, NULL), "payload");
     expect_contains(text_in(payload, "killed"), "acme/deaf");
     json_decref(events);
+    cr_assert_eq(testbed_log_count(&bed, "its supervisor died\" service=acme/deaf"), 1);
 }

@@ -398,6 +398,18 @@ pid_t testbed_supervisor(struct testbed *bed, const char *tenant)
                        tenant, "supervisor_pid");
 }
 
+pid_t testbed_await_new_supervisor(struct testbed *bed, const char *tenant, pid_t old)
+{
+    enum { LOOKS = 3000, PAUSE_MS = 20 };
+    for (int i = 0; i < LOOKS; i++) {
+        pid_t pid = testbed_supervisor(bed, tenant);
+        if (pid != 0 && pid != old)
+            return pid;
+        usleep(PAUSE_MS * 1000);
+    }
+    test_fail("%s has no new supervisor in the place of %d", tenant, (int)old);
+}
+
 static void run_program(const struct testbed *bed, struct result *result, const char **argv,
                         size_t count, const char *input, va_list arguments, const char *const *last)
 {

@@ -61,6 +61,9 @@ void testbed_kill_everything(struct testbed *bed);
 pid_t testbed_daemon(struct testbed *bed, const char *name);
 /* A tenant's supervisor, 0 for none. */
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant);
+/* Returns when deployd has seen that `old` is gone, whose services are said to run until then: the
+ * next supervisor's pid. */
+pid_t testbed_await_new_supervisor(struct testbed *bed, const char *tenant, pid_t old);
 /* Every process of this Solo, the guard excluded. */
 size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_max);
 
