@@ -1,6 +1,7 @@
 /* backup and restore. A backup is made store by store, each by its own daemon: tokens and secrets
  * first, the log last, so that the log has every event that the others were told it has. It counts
- * when its manifest is there, which is written at the end. Putting one back is recoveryd's. */
+ * when its manifest is there, which is written at the end; until then a mark says that what lies
+ * there may be begun anew. Putting one back is recoveryd's. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -35,21 +36,88 @@ struct copied {
     uint64_t bytes;
 };
 
+static const char *const stores[STORES] = { "tokens", "vault", "events" };
+
+/* A manifest that was not renamed to its name any more. */
+static bool is_manifest_begun(const char *name)
+{
+    return strncmp(name, BACKUP_MANIFEST ".", sizeof BACKUP_MANIFEST) == 0;
+}
+
+static bool is_part(const char *name)
+{
+    bool is = strcmp(name, BACKUP_MARK) == 0 || is_manifest_begun(name);
+    for (int i = 0; i < STORES; i++)
+        is = is || strcmp(name, stores[i]) == 0;
+    return is;
+}
+
+/* `*is_begun`: a backup that was cut off lies there, and nothing else. */
+static enum status look_inside(const char *name, bool *is_begun, struct problem *problem)
+{
+    AUTO(directory_close) DIR *directory = opendir(name);
+    *is_begun = false;
+    if (directory == NULL)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
+                           strerror(errno));
+    bool has_part = false, has_other = false;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        *is_begun = *is_begun || strcmp(entry->d_name, BACKUP_MARK) == 0;
+        has_part = has_part || is_part(entry->d_name);
+        has_other = has_other || !is_part(entry->d_name);
+    }
+    if (!has_other && *is_begun == has_part)
+        return STATUS_OK;
+    return problem_set(problem, STATUS_ALREADY_EXISTS, "",
+                       "%s is not empty: a backup goes into a directory of its own", name);
+}
+
+static enum status clear_part(const char *dir, const char *name, struct problem *problem)
+{
+    char path[PATH_MAX];
+    TRY(path_join(path, dir, name));
+    bool is_gone =
+        is_manifest_begun(name) ? unlink(path) == 0 : directory_remove(path) == STATUS_OK;
+    return is_gone ? STATUS_OK
+                   : problem_set(problem, STATUS_ALREADY_EXISTS, "",
+                                 "%s is of a backup that was cut off, and cannot be removed: "
+                                 "remove it, or choose another directory",
+                                 path);
+}
+
+/* What was copied before the cut speaks of another moment: all of it is copied anew. */
+static enum status clear(const char *dir, struct problem *problem)
+{
+    AUTO(directory_close) DIR *directory = opendir(dir);
+    if (directory == NULL)
+        return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", dir,
+                           strerror(errno));
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (is_part(entry->d_name) && strcmp(entry->d_name, BACKUP_MARK) != 0)
+            TRY(clear_part(dir, entry->d_name, problem));
+    return STATUS_OK;
+}
+
 /* Made when it is not there; `dir` is its absolute path. */
 static enum status prepare(const char *name, char dir[PATH_MAX], struct problem *problem)
 {
+    char mark[PATH_MAX];
+    bool is_begun;
     if (mkdir(name, 0700) < 0 && errno != EEXIST)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be made: %s", name,
                            strerror(errno));
-    AUTO(directory_close) DIR *directory = opendir(name);
-    if (directory == NULL || realpath(name, dir) == NULL)
+    TRY(look_inside(name, &is_begun, problem));
+    if (realpath(name, dir) == NULL)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
                            strerror(errno));
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            return problem_set(problem, STATUS_ALREADY_EXISTS, "",
-                               "%s is not empty: a backup goes into a directory of its own", name);
-    return STATUS_OK;
+    if (is_begun)
+        TRY(clear(dir, problem));
+    TRY(path_join(mark, dir, BACKUP_MARK));
+    enum status status = file_write(mark, (struct span){ 0 }, 0600);
+    return status == STATUS_OK ? STATUS_OK
+                               : problem_set(problem, status, "", "%s was not written", mark);
 }
 
 /* --- one store --- */
@@ -176,16 +244,11 @@ static enum status copy_store(struct session *session, enum peer peer, struct co
 static enum status copy_stores(struct session *session, const char *dir, uint64_t timeout_ms,
                                struct copied copied[STORES], struct problem *problem)
 {
-    static const struct {
-        enum peer peer;
-        const char *store;
-    } stores[STORES] = { { PEER_TOKEND, "tokens" },
-                         { PEER_VAULTD, "vault" },
-                         { PEER_EVENTD, "events" } };
+    static const enum peer peers[STORES] = { PEER_TOKEND, PEER_VAULTD, PEER_EVENTD };
     for (int i = 0; i < STORES; i++) {
-        struct copying copying = { .store = stores[i].store, .dir = dir, .problem = problem };
-        TRY(copy_store(session, stores[i].peer, &copying, timeout_ms));
-        copied[i] = (struct copied){ stores[i].store, copying.bytes };
+        struct copying copying = { .store = stores[i], .dir = dir, .problem = problem };
+        TRY(copy_store(session, peers[i], &copying, timeout_ms));
+        copied[i] = (struct copied){ stores[i], copying.bytes };
     }
     return STATUS_OK;
 }
@@ -210,8 +273,11 @@ static enum status write_manifest(const char *dir, const struct item *item, stru
     buffer_append_text(&text, "\n");
     TRY(path_join(path, dir, BACKUP_MANIFEST));
     enum status status = file_write_durably(path, buffer_span(&text), 0600);
-    return status == STATUS_OK ? STATUS_OK
-                               : problem_set(problem, status, "", "%s was not written", path);
+    if (status != STATUS_OK)
+        return problem_set(problem, status, "", "%s was not written", path);
+    TRY(path_join(path, dir, BACKUP_MARK));
+    (void)unlink(path); /* beside the manifest it says nothing */
+    return STATUS_OK;
 }
 
 int command_backup(struct session *session, const struct arguments *arguments)

@@ -22,6 +22,7 @@
 
 /* In a backup: it is complete. In DATA: a restore into it is not. */
 #define BACKUP_MANIFEST "backup.json"
+#define BACKUP_MARK     "backup.unfinished" /* in one that is not */
 #define RESTORE_MARKER  "restore.unfinished"
 
 /* resource_exhausted when a path gets too long. */
