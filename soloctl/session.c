@@ -184,7 +184,7 @@ static enum status probe(struct session *session, enum peer peer, struct problem
         return problem_set(problem, STATUS_UNAVAILABLE, "", "there is no socket at %s", path);
     if (status == STATUS_UNAVAILABLE)
         return problem_set(problem, status, "", "nobody listens at %s", path);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK && status != STATUS_RESOURCE_EXHAUSTED) /* its backlog is full */
         return problem_set(problem, status, "", "cannot connect to %s: %s", path,
                            status_text(status));
     return STATUS_OK;

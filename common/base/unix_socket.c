@@ -70,7 +70,7 @@ enum status unix_socket_connect(const char *path, int *fd)
         return log_failure(status_from_errno(errno), "socket", "reason", strerror(errno));
     /* A stream connection to a Unix socket is made at once or not at all. */
     if (connect(connection, (struct sockaddr *)&address, sizeof address) < 0)
-        return status_from_errno(errno);
+        return errno == EAGAIN ? STATUS_RESOURCE_EXHAUSTED : status_from_errno(errno);
     *fd = connection;
     connection = -1;
     return STATUS_OK;

@@ -12,8 +12,8 @@
 /* Replaces a socket that is there. */
 enum status unix_socket_listen(const char *path, mode_t mode, int *fd);
 
-/* not_found when there is no socket, unavailable when nobody listens or the backlog is full;
- * neither is logged. */
+/* not_found when there is no socket, unavailable when nobody listens, resource_exhausted when who
+ * listens has a full backlog; none is logged. */
 enum status unix_socket_connect(const char *path, int *fd);
 
 #endif

@@ -271,8 +271,12 @@ static void connect_now(struct rpc_client *client)
                     status == STATUS_NOT_FOUND ? "no such socket; is Solo running?"
                                                : status_text(status));
         start_backoff(client);
-        client_end_calls(client,
-                         is_absent_for_too_long(client) ? ends_as_away : ends_without_connection);
+        bool is_full = status == STATUS_RESOURCE_EXHAUSTED; /* somebody listens */
+        if (is_full)
+            client->absent_ns = 0;
+        client_end_calls(client, !is_full && is_absent_for_too_long(client)
+                                     ? ends_as_away
+                                     : ends_without_connection);
         return;
     }
     client->absent_ns = 0;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/auto.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/unix_socket.h"
 #include "common/wire/writer.h"
@@ -117,6 +118,29 @@ Test(client, gives_up_when_nobody_has_listened_for_too_long)
     client_ask(client, &method_read, RPC_RETRY, 600000, &read);
     RUN_UNTIL(fixture, read.count == 1);
     cr_expect_eq(read.status, STATUS_UNAVAILABLE, "it was not");
+}
+
+/* A daemon that has not come to accept anybody for a while is not absent. */
+Test(client, waits_where_the_backlog_is_full)
+{
+    FIXTURE(NULL);
+    HAND(fixture);
+    AUTO(rpc_client_close) struct rpc_client *client = NULL;
+    const struct rpc_client_options options = { .path = fixture->path, .absence_ms_max = 50 };
+    struct outcome read = { 0 };
+    int others[8] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    size_t count = 0;
+    cr_assert_eq(listen(hand.listener, 1), 0);
+    while (unix_socket_connect(fixture->path, &others[count]) == STATUS_OK)
+        cr_assert_lt(++count, COUNT_OF(others));
+    cr_assert_eq(unix_socket_connect(fixture->path, &others[count]), STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(rpc_client_open(&client, fixture->loop, &options), STATUS_OK);
+    client_ask(client, &method_read, RPC_RETRY, 600000, &read);
+    uint64_t until_ns = clock_boottime_ns() + 400 * NS_PER_MS;
+    RUN_UNTIL(fixture, clock_boottime_ns() > until_ns);
+    cr_expect_eq(read.count, 0);
+    while (count > 0)
+        fd_close(&others[--count]);
 }
 
 Test(client, repeats_in_the_order_of_calling)
