@@ -289,8 +289,15 @@ static enum status repair_projections(struct event_store *store)
 static enum status heads_are_true(struct event_store *store)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
+    struct table_walk walk = { 0 };
+    uint64_t count;
     TRY(db_begin_read(&store->db, &txn));
-    return table_verify(&txn, EVENTS_HEADS);
+    TRY(table_count(&txn, EVENTS_HEADS, &count));
+    while (!walk.is_done) {
+        TRY(table_verify_some(&txn, EVENTS_HEADS, PROGRESS_EVENTS, &walk));
+        parent_progress("comparing the newest events: %" PRIu64 "/%" PRIu64, walk.count, count);
+    }
+    return STATUS_OK;
 }
 
 static void tell_heads(uint64_t done, uint64_t total)
