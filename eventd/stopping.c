@@ -77,7 +77,11 @@ static enum status find_open_run(const struct settings *settings, bool *is_open)
 
 enum status stopping_close_log(const struct settings *settings, const char *killed)
 {
-    AUTO(event_store_close) struct event_store store = { .db.lease = FILE_LOCK_NONE };
+    AUTO(event_store_close)
+    struct event_store store = {
+        .db.lease = FILE_LOCK_NONE,
+        .branch = BRANCH_INIT,
+    };
     const struct store_end end = {
         .ends_run = true,
         .is_logged = settings->log_shutdown_events,

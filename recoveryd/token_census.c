@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,6 +184,7 @@ static enum status look(const char *dir, struct token_census *census, bool *is_s
 __attribute__((noreturn)) static void be_child(const char *dir, int out)
 {
     struct counted counted = { .census.exists = true };
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     store_child_limit(CENSUS_CPU_SECONDS_MAX);
     counted.status = look(dir, &counted.census, &counted.is_settled);
     _exit(write(out, &counted, sizeof counted) == sizeof counted ? 0 : 1);
@@ -207,8 +210,10 @@ static enum status look_in_child(const char *dir, struct token_census *census, b
     if (pid < 0)
         return log_failure(status_from_errno(errno), "count the tokens", "reason", "no child");
     TRY(store_child_wait(pid, dir, &result));
-    if (got != sizeof counted)
+    if (got != sizeof counted) {
+        *is_settled = true; /* another one would meet the same page */
         return WIFSIGNALED(result) ? db_probe_judge(dir, result) : STATUS_DATA_LOSS;
+    }
     *census = counted.census;
     *is_settled = counted.is_settled;
     return counted.status;

@@ -14,6 +14,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 
 enum {
@@ -164,6 +165,8 @@ static enum status find_snapshot(struct db_txn *txn, int fd, struct pages *pages
         AUTO(db_end) struct db_txn afterwards = { 0 };
         uint64_t wanted = mdb_txn_id(txn->txn);
         ssize_t size = pread(fd, meta, META_BYTES, (off_t)((wanted & 1) * pages->page_bytes));
+        if (size < 0)
+            return errno_failure("read meta page", db->dir);
         TRY(db_begin_read(db, &afterwards));
         if (size == META_BYTES && mdb_txn_id(afterwards.txn) == wanted &&
             u64_at(meta + META_TXN) == wanted) {
