@@ -43,6 +43,13 @@ static bool checkpoint_path(const char *path, char beside[4096])
            4096;
 }
 
+static bool is_by_key(const struct verification *verification,
+                      const struct log_checkpoint *checkpoint)
+{
+    return !verification->has_key ||
+           memcmp(verification->key, checkpoint->key, sizeof checkpoint->key) == 0;
+}
+
 static enum status verify(struct verification *verification, const char *path,
                           struct log_checkpoint *checkpoint)
 {
@@ -56,23 +63,26 @@ static enum status verify(struct verification *verification, const char *path,
         return log_failure(STATUS_DATA_LOSS, "verify an archive", "reason",
                            "its checkpoint is missing");
     TRY(status);
-    if (verification->has_key &&
-        memcmp(verification->key, checkpoint->key, sizeof checkpoint->key) != 0)
+    if (verification->options->key != NULL && !is_by_key(verification, checkpoint))
         return log_failure(STATUS_DATA_LOSS, "verify an archive", "reason",
                            "its checkpoint is signed by another key");
     return archive_verify(path, checkpoint, &verification->fold);
 }
 
-static void tell_text(const char *path, const struct log_checkpoint *checkpoint, bool is_good)
+static void tell_text(const struct verification *verification, const char *path,
+                      const struct log_checkpoint *checkpoint, bool is_good)
 {
     char key[2 * LOG_PUBLIC_BYTES + 1];
     if (!is_good)
         printf("%s: DAMAGED: %s\n", path, reason);
     else
         printf("%s: events %" PRIu64 " to %" PRIu64 ", %" PRIu64
-               " bytes, chain intact, signed by %s\n",
+               " bytes, chain intact, signed by %s%s\n",
                path, checkpoint->first, checkpoint->last, checkpoint->bytes,
-               hex_text(key, checkpoint->key, LOG_PUBLIC_BYTES));
+               hex_text(key, checkpoint->key, LOG_PUBLIC_BYTES),
+               is_by_key(verification, checkpoint)
+                   ? ""
+                   : ", which is not the key of this DATA: an earlier one, or a stranger's");
 }
 
 static void tell_json(json_t *items, const char *path, const struct log_checkpoint *checkpoint,
@@ -104,19 +114,37 @@ static enum status tell(struct verification *verification, const char *path)
     bool is_good = status == STATUS_OK;
     verification->bad += !is_good;
     if (verification->items == NULL)
-        tell_text(path, &checkpoint, is_good);
+        tell_text(verification, path, &checkpoint, is_good);
     else
         tell_json(verification->items, path, &checkpoint, is_good);
     return STATUS_OK;
+}
+
+/* The archives of DATA begin with event 1, and each follows another one. */
+static void tell_missing(struct verification *verification, uint64_t first, uint64_t last)
+{
+    verification->bad++;
+    if (verification->items == NULL)
+        printf("events %" PRIu64 " to %" PRIu64 ": MISSING: no archive has them\n", first, last);
+    else
+        json_array_append_new(verification->items,
+                              json_pack("{s:b, s:I, s:I, s:s}", "intact", 0, "first",
+                                        (json_int_t)first, "last", (json_int_t)last, "reason",
+                                        "no archive has them"));
 }
 
 static enum status tell_own(struct verification *verification, const struct settings *settings)
 {
     AUTO(archives_close) struct archives archives = { 0 };
     TRY(archives_list(settings, &archives));
+    uint64_t next = 1;
     for (size_t i = 0; i < archives.count; i++) {
+        const struct archive_range *range = &archives.items[i];
         char path[4096];
-        TRY(archives_path(&archives, &archives.items[i], LOG_ARCHIVE_SUFFIX, path));
+        if (range->first > next)
+            tell_missing(verification, next, range->first - 1);
+        next = range->last >= next ? range->last + 1 : next;
+        TRY(archives_path(&archives, range, LOG_ARCHIVE_SUFFIX, path));
         TRY(tell(verification, path));
     }
     return STATUS_OK;

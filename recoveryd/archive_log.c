@@ -1,6 +1,7 @@
 /* Read from begin to end; for -n without --after once to count and once to print. */
 #include "recoveryd/archive_log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "recoveryd/log_format.h"
+#include "recoveryd/log_reader.h"
 
 enum { TEXT_BYTES = 64 * 1024, TEXT_BYTES_MAX = TEXT_BYTES + 8 * EVENT_RECORD_BYTES_MAX };
 
@@ -20,8 +22,17 @@ struct reading {
     uint64_t left;      /* to be printed */
     uint64_t matched;   /* so far */
     struct buffer text; /* not printed yet */
-    bool prints;
+    struct arena arena;
+    bool prints, has_met_damage;
 };
+
+static char damage[DAMAGE_BYTES_MAX];
+
+static void note_damage(const char *what, const char *reason)
+{
+    if (damage[0] == '\0')
+        snprintf(damage, sizeof damage, "%s", reason[0] == '\0' ? what : reason);
+}
 
 static bool is_wanted(const struct options *options, const struct event *event)
 {
@@ -53,26 +64,54 @@ static enum status take(struct reading *reading, const struct event *event)
     return reading->text.size >= TEXT_BYTES ? print(reading) : STATUS_OK;
 }
 
+static void complain(struct reading *reading, uint64_t first, uint64_t end)
+{
+    reading->has_met_damage = true;
+    if (reading->prints && first == end)
+        fprintf(stderr, "recoveryd: the archive is damaged at its end: %s\n", damage);
+    else if (reading->prints)
+        fprintf(stderr, "recoveryd: events %" PRIu64 " to %" PRIu64 " are not shown: %s\n", first,
+                end - 1, damage);
+}
+
+/* The next whole record; what is damaged before it is told and passed over. */
+static enum status next(struct reading *reading, struct log_archive *archive, struct event *event)
+{
+    struct span record;
+    uint64_t first = archive->next;
+    damage[0] = '\0';
+    log_divert_failures(note_damage);
+    enum status status = log_archive_next(archive, &record), passed = STATUS_OK;
+    if (status == STATUS_DATA_LOSS) {
+        passed = log_archive_pass(archive);
+        status = passed == STATUS_OK ? log_archive_next(archive, &record) : passed;
+    }
+    log_divert_failures(NULL);
+    if (damage[0] != '\0')
+        complain(reading, first, passed == STATUS_OK ? archive->next - 1 : archive->last + 1);
+    TRY(status);
+    arena_reset(&reading->arena);
+    return event_decode(record, &reading->arena, event);
+}
+
 static enum status read_archive(struct reading *reading)
 {
     AUTO(log_archive_close) struct log_archive archive = { .fd = -1 };
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
-    struct span record;
+    struct event event;
     enum status status;
     TRY(log_archive_open(&archive, reading->options->archive));
-    while ((status = log_archive_next(&archive, &record)) == STATUS_OK) {
-        struct event event;
-        arena_reset(&arena);
-        TRY(event_decode(record, &arena, &event));
+    while ((status = next(reading, &archive, &event)) == STATUS_OK)
         TRY(take(reading, &event));
-    }
-    enum status printed = print(reading);
-    return status == STATUS_NOT_FOUND ? printed : status;
+    TRY(print(reading));
+    if (status == STATUS_NOT_FOUND && reading->has_met_damage)
+        status = STATUS_DATA_LOSS;
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 static void reading_close(struct reading *reading)
 {
     buffer_close(&reading->text);
+    arena_close(&reading->arena);
 }
 
 static enum status show(const struct options *options)
@@ -82,9 +121,12 @@ static enum status show(const struct options *options)
         .options = options,
         .left = options->has_count ? options->count : UINT64_MAX,
         .text = { .limit = TEXT_BYTES_MAX },
+        .arena = { .limit = EVENT_TEXTS_BYTES_MAX },
     };
     if (options->has_count && !options->has_after) {
-        TRY(read_archive(&reading));
+        enum status status = read_archive(&reading);
+        if (status != STATUS_DATA_LOSS)
+            TRY(status);
         reading.skipped = reading.matched > options->count ? reading.matched - options->count : 0;
         reading.matched = 0;
     }

@@ -323,6 +323,35 @@ static void spoil(const char *path, off_t offset)
     cr_assert_eq(pwrite(fd, &byte, 1, offset), 1);
 }
 
+/* All events of an archive but those of the bytes that are not as they were. */
+static void expect_shown_but_for_damage(const char *path)
+{
+    AUTO(result_close) struct result whole = { 0 }, damaged = { 0 }, newest = { 0 };
+    testbed_recoveryd(&bed, &whole, "log", "--archive", path, "-o", "jsonl", NULL);
+    expect_exit(&whole, 0);
+    spoil(path, 5000);
+    testbed_recoveryd(&bed, &damaged, "log", "--archive", path, "-o", "jsonl", NULL);
+    testbed_recoveryd(&bed, &newest, "log", "--archive", path, "-n", "2", "-o", "jsonl", NULL);
+    spoil(path, 5000);
+    expect_exit(&damaged, 86);
+    expect_exit(&newest, 86);
+    expect_contains(result_err(&damaged), "are not shown: ");
+    const char *all = result_out(&whole), *shown = result_out(&damaged);
+    size_t lost = 0;
+    while (*all != '\0') { /* each line of the one, in order, but for few */
+        size_t line = strcspn(all, "\n") + 1;
+        bool is_there = strncmp(all, shown, line) == 0;
+        lost += !is_there;
+        shown += is_there ? line : 0;
+        all += line;
+    }
+    cr_expect_eq(*shown, '\0');
+    cr_expect_eq(lost, 1);
+    size_t tail = strlen(result_out(&newest)), size = strlen(result_out(&whole));
+    cr_assert_gt(tail, 0);
+    cr_expect_str_eq(result_out(&newest), result_out(&whole) + size - tail);
+}
+
 Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tear_down)
 {
     char path[NAME_BYTES], checkpoint[NAME_BYTES], aside[NAME_BYTES], public_key[NAME_BYTES];
@@ -333,6 +362,7 @@ Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tea
     only_archive(checkpoint, ".checkpoint");
     snprintf(aside, sizeof aside, "%s/aside", bed.dir);
     cr_assert_eq(find_all("none"), 0);
+    expect_shown_but_for_damage(path);
     cr_assert_eq(rename(path, aside), 0);
     cr_assert_eq(find_all("archive_missing"), 1);
     cr_assert_eq(rename(aside, path), 0);
@@ -352,6 +382,42 @@ Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tea
     memset(digits, 'a', sizeof digits);
     cr_assert_eq(pwrite(fd, digits, sizeof digits, 0), (ssize_t)sizeof digits);
     cr_assert_eq(find_all("checkpoint_damaged"), 1);
+    /* Another key signed it, as after a restore: that is told, and no damage of the archive. */
+    AUTO(result_close) struct result foreign = { 0 };
+    testbed_recoveryd(&bed, &foreign, "archive", NULL);
+    expect_exit(&foreign, 0);
+    expect_contains(result_out(&foreign), "chain intact");
+    expect_contains(result_out(&foreign), "not the key of this DATA");
+}
+
+Test(retention, the_archives_of_data_begin_with_the_first_event, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result whole = { 0 }, found = { 0 }, told = { 0 };
+    char path[NAME_BYTES], aside[NAME_BYTES], missing[100];
+    append_many(100);
+    log_settled_id(&bed);
+    json_t *answer = archive("20");
+    uint64_t cut = number_in(answer, "last");
+    json_decref(answer);
+    only_archive(path, ".archive");
+    append_many(100);
+    log_settled_id(&bed);
+    json_decref(archive("20"));
+    testbed_recoveryd(&bed, &whole, "archive", NULL);
+    expect_exit(&whole, 0);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    cr_assert_eq(rename(path, aside), 0);
+    testbed_recoveryd(&bed, &found, "archive", NULL);
+    expect_exit(&found, 86);
+    snprintf(missing, sizeof missing, "events 1 to %llu: MISSING", (unsigned long long)cut);
+    expect_contains(result_out(&found), missing);
+    testbed_recoveryd(&bed, &told, "archive", "-o", "json", NULL);
+    expect_exit(&told, 86);
+    json_t *document = json_loads(result_out(&told), 0, NULL), *item;
+    item = json_array_get(json_object_get(document, "items"), 0);
+    cr_assert(json_is_false(json_object_get(item, "intact")), "%s", result_out(&told));
+    expect_number(item, "last", cut);
+    json_decref(document);
 }
 
 /* Every copy of this event in the store. */
@@ -390,6 +456,85 @@ Test(retention, what_is_needed_from_before_the_cut_is_looked_at, .init = set_up,
     expect_exit(&salvaged, 0);
     testbed_start(&bed);
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
+}
+
+enum { PAGE_BYTES = 4096, LARGE_BYTES = 1200, LARGE = 8 };
+
+/* Whether the bytes at `at` belong to a node of their page, not to what an earlier one left there.
+ */
+static bool is_in_node(const uint8_t *at, const uint8_t *page)
+{
+    enum { AT_FLAGS = 10, AT_UPPER = 14, LEAF = 2 };
+    uint16_t flags, upper;
+    memcpy(&flags, page + AT_FLAGS, sizeof flags);
+    memcpy(&upper, page + AT_UPPER, sizeof upper);
+    return flags == LEAF && upper <= PAGE_BYTES && at >= page + upper;
+}
+
+/* Zeroes the pages that have this event's record, also those that no tree has any more. */
+static void zero_pages_of(uint64_t id)
+{
+    AUTO(buffer_close) struct buffer bytes = { .limit = 64 << 20 };
+    static const char ruin[PAGE_BYTES];
+    char store[400];
+    size_t zeroed = 0;
+    snprintf(store, sizeof store, "%s/events/data.mdb", bed.data);
+    cr_assert_eq(file_read(store, &bytes), STATUS_OK);
+    AUTO(fd_close) int fd = open(store, O_WRONLY | O_CLOEXEC);
+    for (uint8_t *at = bytes.data, *end = bytes.data + bytes.size;
+         (at = memmem(at, (size_t)(end - at), "SoloEvt1", 8)) != NULL && end - at > 48; at++) {
+        off_t page = (at - bytes.data) / PAGE_BYTES * PAGE_BYTES;
+        if (memcmp(at + 40, &id, sizeof id) != 0 || !is_in_node(at, bytes.data + page))
+            continue;
+        cr_assert_eq(pwrite(fd, ruin, sizeof ruin, page), (ssize_t)sizeof ruin);
+        zeroed++;
+    }
+    cr_assert_gt(zeroed, 0);
+}
+
+static bool is_found_damaged(const json_t *report, uint64_t event)
+{
+    const json_t *finding;
+    size_t i;
+    json_array_foreach(json_object_get(report, "inconsistencies"), i, finding)
+    {
+        if (strcmp(text_in(finding, "code"), "kept_event_damaged") == 0 &&
+            number_in(finding, "event") == event)
+            return true;
+    }
+    return false;
+}
+
+/* A page that LMDB cannot read ends its snapshot, not the look at the other events. */
+Test(retention, a_page_of_kept_events_costs_those_and_no_others, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result found = { 0 };
+    uint64_t events[LARGE];
+    char large[LARGE_BYTES];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    for (int i = 0; i < LARGE; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%d", i);
+        json_t *spec = service_spec(&bed, "acme", name, "sleeper", NULL);
+        json_object_set_new(spec, "env", json_pack("{s:s}", "LARGE", large));
+        json_t *answer =
+            testbed_ask(&bed, "deployd", "service.deploy", json_pack("{s:o}", "spec", spec));
+        events[i] = number_in(answer, "generation");
+        json_decref(answer);
+    }
+    append_many(300);
+    log_settled_id(&bed);
+    json_decref(archive("20"));
+    cr_assert_eq(testbed_stop(&bed), 0);
+    zero_pages_of(events[0]);
+    testbed_recoveryd(&bed, &found, "verify", "-o", "json", NULL);
+    expect_exit(&found, 86);
+    json_t *report = json_loads(result_out(&found), 0, NULL);
+    cr_assert_not_null(report, "%s %s", result_out(&found), result_err(&found));
+    cr_expect(is_found_damaged(report, events[0]));
+    cr_expect_not(is_found_damaged(report, events[LARGE - 1]));
+    json_decref(report);
 }
 
 /* The archives have what the store has no more: all of it is put together again, and may be taken

@@ -304,6 +304,54 @@ enum status log_archive_next(struct log_archive *archive, struct span *record)
     return STATUS_OK;
 }
 
+static bool is_later(const struct log_archive *archive, struct span record, struct event *event)
+{
+    return event_decode_header(record, event) == STATUS_OK &&
+           memcmp(event->log_id, archive->log_id, sizeof event->log_id) == 0 &&
+           event->id >= archive->next && event->id <= archive->last;
+}
+
+/* At the next place where a record may begin; not_found: there is none. */
+static enum status find_record(struct log_archive *archive, uint32_t *length)
+{
+    for (;;) {
+        TRY(fill(archive, EVENT_HEADER_BYTES));
+        size_t held = archive->block.size - archive->at;
+        if (held < EVENT_HEADER_BYTES)
+            return STATUS_NOT_FOUND;
+        const uint8_t *from = archive->block.data + archive->at;
+        const uint8_t *found = memmem(from, held, EVENT_MAGIC, MAGIC_BYTES);
+        archive->at += found == NULL ? held - (MAGIC_BYTES - 1) : (size_t)(found - from);
+        if (found == NULL)
+            continue;
+        TRY(fill(archive, EVENT_HEADER_BYTES));
+        if (archive->block.size - archive->at < EVENT_HEADER_BYTES)
+            return STATUS_NOT_FOUND;
+        memcpy(length, archive->block.data + archive->at + RECORD_LENGTH, sizeof *length);
+        *length = le32toh(*length);
+        return STATUS_OK;
+    }
+}
+
+enum status log_archive_pass(struct log_archive *archive)
+{
+    uint32_t length;
+    archive->at++;
+    for (;; archive->at++) {
+        struct event event;
+        TRY(find_record(archive, &length));
+        if (length < EVENT_HEADER_BYTES + HASH_BYTES || length > EVENT_RECORD_BYTES_MAX)
+            continue;
+        TRY(fill(archive, length));
+        if (archive->block.size - archive->at < length ||
+            !is_later(archive, span_of(archive->block.data + archive->at, length), &event))
+            continue;
+        archive->next = event.id;
+        archive->previous = event.previous_hash;
+        return STATUS_OK;
+    }
+}
+
 enum status log_archive_read_state(struct log_archive *archive, struct buffer *state)
 {
     buffer_clear(state);

@@ -69,6 +69,8 @@ void log_archive_close(struct log_archive *archive);
 /* The next record, whole and linked to the one before; the span is valid until the next call.
  * not_found (not logged) after the last. */
 enum status log_archive_next(struct log_archive *archive, struct span *record);
+/* After its data_loss: the next is the first whole one behind. not_found: there is none. */
+enum status log_archive_pass(struct log_archive *archive);
 /* The state, compared with its digest. */
 enum status log_archive_read_state(struct log_archive *archive, struct buffer *state);
 /* Everything: the digest of the file, every record and its link, and, with a `fold` that stands
