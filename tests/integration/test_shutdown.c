@@ -45,8 +45,7 @@ Test(shutdown, stops_services_gracefully_and_closes_the_log)
     char run_id[512];
     snprintf(run_id, sizeof run_id, "%s/internal/run_id", bed.run);
     cr_assert_neq(access(run_id, F_OK), 0, "deployd under systemd would take itself for this run");
-    pid_t pids[1];
-    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    cr_assert(testbed_is_empty(&bed), "something outlives the shutdown");
     json_t *events = events_on_disk(&bed);
     cr_assert_eq(events_count(events, "system_shutdown_started", NULL, NULL), 1);
     cr_assert_str_eq(last_type(events), "system_shutdown_complete");
@@ -171,8 +170,7 @@ Test(shutdown, what_does_not_end_in_time_is_killed_and_the_exit_code_says_so)
     uint64_t begin = clock_boottime_ns();
     cr_assert_eq(testbed_stop(&bed), 1);
     cr_assert_lt((clock_boottime_ns() - begin) / 1000000, 15000);
-    pid_t pids[1];
-    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    cr_assert(testbed_is_empty(&bed), "something outlives the shutdown");
     json_t *events = events_on_disk(&bed);
     cr_assert_str_eq(last_type(events), "system_shutdown_complete");
     json_decref(events);
@@ -208,8 +206,7 @@ Test(shutdown, at_any_moment_of_the_start_ends_everything)
         /* before the handlers are there, the signal ends it as it ends any program */
         cr_assert(exit_code == 0 || exit_code == 128 + SIGTERM, "exit code %d after %d ms",
                   exit_code, moments_ms[i]);
-        pid_t pids[1];
-        cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "left over after %d ms", moments_ms[i]);
+        cr_assert(testbed_is_empty(&bed), "left over after %d ms", moments_ms[i]);
     }
     testbed_start(&bed);
     json_t *rows = service_rows(&bed);
@@ -295,8 +292,7 @@ Test(shutdown, a_supervisor_that_hangs_is_killed_when_the_time_is_over)
     cr_assert_eq(testbed_stop(&bed), 1, "something had to be killed");
     cr_assert_not(process_is_alive(hanging));
     cr_assert_not(process_is_alive(held));
-    pid_t pids[1];
-    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    cr_assert(testbed_is_empty(&bed), "something outlives the shutdown");
     json_t *events = events_on_disk(&bed);
     cr_assert_str_eq(last_type(events), "system_shutdown_complete");
     cr_assert_not_null(event_last(events, "service_stopped", "acme", "plain"));
@@ -328,8 +324,7 @@ Test(shutdown, behind_an_eventd_that_hangs_the_log_is_closed)
     json_t *before = events_on_disk(&bed);
     cr_assert_eq(process_signal(testbed_daemon(&bed, "eventd"), SIGSTOP), 0);
     cr_assert_eq(testbed_stop(&bed), 1, "something had to be killed");
-    pid_t pids[1];
-    cr_assert_eq(testbed_processes(&bed, pids, 1), 0, "something outlives the shutdown");
+    cr_assert(testbed_is_empty(&bed), "something outlives the shutdown");
     json_t *events = events_on_disk(&bed);
     cr_assert_gt(json_array_size(events), json_array_size(before));
     cr_assert_str_eq(last_type(events), "system_shutdown_complete");

@@ -286,6 +286,18 @@ size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_ma
     return count;
 }
 
+bool testbed_is_empty(const struct testbed *bed)
+{
+    enum { LOOKS = 100, PAUSE_MS = 20 };
+    pid_t pids[1];
+    for (int i = 0; i < LOOKS; i++) {
+        if (testbed_processes(bed, pids, 1) == 0)
+            return true;
+        usleep(PAUSE_MS * 1000);
+    }
+    return false;
+}
+
 static void list_left_over(const struct testbed *bed)
 {
     pid_t pids[64];
@@ -321,8 +333,7 @@ void testbed_close(struct testbed *bed)
     int exit_code = testbed_stop(bed);
     if (exit_code != 0)
         test_fail("solod ended with exit code %d after SIGTERM", exit_code);
-    pid_t pids[1];
-    if (testbed_processes(bed, pids, 1) != 0) {
+    if (!testbed_is_empty(bed)) {
         list_left_over(bed);
         testbed_show_log(bed);
         test_fail("processes outlive Solo");

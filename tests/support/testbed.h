@@ -66,6 +66,9 @@ pid_t testbed_supervisor(struct testbed *bed, const char *tenant);
 pid_t testbed_await_new_supervisor(struct testbed *bed, const char *tenant, pid_t old);
 /* Every process of this Solo, the guard excluded. */
 size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_max);
+/* Whether there is none any more. The helper by which LeakSanitizer looks at a process dies with
+ * that one, a moment after it: it is given the moment. */
+bool testbed_is_empty(const struct testbed *bed);
 
 /* "RUN/NAME.sock" */
 char *testbed_socket(const struct testbed *bed, const char *name, char path[4096]);
