@@ -115,24 +115,28 @@ static void bound_descriptors(struct testbed *bed, const char *daemon)
 
 Test(resources, each_daemon_tells_once_that_its_descriptors_are_nearly_used_up)
 {
-    static const char *const daemons[] = { "eventd", "tokend", "vaultd", "deployd" };
+    /* Of the others an ordinary user's limits cannot be set: they are not dumpable. */
+    static const char *const daemons[] = { "eventd", "deployd", "tokend", "vaultd" };
     static struct crowd crowds[COUNT_OF(daemons)];
+    size_t count = geteuid() == 0 ? COUNT_OF(daemons) : 2, last = count - 1;
+    char shown[64];
     struct testbed bed = { 0 };
     open_bed(&bed, "look_ms:resources:200");
-    for (size_t i = 0; i < COUNT_OF(daemons); i++) {
+    for (size_t i = 0; i < count; i++) {
         crowd_open(&crowds[i], &bed, daemons[i]);
         json_decref(testbed_ask(&bed, daemons[i], "daemon.health", NULL)); /* all were accepted */
         bound_descriptors(&bed, daemons[i]);
     }
-    for (size_t i = 0; i < COUNT_OF(daemons); i++)
+    for (size_t i = 0; i < count; i++)
         await_told(&bed, daemons[i], "descriptors", 1);
-    await_shown(&bed, "tokend: its descriptors: ", true);
-    crowd_close(&crowds[1]);
-    await_shown(&bed, "tokend: its descriptors: ", false);
-    crowd_open(&crowds[1], &bed, "tokend");
-    await_told(&bed, "tokend", "descriptors", 2);
+    snprintf(shown, sizeof shown, "%s: its descriptors: ", daemons[last]);
+    await_shown(&bed, shown, true);
+    crowd_close(&crowds[last]);
+    await_shown(&bed, shown, false);
+    crowd_open(&crowds[last], &bed, daemons[last]);
+    await_told(&bed, daemons[last], "descriptors", 2);
     cr_expect_eq(count_told(&bed, "eventd", "descriptors"), 1, "one event to a crossing");
-    for (size_t i = 0; i < COUNT_OF(daemons); i++)
+    for (size_t i = 0; i < count; i++)
         crowd_close(&crowds[i]);
     testbed_close(&bed);
 }
