@@ -138,10 +138,25 @@ uint64_t token_clock_look(const struct token_anchor *anchor, struct token_time *
     return token_clock_now(anchor, time);
 }
 
+/* The clock is not believed, but what has passed since the boot began is sure. */
+static bool advance_suspect(struct token_anchor *anchor, const struct token_time *time)
+{
+    uint64_t passed =
+        time->boottime_ns > anchor->boottime_ns ? time->boottime_ns - anchor->boottime_ns : 0;
+    if (passed < TOKEN_MARK_INTERVAL_S * second_ns)
+        return false;
+    anchor->boottime_ns += passed;
+    anchor->wall_ns += passed;
+    anchor->mark_ns += passed;
+    return true;
+}
+
 bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *time)
 {
-    if (anchor->is_suspect || !token_anchor_holds(anchor, time))
+    if (!token_anchor_holds(anchor, time))
         return false;
+    if (anchor->is_suspect)
+        return advance_suspect(anchor, time);
     uint64_t now = token_clock_now(anchor, time);
     if (anchor->mark_ns >= now + (TOKEN_MARK_AHEAD_S - TOKEN_MARK_INTERVAL_S) * second_ns)
         return false;

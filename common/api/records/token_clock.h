@@ -11,8 +11,8 @@
  * At the first start of a boot the anchor is the wall clock or the mark, whichever is later. The
  * mark is a time that was certainly not reached before the boot began: tokend keeps it a little
  * ahead of the trusted time. A wall clock more than 30 days past the mark is suspect: tokens expire
- * by it (whoever cannot tell refuses), but the mark stays where it is and nothing is swept or
- * warned of, until the kernel says that the clock is synchronised or an operator trusts it; then
+ * by it (whoever cannot tell refuses), but the mark moves only by what has passed since the boot
+ * began, and nothing is swept or warned of, until the kernel says that the clock is synchronised or an operator trusts it; then
  * the wall clock of that moment is the anchor, if it is not before the mark. */
 
 struct token_anchor {
@@ -52,7 +52,8 @@ struct token_anchor token_anchor_start(const struct token_anchor *previous,
 /* Pure. The clock is trusted now, by the kernel's or an operator's word: ends a suspicion. Returns
  * false, and changes nothing, when there is none. */
 bool token_anchor_trust(struct token_anchor *anchor, const struct token_time *time);
-/* Pure. Puts the mark ahead when it is due and the anchor is not suspect; false when it was not. */
+/* Pure. Puts the mark ahead when it is due; of a suspect anchor by what has passed, the anchor with
+ * it. False when it was not. */
 bool token_anchor_advance(struct token_anchor *anchor, const struct token_time *time);
 
 /* Pure. The trusted time. For an anchor of another boot (tokend has not started in this one yet) it

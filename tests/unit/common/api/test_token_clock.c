@@ -84,7 +84,7 @@ Test(token_clock, ten_years_forward_are_suspect_and_cost_nothing_once_they_are_t
     cr_assert(anchor.is_suspect);
     cr_assert_geq(token_clock_now(&anchor, &wrong), long_lived, "it fails closed");
     cr_assert_not(token_anchor_advance(&anchor, &wrong));
-    cr_assert_eq(anchor.mark_ns, mark, "the mark stays");
+    cr_assert_eq(anchor.mark_ns, mark, "the mark does not follow the clock");
 
     /* Across a reboot. */
     struct token_time right = clocks(boot_a, second, noon + day);
@@ -99,6 +99,27 @@ Test(token_clock, ten_years_forward_are_suspect_and_cost_nothing_once_they_are_t
     cr_assert_not(anchor.is_suspect);
     cr_assert_eq(token_clock_now(&anchor, &mended), noon + day);
     cr_assert(token_anchor_advance(&anchor, &mended));
+}
+
+Test(token_clock, what_passes_while_the_clock_is_suspect_is_not_forgotten)
+{
+    struct token_anchor anchor = used_store();
+    uint64_t mark = anchor.mark_ns, hour = 3600 * second;
+    struct token_time wrong = clocks(boot_b, second, noon + 3650 * day);
+    anchor = token_anchor_start(&anchor, &wrong);
+    for (unsigned s = 1; s <= 3600; s++) {
+        struct token_time time = clocks(boot_b, (1 + s) * second, noon);
+        uint64_t now = token_clock_now(&anchor, &time);
+        token_anchor_advance(&anchor, &time);
+        cr_assert_eq(token_clock_now(&anchor, &time), now, "no verifier sees it move");
+    }
+    cr_assert(anchor.is_suspect);
+    cr_assert_gt(anchor.mark_ns, mark + hour - TOKEN_MARK_INTERVAL_S * second);
+    cr_assert_leq(anchor.mark_ns, mark + hour, "and no more than that");
+    struct token_time back = clocks(boot_a, second, noon - day);
+    anchor = token_anchor_start(&anchor, &back);
+    cr_assert_geq(token_clock_now(&anchor, &back), mark + hour - TOKEN_MARK_INTERVAL_S * second,
+                  "what expired meanwhile is expired in the next boot");
 }
 
 Test(token_clock, trust_in_a_clock_before_the_mark_goes_on_from_the_mark)
