@@ -77,7 +77,8 @@ static void make_page(struct store_voucher *voucher)
     voucher->left_ns = clock_boottime_ns();
     if (lstat(voucher->path, &status) == 0 && S_ISDIR(status.st_mode) && rmdir(voucher->path) < 0)
         errno_failure("remove", voucher->path);
-    if (file_write(voucher->path, span_of(&voucher->page, sizeof voucher->page), 0644) != STATUS_OK)
+    /* The number of the last commit tells of everybody's writes: for our daemons, as the store. */
+    if (file_write(voucher->path, span_of(&voucher->page, sizeof voucher->page), 0640) != STATUS_OK)
         return;
     voucher->fd = open_page(voucher);
     if (voucher->fd < 0)

@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/access/store_voucher.h"
 #include "common/access/token_text.h"
 #include "common/api/api.h"
 #include "common/api/records/schemas.h"
 #include "common/api/records/token_clock.h"
 #include "common/api/records/token_record.h"
 #include "common/base/auto.h"
+#include "common/base/file.h"
 #include "common/db/table.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
@@ -427,6 +429,37 @@ Test(token_table, a_tenant_does_not_learn_where_the_log_ends, .init = set_up, .f
                          json_pack("{s:s, s:i}", "token", foreign, "after", after), NULL, &problem);
         cr_expect_eq(status, STATUS_FAILED_PRECONDITION, "after %d: %s", after,
                      status_name(status));
+    }
+}
+
+/* -1: not told. */
+static long checked_as(const char *token)
+{
+    json_t *params = token == NULL ? json_object() : json_pack("{s:s}", "token", token);
+    json_t *reply = testbed_ask(&bed, "solod", "daemon.list", params);
+    json_t *checked = json_object_get(json_object_get(reply, "verification"), "checked");
+    long count = checked == NULL ? -1 : (long)json_integer_value(checked);
+    json_decref(reply);
+    return count;
+}
+
+Test(token_table, nobody_else_is_told_how_much_there_is_of_all_tenants, .init = set_up,
+     .fini = tear_down)
+{
+    json_decref(testbed_ask(&bed, "solod", "system.verified",
+                            json_pack("{s:i, s:i, s:s}", "exit_code", 0, "checked", 3, "token",
+                                      single[PERMISSION_ADMIN])));
+    cr_assert_eq(checked_as(single[PERMISSION_ADMIN]), 3);
+    cr_assert_eq(checked_as(foreign), -1);
+    cr_assert_eq(checked_as(NULL), -1);
+    /* These hold the number of the last commit. */
+    static const char *const pages[] = { TOKENS_VOUCHER, VAULT_VOUCHER };
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        char path[4096];
+        struct stat status;
+        cr_assert_eq(path_join(path, bed.run, pages[i]), STATUS_OK);
+        cr_assert_eq(stat(path, &status), 0, "%s", path);
+        cr_assert_eq(status.st_mode & S_IRWXO, 0, "%s is for everybody", pages[i]);
     }
 }
 
