@@ -180,9 +180,7 @@ enum status late_rows_find_request(const struct late_rows *late, struct db_txn *
         return requests_find(txn, EVENTS_REQUESTS, id, body_hash, late->now_ms, &late->forgotten,
                              outcome, problem);
     if (!hash_equal(&recent->body_hash, body_hash))
-        return problem_set(problem, STATUS_ABORTED, "request_id",
-                           "was used before with another request (event %llu): draw a new one",
-                           (unsigned long long)recent->first_id);
+        return requests_refuse_other(problem);
     *outcome = (struct request_outcome){
         .body_hash = *body_hash,
         .intent = "",

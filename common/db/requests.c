@@ -91,18 +91,10 @@ static uint32_t row_count(struct span row)
     return count;
 }
 
-static enum status refuse_other(struct span row, struct problem *problem)
+enum status requests_refuse_other(struct problem *problem)
 {
-    int size = (int)(row.size - AT_INTENT);
-    const char *intent = (const char *)row.data + AT_INTENT;
-    if (row_count(row) == 0)
-        return problem_set(problem, STATUS_ABORTED, "request_id",
-                           "was used before with another request (%.*s): draw a new one", size,
-                           intent);
     return problem_set(problem, STATUS_ABORTED, "request_id",
-                       "was used before with another request (%.*s%sevent %llu): draw a new one",
-                       size, intent, size > 0 ? ", " : "",
-                       (unsigned long long)table_number_value(span_of(row.data + AT_FIRST, 8)));
+                       "was used before with another request: draw a new one");
 }
 
 enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid *id,
@@ -116,7 +108,7 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
     if (row.size < AT_INTENT || row.size > AT_INTENT + INTENT_BYTES_MAX)
         return log_failure(STATUS_DATA_LOSS, "read request", "reason", "not the size of its row");
     if (memcmp(row.data, body_hash->bytes, HASH_BYTES) != 0)
-        return refuse_other(row, problem);
+        return requests_refuse_other(problem);
     outcome->body_hash = *body_hash;
     memcpy(outcome->found, row.data + AT_INTENT, row.size - AT_INTENT);
     outcome->found[row.size - AT_INTENT] = '\0';

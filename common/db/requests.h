@@ -42,6 +42,9 @@ enum status requests_find(struct db_txn *txn, unsigned table, const struct uuid 
                           const struct uuid *forgotten, struct request_outcome *outcome,
                           struct problem *problem);
 
+/* aborted, with `problem` filled. Not with what the other one was: it may be another tenant's. */
+enum status requests_refuse_other(struct problem *problem);
+
 enum status requests_put(struct db_txn *txn, unsigned table, const struct uuid *id,
                          const struct request_outcome *outcome);
 /* The same with a cursor of the table, for many at once. No id greater than `newest` has a row: one

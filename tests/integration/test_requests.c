@@ -110,6 +110,7 @@ Test(requests, a_repeated_kill_does_not_kill_what_was_deployed_since)
                                                 "api", "force", 1, "request_id", id),
                                       NULL, &problem);
     expect_refused(status, STATUS_ABORTED, &problem, "request_id");
+    cr_assert_str_eq(problem.message, "was used before with another request: draw a new one");
     cr_assert(process_is_alive(pid));
     json_decref(first);
     json_decref(again);
