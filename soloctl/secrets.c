@@ -8,6 +8,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/name.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "soloctl/commands.h"
@@ -129,6 +130,34 @@ static enum status print_versions(struct span versions, struct problem *problem)
                         print_version, NULL, problem);
 }
 
+static void pack_version(void *context, const void *row)
+{
+    struct buffer *list = context;
+    const struct secret_version_item *version = row;
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    item_number(&item, "version", version->version);
+    item_text(&item, "state", version->state);
+    item_time(&item, "stored_at", version->stored_ns);
+    item_number(&item, "bytes", version->bytes);
+    item_number(&item, "epoch", version->epoch);
+    item_text(&item, "cipher", version->cipher);
+    item_pack(&item, list);
+}
+
+static enum status item_versions(struct item *item, struct span versions, struct problem *problem)
+{
+    AUTO(buffer_close) struct buffer list = { .limit = ITEM_BYTES_MAX };
+    struct reader reader = reader_of(versions);
+    struct secret_version_item version;
+    uint32_t count;
+    TRY(reader_array(&reader, &count));
+    write_array(&list, count);
+    TRY(records_each(versions, &record_secret_version_item, &version, sizeof version, pack_version,
+                     &list, problem));
+    item_object(item, "version_list", buffer_span(&list));
+    return STATUS_OK;
+}
+
 int command_secret_describe(struct session *session, const struct arguments *arguments)
 {
     struct problem problem = { 0 };
@@ -150,7 +179,9 @@ int command_secret_describe(struct session *session, const struct arguments *arg
         AUTO(item_close) struct item item = ITEM_EMPTY;
         item_text(&item, "kind", "secret");
         item_of_secret(&secret, &item);
-        item_object(&item, "version_list", reply.versions);
+        status = item_versions(&item, reply.versions, &problem);
+        if (status != STATUS_OK)
+            return session_fail(session, arguments->operands[0], status, &problem);
         document_print(session->format, &item, target.key);
         return 0;
     }
@@ -202,7 +233,27 @@ static enum status take_version(const struct arguments *arguments, uint64_t *ver
                : STATUS_OK;
 }
 
-/* The bytes as they are: no document could hold every value. */
+/* A string of JSON holds text alone. */
+static void print_value(const struct session *session, const struct target *target,
+                        const struct secret_read_reply *reply)
+{
+    const struct span bytes = reply->value;
+    bool is_text =
+        bytes.size == 0 || (utf8_is_valid(bytes) && memchr(bytes.data, '\0', bytes.size) == NULL);
+    AUTO(item_close) struct item item = ITEM_EMPTY;
+    AUTO(buffer_close) struct buffer value = { .limit = 2 * SECRET_VALUE_BYTES_MAX };
+    if (is_text)
+        write_text(&value, bytes);
+    else
+        write_bin(&value, bytes);
+    begin_document(&item, "secret_value", target);
+    item_number(&item, "version", reply->version);
+    item_time(&item, "stored_at", reply->stored_ns);
+    item_object(&item, is_text ? "value" : "value_hex", buffer_span(&value));
+    document_print(session->format, &item, target->key);
+}
+
+/* For people the bytes as they are. */
 int command_secret_read(struct session *session, const struct arguments *arguments)
 {
     struct problem problem = { 0 };
@@ -223,7 +274,10 @@ int command_secret_read(struct session *session, const struct arguments *argumen
                               &reply, &problem);
     if (status != STATUS_OK)
         return session_fail(session, arguments->operands[0], status, &problem);
-    fwrite(reply.value.data, 1, reply.value.size, stdout);
+    if (session_is_for_programs(session))
+        print_value(session, &target, &reply);
+    else
+        fwrite(reply.value.data, 1, reply.value.size, stdout);
     return output_flush() ? 0 : session_fail(session, "", STATUS_IO, &problem);
 }
 

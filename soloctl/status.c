@@ -251,6 +251,22 @@ static void print_page(const struct picture *picture, const struct needs *needs)
     }
 }
 
+static void item_verification(struct item *item, struct span last)
+{
+    AUTO(item_close) struct item inner = ITEM_EMPTY;
+    if (picture_number(last, "at_ns") == 0) {
+        item_null(item, "verification");
+        return;
+    }
+    item_time(&inner, "at", picture_number(last, "at_ns"));
+    item_number(&inner, "exit_code", picture_number(last, "exit_code"));
+    item_number(&inner, "checked", picture_number(last, "checked"));
+    item_number(&inner, "found", picture_number(last, "found"));
+    item_number(&inner, "took_ms", picture_number(last, "took_ms"));
+    item_bool(&inner, "full", map_bool(last, "full", false));
+    item_item(item, "verification", &inner);
+}
+
 static void print_document(struct session *session, const struct picture *picture,
                            const struct needs *needs)
 {
@@ -293,10 +309,7 @@ static void print_document(struct session *session, const struct picture *pictur
         item_pack(&program, &list);
     }
     item_object(&item, "daemons", buffer_span(&list));
-    if (picture_number(picture_verification(picture), "at_ns") != 0)
-        item_object(&item, "verification", picture_verification(picture));
-    else
-        item_null(&item, "verification");
+    item_verification(&item, picture_verification(picture));
     item_text_or_null(&item, "vault", picture->vault_state);
     item_text_or_null(&item, "vault_reason", picture->vault_reason);
     document_print(session->format, &item, picture->state);

@@ -43,6 +43,26 @@ static void lives_through_everything(unsigned flags)
     testbed_soloctl(&bed, &result, "secret", "read", "acme/DB_PASSWORD", "--reveal", NULL);
     expect_exit(&result, 0);
     cr_assert_str_eq(result_out(&result), "second");
+    testbed_soloctl(&bed, &result, "-o", "json", "secret", "read", "acme/DB_PASSWORD", "--reveal",
+                    NULL);
+    expect_exit(&result, 0);
+    json_t *document = result_json(&result);
+    expect_text(document, "kind", "secret_value");
+    expect_text(document, "value", "second");
+    expect_number(document, "version", 2);
+    json_decref(document);
+    testbed_soloctl_input(&bed, &result, "\xff", "secret", "set", "acme/BYTE", NULL);
+    expect_exit(&result, 0);
+    testbed_soloctl(&bed, &result, "-o", "json", "secret", "read", "acme/BYTE", "--reveal", NULL);
+    document = result_json(&result);
+    expect_text(document, "value_hex", "ff");
+    json_decref(document);
+    testbed_soloctl(&bed, &result, "-o", "json", "secret", "describe", "acme/BYTE", NULL);
+    document = result_json(&result);
+    const char *stored_at =
+        text_in(json_array_get(json_object_get(document, "version_list"), 0), "stored_at");
+    cr_assert(stored_at != NULL && stored_at[strlen(stored_at) - 1] == 'Z');
+    json_decref(document);
     testbed_soloctl(&bed, &result, "secret", "read", "acme/DB_PASSWORD", NULL);
     expect_exit(&result, 64);
     testbed_soloctl(&bed, &result, "secret", "read", "beta/DB_PASSWORD", "--reveal", NULL);
