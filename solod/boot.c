@@ -38,13 +38,16 @@ static void solod_step(void *context)
     waiters_step(&solod->waiters);
 }
 
-static void on_other_told(void *context, pid_t pid, const char *status)
+static void on_other_told(void *context, const struct notify_message *message)
 {
     struct solod *solod = context;
-    if (pid != solod->recovery.child.pid || pid == 0)
+    if (message->pid != solod->recovery.child.pid || message->pid == 0)
         return;
-    snprintf(solod->recovery.status, sizeof solod->recovery.status, "%s", status);
-    parent_say("%s", status);
+    snprintf(solod->recovery.status, sizeof solod->recovery.status, "%s", message->status);
+    if (message->is_progress)
+        parent_progress("%s", message->status);
+    else
+        parent_say("%s", message->status);
 }
 
 static void on_shut_down(void *context, bool is_clean)

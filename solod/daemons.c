@@ -240,21 +240,23 @@ void daemon_stop(struct daemon *daemon, bool start_again)
     }
 }
 
-static void on_told(void *context, pid_t pid, bool is_ready, const char *status)
+static void on_told(void *context, const struct notify_message *message)
 {
     struct daemons *daemons = context;
     struct daemon *daemon = NULL;
     for (size_t i = 0; i < DAEMONS; i++)
-        if (daemons->items[i].child.pid == pid)
+        if (daemons->items[i].child.pid == message->pid)
             daemon = &daemons->items[i];
     if (daemon == NULL) {
-        if (status != NULL)
-            daemons->other_told(daemons->context, pid, status);
+        if (message->status != NULL)
+            daemons->other_told(daemons->context, message);
         return;
     }
-    if (status != NULL)
-        snprintf(daemon->status, sizeof daemon->status, "%s", status);
-    if (!is_ready || daemon->state != DAEMON_STARTING)
+    if (message->status != NULL)
+        snprintf(daemon->status, sizeof daemon->status, "%s", message->status);
+    if (message->is_progress && !daemon->was_ready) /* our own start waits for it */
+        parent_progress("%s: %s", daemon->name, daemon->status);
+    if (!message->is_ready || daemon->state != DAEMON_STARTING)
         return;
     daemon->ready_ns = clock_boottime_ns();
     daemon->ready_wall_ns = clock_wall_ns();

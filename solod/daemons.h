@@ -59,7 +59,7 @@ struct daemons {
     /* A state has changed; the one place where solod decides what is next. */
     void (*changed)(void *context);
     /* Messages of children that are no daemons (recoveryd). */
-    void (*other_told)(void *context, pid_t pid, const char *status);
+    void (*other_told)(void *context, const struct notify_message *message);
     void *context;
 };
 

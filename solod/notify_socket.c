@@ -13,7 +13,6 @@
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
-#include "common/daemon/notify_message.h"
 
 enum { RANDOM_BYTES = 16 };
 
@@ -25,7 +24,7 @@ static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
     for (int i = 0;
          i < NOTIFY_MESSAGES_PER_TURN_MAX && notify_message_receive(notify->fd, &message); i++)
         if (message.pid != 0 && (message.is_ready || message.status != NULL))
-            notify->told(notify->context, message.pid, message.is_ready, message.status);
+            notify->told(notify->context, &message);
 }
 
 enum status notify_socket_open(struct notify_socket *notify, struct ev_loop *loop)

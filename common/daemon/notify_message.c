@@ -45,6 +45,8 @@ static void text_take(struct notify_message *message)
             message->is_ready = true;
         else if (strcmp(line, "STOPPING=1") == 0)
             message->is_stopping = true;
+        else if (strncmp(line, "EXTEND_TIMEOUT_USEC=", 20) == 0)
+            message->is_progress = true;
         else if (strncmp(line, "STATUS=", 7) == 0)
             message->status = line + 7;
     }
@@ -56,7 +58,7 @@ bool notify_message_receive(int fd, struct notify_message *message)
         control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
     message->pid = 0;
     message->uid = (uid_t)-1;
-    message->is_ready = message->is_stopping = false;
+    message->is_ready = message->is_stopping = message->is_progress = false;
     message->status = NULL;
     struct iovec part = { message->text, NOTIFY_MESSAGE_BYTES_MAX };
     struct msghdr header = {

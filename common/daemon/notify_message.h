@@ -11,6 +11,7 @@ struct notify_message {
     pid_t pid; /* who sent it, as the kernel vouches for it; 0: unknown, nothing of it counts */
     uid_t uid;
     bool is_ready, is_stopping;
+    bool is_progress;   /* it asks for more time, and says how far it is */
     const char *status; /* the last STATUS=; NULL for none */
     char text[NOTIFY_MESSAGE_BYTES_MAX + 1];
 };

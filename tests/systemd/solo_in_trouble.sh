@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # solo_in_trouble.sh BUILD: what the unit set does when something is wrong, under a systemd of its own (machine.sh): logs in the
-# journal, a reload, secrets inside the sandbox, the periodic verification, a daemon that hangs, a damaged store; and solo.service in
-# place of the set.
+# journal, a reload, secrets inside the sandbox, the periodic verification, a daemon that hangs, a damaged store, starts that take
+# long; and solo.service in place of the set.
 set -euo pipefail
 build="$1"
 . "$(dirname "$(readlink -f "$0")")/machine.sh"
@@ -160,10 +160,32 @@ machine systemctl start solo.target
 until_true machine soloctl status --check
 machine soloctl kill acme/stubborn >/dev/null
 
+# A start takes as long as it gets on: a recovery has longer to build than the unit that waits for it may take, and tells.
+mkdir -p "$MACHINE_ROOT"/etc/systemd/system/{recoveryd,solo}.service.d
+for unit in recoveryd solo; do
+    printf '[Service]\nTimeoutStartSec=5s\n' >"$MACHINE_ROOT/etc/systemd/system/$unit.service.d/short.conf"
+done
+machine systemctl daemon-reload
+cat >"$MACHINE_ROOT/usr/local/bin/slow-cc" <<'COMPILER'
+#!/bin/sh
+[ ! -e /run/builds-are-slow ] || sleep 6
+cp "$1" "$2"
+COMPILER
+chmod 755 "$MACHINE_ROOT/usr/local/bin/slow-cc"
+cat >"$MACHINE_ROOT/var/tmp/built" <<'SPEC'
+{"tenant": "acme", "name": "built", "code": "#!/bin/sh\nexec sleep 100000\n", "build": "/usr/local/bin/slow-cc {code} {out}", "argv": ["{out}"]}
+SPEC
+machine soloctl apply -f /var/tmp/built >/dev/null
+build_slowly() { machine sh -c 'touch /run/builds-are-slow; rm -r /var/lib/solo/builds/*'; }
+took_long() { [ "$(machine soloctl status -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["recovery"]["took_ms"])')" -ge 6000 ]; }
+
 # The whole as one unit, and back.
 wanted="$(names)"
-machine systemctl stop solo.target
+machine systemctl stop solo.target eventd.socket
+build_slowly
 machine systemctl start solo.service || fail "solo.service does not start"
+took_long || fail "the recovery of solo.service was quick"
+machine rm /run/builds-are-slow
 until_true machine soloctl status --check
 [ "$(names)" = "$wanted" ] || fail "solo.service has other services"
 until_true machine grep -qx swordfish /var/lib/solo/tenants/acme/reader/got
@@ -180,10 +202,13 @@ machine systemctl stop solo.service
 nothing_runs || fail "something is left after solo.service"
 machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "solo.service did not close the log"
 machine systemd-tmpfiles --create
+build_slowly
 machine systemctl start solo.target
 until_true machine soloctl status --check
+took_long || fail "the recovery of solo.target was quick"
+machine rm /run/builds-are-slow
 [ "$(names)" = "$wanted" ] || fail "the way back from solo.service lost services"
-machine systemctl show -P StatusText recoveryd.service | grep -q '^recovered 1' || fail "recoveryd does not say what it did"
+machine systemctl show -P StatusText recoveryd.service | grep -q '^recovered 2' || fail "recoveryd does not say what it did"
 
 # A recovery that fails keeps nobody from stopping in order.
 machine sh -c 'mkdir -p /etc/systemd/system/recoveryd.service.d
@@ -193,4 +218,4 @@ machine systemctl restart recoveryd.service 2>/dev/null && fail "the recovery do
 machine systemctl stop solo.target
 settled
 machine recoveryd log -n 1 | grep -q system_shutdown_complete || fail "after a failed recovery the log is not closed"
-echo "journal, reload, secrets, verification, watchdog, a damaged store, solo.service and a failed recovery work"
+echo "journal, reload, secrets, verification, watchdog, a damaged store, long starts, solo.service and a failed recovery work"

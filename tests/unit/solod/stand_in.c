@@ -4,6 +4,7 @@
  *     silent         never says that it is ready
  *     stranger       a process of its own says it instead
  *     late           says it after 300 ms
+ *     far            says before how far it is
  *     exit=N         ends at once; exit_once=N only the first time
  *     code=N         ends with N when it is asked to stop (recoveryd: at once)
  *     deaf           ignores SIGTERM
@@ -156,6 +157,8 @@ static void say_ready(char *self)
 {
     pid_t pid;
     char *argv[] = { "stranger", NULL };
+    if (is_asked("far"))
+        parent_progress("3 of 4");
     if (is_asked("silent"))
         return;
     if (is_asked("stranger")) {
@@ -181,7 +184,7 @@ static int recover(void)
     if (!is_asked("slow"))
         return asked_number("code=", 0);
     lifecycle.on_stop = on_stop;
-    parent_say("7 of 9");
+    parent_progress("7 of 9");
     return status_exit_code(lifecycle_run(&lifecycle));
 }
 

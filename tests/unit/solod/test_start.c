@@ -2,10 +2,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
@@ -39,6 +43,36 @@ Test(solod_start, a_daemon_that_says_nothing_keeps_the_next_from_starting)
     cr_assert_str_eq(listing.state, "starting");
     cr_assert_str_eq(listing_find(&listing, "deployd")->state, "stopped");
     cr_assert_not_null(strstr(listing.reason, "eventd is starting"));
+}
+
+static void expect_heard(int fd, const char *status)
+{
+    char said[512], expected[128];
+    snprintf(expected, sizeof expected, "STATUS=%s\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000",
+             status);
+    do { /* the rest of what it says */
+        ssize_t size = recv(fd, said, sizeof said - 1, 0);
+        cr_assert_geq(size, 0, "it never says %s", status);
+        said[size] = '\0';
+    } while (strcmp(said, expected) != 0);
+}
+
+/* Who starts solod waits as long as those go on for whom it waits itself. */
+Test(solod_start, how_far_a_start_is_asks_its_own_parent_for_time)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/parent", scene.folder);
+    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 40 },
+                            sizeof(struct timeval)),
+                 0);
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    scene_ask("EVENTD", "far");
+    scene_ask("RECOVERYD", "slow");
+    scene_start(NULL);
+    expect_heard(fd, "eventd: 3 of 4");
+    expect_heard(fd, "7 of 9");
 }
 
 static void wait_is_degraded_by(const char *reason)
