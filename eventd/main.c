@@ -132,6 +132,7 @@ static enum status run(int argc, char **argv)
                                                     .context = &eventd.store };
         resource_watch_open(&eventd.resources, lifecycle.loop);
         daemon_health_set("ready", "%s", "");
+        parent_say("ready");
     }
     reload =
         (struct reload){ .settings = &settings, .program = "eventd", .argc = argc, .argv = argv };

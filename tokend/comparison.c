@@ -3,6 +3,7 @@
 
 #include "common/access/daemon_methods.h"
 #include "common/base/log.h"
+#include "common/daemon/parent.h"
 
 static const char *refusal(const struct token_store *store)
 {
@@ -17,8 +18,11 @@ static const char *refusal(const struct token_store *store)
 
 void comparison_say_health(const struct tokend *tokend)
 {
-    if (!tokend->is_damaged && !tokend->is_unsound)
-        daemon_health_set("ready", "%s", refusal(&tokend->store));
+    if (tokend->is_damaged || tokend->is_unsound)
+        return;
+    const char *why = refusal(&tokend->store);
+    daemon_health_set("ready", "%s", why);
+    parent_say("ready%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
 static void on_compare(void *context, uint64_t known_id)

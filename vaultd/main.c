@@ -243,6 +243,7 @@ static enum status run(int argc, char **argv)
         ev_timer_start(lifecycle.loop, &tidy);
         watch_resources(vaultd, &settings, lifecycle.loop);
         daemon_health_set("ready", "%s", "");
+        parent_say("ready");
     }
     reload =
         (struct reload){ .settings = &settings, .program = "vaultd", .argc = argc, .argv = argv };

@@ -24,6 +24,12 @@ machine soloctl deploy beta/web -- /bin/sleep 100000 >/dev/null
 wanted="$(names)"
 [ "$(wc -l <<<"$wanted")" = 6 ] || fail "not every service runs: $wanted"
 
+# What each says of itself.
+for unit in eventd tokend vaultd deployd; do
+    says_ready() { [ "$(machine systemctl show -P StatusText "$unit.service")" = ready ]; }
+    until_true says_ready
+done
+
 # Each unit alone: no service notices, the sockets stay, callers wait instead of failing.
 before="$(services)"
 sockets="$(machine stat -c '%n %i' /run/solo/eventd.sock /run/solo/tokend.sock /run/solo/vaultd.sock /run/solo/deployd.sock)"
