@@ -2,6 +2,7 @@
  * for supervisors that do not answer and for services that are slow to start. */
 #include "deployd/boot.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/access/daemon_methods.h"
@@ -44,9 +45,9 @@ static void boot_damaged(struct deployd *deployd, const char *reason)
 {
     if (deployd->boot.state == BOOT_DAMAGED)
         return;
-    log_error("the event store is damaged: nothing is changed until it is repaired", "reason",
-              reason);
+    log_error("the event store cannot be used, nothing is changed", "reason", reason);
     deployd->boot.state = BOOT_DAMAGED;
+    snprintf(deployd->boot.damage, sizeof deployd->boot.damage, "%s", reason);
     daemon_health_set("damaged", "the event store: %s", reason);
     parent_say("damaged: the event store: %s", reason);
     serve(deployd);

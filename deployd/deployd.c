@@ -7,8 +7,8 @@ enum status deployd_is_readable(const struct deployd *deployd, struct problem *p
 {
     return deployd->boot.state == BOOT_DAMAGED
                ? problem_set(problem, STATUS_DATA_LOSS, "",
-                             "the event store is damaged: nothing is told from it and nothing is "
-                             "changed until it is repaired")
+                             "nothing is told from the event store and nothing is changed: %s",
+                             deployd->boot.damage)
                : STATUS_OK;
 }
 

@@ -37,6 +37,7 @@ struct boot {
     enum boot_state state;
     struct ev_timer timer;
     unsigned adopting; /* supervisors that have not told yet what they hold */
+    char damage[320];  /* why the event store cannot be used; of BOOT_DAMAGED */
 };
 
 /* What recoveryd says of itself (recovery.c). */

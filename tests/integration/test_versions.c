@@ -92,6 +92,7 @@ Test(versions, a_log_of_another_version_is_told_and_left_alone)
     enum status status = service_try_deploy(
         &bed, service_spec(&bed, "acme", "new", "sleeper", NULL), NULL, &problem);
     expect_refused(status, STATUS_DATA_LOSS, &problem, NULL);
+    cr_expect_not_null(strstr(problem.message, "knows format"), "%s", problem.message);
     testbed_recoveryd(&bed, &result, "--dry-run", NULL);
     expect_exit(&result, 6);
     expect_contains(result_err(&result), "knows format");
