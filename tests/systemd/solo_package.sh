@@ -26,7 +26,7 @@ for line in sys.stdin:
     print(row["tenant"] + "/" + row["name"], row["state"], row["pid"])' | sort
 }
 
-# Two versions: the second differs in its number.
+# Three versions: the second differs in its number, the third in what its programs know of the log, too.
 packages="$MACHINE_ROOT/var/tmp/packages"
 mkdir -p "$packages/made"
 (cd "$packages" && cpack --config "$build/CPackConfig.cmake" -B "$packages/made") >"$machine_scratch/cpack.log" 2>&1 ||
@@ -35,6 +35,10 @@ mv "$packages"/made/solo_*.deb "$packages/old.deb"
 dpkg-deb -R "$packages/old.deb" "$packages/tree"
 sed -i 's/^Version: .*/&+next/' "$packages/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$packages/tree" "$packages/new.deb" >/dev/null
+format="$(sed -n 's/^events //p' "$packages/tree/usr/share/solo/formats")"
+sed -i 's/^Version: .*next$/&2/' "$packages/tree/DEBIAN/control"
+sed -i "s/^events $format$/events 1$format/" "$packages/tree/usr/share/solo/formats" "$packages/tree/DEBIAN/preinst"
+dpkg-deb --root-owner-group -b "$packages/tree" "$packages/other.deb" >/dev/null
 rm -rf "$packages/made" "$packages/tree"
 
 machine_boot || fail "the machine does not boot"
@@ -69,6 +73,18 @@ wait "$asker" || true
 [ "$(machine sh -c 'stat -c "%n %i" /run/solo/*.sock')" = "$sockets" ] || fail "the upgrade changed sockets"
 [ -z "$(comm -12 <(sort <<<"$old") <(daemons | sort))" ] || fail "a daemon was not restarted by the upgrade"
 
+# Stores are not converted: another format is refused before anything is changed.
+refused() {
+    machine dpkg -i "/var/tmp/packages/$1.deb" >/dev/null 2>"$machine_scratch/dpkg.log" && return 1
+    grep -q "/var/lib/solo/events has format $2, solo .* knows format $3 and converts nothing" "$machine_scratch/dpkg.log"
+}
+new="$(daemons)"
+refused other "$format" "1$format" || { cat "$machine_scratch/dpkg.log"; fail "a version that does not know the log is installed"; }
+[ "$(machine dpkg-query -W -f '${Version} ${db:Status-Status}' solo)" = "$(dpkg-deb -f "$packages/new.deb" Version) installed" ] ||
+    fail "a refused upgrade changed what is installed"
+[ "$(daemons)" = "$new" ] || fail "a refused upgrade restarted a daemon"
+[ "$(rows)" = "$before" ] || fail "a refused upgrade changed services"
+
 # The same with all of it in one unit: solod stays, its daemons are restarted, the vault opens for the new one.
 machine systemctl stop solo.target
 settled
@@ -95,6 +111,7 @@ until_true machine soloctl status --check
 # Removed and installed again: what was wanted is still wanted.
 machine dpkg -r solo >/dev/null || fail "it cannot be removed"
 nothing_runs || fail "something runs after the removal"
+refused other "$format" "1$format" || { cat "$machine_scratch/dpkg.log"; fail "a version that does not know the log that is left is installed"; }
 machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not install again"
 machine soloctl wait t0/s0 --for ready --timeout 30s >/dev/null || fail "nothing comes back"
 all_run() { [ "$(rows | grep -c ' running ')" = "$services" ]; }
