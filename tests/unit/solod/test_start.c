@@ -204,6 +204,7 @@ Test(solod_start, wait_is_answered_when_recovery_has_ended_or_in_time)
     scene_ask("RECOVERYD", "slow");
     scene_start(NULL);
     struct listed recoveryd = scene_until("recoveryd", "running");
+    scene_until_told("recoveryd start"); /* from then on SIGTERM is a request */
     cr_assert_eq(scene_call("solod", &method_system_wait, &request, &reply, &problem),
                  STATUS_DEADLINE_EXCEEDED);
     cr_assert_eq(kill(recoveryd.pid, SIGTERM), 0);
