@@ -25,10 +25,25 @@ void comparison_say_health(const struct tokend *tokend)
     parent_say("ready%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 
+/* It stays unvouched for; what is in it can be listed and revoked. */
+static void withhold(struct comparison *comparison, const char *why)
+{
+    daemon_health_set("ready", "every token is refused: %s", why);
+    late_server_serve(comparison->late);
+}
+
 static void on_compare(void *context, uint64_t known_id)
 {
     struct comparison *comparison = context;
     const struct tokend *tokend = comparison->tokend;
+    if (outbox_is_foreign(&tokend->store.outbox)) {
+        log_error("the token store is not the one that the log tells of, but of another Solo: no "
+                  "token of it is believed",
+                  "dir", tokend->store.db.dir, "next",
+                  "stop Solo and put the right one back, or move this one away");
+        withhold(comparison, "the store is of another Solo; put the right one back");
+        return;
+    }
     /* It revives nothing; but whoever has a token should learn why it is refused. */
     if (tokend->is_persistent && tokend->store.restored == 0 && known_id == 0 &&
         outbox_has_siblings(&tokend->store.outbox))
@@ -44,12 +59,8 @@ static void on_caught_up(void *context)
 {
     struct comparison *comparison = context;
     if (comparison->catch_up.is_out_of_reach) {
-        /* It stays unvouched for; what is in it can be listed and revoked. */
-        daemon_health_set(
-            "ready", "%s",
-            "every token is refused: the store is an older copy, and what was revoked "
-            "since has left the log; put a newer one back");
-        late_server_serve(comparison->late);
+        withhold(comparison, "the store is an older copy, and what was revoked since has left the "
+                             "log; put a newer one back");
         return;
     }
     token_store_vouch(&comparison->tokend->store);

@@ -77,6 +77,11 @@ uint64_t outbox_newer_sibling(const struct outbox *outbox)
     return outbox->siblings_id > outbox->newest_id ? outbox->siblings_id : 0;
 }
 
+bool outbox_is_foreign(const struct outbox *outbox)
+{
+    return outbox->is_foreign;
+}
+
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 {
     return outbox->put - outbox->acknowledged + count <= OUTBOX_ROWS_MAX;
@@ -235,6 +240,10 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->is_older =
         reply->last > outbox->number_at_opening || reply->others_id > outbox->known_id;
     outbox->siblings_id = reply->siblings_id;
+    outbox->is_foreign =
+        outbox->known_id > 0 && reply->last == 0 && reply->others_id == 0 && reply->siblings_id > 0;
+    if (!outbox->is_foreign)
+        log_witness_release(&outbox->witness);
     if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",

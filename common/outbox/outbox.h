@@ -71,6 +71,7 @@ struct outbox {
     uint64_t newest_id;         /* event that the log had of the store then */
     bool is_older;              /* it had more than this copy put */
     uint64_t siblings_id;       /* the newest one that it has of other stores of the owner */
+    bool is_foreign;            /* it never had one of this store, which another log had */
     uint64_t
         known_id; /* all that the log has of this store up to here was put by this copy of it */
 
@@ -114,6 +115,10 @@ bool outbox_has_siblings(const struct outbox *outbox);
 /* The newest event of those when it is newer than all of this store: the other one took its place
  * at some time. Otherwise 0. */
 uint64_t outbox_newer_sibling(const struct outbox *outbox);
+/* From `compare` on: the store is of another Solo. A log has taken events of it, this one has none,
+ * and knows another store of the same owner. What such a store knows of its log is not held against
+ * this one. */
+bool outbox_is_foreign(const struct outbox *outbox);
 /* After `compare`: from now on events are sent. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false

@@ -2,6 +2,7 @@
  * and what happens from then on reaches the log, too. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/access/token_text.h"
@@ -343,4 +344,47 @@ Test(older_tokens, without_its_voucher_tokend_serves_and_says_that_nobody_else_b
     expect_valid(&kept, true, "kept");
     expect_valid(&revoked, false, "revoked");
     testbed_close(&bed);
+}
+
+/* Its tokens would act here, and what it knows of its log is nothing that this one lacks. */
+Test(older_tokens, the_store_of_another_solo_is_believed_by_nobody)
+{
+    AUTO(result_close) struct result result = { 0 };
+    struct testbed other = { 0 };
+    struct granted foreign;
+    char aside[400];
+    testbed_open(&other, 0);
+    testbed_start(&other);
+    bed = other;
+    for (int i = 0; i < 2; i++) { /* the second commit keeps what was told of the first */
+        grant(&foreign);
+        await_outbox_empty();
+    }
+    other = bed;
+    cr_assert_eq(testbed_stop(&other), 0);
+
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    grant(&kept);
+    await_outbox_empty();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(store, sizeof store, "%s/tokens", bed.data);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    snprintf(copy, sizeof copy, "%s/tokens", other.data);
+    files_change(&bed, "/bin/mv", store, aside, NULL);
+    files_copy(&bed, copy, store);
+    testbed_start(&bed);
+    expect_nobody_believes(&foreign, "foreign");
+    expect_status_says("of another Solo");
+    testbed_soloctl(&bed, &result, "status", NULL);
+    cr_assert_null(strstr(result_out(&result), "FORKED"), "%s", result_out(&result));
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    files_change(&bed, "/bin/mv", aside, store, NULL);
+    testbed_start(&bed);
+    expect_valid(&kept, true, "kept");
+    expect_valid(&foreign, false, "foreign");
+    testbed_close(&bed);
+    testbed_close(&other);
 }

@@ -423,3 +423,40 @@ Test(vault_copies, without_the_log_another_store_stays_sealed)
     }
     expect_secret(&bed, "acme", "a", "first");
 }
+
+/* What it knows of the log of its own Solo is nothing that this log has lost. */
+Test(vault_copies, the_store_of_another_solo_is_refused_and_makes_no_log_forked)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 }, other = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char store[400], aside[400], foreign[400];
+    testbed_open(&other, 0);
+    testbed_start(&other);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(secret_put(&other, "acme", "a", "of the other"), STATUS_OK);
+        vault_await_told(&other);
+    }
+    cr_assert_eq(testbed_stop(&other), 0);
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "api");
+    cr_assert_eq(secret_put(&bed, "acme", "a", "own"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    snprintf(foreign, sizeof foreign, "%s/vault", other.data);
+    files_change(&bed, "/bin/mv", store, aside, NULL);
+    files_copy(&bed, foreign, store);
+    testbed_start(&bed);
+    expect_vault_damaged(&bed, "of another Solo");
+    service_await(&bed, "acme", "api", "running", 30000);
+    testbed_soloctl(&bed, &result, "status", NULL);
+    cr_assert_null(strstr(result_out(&result), "FORKED"), "%s", result_out(&result));
+    cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    files_change(&bed, "/bin/mv", aside, store, NULL);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "a", "own");
+    service_await(&bed, "acme", "api", "running", 30000);
+}

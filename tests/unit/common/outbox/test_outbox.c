@@ -33,7 +33,7 @@ static struct {
         uint8_t incarnation[16];
         uint64_t last;
     } sources[SOURCES];
-    uint64_t taken, requests;
+    uint64_t taken, requests, siblings_id;
     enum status refusal;
     char shown[65]; /* the anchor that came last, as text */
     bool is_forked;
@@ -108,6 +108,7 @@ static enum status handle_source(void *context, struct rpc_call *call, const voi
     if (scene.refusal != STATUS_OK)
         return problem_set(&call->problem, scene.refusal, "", "told to refuse");
     reply->last = *last_of(request->incarnation);
+    reply->siblings_id = scene.siblings_id;
     return STATUS_OK;
 }
 
@@ -441,6 +442,7 @@ Test(outbox, nothing_is_sent_before_the_owner_has_compared)
     for (int i = 0; i < 1000 && compared == 0; i++)
         run_ms(5);
     run_ms(50);
+    cr_assert_not(outbox_is_foreign(&scene.outbox), "no log has had it before");
     outbox_flush(&scene.outbox); /* the owner shall stop before it is through */
     run_ms(50);
     cr_assert_eq(compared, 1);
@@ -560,6 +562,30 @@ Test(outbox, a_forked_log_gives_no_anchor)
     until_taken(4);
     cr_expect_not(scene.outbox.witness.is_shown);
     expect_kept("after 1");
+}
+
+/* What a store knows of the log of another Solo is not held against this one. */
+Test(outbox, a_store_that_another_log_has_taken_events_of_is_foreign_and_shows_no_anchor)
+{
+    put_many(2); /* before the log is reached: in an incarnation that the next log does not know */
+    eventd_start();
+    until_taken(2);
+    put_many(1);
+    until_taken(3);
+    for (int i = 0; i < 2; i++) {
+        outbox_close(&scene.outbox);
+        memset(scene.sources, 0, sizeof scene.sources); /* another log */
+        scene.siblings_id = i == 0 ? 7 : 0;             /* that knows another store; or none */
+        scene.shown[0] = '\0';
+        outbox_start();
+        for (int ms = 0; ms < 20000 && scene.outbox.question != OUTBOX_RELEASED; ms += 5)
+            run_ms(5);
+        if (i == 1)
+            until_shown(true);
+        run_ms(50);
+        cr_expect_eq(outbox_is_foreign(&scene.outbox), i == 0);
+        cr_expect_str_eq(scene.shown, i == 0 ? "" : "after 2");
+    }
 }
 
 Test(outbox, has_a_bound)
