@@ -106,6 +106,10 @@ static void of_services(const struct picture *picture, struct needs *needs)
         add(needs,
             "services wait for secrets, and the vault is sealed: `soloctl vault status` says "
             "what opens it");
+    if (picture_number(services, "waiting_for_secret") > 0 &&
+        strcmp(picture->vault_state, "open") == 0)
+        add(needs, "services wait for secrets that are not there: `soloctl get services` names "
+                   "them, `soloctl secret set` starts them");
     if (picture_number(services, "wanted") > 0)
         add(needs, "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
                    "`recoveryd` starts them");
