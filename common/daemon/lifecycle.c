@@ -154,13 +154,21 @@ static enum status descriptors_fill(void)
     return STATUS_OK;
 }
 
+/* One byte: to a program (core_pattern "|...") the kernel gives a core whatever the limit is,
+ * unless it is this one (fs/coredump.c); a file needs a page. Who was given 0 cannot raise it. */
+static enum status forbid_cores(void)
+{
+    const struct rlimit one = { 1, 1 }, none = { 0, 0 };
+    if (setrlimit(RLIMIT_CORE, &one) == 0 || setrlimit(RLIMIT_CORE, &none) == 0)
+        return STATUS_OK;
+    return log_failure(status_from_errno(errno), "forbid core dumps", "reason", strerror(errno));
+}
+
 enum status harden_process(void)
 {
     TRY(descriptors_fill());
     umask(077);
-    if (setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0)
-        return log_failure(status_from_errno(errno), "forbid core dumps", "reason",
-                           strerror(errno));
+    TRY(forbid_cores());
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
         return log_failure(status_from_errno(errno), "read RLIMIT_NOFILE", "reason",

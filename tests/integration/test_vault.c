@@ -331,7 +331,7 @@ static void expect_no_core(pid_t pid, const char *who)
 {
     AUTO(buffer_close) struct buffer limits = { .limit = 1 << 16 };
     char path[64];
-    unsigned long soft = 1, hard = 1;
+    unsigned long soft = 2, hard = 2; /* 1 byte holds no core: see forbid_cores */
     snprintf(path, sizeof path, "/proc/%d/limits", pid);
     cr_assert_eq(file_read(path, &limits), STATUS_OK);
     buffer_append(&limits, "", 1);
@@ -339,7 +339,7 @@ static void expect_no_core(pid_t pid, const char *who)
     cr_assert_not_null(line);
     cr_assert_eq(sscanf(line, "Max core file size %lu %lu", &soft, &hard), 2, "%s: %.60s", who,
                  line);
-    cr_assert_eq(soft + hard, 0, "%s may leave a core", who);
+    cr_assert(soft <= 1 && hard <= 1, "%s may leave a core", who);
 }
 
 /* Files for one service, a variable for the other; both crash, and so does vaultd, where a core
