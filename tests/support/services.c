@@ -10,7 +10,13 @@
 #include "common/base/limits.h"
 #include "common/base/name.h"
 
-enum { POLL_MS = 10, SETTLE_MS = 150 };
+enum {
+    POLL_MS = 10,
+    SETTLE_MS = 250,
+    GUARD_MS = 60000, /* what never comes is told late: what comes late is no fault */
+    OUTBOX_MS = 20000,
+    OUTBOX_ANSWER_MS = 2000,
+};
 
 void sleep_ms(int milliseconds)
 {
@@ -119,7 +125,8 @@ pid_t service_pid(const struct testbed *bed, const char *tenant, const char *nam
 
 static uint64_t deadline_ns(int timeout_ms)
 {
-    return clock_boottime_ns() + (uint64_t)timeout_ms * 1000000;
+    return clock_boottime_ns() +
+           (uint64_t)(timeout_ms > GUARD_MS ? timeout_ms : GUARD_MS) * 1000000;
 }
 
 void service_await(const struct testbed *bed, const char *tenant, const char *name,
@@ -239,13 +246,32 @@ uint64_t log_last_id(const struct testbed *bed)
     return last;
 }
 
+/* Whoever does not answer, is not there or is refused by the log is not waited for. */
+static bool is_sending(const struct testbed *bed, const char *daemon, const char *method)
+{
+    char path[4096];
+    struct caller caller;
+    json_t *status = NULL;
+    if (caller_open(&caller, testbed_socket(bed, daemon, path)) == STATUS_OK)
+        caller_call(&caller, method, NULL, OUTBOX_ANSWER_MS, &status, NULL);
+    caller_close(&caller);
+    const char *state = text_in(status, "outbox_state");
+    bool is = state != NULL && strcmp(state, "sending") == 0;
+    json_decref(status);
+    return is;
+}
+
 uint64_t log_settled_id(const struct testbed *bed)
 {
-    uint64_t last = log_last_id(bed), before;
+    uint64_t last = log_last_id(bed), before, end_ns = clock_boottime_ns() + OUTBOX_MS * 1000000ull;
+    bool is_sent;
     do {
         before = last;
+        is_sent = (!is_sending(bed, "tokend", "token.status") &&
+                   !is_sending(bed, "vaultd", "vault.status")) ||
+                  clock_boottime_ns() > end_ns;
         sleep_ms(SETTLE_MS);
         last = log_last_id(bed);
-    } while (last != before);
+    } while (last != before || !is_sent);
     return last;
 }

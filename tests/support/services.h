@@ -3,7 +3,8 @@
 
 #include "tests/support/testbed.h"
 
-/* Services of a testbed, as tests speak of them. What must succeed and does not ends the test. */
+/* Services of a testbed, as tests speak of them. What must succeed and does not ends the test. A
+ * timeout is a guard, never less than a minute: a busy machine takes its time. */
 
 /* {"tenant", "name", "argv": [DIR/programs/PROGRAM, ARGUMENTS...]}; the arguments end with NULL. */
 json_t *service_spec(const struct testbed *bed, const char *tenant, const char *name,
@@ -41,8 +42,8 @@ json_t *event_last(const json_t *events, const char *type, const char *tenant, c
 void event_await(const struct testbed *bed, uint64_t after, const char *type, const char *tenant,
                  const char *name, int timeout_ms);
 uint64_t log_last_id(const struct testbed *bed);
-/* The same once nothing has been appended for a while: reports come after the answer that caused
- * them. */
+/* The same once nothing has been appended for a while, and neither tokend nor vaultd has anything
+ * to send: reports come after the answer that caused them. */
 uint64_t log_settled_id(const struct testbed *bed);
 
 /* Text and number of an object's member; NULL and 0 when it has none. */

@@ -27,7 +27,7 @@ const char *__asan_default_options(void)
 
 enum {
     READY_MS = 60000,
-    STOP_MS = 60000,
+    STOP_MS = 120000,
     ARGUMENTS_MAX = 64,
     ORDINARY_UID = 65534,
     SHOWN_BYTES = 40000
@@ -134,6 +134,8 @@ void testbed_open(struct testbed *bed, unsigned flags)
     /* What the kernel counts of a uid is not to be shared with the tests beside this one. */
     testbed_set(bed, "SOLO_TENANT_UID_BASE", NUMBER(200000 + getpid() % 1000000 * 1000));
     testbed_set(bed, "NO_COLOR", "1");
+    /* A machine that stalls for some seconds is no reason to kill anything. */
+    testbed_set(bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "30000");
     /* A big quarantine would look like a leak to the tests that watch memory. */
     testbed_set(bed, "ASAN_OPTIONS",
                 "quarantine_size_mb=1:detect_leaks=1:allocator_may_return_null=1");
@@ -274,6 +276,20 @@ void testbed_kill_everything(struct testbed *bed)
     process_kill_all(bed->dir, bed->guard);
 }
 
+void testbed_kill_solod(struct testbed *bed)
+{
+    static const char *const names[] = { "eventd", "tokend", "vaultd", "deployd" };
+    pid_t pids[COUNT_OF(names)];
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        pids[i] = testbed_daemon(bed, names[i]);
+    process_signal(bed->solod, SIGKILL);
+    command_wait(bed->solod, -1);
+    bed->solod = 0;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (pids[i] != 0 && !process_wait_gone(pids[i], STOP_MS))
+            test_fail("%s outlives solod", names[i]);
+}
+
 size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_max)
 {
     size_t count = process_find(bed->dir, pids, count_max);
@@ -288,7 +304,7 @@ size_t testbed_processes(const struct testbed *bed, pid_t *pids, size_t count_ma
 
 bool testbed_is_empty(const struct testbed *bed)
 {
-    enum { LOOKS = 100, PAUSE_MS = 20 };
+    enum { LOOKS = 1000, PAUSE_MS = 20 };
     pid_t pids[1];
     for (int i = 0; i < LOOKS; i++) {
         if (testbed_processes(bed, pids, 1) == 0)
@@ -401,6 +417,18 @@ pid_t testbed_daemon(struct testbed *bed, const char *name)
                           "pid");
     }
     return pid;
+}
+
+pid_t testbed_await_new_daemon(struct testbed *bed, const char *name, pid_t old)
+{
+    enum { LOOKS = 3000, PAUSE_MS = 20 };
+    for (int i = 0; i < LOOKS; i++) {
+        pid_t pid = testbed_daemon(bed, name);
+        if (pid != 0 && pid != old)
+            return pid;
+        usleep(PAUSE_MS * 1000);
+    }
+    test_fail("%s has not been started anew in the place of %d", name, (int)old);
 }
 
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant)

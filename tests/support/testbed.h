@@ -53,12 +53,18 @@ bool testbed_wait_ready(struct testbed *bed, int timeout_ms);
 void testbed_start(struct testbed *bed);
 /* SIGTERM to solod; its exit code, with solod's log on stderr unless that is 0. */
 int testbed_stop(struct testbed *bed);
+/* kill -9 of solod, which takes its daemons along: returns when they are gone. Supervisors and
+ * services live on. */
+void testbed_kill_solod(struct testbed *bed);
 /* kill -9 of solod, daemons, supervisors and services; returns when all are gone. */
 void testbed_kill_everything(struct testbed *bed);
 
 /* The pid of a daemon that solod started ("eventd", "deployd"). One that is being restarted is
  * waited for, up to 10 s; then 0: it does not run. */
 pid_t testbed_daemon(struct testbed *bed, const char *name);
+/* Returns when solod has seen that `old` is gone, of whom it speaks until then: the next one's pid.
+ */
+pid_t testbed_await_new_daemon(struct testbed *bed, const char *name, pid_t old);
 /* A tenant's supervisor, 0 for none. */
 pid_t testbed_supervisor(struct testbed *bed, const char *tenant);
 /* Returns when deployd has seen that `old` is gone, whose services are said to run until then: the
