@@ -69,7 +69,7 @@ static bool has_fault_points(const struct testbed *bed)
  * taken back after the first few failures by a start without it. */
 static void insist(struct testbed *bed, const struct step *step, const char *id, unsigned *failures)
 {
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 6000; i++) {
         struct problem problem = { 0 };
         json_t *reply = NULL;
         enum status status =
@@ -197,6 +197,7 @@ static void restart_dies_at(const char *fault)
     cr_assert(failures > 0 && failures < 3, "%s: %u failed calls", fault, failures);
     pid_t after = service_pid(&bed, "acme", "a");
     cr_assert_neq(after, before, "%s: was not restarted", fault);
+    event_await(&bed, 0, "service_restarted", "acme", "a", 60000);
     log_settled_id(&bed);
     json_t *events = judge_read_log(&bed);
     cr_assert_eq(events_count(events, "service_restart_requested", "acme", "a"), 1);
@@ -246,7 +247,7 @@ Test(fault_points, of_a_store_that_is_being_created)
 static json_t *never_ready(const struct testbed *bed, const char *token)
 {
     json_t *spec = service_spec(bed, "acme", "a", "announcer", token, "sleep:1", NULL);
-    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "3s"));
+    json_object_set_new(spec, "ready", json_pack("{s:s, s:s}", "by", "notify", "timeout", "8s"));
     return spec;
 }
 
@@ -275,7 +276,7 @@ static void hasty_deploy_dies_at(const char *fault)
             &bed, "deployd", "service.deploy",
             json_pack("{s:o, s:s}", "spec", never_ready(&bed, "print:c"), "request_id", id), &reply,
             &problem);
-        cr_assert_lt(i, 400, "%s", problem.message);
+        cr_assert_lt(i, 6000, "%s", problem.message);
         sleep_ms(10);
     }
     cr_assert_neq(testbed_daemon(&bed, "deployd"), deployd, "%s: nothing died", fault);

@@ -102,7 +102,7 @@ static void deploy_until_refused(const struct testbed *bed)
 static void deploy_until_taken(const struct testbed *bed)
 {
     struct problem problem = { 0 };
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 600; i++) {
         if (try_deploy(bed, &problem) == STATUS_OK)
             return;
         sleep_ms(100);
@@ -128,7 +128,7 @@ static void store_until_refused(const struct testbed *bed)
 static void expect_room_everywhere(const struct testbed *bed)
 {
     AUTO(result_close) struct result result = { 0 };
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 600; i++) {
         testbed_soloctl(bed, &result, "status", NULL);
         if (strstr(result_out(&result), "there is no room for its store") == NULL)
             return;
@@ -184,7 +184,7 @@ static void start_on_full_disk(struct testbed *bed)
 static void expect_no_room_for_run(struct testbed *bed)
 {
     testbed_launch(bed, NULL);
-    cr_assert_eq(command_wait(bed->solod, 20000), 8);
+    cr_assert_eq(command_wait(bed->solod, 60000), 8);
     bed->solod = 0;
     cr_assert_geq(testbed_log_count(bed, "No space left on device"), 1);
 }
@@ -315,7 +315,7 @@ static void crowd_send(struct crowd *crowd, struct caller *caller)
 
 static const char *answer_code(struct caller *caller, json_t **answer)
 {
-    *answer = caller_receive(caller, 30000, NULL);
+    *answer = caller_receive(caller, 60000, NULL);
     cr_assert_not_null(*answer);
     const char *code = text_in(json_array_get(*answer, 2), "code");
     return code == NULL ? "ok" : code;

@@ -15,7 +15,7 @@
 
 TestSuite(io_error, .timeout = 120);
 
-enum { WAITING = 5, BRIEF_MS = 3000 };
+enum { WAITING = 5, BRIEF_MS = 8000 };
 
 struct scene {
     struct testbed bed;
@@ -75,7 +75,7 @@ static void expect_unknown(const struct scene *scene)
     cr_assert_eq(caller_open(&caller, testbed_socket(&scene->bed, "eventd", path)), STATUS_OK);
     cr_assert(caller_send(&caller, buffer_span(&frames)));
     for (int i = 0; i < WAITING; i++) {
-        json_t *answer = caller_receive(&caller, 20000, NULL);
+        json_t *answer = caller_receive(&caller, 60000, NULL);
         cr_assert_not_null(answer, "request %d was not answered", i);
         const char *code = text_in(json_array_get(answer, 2), "code");
         cr_expect_str_eq(code == NULL ? "ok" : code, "unknown", "request %d", i);
@@ -87,7 +87,7 @@ static void expect_unknown(const struct scene *scene)
 /* The daemon with another pid than `old`, in this state. */
 static pid_t await_daemon(struct testbed *bed, const char *name, pid_t old, const char *state)
 {
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 6000; i++) {
         pid_t pid = testbed_daemon(bed, name);
         json_t *health = NULL;
         bool is_there =
@@ -187,7 +187,7 @@ static void grant_brief_token(const struct testbed *bed)
 /* Until tokend owes the log nothing, so that it does not write for that. */
 static void await_outbox_empty(const struct testbed *bed)
 {
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 6000; i++) {
         json_t *stats = testbed_ask(bed, "tokend", "daemon.stats", NULL);
         uint64_t waiting = number_in(json_object_get(stats, "counters"), "outbox");
         json_decref(stats);
