@@ -88,8 +88,7 @@ Test(archived, a_run_whose_start_is_archived_goes_on, .init = set_up, .fini = te
     pid_t service = service_pid(&bed, "acme", "api"), old = testbed_daemon(&bed, "deployd");
     uint64_t cut = archive_all();
     cr_assert_eq(process_signal(old, SIGKILL), 0);
-    cr_assert(process_wait_gone(old, PATIENCE_MS));
-    cr_assert_neq(testbed_daemon(&bed, "deployd"), 0);
+    testbed_await_new_daemon(&bed, "deployd", old);
     cr_assert(testbed_wait_ready(&bed, PATIENCE_MS), "it waits for a recovery that has been");
     cr_assert_eq(count_after(cut, "system_started"), 0, "that was no new run");
     cr_assert_eq(service_pid(&bed, "acme", "api"), service);

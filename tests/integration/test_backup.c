@@ -13,6 +13,8 @@
 
 TestSuite(backup, .timeout = 180);
 
+enum { PATIENCE_MS = 60000 };
+
 static struct testbed bed;
 static char backup[400], token_file[400];
 
@@ -126,11 +128,7 @@ static void lose_data_behind_living_supervisors(pid_t *supervisor, pid_t *servic
     char moved[400];
     *supervisor = testbed_supervisor(&bed, "acme");
     *service = service_pid(&bed, "acme", "api");
-    pid_t eventd = testbed_daemon(&bed, "eventd");
-    process_signal(bed.solod, SIGKILL);
-    command_wait(bed.solod, -1);
-    bed.solod = 0;
-    cr_assert(process_wait_gone(eventd, 10000));
+    testbed_kill_solod(&bed);
     cr_assert(process_is_alive(*service), "a service outlives solod");
     snprintf(moved, sizeof moved, "%s.lost", bed.data);
     cr_assert_eq(rename(bed.data, moved), 0);
@@ -157,10 +155,11 @@ static void expect_obeyed(void)
     run("", 0, "restart", "acme/api", NULL, NULL);
     pid_t now = service_await_new_pid(&bed, "acme", "api", pid, 10000);
     service_deploy_sleeper(&bed, "acme", "api");
-    cr_assert(process_wait_gone(now, 10000), "a redeploy was answered ok and not carried out");
+    cr_assert(process_wait_gone(now, PATIENCE_MS),
+              "a redeploy was answered ok and not carried out");
     pid = service_pid(&bed, "acme", "api");
     service_kill(&bed, "acme", "api");
-    cr_assert(process_wait_gone(pid, 10000), "a kill was answered ok and not carried out");
+    cr_assert(process_wait_gone(pid, PATIENCE_MS), "a kill was answered ok and not carried out");
 }
 
 static void restore_behind_living_supervisors(unsigned flags)
@@ -180,9 +179,10 @@ static void restore_behind_living_supervisors(unsigned flags)
     expect_plan(1);
     testbed_start(&bed);
     service_await(&bed, "acme", "api", "running", 30000);
-    cr_assert(process_wait_gone(supervisor, 1000), "a supervisor of the lost log was adopted");
-    cr_assert(process_wait_gone(service, 1000), "two instances of one service");
-    cr_assert(process_wait_gone(later, 1000), "a process outlives its supervisor");
+    cr_assert(process_wait_gone(supervisor, PATIENCE_MS),
+              "a supervisor of the lost log was adopted");
+    cr_assert(process_wait_gone(service, PATIENCE_MS), "two instances of one service");
+    cr_assert(process_wait_gone(later, PATIENCE_MS), "a process outlives its supervisor");
     cr_assert_null(service_row_of(&bed, "acme", "later"), "it was deployed after the backup");
     json_t *row = service_row_of(&bed, "acme", "api");
     expect_number(row, "generation", generation);
@@ -215,8 +215,8 @@ Test(backup, supervisors_of_a_data_directory_that_was_removed_end, .init = set_u
     cr_assert_eq(mkdir(bed.data, 0755), 0);
     expect_plan(0);
     testbed_start(&bed);
-    cr_assert(process_wait_gone(supervisor, 10000));
-    cr_assert(process_wait_gone(service, 1000));
+    cr_assert(process_wait_gone(supervisor, PATIENCE_MS));
+    cr_assert(process_wait_gone(service, PATIENCE_MS));
     cr_assert_null(service_row_of(&bed, "acme", "api"), "the new log knows of nothing");
     service_deploy_sleeper(&bed, "acme", "api");
     expect_obeyed();
@@ -303,7 +303,7 @@ Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init
     restore(86, "data_loss");
     /* What is half there starts nothing, and is made whole by the same command. */
     testbed_launch(&bed, NULL);
-    cr_assert_eq(command_wait(bed.solod, 30000), 6);
+    cr_assert_eq(command_wait(bed.solod, PATIENCE_MS), 6);
     bed.solod = 0;
     /* A row that no open reads: what is put back was read whole. */
     static const char head[] = "tacme";
@@ -449,7 +449,7 @@ Test(backup, cut_off_it_is_made_or_put_back_again, .init = set_up, .fini = tear_
         testbed_set(&bed, "SOLO_FAULT", "none");
         if (died.exit_code != 0) {
             testbed_launch(&bed, NULL);
-            cr_assert_eq(command_wait(bed.solod, 30000), 6, "%s: half of it starts nothing",
+            cr_assert_eq(command_wait(bed.solod, PATIENCE_MS), 6, "%s: half of it starts nothing",
                          points[i]);
             bed.solod = 0;
             restore(0, "is in its place");

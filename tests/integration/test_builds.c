@@ -58,7 +58,7 @@ static void expect_nothing_left(const struct testbed *bed)
 {
     char command[4096 + 64];
     snprintf(command, sizeof command, "ls -A %s/tenants/acme | grep build; true", bed->run);
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1200; i++) {
         AUTO(result_close) struct result result = { 0 };
         shell(bed, &result, command);
         if (result_out(&result)[0] == '\0')
@@ -83,7 +83,7 @@ static void builds_and_runs(struct testbed *bed)
                     file, "--", "{out}", "args", NULL);
     expect_exit(&result, 0);
     service_await(bed, "acme", "x", "running", 5000);
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 1200; i++) {
         testbed_soloctl(bed, &result, "logs", "acme/x", NULL);
         if (strstr(result_out(&result), "hello args") != NULL)
             break;
@@ -101,7 +101,7 @@ Test(builds, one_command_compiles_and_runs)
 /* Until the row of acme/slow says so. */
 static void await_building(struct testbed *bed, const char *state, uint64_t generation)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         json_t *row = service_row_of(bed, "acme", "slow");
         bool is_shown = row != NULL && strcmp(text_in(row, "state"), state) == 0 &&
                         number_in(row, "generation") == generation &&
@@ -226,18 +226,20 @@ Test(builds, one_that_takes_too_long_is_ended_with_its_tree)
     AUTO(testbed_close) struct testbed bed = { 0 };
     struct problem problem = { 0 };
     testbed_open(&bed, 0);
-    testbed_set(&bed, "SOLO_BUILD_TIMEOUT_MS", "1500");
+    testbed_set(&bed, "SOLO_BUILD_TIMEOUT_MS", "8000"); /* a copy takes less, however busy it is */
     testbed_start(&bed);
-    deploy_good(&bed, "quick");
+    json_t *quick = scripted("quick", "cp /bin/sleep out");
+    json_object_set_new(quick, "argv", json_pack("[s, s]", "{out}", "1000"));
+    service_deploy(&bed, quick);
     enum status status = service_try_deploy(
         &bed, scripted("slow", "setsid sleep 1000 & sleep 1000"), NULL, &problem);
     expect_refused(status, STATUS_FAILED_PRECONDITION, &problem, "build");
-    expect_contains(problem.message, "sh did not end within 1500ms and was stopped");
+    expect_contains(problem.message, "sh did not end within 8s and was stopped");
     expect_nothing_left(&bed);
     cr_assert_null(service_row_of(&bed, "acme", "slow"));
 }
 
-/* How many were at it at once, by the marks that they left. */
+/* How many were at it at once, by the marks that they left: the first waits for the second. */
 static int most_at_once(const char *file)
 {
     FILE *marks = fopen(file, "r");
@@ -262,12 +264,12 @@ Test(builds, some_run_at_once_and_the_others_wait_for_their_turn)
     testbed_start(&bed);
     snprintf(marks, sizeof marks, "/tmp/solo-builds-%d", (int)getpid());
     snprintf(command, sizeof command,
-             "cd %s; : > %s; chmod 666 %s; for i in 1 2 3 4 5; do echo \"echo b >> %s; sleep 0.5; "
-             "echo e >> "
+             "cd %s; : > %s; chmod 666 %s; for i in 1 2 3 4 5; do echo \"echo b >> %s; until [ "
+             "\\$(grep -c b %s) -ge 2 ]; do sleep 0.05; done; sleep 0.5; echo e >> "
              "%s; cp /bin/sleep out # $i\" > c$i; %s/soloctl --run %s deploy --build 'sh {code}' "
              "--code c$i acme/s$i -- '{out}' 1000 & pids=\"$pids $!\"; done; for p in $pids; do "
              "wait $p || exit 1; done",
-             bed.dir, marks, marks, marks, marks, bed.bin, bed.run);
+             bed.dir, marks, marks, marks, marks, marks, bed.bin, bed.run);
     shell(&bed, &result, command);
     expect_exit(&result, 0);
     cr_assert_eq(most_at_once(marks), BUILDS_RUNNING_MAX);
@@ -389,6 +391,7 @@ Test(builds, one_that_fails_at_recovery_is_told_and_the_others_come_up)
     testbed_start(&bed);
     /* A compiler that works once. */
     snprintf(flag, sizeof flag, "/tmp/solo-build-%d", (int)getpid());
+    unlink(flag); /* of an earlier process with this pid, which was killed */
     snprintf(code, sizeof code, "test -e %s || { touch %s; cp /bin/sleep out; exit; }\nexit 9",
              flag, flag);
     json_t *spec = scripted("once", code);
@@ -408,14 +411,17 @@ Test(builds, one_that_fails_at_recovery_is_told_and_the_others_come_up)
     unlink(flag);
 }
 
-/* A deploy in a process of its own, whose build takes a while. */
-static const char slow_script[] = "sleep 2; cp /bin/sleep out";
+/* A deploy in a process of its own, whose build goes on until the gate is there. */
+static void slow_path(const struct testbed *bed, const char *file, char path[300])
+{
+    snprintf(path, 300, "%s/%s", bed->dir, file);
+}
 
 static void await_build(const struct testbed *bed)
 {
     char command[4096];
     snprintf(command, sizeof command,
-             "for i in $(seq 100); do ls -d %s/tenants/acme/+build-* 2>/dev/null && exit 0; sleep "
+             "for i in $(seq 1200); do ls -d %s/tenants/acme/+build-* 2>/dev/null && exit 0; sleep "
              "0.05; done; exit 1",
              bed->run);
     AUTO(result_close) struct result result = { 0 };
@@ -423,18 +429,39 @@ static void await_build(const struct testbed *bed)
     expect_exit(&result, 0);
 }
 
-static void begin_slow_deploy(const struct testbed *bed, char request_id[UUID_TEXT_BYTES])
+/* The pid of its soloctl, which writes to slow.out. */
+static pid_t begin_slow_deploy(const struct testbed *bed, char request_id[UUID_TEXT_BYTES])
 {
     struct uuid drawn = uuid_draw();
     uuid_text(request_id, &drawn);
-    char command[8192];
-    snprintf(command, sizeof command,
-             "printf '%s' > %s/slow; setsid %s/soloctl --run %s deploy --request-id %s --build 'sh "
-             "{code}' --code %s/slow acme/slow -- '{out}' 1000 > %s/slow.out 2>&1 &",
-             slow_script, bed->dir, bed->bin, bed->run, request_id, bed->dir, bed->dir);
-    AUTO(result_close) struct result result = { 0 };
-    shell(bed, &result, command);
+    char soloctl[4200], code[300], out[300], script[400];
+    slow_path(bed, "slow", code);
+    slow_path(bed, "slow.out", out);
+    snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed->bin);
+    snprintf(script, sizeof script, "until [ -e %s/gate ]; do sleep 0.05; done; cp /bin/sleep out",
+             bed->dir);
+    cr_assert_eq(file_write(code, span_of_text(script), 0644), STATUS_OK);
+    const char *const argv[] = { soloctl,     "--run",   bed->run,    "deploy", "--request-id",
+                                 request_id,  "--build", "sh {code}", "--code", code,
+                                 "acme/slow", "--",      "{out}",     "1000",   NULL };
+    pid_t pid = command_start(
+        &(struct command){ .argv = argv, .environment = testbed_environment(bed) }, out);
     await_build(bed);
+    return pid;
+}
+
+static void open_gate(const struct testbed *bed)
+{
+    char gate[300];
+    slow_path(bed, "gate", gate);
+    cr_assert_eq(file_write(gate, span_of_text(""), 0644), STATUS_OK);
+}
+
+/* It has heard what became of its deploy. */
+static void end_slow_deploy(pid_t soloctl, bool is_done)
+{
+    int exit_code = command_wait(soloctl, 60000);
+    cr_assert_eq(exit_code == 0, is_done, "soloctl ended with %d", exit_code);
 }
 
 Test(builds, a_repeat_finishes_what_a_dead_daemon_began)
@@ -447,10 +474,12 @@ Test(builds, a_repeat_finishes_what_a_dead_daemon_began)
         testbed_open(&bed, 0);
         testbed_start(&bed);
         service_deploy_sleeper(&bed, "acme", "first");
-        begin_slow_deploy(&bed, id);
-        process_signal(i == 0 ? testbed_daemon(&bed, "deployd") : testbed_supervisor(&bed, "acme"),
-                       SIGKILL);
-        cr_assert(testbed_wait_ready(&bed, 10000));
+        pid_t soloctl = begin_slow_deploy(&bed, id), supervisor = testbed_supervisor(&bed, "acme");
+        process_signal(i == 0 ? testbed_daemon(&bed, "deployd") : supervisor, SIGKILL);
+        if (i == 1)
+            testbed_await_new_supervisor(&bed, "acme", supervisor);
+        open_gate(&bed);
+        cr_assert(testbed_wait_ready(&bed, 60000));
         snprintf(file, sizeof file, "%s/slow", bed.dir);
         testbed_soloctl(&bed, &result, "deploy", "--request-id", id, "--build", "sh {code}",
                         "--code", file, "acme/slow", "--", "{out}", "1000", NULL);
@@ -460,6 +489,7 @@ Test(builds, a_repeat_finishes_what_a_dead_daemon_began)
         cr_assert_eq(events_count(events, "service_deployed", "acme", "slow"), 1);
         json_decref(events);
         expect_nothing_left(&bed);
+        command_wait(soloctl, 60000); /* it may have been refused what was repeated then */
     }
 }
 
@@ -470,10 +500,12 @@ Test(builds, a_kill_ends_one_and_does_not_wait)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "slow");
-    begin_slow_deploy(&bed, id);
+    pid_t soloctl = begin_slow_deploy(&bed, id);
     service_kill(&bed, "acme", "slow");
     expect_nothing_left(&bed);
-    sleep_ms(2500);
+    end_slow_deploy(soloctl, false);
+    open_gate(&bed);
+    sleep_ms(1000);
     cr_assert_null(service_row_of(&bed, "acme", "slow"));
 }
 
@@ -486,12 +518,14 @@ Test(builds, a_kill_ends_that_of_a_first_deploy_too)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "other");
-    begin_slow_deploy(&bed, id);
+    pid_t soloctl = begin_slow_deploy(&bed, id);
     testbed_soloctl(&bed, &result, "kill", "acme/slow", NULL);
     expect_exit(&result, 0);
     expect_contains(result_out(&result), "acme/slow killed: its build was ended");
     expect_nothing_left(&bed);
-    sleep_ms(2500);
+    end_slow_deploy(soloctl, false);
+    open_gate(&bed);
+    sleep_ms(1000);
     cr_assert_null(service_row_of(&bed, "acme", "slow"));
     json_t *events = events_after(&bed, 0);
     cr_assert_eq(events_count(events, "service_deployed", "acme", "slow"), 0);

@@ -8,7 +8,7 @@
 
 TestSuite(crash_loops, .timeout = 400);
 
-enum { EACH = 200, PROMPT_MS = 5000 };
+enum { EACH = 200, OTHERS = 20, PROMPT_MS = 5000, PATIENCE_MS = 60000 };
 
 static const char *name_of(char name[16], const char *kind, size_t i)
 {
@@ -37,10 +37,21 @@ static uint64_t restarts_sum(const struct testbed *bed)
     return sum;
 }
 
-static long deploy_ms(const struct testbed *bed, const char *name)
+static int by_size(const void *left, const void *right)
 {
-    uint64_t began_ns = clock_boottime_ns();
-    service_deploy(bed, service_spec(bed, "acme", name, "printer", "2", NULL));
+    long a = *(const long *)left, b = *(const long *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* What else the machine does may delay one of them, not half of them. */
+static long median(long *times_ms, size_t count)
+{
+    qsort(times_ms, count, sizeof *times_ms, by_size);
+    return times_ms[count / 2];
+}
+
+static long since_ms(uint64_t began_ns)
+{
     return (long)((clock_boottime_ns() - began_ns) / 1000000);
 }
 
@@ -58,19 +69,22 @@ Test(crash_loops, the_healthy_are_not_delayed_and_the_log_grows_by_transitions)
     uint64_t after = log_settled_id(&bed), restarts = restarts_sum(&bed);
 
     /* They go on crashing while others come, print, and go. */
-    for (size_t i = 0; i < 20; i++) {
-        name_of(name, "new", i);
-        long took_ms = deploy_ms(&bed, name);
-        cr_assert_lt(took_ms, PROMPT_MS, "a deploy took %ld ms", took_ms);
-        snprintf(key, sizeof key, "acme/%s", name);
+    long deploy_ms[OTHERS], logs_ms[OTHERS];
+    for (size_t i = 0; i < OTHERS; i++) {
         uint64_t began_ns = clock_boottime_ns();
+        name_of(name, "new", i);
+        service_deploy(&bed, service_spec(&bed, "acme", name, "printer", "2", NULL));
+        deploy_ms[i] = since_ms(began_ns);
+        snprintf(key, sizeof key, "acme/%s", name);
+        began_ns = clock_boottime_ns();
         do
             testbed_soloctl(&bed, &result, "logs", key, NULL);
-        while (strstr(result_out(&result), "out 2") == NULL &&
-               clock_boottime_ns() - began_ns < PROMPT_MS * 1000000ull);
-        cr_assert_not_null(strstr(result_out(&result), "out 2"), "no output of %s after %d ms", key,
-                           (int)PROMPT_MS);
+        while (strstr(result_out(&result), "out 2") == NULL && since_ms(began_ns) < PATIENCE_MS);
+        expect_contains(result_out(&result), "out 2");
+        logs_ms[i] = since_ms(began_ns);
     }
+    cr_assert_lt(median(deploy_ms, OTHERS), PROMPT_MS, "deploys are delayed");
+    cr_assert_lt(median(logs_ms, OTHERS), PROMPT_MS, "output is delayed");
     while (restarts_sum(&bed) < restarts + 2 * EACH)
         sleep_ms(100);
 
@@ -83,7 +97,7 @@ Test(crash_loops, the_healthy_are_not_delayed_and_the_log_grows_by_transitions)
     }
     /* At most one transition each that had not been written when counting began. */
     cr_assert_leq(of_others, 2 * EACH, "%zu events about crashes", of_others);
-    cr_assert_leq(count, of_others + 20 * 2, "%zu events", count);
+    cr_assert_leq(count, of_others + OTHERS * 2, "%zu events", count);
     json_decref(events);
 
     events = events_after(&bed, 0);

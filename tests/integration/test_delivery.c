@@ -15,6 +15,7 @@
 #include "common/base/hash.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
+#include "tests/support/secrets.h"
 
 TestSuite(delivery, .timeout = 300);
 
@@ -147,6 +148,7 @@ static void every_start_is_given_them(unsigned flags)
     testbed_start(&bed);
     expect_told(&bed, "api", "one more", "two", "three");
     service_await(&bed, "acme", "api", "running", WAIT_MS);
+    vault_await_told(&bed);
     uint64_t last = log_settled_id(&bed);
     cr_assert_gt(last, generation);
 
@@ -227,10 +229,12 @@ Test(delivery, a_restart_without_its_secrets_leaves_it_running)
     expect_contains(result_err(&result), "sealed");
     cr_assert_eq(service_pid(&bed, "acme", "api"), pid);
     json_decref(testbed_ask(&bed, "vaultd", "vault.unseal", NULL));
+    vault_await_told(&bed);
     uint64_t before = log_settled_id(&bed);
     testbed_soloctl(&bed, &result, "restart", "acme/api", NULL);
     expect_exit(&result, 0);
     service_await_new_pid(&bed, "acme", "api", pid, WAIT_MS);
+    vault_await_told(&bed);
     log_settled_id(&bed);
     json_t *events = events_after(&bed, before);
     cr_assert_eq(events_count(events, "secret_accessed", NULL, NULL), 1, "asking is no access");
@@ -263,7 +267,7 @@ Test(delivery, what_cannot_be_had_is_waited_for)
     expect_contains(result_out(&result), "a secret it names cannot be read yet");
     json_decref(testbed_ask(&bed, "deployd", "service.restart",
                             json_pack("{s:s, s:s}", "tenant", "acme", "name", "api")));
-    expect_reason(&bed, "api", "secret api-key: there is no such secret");
+    await_reason(&bed, "api", "secret api-key: there is no such secret");
     put(&bed, "api-key", "three");
     expect_told(&bed, "api", "one", "two", "three");
     service_await(&bed, "acme", "api", "running", WAIT_MS);

@@ -9,7 +9,7 @@
 #include "common/base/hash.h"
 #include "tests/support/expect.h"
 
-enum { ATTEMPTS = 5 };
+enum { ATTEMPTS = 40, PAUSE_MS = 250 };
 
 TestSuite(dry_run, .timeout = 240);
 
@@ -335,6 +335,8 @@ Test(dry_run, with_daemons_up_only_the_reader_slot_changes)
             expect_same_picture(&before, &after);
         picture_close(&before);
         picture_close(&after);
+        if (!is_same)
+            sleep_ms(PAUSE_MS);
     }
     cr_assert_eq(log_last_id(&bed), last);
 }

@@ -12,14 +12,15 @@
 
 TestSuite(followers, .timeout = 240);
 
-enum { BURSTS = 100, LINES_PER_BURST = 100, LINES = BURSTS * LINES_PER_BURST, PROMPT_MS = 10000 };
+enum { BURSTS = 100, LINES_PER_BURST = 100, LINES = BURSTS * LINES_PER_BURST, PROMPT_MS = 60000 };
 
-/* Prints LINES numbered lines in bursts, into files that hold a few bursts each. */
+/* Prints LINES numbered lines in bursts, into files that hold a few bursts each; half of them when
+ * it is told to go on. */
 static json_t *counter_spec(void)
 {
     static const char script[] =
         "n=0; for b in $(seq 100); do for i in $(seq 100); do n=$((n+1)); echo \"line $n\"; done; "
-        "sleep 0.03; done; sleep 1000";
+        "sleep 0.03; while [ $b = 50 ] && [ ! -e go ]; do sleep 0.1; done; done; sleep 1000";
     return json_pack("{s:s, s:s, s:[s,s,s], s:{s:s, s:i}}", "tenant", "acme", "name", "count",
                      "argv", "sh", "-c", script, "logs", "max_size", "64KiB", "files", 100);
 }
@@ -53,10 +54,11 @@ Test(followers, a_follower_survives_rotation_and_restarts)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
     AUTO(result_close) struct result result = { 0 };
-    char soloctl[4200], path[400];
+    char soloctl[4200], path[400], go[400];
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy(&bed, counter_spec());
+    snprintf(go, sizeof go, "%s/tenants/acme/count/go", bed.data);
     snprintf(soloctl, sizeof soloctl, "%s/soloctl", bed.bin);
     snprintf(path, sizeof path, "%s/followed", bed.dir);
     const char *const argv[] = { soloctl, "--run", bed.run, "logs", "acme/count", "-f", NULL };
@@ -69,6 +71,7 @@ Test(followers, a_follower_survives_rotation_and_restarts)
             testbed_soloctl(&bed, &result, "daemon", "restart", "deployd", NULL);
             expect_exit(&result, 0);
             was_restarted = true;
+            cr_assert_eq(file_write(go, span_of_text(""), 0644), STATUS_OK);
         }
         sleep_ms(50);
     }
@@ -123,6 +126,20 @@ Test(followers, a_follower_is_told_that_the_folder_was_removed_and_goes_on)
     command_wait(follower, 10000);
 }
 
+static void lines_count(const char *text, unsigned long *kept, unsigned long *dropped)
+{
+    unsigned long lines;
+    *kept = *dropped = 0;
+    for (const char *at = text; *at != '\0';) {
+        if (sscanf(at, "solo: %lu lines (%*u bytes) were dropped since 20", &lines) == 1)
+            *dropped += lines;
+        else
+            ++*kept;
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+    }
+}
+
 Test(followers, dropped_lines_are_counted_in_the_log)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -135,16 +152,13 @@ Test(followers, dropped_lines_are_counted_in_the_log)
     json_object_set_new(spec, "restart", json_pack("{s:s}", "policy", "never"));
     service_deploy(&bed, spec);
     service_await(&bed, "acme", "flood", "completed", 60000);
-    testbed_soloctl(&bed, &result, "logs", "acme/flood", NULL);
-    expect_exit(&result, 0);
-    unsigned long kept = 0, dropped = 0, lines;
-    for (const char *at = result_out(&result); *at != '\0';) {
-        if (sscanf(at, "solo: %lu lines (%*u bytes) were dropped since 20", &lines) == 1)
-            dropped += lines;
-        else
-            kept++;
-        at += strcspn(at, "\n");
-        at += *at == '\n';
+    unsigned long kept = 0, dropped = 0;
+    /* What was dropped is told a moment later. */
+    for (int i = 0; i < 300 && kept + dropped < 2000000 / 100; i++) {
+        sleep_ms(i == 0 ? 0 : 100);
+        testbed_soloctl(&bed, &result, "logs", "acme/flood", NULL);
+        expect_exit(&result, 0);
+        lines_count(result_out(&result), &kept, &dropped);
     }
     cr_assert_gt(dropped, 0);
     cr_assert_geq(kept, 100000 / 141);
@@ -195,8 +209,10 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
     char quiet[400], fresh[400], gone[400];
     testbed_open(&bed, 0);
     testbed_start(&bed);
+    /* Its ticks show when somebody follows. */
     static const char script[] =
-        "echo old; while [ ! -e go ]; do sleep 0.1; done; echo new; sleep 1000";
+        "echo old; while [ ! -e quiet ]; do echo tick; sleep 0.1; done; echo last; "
+        "while [ ! -e go ]; do sleep 0.1; done; echo new; sleep 1000";
     static const char silent[] = "while [ ! -e go ]; do sleep 0.1; done; echo new; sleep 1000";
     service_deploy(&bed, json_pack("{s:s, s:s, s:[s,s,s]}", "tenant", "acme", "name", "quiet",
                                    "argv", "sh", "-c", silent));
@@ -211,11 +227,16 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
     static const char *const follow[] = { "logs", "acme/quiet", "-f", NULL };
     static const char *const follow_new[] = { "logs", "acme/talks", "-f", "-n", "0", NULL };
     static const char *const wait[] = { "wait",      "acme/quiet", "--for", "gone",
-                                        "--timeout", "2m",         NULL };
+                                        "--timeout", "4m",         NULL };
     pid_t followers[] = { start_soloctl(&bed, follow, quiet),
                           start_soloctl(&bed, follow_new, fresh) };
     pid_t waiter = start_soloctl(&bed, wait, gone);
-    sleep_ms(500);
+    await_text(fresh, "", "tick\n");
+    char silence[400];
+    snprintf(silence, sizeof silence, "%s/tenants/acme/talks/quiet", bed.data);
+    cr_assert_eq(file_write(silence, span_of_text(""), 0644), STATUS_OK);
+    await_text(fresh, "", "last\n");
+    sleep_ms(500); /* the others began to wait before, most probably */
     testbed_soloctl(&bed, &result, "daemon", "restart", "deployd", NULL);
     expect_exit(&result, 0);
     static const char *const names[] = { "quiet", "talks" };
@@ -228,7 +249,11 @@ Test(followers, those_who_wait_survive_a_restart_of_deployd)
     await_text(fresh, "", "new\n");
     AUTO(buffer_close) struct buffer text = { .limit = 1u << 20 };
     cr_assert_eq(file_read(fresh, &text), STATUS_OK);
-    cr_assert_eq(text.size, strlen("new\n"), "%.*s", (int)text.size, (const char *)text.data);
+    buffer_append(&text, "", 1);
+    const char *seen = strstr((const char *)text.data, "last\n");
+    cr_assert_not_null(seen);
+    cr_assert_str_eq(seen, "last\nnew\n", "%s", (const char *)text.data);
+    expect_lacks((const char *)text.data, "old");
     testbed_soloctl(&bed, &result, "logs", "acme/talks", "-n", "0", NULL);
     expect_exit(&result, 0);
     cr_assert_str_eq(result_out(&result), "");

@@ -77,7 +77,7 @@ static void flight_begin(const struct testbed *bed, struct flight *flight, int i
 static void flight_end(struct flight *flight)
 {
     bool is_closed = false;
-    for (json_t *answer; (answer = caller_receive(&flight->caller, 30000, &is_closed)) != NULL;) {
+    for (json_t *answer; (answer = caller_receive(&flight->caller, 60000, &is_closed)) != NULL;) {
         size_t i = (size_t)json_integer_value(json_array_get(answer, 1)) - 1;
         cr_assert_lt(i, (size_t)EACH);
         cr_assert_not(flight->was_answered[i], "answered twice");
@@ -261,6 +261,14 @@ static const char client_script[] = "soloctl=$1 run=$2 n=$3 file=$4 token=\"\"; 
                                     "  echo did $i\n"
                                     "done\n";
 
+static bool is_said(const char *log, const char *words, struct buffer *said)
+{
+    buffer_clear(said);
+    cr_assert_eq(file_read(log, said), STATUS_OK);
+    buffer_append(said, "", 1);
+    return strstr((const char *)said->data, words) != NULL;
+}
+
 Test(interrupted, a_restart_of_each_daemon_under_load_fails_no_request_and_stops_no_service)
 {
     static const char *const daemons[] = { "eventd", "tokend", "vaultd", "deployd" };
@@ -294,17 +302,21 @@ Test(interrupted, a_restart_of_each_daemon_under_load_fails_no_request_and_stops
             testbed_soloctl(&bed, &restarted, "daemon", "restart", daemon, NULL);
             expect_exit(&restarted, 0);
         } else {
-            cr_assert_eq(process_signal(testbed_daemon(&bed, daemon), SIGKILL), 0);
-            cr_assert_gt(testbed_daemon(&bed, daemon), 0);
+            pid_t old = testbed_daemon(&bed, daemon);
+            cr_assert_eq(process_signal(old, SIGKILL), 0);
+            testbed_await_new_daemon(&bed, daemon, old);
         }
     }
-    sleep_ms(200);
+    AUTO(buffer_close) struct buffer said = { .limit = 1 << 20 };
+    for (int i = 0; i < 300; i++) { /* on a slow machine they have hardly begun */
+        sleep_ms(200);
+        if (is_said(log, "did 2\n", &said))
+            break;
+    }
     cr_assert_eq(unlink(gate), 0);
     for (int i = 0; i < CLIENTS; i++)
         cr_assert_eq(command_wait(clients[i], 120000), 0);
-    AUTO(buffer_close) struct buffer said = { .limit = 1 << 20 };
-    cr_assert_eq(file_read(log, &said), STATUS_OK);
-    buffer_append(&said, "", 1);
+    is_said(log, "", &said);
     const char *text = (const char *)said.data;
     expect_lacks(text, "failed");
     expect_contains(text, "did 2\n");

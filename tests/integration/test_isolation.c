@@ -13,7 +13,7 @@ static json_t *probe(const struct testbed *bed, json_t *spec)
     service_deploy(bed, spec);
     char path[4096];
     snprintf(path, sizeof path, "%s/tenants/evil/probe/probe.json", bed->data);
-    for (int i = 0; i < 1000 && access(path, F_OK) != 0; i++)
+    for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++)
         sleep_ms(10);
     json_error_t error;
     json_t *found = json_load_file(path, 0, &error);

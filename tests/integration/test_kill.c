@@ -20,7 +20,7 @@ static size_t count_of(const struct testbed *bed, const char *program)
 static void await_count(const struct testbed *bed, const char *program, size_t wanted)
 {
     size_t count = 0;
-    for (int i = 0, agreed = 0; i < 500 && agreed < 2; i++) {
+    for (int i = 0, agreed = 0; i < 3000 && agreed < 2; i++) {
         sleep_ms(10);
         count = count_of(bed, program);
         agreed = count == wanted ? agreed + 1 : 0;
