@@ -75,7 +75,7 @@ static void sight_take(const struct testbed *bed, size_t i, struct sight *sight)
     pid_t pid = (pid_t)number_in(row, "pid");
     /* A script becomes the sleeper; until then its command line is the interpreter's. */
     if (i % SCRIPT_EVERY == 0) {
-        for (int k = 0; k < 1000; k++) {
+        for (int k = 0; k < 12000; k++) {
             cr_assert(process_read(pid, "cmdline", &sight->cmdline));
             if (memmem(sight->cmdline.data, sight->cmdline.size, "/sleeper", 8) != NULL)
                 break;

@@ -12,7 +12,7 @@ TestSuite(output, .timeout = 120);
 static void await_output(const struct testbed *bed, struct result *result, const char *service,
                          const char *text)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         testbed_soloctl(bed, result, "logs", service, NULL);
         if (result->exit_code == 0 && strstr(result_out(result), text) != NULL)
             return;
@@ -28,6 +28,7 @@ Test(output, both_streams_are_kept_and_told_apart)
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy(&bed, service_spec(&bed, "acme", "talk", "printer", "5", NULL));
+    await_output(&bed, &result, "acme/talk", "err 5"); /* each stream comes by itself */
     await_output(&bed, &result, "acme/talk", "done");
     for (int i = 1; i <= 5; i++) {
         char line[32];
@@ -97,7 +98,7 @@ Test(output, control_characters_do_not_reach_the_terminal_through_tables)
 static uint64_t take_events(struct caller *caller, uint64_t next, uint64_t last)
 {
     while (next <= last) {
-        json_t *message = caller_receive(caller, 10000, NULL);
+        json_t *message = caller_receive(caller, 60000, NULL);
         if (message == NULL)
             return next;
         if (json_integer_value(json_array_get(message, 0)) != 2) {

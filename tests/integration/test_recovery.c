@@ -397,7 +397,7 @@ Test(recovery, deploys_and_kills_during_recovery_are_safe)
     /* as early as deployd answers at all */
     struct problem problem = { 0 };
     enum status status = STATUS_UNAVAILABLE;
-    for (int i = 0; i < 2000 && status != STATUS_OK; i++) {
+    for (int i = 0; i < 60000 && status != STATUS_OK; i++) {
         status =
             testbed_call(&bed, "deployd", "service.kill",
                          json_pack("{s:s, s:s}", "tenant", "t2", "name", "s59"), NULL, &problem);

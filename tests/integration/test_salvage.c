@@ -14,7 +14,7 @@
 
 TestSuite(salvage, .timeout = 180);
 
-enum { PATIENCE_MS = 30000, LOG_BYTES_MAX = 64 << 20, AT_ID = 40, AT_BODY = 121 };
+enum { PATIENCE_MS = 60000, LOG_BYTES_MAX = 64 << 20, AT_ID = 40, AT_BODY = 121 };
 
 static struct testbed bed;
 static char data[400], backup[400];

@@ -21,7 +21,8 @@
 
 TestSuite(token_table, .timeout = 300);
 
-enum { PATIENCE_MS = 400 };
+/* A refusal comes; what is allowed may wait for something that never does. */
+enum { PATIENCE_MS = 60000, ALLOWED_MS = 400 };
 
 static struct testbed bed;
 static struct db store;
@@ -167,8 +168,8 @@ static json_t *params_of(const struct method *method, const char *token)
     return params;
 }
 
-static enum status ask(const char *daemon, const char *method, json_t *params, json_t **result,
-                       struct problem *problem)
+static enum status ask_for(const char *daemon, const char *method, json_t *params, int timeout_ms,
+                           json_t **result, struct problem *problem)
 {
     char path[4096];
     struct caller caller;
@@ -178,10 +179,16 @@ static enum status ask(const char *daemon, const char *method, json_t *params, j
     else
         testbed_socket(&bed, daemon, path);
     cr_assert_eq(caller_open(&caller, path), STATUS_OK, "%s", path);
-    enum status status = caller_call(&caller, method, params, PATIENCE_MS, result, problem);
+    enum status status = caller_call(&caller, method, params, timeout_ms, result, problem);
     caller_close(&caller);
     json_decref(params);
     return status;
+}
+
+static enum status ask(const char *daemon, const char *method, json_t *params, json_t **result,
+                       struct problem *problem)
+{
+    return ask_for(daemon, method, params, PATIENCE_MS, result, problem);
 }
 
 static bool is_refused(enum status status, const struct problem *problem)
@@ -223,7 +230,8 @@ static void expect_allowed(const char *daemon, const struct method *method, cons
                            const char *what)
 {
     struct problem problem;
-    enum status status = ask(daemon, method->name, params_of(method, token), NULL, &problem);
+    enum status status =
+        ask_for(daemon, method->name, params_of(method, token), ALLOWED_MS, NULL, &problem);
     cr_assert_not(is_refused(status, &problem), "%s with %s: %s %s", method->name, what,
                   status_name(status), problem.message);
 }
@@ -327,8 +335,6 @@ Test(token_table, one_tenant_sees_nothing_of_another, .init = set_up, .fini = te
                      &problem),
                  STATUS_UNAUTHENTICATED);
     enum status status = deploy(single[PERMISSION_DEPLOY], "acme", &problem);
-    for (int i = 0; i < 20 && status == STATUS_DEADLINE_EXCEEDED; i++)
-        status = deploy(single[PERMISSION_DEPLOY], "acme", &problem);
     cr_assert_eq(status, STATUS_OK, "%s", problem.message);
 
     /* a supervisor takes no token at all, whoever shows it */
@@ -402,11 +408,11 @@ static void watch_until_eventd_stops(const char *token, char said[512])
     caller_pack(&frame, 2, "daemon.health", NULL);
     json_decref(params);
     cr_assert(caller_send(&watcher, buffer_span(&frame)));
-    json_decref(caller_receive(&watcher, 10000, NULL)); /* it watches */
+    json_decref(caller_receive(&watcher, PATIENCE_MS, NULL)); /* it watches */
     pid_t eventd = testbed_daemon(&bed, "eventd");
     cr_assert_gt(eventd, 0);
     process_signal(eventd, SIGTERM);
-    json_t *answer = caller_receive(&watcher, 10000, NULL);
+    json_t *answer = caller_receive(&watcher, PATIENCE_MS, NULL);
     const char *message = text_in(json_array_get(answer, 2), "message");
     snprintf(said, 512, "%s", message == NULL ? "" : message);
     json_decref(answer);
@@ -423,8 +429,8 @@ Test(token_table, a_tenant_does_not_learn_where_the_log_ends, .init = set_up, .f
     watch_until_eventd_stops(single[PERMISSION_ADMIN], said);
     cr_expect_null(strstr(said, "resume after 0"), "%s", said);
     for (int after = 1; after < 1000; after *= 10) {
-        enum status status = STATUS_DEADLINE_EXCEEDED; /* while eventd is being restarted */
-        for (int i = 0; i < 50 && status == STATUS_DEADLINE_EXCEEDED; i++)
+        enum status status = STATUS_UNKNOWN; /* of an eventd that ended over it */
+        for (int i = 0; i < 50 && status == STATUS_UNKNOWN; i++)
             status = ask("eventd", "event.watch",
                          json_pack("{s:s, s:i}", "token", foreign, "after", after), NULL, &problem);
         cr_expect_eq(status, STATUS_FAILED_PRECONDITION, "after %d: %s", after,

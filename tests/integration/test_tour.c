@@ -84,8 +84,12 @@ static void deploy_lose_all_and_come_back(unsigned flags)
     json_decref(row);
     expect_dry_run(&bed, "keep", generation);
 
-    testbed_soloctl(&bed, &result, "logs", "demo/web", NULL);
-    expect_exit(&result, 0);
+    for (int left_ms = 60000; left_ms > 0; left_ms -= 50, sleep_ms(50)) { /* it has just begun */
+        testbed_soloctl(&bed, &result, "logs", "demo/web", NULL);
+        expect_exit(&result, 0);
+        if (strstr(result_out(&result), "serving on 8080") != NULL)
+            break;
+    }
     expect_contains(result_out(&result), "serving on 8080");
     json_t *events = events_after(&bed, 0);
     cr_assert_eq(events_count(events, "system_started", NULL, NULL), 2);

@@ -342,6 +342,17 @@ static void expect_no_core(pid_t pid, const char *who)
     cr_assert(soft <= 1 && hard <= 1, "%s may leave a core", who);
 }
 
+/* Within its exec a process shows no environment. */
+static void await_program(pid_t pid, const char *name)
+{
+    AUTO(buffer_close) struct buffer comm = { .limit = 4096 };
+    for (int left_ms = 60000; left_ms > 0; left_ms -= 5, sleep_ms(5))
+        if (process_read(pid, "comm", &comm) && strcmp((const char *)comm.data, name) == 0 &&
+            process_read(pid, "environ", &comm) && comm.size > 0)
+            return;
+    cr_assert_fail("%d does not become %s", pid, name);
+}
+
 /* Files for one service, a variable for the other; both crash, and so does vaultd, where a core
  * would lie in a folder of this Solo. */
 Test(vault, no_core_and_no_process_of_others_has_a_value)
@@ -368,6 +379,8 @@ Test(vault, no_core_and_no_process_of_others_has_a_value)
         service_await(&bed, "acme", name, "running", 60000);
         *(i == 0 ? &by_file : &by_variable) = service_pid(&bed, "acme", name);
     }
+    await_program(by_file, "sleep\n");
+    await_program(by_variable, "sleep\n");
     size_t count = testbed_processes(&bed, pids, COUNT_OF(pids));
     for (size_t i = 0; i < count; i++) {
         cr_assert_eq(count_in_file_of(pids[i], "cmdline", canary), 0);

@@ -117,7 +117,7 @@ Test(verify, a_duplicate_is_ended_and_the_one_that_is_held_stays, .init = set_up
     pid_t second = start_marked("api", generation);
     expect_found(2, NULL, "duplicate");
     expect_fixed("--fix", NULL, "duplicate");
-    cr_assert_eq(command_wait(second, 20000), 128 + SIGKILL);
+    cr_assert_eq(command_wait(second, 60000), 128 + SIGKILL);
     cr_assert_eq(service_pid(&bed, "acme", "api"), held);
 }
 
@@ -132,7 +132,7 @@ Test(verify, an_orphan_is_ended_only_when_asked_for, .init = set_up, .fini = tea
     json_decref(document);
     cr_assert(process_is_alive(orphan));
     expect_fixed("--fix-orphans", NULL, "orphan");
-    cr_assert_eq(command_wait(orphan, 20000), 128 + SIGKILL);
+    cr_assert_eq(command_wait(orphan, 60000), 128 + SIGKILL);
 }
 
 static json_t *status_verification(void)
@@ -177,7 +177,7 @@ Test(verify, solod_verifies_by_itself_and_status_shows_it, .init = set_up, .fini
     expect_contains(result_out(&result), "recoveryd verify");
     cr_assert_eq(log_settled_id(&bed), last, "a check has written");
     process_signal(orphan, SIGKILL);
-    cr_assert_eq(command_wait(orphan, 20000), 128 + SIGKILL);
+    cr_assert_eq(command_wait(orphan, 60000), 128 + SIGKILL);
 }
 
 /* --- the log --- */
@@ -271,9 +271,7 @@ Test(verify, what_no_record_is_of_is_stopped_only_when_asked_for, .init = set_up
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "later");
     pid_t later = service_pid(&bed, "acme", "later");
-    process_signal(bed.solod, SIGKILL);
-    command_wait(bed.solod, 20000);
-    bed.solod = 0;
+    testbed_kill_solod(&bed);
     cr_assert(process_is_alive(later));
     put_log_back(copy);
     testbed_start(&bed);
@@ -285,5 +283,5 @@ Test(verify, what_no_record_is_of_is_stopped_only_when_asked_for, .init = set_up
     json_decref(document);
     cr_assert(process_is_alive(later));
     expect_fixed("--fix-orphans", NULL, "no_record");
-    cr_assert(process_wait_gone(later, 20000));
+    cr_assert(process_wait_gone(later, 60000));
 }

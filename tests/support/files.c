@@ -1,6 +1,9 @@
 #include "tests/support/files.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "common/base/ensure.h"
 
@@ -25,6 +28,13 @@ void files_change(const struct testbed *bed, ...)
 
 void files_copy(const struct testbed *bed, const char *from, const char *to)
 {
-    files_change(bed, "/bin/rm", "-rf", to, NULL);
-    files_change(bed, "/bin/cp", "-a", from, to, NULL);
+    char made[4096], aside[4096];
+    snprintf(made, sizeof made, "%s.made", to);
+    snprintf(aside, sizeof aside, "%s.aside", to);
+    files_change(bed, "/bin/cp", "-a", from, made, NULL);
+    bool was_there = rename(to, aside) == 0;
+    if ((!was_there && errno != ENOENT) || rename(made, to) != 0)
+        test_fail("cannot put %s in the place of %s: %s", made, to, strerror(errno));
+    if (was_there)
+        files_change(bed, "/bin/rm", "-rf", aside, NULL);
 }

@@ -6,7 +6,7 @@
 /* What somebody does to the files of a Solo: `files_change(&bed, "/bin/mv", from, to, NULL)`. What
  * fails fails the test. */
 void files_change(const struct testbed *bed, ...) __attribute__((sentinel));
-/* In the place of what is at `to`. */
+/* In the place of what is at `to`, at once: nobody meets a half of it. */
 void files_copy(const struct testbed *bed, const char *from, const char *to);
 
 #endif

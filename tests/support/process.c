@@ -162,6 +162,27 @@ bool process_wait_gone(pid_t pid, int timeout_ms)
     return ready == 1;
 }
 
+/* "SigIgn" or "SigCgt" of /proc/PID/status: bit n - 1 stands for signal n. */
+static bool status_has_signal(const struct buffer *status, const char *key, int signal_number)
+{
+    const char *line = status->data == NULL ? NULL : strstr((const char *)status->data, key);
+    uint64_t signals = line == NULL ? 0 : strtoull(line + strlen(key), NULL, 16);
+    return (signals >> (signal_number - 1) & 1) != 0;
+}
+
+bool process_wait_handles(pid_t pid, int signal_number, int timeout_ms)
+{
+    AUTO(buffer_close) struct buffer status = { .limit = PROC_FILE_BYTES_MAX };
+    for (int waited_ms = 0; waited_ms < timeout_ms && process_read(pid, "status", &status);
+         waited_ms++) {
+        if (status_has_signal(&status, "\nSigIgn:", signal_number) ||
+            status_has_signal(&status, "\nSigCgt:", signal_number))
+            return true;
+        nanosleep(&(const struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    return false;
+}
+
 int process_signal(pid_t pid, int signal_number)
 {
     ensure(pid > 0);

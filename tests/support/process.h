@@ -37,6 +37,10 @@ int process_signal(pid_t pid, int signal_number);
  * not only for children. */
 bool process_wait_gone(pid_t pid, int timeout_ms);
 
+/* Waits until the process catches or ignores a signal: one that has only just been started is ended
+ * by it. False when it is gone, or after `timeout_ms`. */
+bool process_wait_handles(pid_t pid, int signal_number, int timeout_ms);
+
 /* SIGKILL, by pid, to every process that process_find names (but `spared`), in rounds until two in
  * a row find none. Returns how many signals were sent. */
 size_t process_kill_all(const char *text, pid_t spared);

@@ -108,7 +108,7 @@ void expect_vault_damaged(const struct testbed *bed, const char *reason)
 
 void vault_await_told(const struct testbed *bed)
 {
-    for (int left_ms = 30000;; left_ms -= 20, sleep_ms(20)) {
+    for (int left_ms = 60000;; left_ms -= 20, sleep_ms(20)) {
         json_t *status = testbed_ask(bed, "vaultd", "vault.status", NULL);
         bool is_told = number_in(status, "outbox") == 0;
         json_decref(status);
