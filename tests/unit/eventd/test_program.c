@@ -35,7 +35,7 @@ static void teardown(void)
 {
     if (eventd != 0) {
         kill(eventd, SIGKILL);
-        command_wait(eventd, 5000);
+        command_wait(eventd, 60000);
     }
     scratch_remove();
 }
@@ -69,14 +69,14 @@ static void say_hello(struct caller *caller, const char *daemon)
     char key[80] = "hex:";
     hex_text(key + 4, run_key, 32);
     json_t *params = json_pack("{s:s, s:s}", "daemon", daemon, "key", key);
-    cr_assert_eq(caller_call(caller, "daemon.hello", params, 10000, NULL, NULL), STATUS_OK);
+    cr_assert_eq(caller_call(caller, "daemon.hello", params, 60000, NULL, NULL), STATUS_OK);
     json_decref(params);
 }
 
 static enum status close_log(struct caller *caller)
 {
     json_t *params = json_pack("{s:b}", "is_forced", 1);
-    enum status status = caller_call(caller, "event.close_log", params, 10000, NULL, NULL);
+    enum status status = caller_call(caller, "event.close_log", params, 60000, NULL, NULL);
     json_decref(params);
     return status;
 }
@@ -84,7 +84,7 @@ static enum status close_log(struct caller *caller)
 static struct caller dial(void)
 {
     struct caller caller = CALLER_NONE;
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
         if (caller_open(&caller, socket_path) == STATUS_OK)
             return caller;
         cr_assert(process_is_alive(eventd), "eventd has ended");
@@ -96,7 +96,7 @@ static struct caller dial(void)
 
 static int await_end(void)
 {
-    int code = command_wait(eventd, 10000);
+    int code = command_wait(eventd, 60000);
     eventd = 0;
     return code;
 }
@@ -115,7 +115,7 @@ static enum status append(struct caller *caller, const char *text, const char *r
     if (request_id != NULL)
         json_object_set_new(params, "request_id", json_string(request_id));
     struct problem problem = { 0 };
-    enum status status = caller_call(caller, "event.append", params, 10000, result, &problem);
+    enum status status = caller_call(caller, "event.append", params, 60000, result, &problem);
     json_decref(params);
     return status;
 }
@@ -123,7 +123,7 @@ static enum status append(struct caller *caller, const char *text, const char *r
 static json_t *query_all(struct caller *caller)
 {
     json_t *result = NULL;
-    cr_assert_eq(caller_call(caller, "event.query", NULL, 10000, &result, NULL), STATUS_OK);
+    cr_assert_eq(caller_call(caller, "event.query", NULL, 60000, &result, NULL), STATUS_OK);
     json_t *events = json_incref(json_object_get(result, "events"));
     json_decref(result);
     return events;
@@ -282,13 +282,13 @@ Test(program, a_damaged_store_is_said_to_be_and_nothing_is_touched)
     struct problem problem = { 0 };
     json_t *health = NULL;
     cr_expect_eq(append(&caller, "text", NULL, NULL), STATUS_DATA_LOSS);
-    cr_expect_eq(caller_call(&caller, "event.query", NULL, 10000, NULL, &problem),
+    cr_expect_eq(caller_call(&caller, "event.query", NULL, 60000, NULL, &problem),
                  STATUS_DATA_LOSS);
     cr_expect_not_null(strstr(problem.message, "recoveryd salvage"));
     cr_expect_eq(caller_call(&caller, "store.backup", json_pack("{s:s}", "dir", scratch_path(".")),
-                             10000, NULL, NULL),
+                             60000, NULL, NULL),
                  STATUS_DATA_LOSS);
-    cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 10000, &health, NULL), STATUS_OK);
+    cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 60000, &health, NULL), STATUS_OK);
     cr_expect_str_eq(json_string_value(json_object_get(health, "state")), "damaged");
     cr_expect_not_null(
         strstr(problem.message, json_string_value(json_object_get(health, "reason"))),
@@ -334,7 +334,7 @@ static void append_beyond_the_probe(struct caller *caller)
         }
         cr_assert(caller_send(caller, buffer_span(&frames)));
         for (int i = 0; i < EACH; i++) {
-            json_t *answer = caller_receive(caller, 30000, NULL);
+            json_t *answer = caller_receive(caller, 60000, NULL);
             cr_assert(json_is_null(json_array_get(answer, 2)));
             json_decref(answer);
         }
@@ -355,8 +355,8 @@ Test(program, damage_that_the_probe_leaves_alone_is_found_while_it_works)
     char reason[300] = "";
     for (int waited = 0; strstr(reason, "damaged in places") == NULL; waited += 100) {
         json_t *health = NULL;
-        cr_assert_lt(waited, 30000);
-        cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 10000, &health, NULL), STATUS_OK);
+        cr_assert_lt(waited, 60000);
+        cr_assert_eq(caller_call(&caller, "daemon.health", NULL, 60000, &health, NULL), STATUS_OK);
         cr_assert_str_eq(json_string_value(json_object_get(health, "state")), "ready");
         snprintf(reason, sizeof reason, "%s", json_string_value(json_object_get(health, "reason")));
         json_decref(health);
@@ -413,11 +413,11 @@ Test(program, a_watch_sees_what_another_client_appends)
     json_decref(params);
     cr_assert(caller_send(&watcher, buffer_span(&frame)));
     json_t *answer = NULL;
-    cr_assert_eq(caller_call(&writer, "daemon.health", NULL, 5000, NULL, NULL), STATUS_OK);
+    cr_assert_eq(caller_call(&writer, "daemon.health", NULL, 60000, NULL, NULL), STATUS_OK);
     for (int i = 0; i < 3; i++)
         cr_assert_eq(append(&writer, "text", NULL, NULL), STATUS_OK);
     size_t seen = 0;
-    while (seen < 3 && (answer = caller_receive(&watcher, 5000, NULL)) != NULL) {
+    while (seen < 3 && (answer = caller_receive(&watcher, 60000, NULL)) != NULL) {
         json_t *body = json_array_get(json_array_get(answer, 2), 1);
         cr_expect_eq(json_integer_value(json_array_get(json_array_get(answer, 2), 0)), 7);
         seen += json_array_size(json_object_get(body, "events"));
@@ -438,9 +438,9 @@ Test(program, stopping_tells_watchers_to_come_back)
     caller_pack(&frame, 7, "event.watch", NULL);
     cr_assert(caller_send(&watcher, buffer_span(&frame)));
     struct caller other = dial();
-    cr_assert_eq(caller_call(&other, "daemon.health", NULL, 5000, NULL, NULL), STATUS_OK);
+    cr_assert_eq(caller_call(&other, "daemon.health", NULL, 60000, NULL, NULL), STATUS_OK);
     kill(eventd, SIGTERM);
-    json_t *answer = caller_receive(&watcher, 5000, NULL);
+    json_t *answer = caller_receive(&watcher, 60000, NULL);
     cr_assert_not_null(answer);
     const char *code = json_string_value(json_object_get(json_array_get(answer, 2), "code"));
     cr_expect_str_eq(code == NULL ? "" : code, "unavailable");

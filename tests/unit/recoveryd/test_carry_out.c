@@ -307,9 +307,9 @@ Test(carry_out, the_window_grows_again)
 
 Test(carry_out, past_the_limit_nothing_more_is_begun_and_the_rest_is_skipped)
 {
-    struct fake fake = { .result = "recovered", .delay_s = 0.05 };
+    struct fake fake = { .result = "recovered", .delay_s = 0.2 };
     struct report report;
-    settings.recovery_timeout_ms = 120;
+    settings.recovery_timeout_ms = 1000;
     settings.recovery_parallel = 1;
     carry_out_all(&fake, &report);
     cr_assert(report.is_cut);

@@ -3,7 +3,7 @@
  *
  *     silent         never says that it is ready
  *     stranger       a process of its own says it instead
- *     late           says it after 300 ms
+ *     late           says it after 3 s
  *     far            says before how far it is
  *     exit=N         ends at once; exit_once=N only the first time
  *     code=N         ends with N when it is asked to stop (recoveryd: at once)
@@ -165,7 +165,7 @@ static void say_ready(char *self)
         if (posix_spawn(&pid, self, NULL, NULL, argv, environ) != 0)
             abort();
     } else if (is_asked("late")) {
-        ev_timer_init(&late, on_late, 0.3, 0);
+        ev_timer_init(&late, on_late, 3, 0);
         ev_timer_start(lifecycle.loop, &late);
     } else {
         parent_ready();

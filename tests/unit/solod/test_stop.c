@@ -56,7 +56,7 @@ Test(solod_stop, a_hangup_is_no_shutdown)
 
 Test(solod_stop, during_the_start_it_ends_what_has_begun)
 {
-    scene_ask("EVENTD", "late");
+    scene_ask("EVENTD", "silent");
     scene_start(NULL);
     scene_until_told("eventd start");
     scene_signal(SIGTERM);
@@ -179,7 +179,7 @@ Test(solod_stop, a_deployd_that_hangs_is_killed_and_the_log_closed_behind_it)
 Test(solod_stop, a_store_daemon_that_hangs_is_killed_and_named)
 {
     scene_ask("TOKEND", "deaf");
-    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=1000", NULL });
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=3000", NULL });
     scene_until("solod", "ready");
     scene_signal(SIGTERM);
     cr_assert_eq(scene_end(), 1);
@@ -232,7 +232,7 @@ Test(solod_stop, during_the_start_deployd_is_started_when_a_supervisor_lives)
     snprintf(path, sizeof path, "%s/internal/tenants/acme.lock", scene.run);
     cr_assert_eq(file_lock_take(&lock, path, 0), STATUS_OK);
     scene_ask("EVENTD", "late");
-    scene_start(NULL);
+    scene_start((const char *[]){ "--set", "shutdown_timeout_ms=30000", NULL });
     while (scene_story_count("eventd start") < 2)
         scene_until("solod", "starting");
     scene_signal(SIGTERM);
@@ -247,7 +247,7 @@ static int supervisor_end(pid_t pid)
 {
     int status = 0;
     struct timespec moment = { .tv_nsec = 5 * 1000000 };
-    for (int i = 0; i < 1000; i++, nanosleep(&moment, NULL))
+    for (int i = 0; i < 6000; i++, nanosleep(&moment, NULL))
         if (waitpid(pid, &status, WNOHANG) == pid)
             return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     return -1;

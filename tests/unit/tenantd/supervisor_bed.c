@@ -21,7 +21,7 @@
 #include "tenantd/cgroup.h"
 #include "tests/support/criterion.h"
 
-enum { CALL_MS = 20000, WAIT_MS = 15000, ARGUMENTS_MAX = 24 };
+enum { CALL_MS = 60000, WAIT_MS = 60000, ARGUMENTS_MAX = 24 };
 
 extern char **environ;
 
@@ -554,7 +554,7 @@ bool is_alive(uint64_t pid)
 
 bool is_gone_soon(uint64_t pid)
 {
-    for (int i = 0; i < 5000 && is_alive(pid); i++)
+    for (int i = 0; i < 60000 && is_alive(pid); i++)
         usleep(1000);
     return !is_alive(pid);
 }

@@ -58,7 +58,7 @@ static pid_t start(const struct cgroup *cgroup, const char *service)
 
 static bool is_removed(const struct cgroup *cgroup, const char *service)
 {
-    uint64_t deadline = clock_boottime_ns() + 5000000000u;
+    uint64_t deadline = clock_boottime_ns() + 60000000000u;
     while (!cgroup_service_remove(cgroup, service)) {
         if (clock_boottime_ns() > deadline)
             return false;

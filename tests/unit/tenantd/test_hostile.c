@@ -18,7 +18,7 @@ static void end(void)
 {
     bed_close(&bed);
 }
-TestSuite(hostile, .fini = end, .timeout = 60);
+TestSuite(hostile, .fini = end, .timeout = 180);
 
 /* Processes of a program by what the kernel says they execute: the rest can be disguised. */
 static size_t living(const char *program, pid_t pids[PIDS_MAX])

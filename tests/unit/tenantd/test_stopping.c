@@ -8,6 +8,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "tests/support/criterion.h"
+#include "tests/support/process.h"
 #include "tests/unit/tenantd/supervisor_bed.h"
 
 static struct bed bed;
@@ -129,6 +130,12 @@ Test(stopping, processes_without_a_mark_end_with_neither)
     stop_without_marks(3);
 }
 
+/* A stubborn one is so from a moment after its start on. */
+static void await_stubborn(uint64_t pid)
+{
+    cr_assert(process_wait_handles((pid_t)pid, SIGTERM, 60000));
+}
+
 static void kill_stubborn(size_t way)
 {
     struct row row;
@@ -138,7 +145,7 @@ static void kill_stubborn(size_t way)
                            "\"argv\": [\"PROGRAMS/stubborn\"], \"stop\": {\"timeout\": \"1h\"}",
                            &row),
                  STATUS_OK);
-    bed_turn(&bed, 100);
+    await_stubborn(row.pid);
     uint64_t began = clock_boottime_ns();
     cr_assert_eq(bed_stop(&bed, "api", 5, "kill", 300, &was_killed), STATUS_OK);
     uint64_t took_ms = (clock_boottime_ns() - began) / 1000000;
@@ -147,7 +154,7 @@ static void kill_stubborn(size_t way)
     cr_assert_not(is_alive(row.pid));
     cr_assert_eq(bed_start(&bed, "api", 6, 6, "deploy", "\"argv\": [\"PROGRAMS/stubborn\"]", &row),
                  STATUS_OK);
-    bed_turn(&bed, 100);
+    await_stubborn(row.pid);
     cr_assert_eq(bed_stop(&bed, "api", 6, "kill", 0, &was_killed), STATUS_OK);
     cr_assert(was_killed);
     bed_close(&bed);
@@ -231,18 +238,20 @@ Test(stopping, leftovers_end_by_mark_as_well)
 Test(stopping, a_shutdown_ends_all_at_once_and_then_the_supervisor)
 {
     char name[32];
+    struct row row;
     enum { SERVICES = 20 };
     bed_open(&bed, NULL);
     for (int i = 0; i < SERVICES; i++) {
         snprintf(name, sizeof name, "s%d", i);
+        bool is_stubborn = i == 3 || i == 7;
         cr_assert_eq(bed_start(&bed, name, 10, 10, "deploy",
-                               i == 3 || i == 7 ? "\"argv\": [\"PROGRAMS/stubborn\"]" : SLEEPER,
-                               NULL),
+                               is_stubborn ? "\"argv\": [\"PROGRAMS/stubborn\"]" : SLEEPER, &row),
                      STATUS_OK);
+        if (is_stubborn)
+            await_stubborn(row.pid);
     }
-    bed_turn(&bed, 100);
     struct supervisor_shutdown_reply reply = { 0 };
-    const struct supervisor_shutdown_request request = { .timeout_ms = 500 };
+    const struct supervisor_shutdown_request request = { .timeout_ms = 3000 };
     uint64_t began = clock_boottime_ns();
     cr_assert_eq(bed_call(&bed, &method_supervisor_shutdown, &request, &reply), STATUS_OK, "%s",
                  bed.problem.message);
@@ -250,7 +259,7 @@ Test(stopping, a_shutdown_ends_all_at_once_and_then_the_supervisor)
     cr_assert_eq(reply.killed, 2);
     cr_assert_geq(reply.killed_names.size, 1);
     cr_assert_eq(reply.killed_names.data[0], 0x92);
-    cr_assert_lt(clock_boottime_ns() - began, 4000000000u);
+    cr_assert_lt(clock_boottime_ns() - began, 30000000000u);
     cr_assert(is_gone_soon((uint64_t)bed.pid));
     bed_close(&bed);
 }
@@ -261,7 +270,7 @@ Test(stopping, reports_of_a_shutdown_are_waited_for)
     bed_watch(&bed);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, NULL), STATUS_OK);
     struct supervisor_shutdown_reply reply = { 0 };
-    const struct supervisor_shutdown_request request = { .timeout_ms = 500 };
+    const struct supervisor_shutdown_request request = { .timeout_ms = 60000 };
     cr_assert_eq(bed_call(&bed, &method_supervisor_shutdown, &request, &reply), STATUS_OK);
     bed_await_report(&bed, "service_stopped", "api", 1);
     bed_turn(&bed, 300);
@@ -313,7 +322,7 @@ Test(stopping, a_kill_ends_what_waits_to_replace_as_well)
     bool was_killed = false;
     bed_open(&bed, NULL);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", STUBBORN_FOR_LONG, &row), STATUS_OK);
-    bed_turn(&bed, 100);
+    await_stubborn(row.pid);
     bed_begin_start(&bed, "api", 6, 6, SLEEPER, &pending);
     cr_assert_not(pending.is_answered);
     cr_assert_eq(bed_stop(&bed, "api", 7, "kill", 0, &was_killed), STATUS_OK);
@@ -332,7 +341,7 @@ Test(stopping, a_shorter_grace_counts_from_now_on)
     bool was_killed = false;
     bed_open(&bed, NULL);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", STUBBORN_FOR_LONG, &row), STATUS_OK);
-    bed_turn(&bed, 100);
+    await_stubborn(row.pid);
     bed_begin_start(&bed, "api", 6, 6, SLEEPER, &pending);
     cr_assert_not(pending.is_answered);
     uint64_t began = clock_boottime_ns();
@@ -353,9 +362,9 @@ Test(stopping, the_newest_of_several_replacements_is_started)
     bed_open(&bed, NULL);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy",
                            "\"argv\": [\"PROGRAMS/stubborn\"], \"stop\": {\"timeout\": \"1s\"}",
-                           NULL),
+                           &row),
                  STATUS_OK);
-    bed_turn(&bed, 100);
+    await_stubborn(row.pid);
     bed_begin_start(&bed, "api", 6, 6, SLEEPER, &first);
     bed_begin_start(&bed, "api", 6, 6, SLEEPER, &same);
     bed_begin_start(&bed, "api", 8, 8, SLEEPER, &second);

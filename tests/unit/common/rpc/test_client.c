@@ -75,7 +75,7 @@ Test(client, without_a_socket_a_call_fails_at_once)
     client_ask(client, &method_read, 0, 60000, &outcome); /* also while it waits to try again */
     RUN_UNTIL(fixture, outcome.count == 1);
     cr_expect_eq(outcome.status, STATUS_UNAVAILABLE);
-    cr_expect_lt(clock_boottime_ns() - start_ns, UINT64_C(2000000000));
+    cr_expect_lt(clock_boottime_ns() - start_ns, UINT64_C(30000000000));
 }
 
 Test(client, a_call_that_may_be_repeated_waits_for_the_server_to_come)
@@ -105,14 +105,14 @@ Test(client, past_the_deadline_a_late_answer_is_ignored)
     FIXTURE(NULL);
     CLIENT(fixture);
     struct outcome outcome = { 0 }, other = { 0 };
-    client_ask(client, &method_defer, 0, 40, &outcome);
+    client_ask(client, &method_defer, 0, 1000, &outcome);
     RUN_UNTIL(fixture, outcome.count == 1);
     cr_expect_eq(outcome.status, STATUS_DEADLINE_EXCEEDED);
     cr_expect_eq(fixture->deferred_count, 1);
     const struct echo_reply reply = { .number = 3 };
     fixture->deferred_count = 0;
     rpc_call_reply(fixture->deferred[0], &reply);
-    client_ask(client, &method_read, 0, 1000, &other);
+    client_ask(client, &method_read, 0, 60000, &other);
     RUN_UNTIL(fixture, other.count == 1);
     cr_expect_eq(other.status, STATUS_OK);
     cr_expect_eq(outcome.count, 1);

@@ -78,9 +78,9 @@ Test(client, a_break_ends_what_was_sent_and_repeats_what_may_be)
     HAND(fixture);
     CLIENT(fixture);
     struct outcome once = { 0 }, again = { 0 }, stream = { 0 };
-    client_ask(client, &method_read, 0, 5000, &once);
-    client_ask(client, &method_read, RPC_RETRY, 5000, &again);
-    client_ask(client, &method_stream, RPC_RETRY, 5000, &stream);
+    client_ask(client, &method_read, 0, 60000, &once);
+    client_ask(client, &method_read, RPC_RETRY, 60000, &again);
+    client_ask(client, &method_stream, RPC_RETRY, 60000, &stream);
     hand_accept(&hand);
     hand_expect(&hand, "test.read");
     uint64_t msgid = hand_expect(&hand, "test.read");
@@ -150,7 +150,7 @@ Test(client, repeats_in_the_order_of_calling)
     CLIENT(fixture);
     struct outcome outcomes[20] = { 0 };
     for (size_t i = 0; i < COUNT_OF(outcomes); i++)
-        client_ask(client, &method_read, RPC_RETRY, 5000, &outcomes[i]);
+        client_ask(client, &method_read, RPC_RETRY, 60000, &outcomes[i]);
     uint64_t last = 0;
     for (int attempt = 0; attempt < 3; attempt++) {
         hand_accept(&hand);
@@ -203,7 +203,7 @@ Test(client, greets_before_everything_else)
     struct connection_log log = { 0 };
     AUTO(rpc_client_close) struct rpc_client *client = greeting_client(fixture, &log);
     struct outcome outcome = { 0 };
-    client_ask(client, &method_read, RPC_RETRY, 5000, &outcome);
+    client_ask(client, &method_read, RPC_RETRY, 60000, &outcome);
     hand_accept(&hand);
     uint64_t hello = hand_expect(&hand, "daemon.hello");
     run_for(fixture->loop, 30);
@@ -230,8 +230,8 @@ Test(client, a_refused_greeting_ends_every_call)
     struct connection_log log = { 0 };
     AUTO(rpc_client_close) struct rpc_client *client = greeting_client(fixture, &log);
     struct outcome once = { 0 }, again = { 0 };
-    client_ask(client, &method_read, 0, 5000, &once);
-    client_ask(client, &method_read, RPC_RETRY, 5000, &again);
+    client_ask(client, &method_read, 0, 60000, &once);
+    client_ask(client, &method_read, RPC_RETRY, 60000, &again);
     hand_accept(&hand);
     hand_fail(&hand, hand_expect(&hand, "daemon.hello"), STATUS_UNAUTHENTICATED);
     RUN_UNTIL(fixture, once.count == 1 && again.count == 1);
@@ -247,8 +247,8 @@ Test(client, an_overloaded_server_is_asked_again)
     HAND(fixture);
     CLIENT(fixture);
     struct outcome once = { 0 }, again = { 0 };
-    client_ask(client, &method_read, 0, 5000, &once);
-    client_ask(client, &method_read, RPC_RETRY, 5000, &again);
+    client_ask(client, &method_read, 0, 60000, &once);
+    client_ask(client, &method_read, RPC_RETRY, 60000, &again);
     hand_accept(&hand);
     hand_fail(&hand, 0, STATUS_RESOURCE_EXHAUSTED); /* about the connection */
     peer_close(&hand.peer);
@@ -267,7 +267,7 @@ Test(client, ignores_answers_to_nothing_and_leaves_what_is_no_message)
     HAND(fixture);
     CLIENT(fixture);
     struct outcome outcome = { 0 }, stray = { 0 };
-    client_ask(client, &method_read, RPC_RETRY, 5000, &outcome);
+    client_ask(client, &method_read, RPC_RETRY, 60000, &outcome);
     hand_accept(&hand);
     uint64_t msgid = hand_expect(&hand, "test.read");
     hand_reply(&hand, msgid + 1);
@@ -283,7 +283,7 @@ Test(client, ignores_answers_to_nothing_and_leaves_what_is_no_message)
     hand_reply(&hand, hand_expect(&hand, "test.read"));
     RUN_UNTIL(fixture, outcome.count == 1);
     cr_expect_eq(outcome.status, STATUS_OK);
-    client_ask(client, &method_read, 0, 5000, &stray);
+    client_ask(client, &method_read, 0, 60000, &stray);
     msgid = hand_expect(&hand, "test.read");
     AUTO(buffer_close) struct buffer buffer = { .limit = 100 };
     write_array(&buffer, 4);
@@ -306,7 +306,7 @@ Test(client, what_was_never_sent_is_unavailable_not_unknown)
     struct connection_log log = { 0 };
     AUTO(rpc_client_close) struct rpc_client *client = greeting_client(fixture, &log);
     struct outcome outcome = { 0 };
-    client_ask(client, &method_write, 0, 5000, &outcome);
+    client_ask(client, &method_write, 0, 60000, &outcome);
     hand_accept(&hand);
     hand_expect(&hand, "daemon.hello");
     peer_close(&hand.peer);
@@ -361,12 +361,12 @@ Test(client, what_was_sent_once_is_unknown_when_the_repetition_is_not_admitted)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         CLIENT(fixture);
         struct outcome outcome = { 0 }, fresh = { 0 };
-        lose_a_write(&hand, client, 5000, &outcome);
+        lose_a_write(&hand, client, 60000, &outcome);
         hand_accept(&hand);
         hand_fail(&hand, hand_expect(&hand, "test.write"), cases[i].said);
         RUN_UNTIL(fixture, outcome.count == 1);
         cr_expect_eq(outcome.status, cases[i].told, "%s", status_name(cases[i].said));
-        client_ask(client, &method_write, RPC_RETRY, 5000, &fresh);
+        client_ask(client, &method_write, RPC_RETRY, 60000, &fresh);
         hand_fail(&hand, hand_expect(&hand, "test.write"), cases[i].said);
         RUN_UNTIL(fixture, fresh.count == 1);
         cr_expect_eq(fresh.status, cases[i].said, "sent once: the answer is about it");
@@ -390,7 +390,7 @@ Test(client, reads_the_answer_of_a_newer_daemon)
     HAND(fixture);
     CLIENT(fixture);
     struct outcome outcome = { 0 };
-    client_ask(client, &method_read, 0, 5000, &outcome);
+    client_ask(client, &method_read, 0, 60000, &outcome);
     hand_accept(&hand);
     AUTO(buffer_close) struct buffer buffer = { .limit = 100 };
     write_array(&buffer, 4);

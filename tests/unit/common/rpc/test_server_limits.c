@@ -321,7 +321,7 @@ Test(server_limits, a_frame_must_complete_in_time)
             break;
         run_for(fixture->loop, 10);
     }
-    cr_expect_lt(clock_boottime_ns() - start_ns, UINT64_C(2000000000));
+    cr_expect_lt(clock_boottime_ns() - start_ns, UINT64_C(30000000000));
     peer_wait_error(fixture, &peer, 0, &problem);
     cr_expect_eq(problem.code, STATUS_DEADLINE_EXCEEDED);
     peer_wait_end(fixture, &peer);
@@ -346,13 +346,13 @@ Test(server_limits, a_frame_that_waits_for_its_turn_is_not_late)
 Test(server_limits, an_idle_connection_is_closed_but_not_while_a_call_is_open)
 {
     struct rpc_limits limits = rpc_limits_default();
-    limits.idle_ms = 50;
+    limits.idle_ms = 500;
     FIXTURE(&limits);
     AUTO(peer_close) struct peer silent = peer_open(fixture);
     AUTO(peer_close) struct peer waiting = peer_open(fixture);
     peer_call(&waiting, 1, "test.defer", "x", 0);
     peer_wait_end(fixture, &silent);
-    run_for(fixture->loop, 120);
+    run_for(fixture->loop, 1000);
     cr_expect_eq(rpc_server_connections(fixture->server), 1);
     answer(fixture, 0);
     expect_answer(fixture, &waiting, 1);
