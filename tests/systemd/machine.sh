@@ -16,7 +16,7 @@
 #   solo_machine_make BUILD     a machine with the release of BUILD installed, forgotten at exit; skips the test (77) where there
 #                               can be none
 #   fail MESSAGE                ends the test with the units and the journal
-#   until_true COMMAND...       asks until it is so, at most 30 s
+#   until_true COMMAND...       asks until it is so, at most 60 s
 #   settled                     what `stop` and `start` of a target began is not over when systemctl returns: waits for it
 #   services, names, pid_of     TENANT/NAME and pid of every service that runs; the names alone; one pid
 #   nothing_runs                whether none of our programs is there, nor any service that sleeps
@@ -99,7 +99,7 @@ machine_boot() {
         exec unshare --mount --pid --fork --cgroup --uts --ipc --net '$machine_scratch/begin' '$MACHINE_ROOT'" </dev/null >/dev/null 2>&1 &
     machine_outer=$!
     local _ state
-    for _ in $(seq 300); do
+    for _ in $(seq 900); do
         sleep 0.1
         kill -0 "$machine_outer" 2>/dev/null || return 1
         machine_leader="$(tr -d ' ' 2>/dev/null <"/proc/$machine_outer/task/$machine_outer/children" || true)"
@@ -173,7 +173,7 @@ solo_machine_make() {
 
 until_true() {
     local _
-    for _ in $(seq 300); do
+    for _ in $(seq 600); do
         ! "$@" >/dev/null 2>&1 || return 0
         sleep 0.1
     done
