@@ -132,6 +132,16 @@ static enum status key_draw(struct instance *instance)
     return STATUS_OK;
 }
 
+static enum status run_hold(struct instance *instance, const char *run_dir)
+{
+    instance->run_fd = open(run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (instance->run_fd < 0)
+        return log_failure(status_from_errno(errno), "open the run directory", "dir", run_dir,
+                           "reason", strerror(errno));
+    snprintf(instance->run_path, sizeof instance->run_path, "/proc/self/fd/%d", instance->run_fd);
+    return STATUS_OK;
+}
+
 enum status instance_open(struct instance *instance, const struct settings *settings)
 {
     char run_lock[4096], data_lock[4096];
@@ -139,6 +149,7 @@ enum status instance_open(struct instance *instance, const struct settings *sett
     TRY(path_join(data_lock, settings->data_dir, "solod.lock"));
 
     TRY(internal_prepare(settings->run_dir));
+    TRY(run_hold(instance, settings->run_dir));
     TRY(lock_take(&instance->run_lock, run_lock));
     TRY(data_prepare(settings->data_dir));
     TRY(lock_take(&instance->data_lock, data_lock));
@@ -153,6 +164,7 @@ void instance_close(struct instance *instance)
 {
     explicit_bzero(instance->key, sizeof instance->key);
     fd_close(&instance->key_fd);
+    fd_close(&instance->run_fd);
     file_lock_release(&instance->data_lock);
     file_lock_release(&instance->run_lock);
 }

@@ -14,9 +14,13 @@ struct instance {
     struct file_lock run_lock, data_lock;
     uint8_t key[RUN_KEY_BYTES];
     int key_fd; /* a sealed memfd with the key, for the daemons; close-on-exec */
+    int run_fd;
+    char run_path[32]; /* RUN by its descriptor: to us it is there also when somebody moved it away
+                        */
 };
 #define INSTANCE_NONE                                                                              \
-    ((struct instance){ .run_lock = FILE_LOCK_NONE, .data_lock = FILE_LOCK_NONE, .key_fd = -1 })
+    ((struct instance){                                                                            \
+        .run_lock = FILE_LOCK_NONE, .data_lock = FILE_LOCK_NONE, .key_fd = -1, .run_fd = -1 })
 
 /* Makes the directories, takes both locks, empties a RUN of an earlier boot, draws id and key.
  * STATUS_LOCKED, after a message that names the holder, when another instance has a directory. */

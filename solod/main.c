@@ -63,7 +63,7 @@ static enum status run(struct settings *settings, int argc, char **argv, bool *w
     reload_open(&reload, lifecycle.loop);
     enum status status = lifecycle_run(&lifecycle);
     unlink(path);
-    (void)run_id_forget(settings->run_dir); /* this run is over, whoever begins the next */
+    (void)run_id_forget(instance.run_path); /* this run is over, whoever begins the next */
     *was_clean = solod.was_clean;
     return status;
 }

@@ -84,7 +84,7 @@ static enum status client_open(struct shutdown *shutdown, const struct daemon *d
 {
     char path[4096];
     rpc_client_close(client);
-    TRY(run_socket_path(path, shutdown->daemons->settings->run_dir, daemon->name));
+    TRY(run_socket_path(path, shutdown->daemons->instance->run_path, daemon->name));
     const struct rpc_client_options options = {
         .path = path,
         .daemon = "solod",
@@ -105,7 +105,7 @@ static void services_kill(struct shutdown *shutdown)
 {
     shutdown->is_forced = true;
     killed_add(&shutdown->killed, "every service");
-    supervisors_kill(shutdown->daemons->settings->run_dir);
+    supervisors_kill(shutdown->daemons->instance->run_path);
 }
 
 static bool is_gone(const struct child *child)
@@ -212,7 +212,7 @@ static void finish(struct shutdown *shutdown)
     move(shutdown, SHUTDOWN_DONE);
     ev_timer_stop(shutdown->daemons->loop, &shutdown->deadline);
     if (shutdown->is_forced) /* once more: one may have been about to begin */
-        supervisors_kill(shutdown->daemons->settings->run_dir);
+        supervisors_kill(shutdown->daemons->instance->run_path);
     log_info("stopped", "clean", shutdown->is_forced ? "false" : "true", "took_ms",
              NUMBER((clock_boottime_ns() - shutdown->began_ns) / 1000000));
     shutdown->done(shutdown->context, !shutdown->is_forced);
@@ -417,7 +417,7 @@ void shutdown_step(struct shutdown *shutdown)
         if (deployd->state == DAEMON_READY) {
             drain_begin(shutdown);
         } else if (has_not_begun(deployd) &&
-                   !supervisors_are_there(shutdown->daemons->settings->run_dir)) {
+                   !supervisors_are_there(shutdown->daemons->instance->run_path)) {
             deployd_stop(shutdown);
         } else if (deployd->state == DAEMON_FAILED || eventd->state == DAEMON_FAILED) {
             services_kill(shutdown);

@@ -285,6 +285,27 @@ Test(shutdown, a_last_drain_ends_the_run_and_has_the_log_closed)
     json_decref(events);
 }
 
+/* By somebody's mistake. Nobody can reach Solo any more, but it ends as ever. */
+Test(shutdown, a_run_directory_that_was_moved_away_keeps_nobody_from_ending)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    char moved[512];
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "plain");
+    pid_t service = service_pid(&bed, "acme", "plain");
+    snprintf(moved, sizeof moved, "%s.moved", bed.run);
+    cr_assert_eq(rename(bed.run, moved), 0);
+    cr_expect_eq(testbed_stop(&bed), 0);
+    cr_expect_not(process_is_alive(service));
+    cr_assert_eq(rename(moved, bed.run), 0);
+    json_t *events = events_on_disk(&bed);
+    cr_expect_eq(events_count(events, "system_shutdown_started", NULL, NULL), 1);
+    cr_expect_str_eq(last_type(events), "system_shutdown_complete");
+    json_decref(events);
+    cr_expect(testbed_is_empty(&bed), "something outlives the shutdown");
+}
+
 /* It hears nothing, so it can end nothing: it is killed, and its services with it. */
 Test(shutdown, a_supervisor_that_hangs_is_killed_when_the_time_is_over)
 {
