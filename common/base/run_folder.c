@@ -166,5 +166,11 @@ enum status program_beside(char path[4096], const char *name)
                            strerror(errno));
     own[size] = '\0';
     *strrchr(own, '/') = '\0';
-    return path_join(path, own, name);
+    char there[64], installed[4096];
+    snprintf(there, sizeof there, "../sbin/%s", name);
+    TRY(path_join(installed, own, there));
+    TRY(path_join(path, own, name));
+    if (access(path, F_OK) != 0 && access(installed, F_OK) == 0)
+        memcpy(path, installed, sizeof installed);
+    return STATUS_OK;
 }

@@ -48,8 +48,8 @@ enum status run_id_read(const char *run_dir, char text[UUID_TEXT_BYTES]);
 enum status run_id_write(const char *run_dir, const struct uuid *id);
 enum status run_id_forget(const char *run_dir); /* the next daemon that asks makes a new one */
 
-/* The program of Solo that lies beside the one that runs. Logs failures; does not look whether it
- * is there. */
+/* The program of Solo that lies beside the one that runs, or, where there is none, in the sbin
+ * beside its bin: soloctl is a command of users. Logs failures; one that is nowhere is none. */
 enum status program_beside(char path[4096], const char *name);
 
 #endif

@@ -108,6 +108,13 @@ machine systemd-tmpfiles --create solo.conf
 machine systemctl start solo.target
 until_true machine soloctl status --check
 
+# A backup, and back from it, with the programs where they are installed.
+machine install -d -m 770 -g solo-store /var/lib/solo/backup
+machine soloctl backup /var/lib/solo/backup >/dev/null || fail "it cannot be backed up"
+machine soloctl restore /var/lib/solo/backup --data /var/tmp/restored >/dev/null || fail "a backup cannot be put back"
+[ -s "$MACHINE_ROOT/var/tmp/restored/events/data.mdb" ] || fail "nothing was put back"
+machine rm -r /var/lib/solo/backup
+
 # Removed and installed again: what was wanted is still wanted.
 machine dpkg -r solo >/dev/null || fail "it cannot be removed"
 nothing_runs || fail "something runs after the removal"
@@ -116,6 +123,13 @@ machine dpkg -i /var/tmp/packages/new.deb >/dev/null || fail "it does not instal
 machine soloctl wait t0/s0 --for ready --timeout 30s >/dev/null || fail "nothing comes back"
 all_run() { [ "$(rows | grep -c ' running ')" = "$services" ]; }
 until_true all_run || fail "services are lost by a removal"
+
+# The way to begin anew: removed, moved away, and installed, also one that knows other stores.
+machine dpkg -r solo >/dev/null || fail "it cannot be removed again"
+machine mv /var/lib/solo /var/lib/solo.old
+machine dpkg -i /var/tmp/packages/other.deb >/dev/null 2>&1 || fail "beside a log that was moved away it does not install"
+machine soloctl status --check >/dev/null || fail "beside a log that was moved away it does not run"
+machine rm -r /var/lib/solo.old
 
 machine dpkg -P solo >/dev/null 2>&1 || fail "it cannot be purged"
 nothing_runs || fail "something runs after the purge"
