@@ -288,7 +288,7 @@ Test(daemons, a_path_longer_than_a_socket_address_works)
     snprintf(bed.run, sizeof bed.run, "%s/%.150s", bed.dir, below);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "api");
-    service_await(&bed, "acme", "api", "running", 5000);
+    service_await(&bed, "acme", "api", "running", PATIENCE_MS);
 }
 
 /* Moved or emptied, it takes the old supervisors' locks with it, but not the supervisors. */
@@ -306,7 +306,7 @@ static void lose_the_run_folder(unsigned flags)
     snprintf(moved, sizeof moved, "%s.moved", bed.run);
     cr_assert_eq(rename(bed.run, moved), 0);
     testbed_start(&bed);
-    service_await(&bed, "acme", "api", "running", 5000);
+    service_await(&bed, "acme", "api", "running", PATIENCE_MS);
     cr_assert(process_wait_gone(supervisor, PATIENCE_MS), "two supervisors of one tenant");
     cr_assert(process_wait_gone(service, PATIENCE_MS), "two instances of one service");
     pid_t now = service_pid(&bed, "acme", "api");
