@@ -213,7 +213,7 @@ static enum status handle_vault_seal(struct vaultd *vaultd, struct rpc_call *cal
     if (status == STATUS_NOT_FOUND)
         status = meta_sealed_put(txn, by);
     if (status == STATUS_OK)
-        status = vault_event(&vault->store, EVENT_vault_sealed, by);
+        status = vault_event(&vault->store, EVENT_vault_sealed, by, NULL);
     if (status != STATUS_OK)
         vault_store_spoil(&vault->store, status);
     return status;

@@ -118,6 +118,7 @@ static void forget(struct opening *opening)
 {
     opening->state = OPENING_NOTHING;
     opening->call = NULL;
+    opening->vault->asked_by[0] = '\0';
     secret_free(&opening->kek);
     if (!opening->derivation.is_running)
         derivation_forget(&opening->derivation);
@@ -224,6 +225,7 @@ static void wait_for_it(struct opening *opening, struct rpc_call *call, bool is_
 {
     opening->is_rekey = is_rekey;
     opening->call = call;
+    caller_text(&call->caller, opening->vault->asked_by);
     call->user = opening;
     call->on_gone = on_gone;
     rpc_call_defer(call);

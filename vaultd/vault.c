@@ -138,7 +138,7 @@ static enum status note_opened(struct vault *vault, enum key_source source)
     struct vault_store *store = &vault->store;
     TRY(meta_home_put(&store->txn, vault->accepted_id));
     TRY(meta_sealed_delete(&store->txn));
-    return vault_event(store, EVENT_vault_unsealed, key_source_name(source));
+    return vault_event(store, EVENT_vault_unsealed, vault->asked_by, key_source_name(source));
 }
 
 /* A new vault: nothing is wrapped yet, so the key that was drawn may be used at once, to
@@ -257,7 +257,8 @@ enum status vault_rekey(struct vault *vault, struct secret *kek, const struct ma
     if (status == STATUS_OK)
         status = meta_master_put(&vault->store.txn, &row);
     if (status == STATUS_OK)
-        status = vault_event(&vault->store, EVENT_vault_rekeyed, key_source_name(row.source));
+        status = vault_event(&vault->store, EVENT_vault_rekeyed, vault->asked_by,
+                             key_source_name(row.source));
     fault_point("vaultd.rekey");
     TRY(end_turn(vault, status));
     keyring_take(&vault->keyring);

@@ -21,14 +21,15 @@ struct vault {
     struct manifests manifests;
     struct locked_pool pool; /* for everything that may hold a value */
     const struct settings *settings;
-    enum cipher cipher;            /* of new versions */
-    struct buffer row;             /* the version row that is being made: a ciphertext */
-    enum vault_reason code;        /* why it is sealed; VAULT_REASONS while it is open */
-    char reason[REASON_BYTES_MAX]; /* the same in words, with what it is about */
-    bool is_damaged;               /* for that reason: everything is data_loss */
-    bool is_compared;              /* with the log, since the start */
-    bool is_missing;               /* the log knows of another store, and this one is new */
-    uint64_t accepted_id;          /* up to there the log may tell of other stores than this one */
+    enum cipher cipher;               /* of new versions */
+    struct buffer row;                /* the version row that is being made: a ciphertext */
+    enum vault_reason code;           /* why it is sealed; VAULT_REASONS while it is open */
+    char reason[REASON_BYTES_MAX];    /* the same in words, with what it is about */
+    bool is_damaged;                  /* for that reason: everything is data_loss */
+    bool is_compared;                 /* with the log, since the start */
+    bool is_missing;                  /* the log knows of another store, and this one is new */
+    char asked_by[CALLER_TEXT_BYTES]; /* who asked for it to be opened or rekeyed; "" itself */
+    uint64_t accepted_id; /* up to there the log may tell of other stores than this one */
 
     uint64_t stored, accessed, denied, rotated, openings; /* since the start */
 };

@@ -81,11 +81,14 @@ enum status secret_event_denied(struct vault_store *store, const char *tenant, c
                secret_subject(subject, tenant, is_own ? name : ""), &payload);
 }
 
-enum status vault_event(struct vault_store *store, enum event_type type, const char *how)
+enum status vault_event(struct vault_store *store, enum event_type type, const char *by,
+                        const char *opens_with)
 {
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
-    write_map(&payload, 1);
-    write_key_str(&payload, type == EVENT_vault_sealed ? "by" : "opens_with", how);
+    write_map(&payload, opens_with == NULL ? 1 : 2);
+    write_key_str(&payload, "by", by[0] == '\0' ? "vaultd" : by);
+    if (opens_with != NULL)
+        write_key_str(&payload, "opens_with", opens_with);
     return put(store, type, "", "vault", &payload);
 }
 

@@ -22,8 +22,10 @@ enum status secret_event_delivered(struct vault_store *store, const char *tenant
 enum status secret_event_denied(struct vault_store *store, const char *tenant, const char *of,
                                 const char *name, const char *method, const char *by,
                                 const char *reason, uint64_t count);
-/* Of the vault itself; `how` it opens, or why it was sealed. */
-enum status vault_event(struct vault_store *store, enum event_type type, const char *how);
+/* Of the vault itself. `by` whom, "" for vaultd itself; `opens_with` what, NULL when it was sealed.
+ */
+enum status vault_event(struct vault_store *store, enum event_type type, const char *by,
+                        const char *opens_with);
 /* A tenant's old keys are gone. */
 enum status vault_event_rotated(struct vault_store *store, const char *tenant,
                                 const struct vault_tenant *row);

@@ -213,6 +213,18 @@ Test(vault, what_was_sealed_on_purpose_stays_so_whatever_is_started)
     expect_secret(&bed, "acme", "db", canary);
 }
 
+/* Once the outbox has told all; as root. */
+static void expect_last_by(struct testbed *bed, const char *type, const char *wanted)
+{
+    vault_await_told(bed);
+    json_t *events = events_after(bed, 0);
+    json_t *payload = json_object_get(event_last(events, type, NULL, NULL), "payload");
+    const char *by = text_in(payload, "by");
+    cr_assert(by != NULL && (geteuid() != 0 || strcmp(by, wanted) == 0), "%s by %s", type,
+              by == NULL ? "nobody" : by);
+    json_decref(events);
+}
+
 Test(vault, a_passphrase_opens_it_and_nothing_else_does)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
@@ -246,8 +258,10 @@ Test(vault, a_passphrase_opens_it_and_nothing_else_does)
     expect_secret(&bed, "acme", "db", canary);
     testbed_soloctl(&bed, &result, "vault", "rekey", "--key-file", NULL);
     expect_exit(&result, 0);
+    expect_last_by(&bed, "vault_rekeyed", "uid 0");
     process_signal(testbed_daemon(&bed, "vaultd"), SIGKILL);
     expect_secret(&bed, "acme", "db", canary);
+    expect_last_by(&bed, "vault_unsealed", "vaultd");
 }
 
 Test(vault, what_is_too_large_or_nowhere_is_refused)
