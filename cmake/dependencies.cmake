@@ -7,7 +7,6 @@ pkg_search_module(msgpack REQUIRED IMPORTED_TARGET msgpack-c msgpack)
 pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(smartcols REQUIRED IMPORTED_TARGET smartcols)
 pkg_check_modules(inih REQUIRED IMPORTED_TARGET inih)
-pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 
 # libev and uthash ship no .pc file.
 find_path(EV_INCLUDE ev.h REQUIRED)

@@ -1,14 +1,13 @@
-/* By way of libsystemd. tenantd, which is linked without it, writes lines that begin with their
- * priority to the same journal. */
+/* By way of libsystemd, which is loaded where there is a journal, and only then: with what it needs
+ * it takes longer to load than the rest of a daemon's start. tenantd, and who does not find it,
+ * writes lines that begin with their priority to the same journal. */
 #include "common/daemon/journal.h"
 
 #include <ctype.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-/* Where it is sent from is here, for every record. */
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
 
 #include "common/base/log.h"
 
@@ -20,6 +19,9 @@ struct entry {
     char text[TEXT_BYTES_MAX];
     size_t size;
 };
+
+/* sd_journal_sendv(3) */
+static int (*journal_send)(const struct iovec *fields, int count);
 
 /* A field that has no room is left out: the message has it, too. */
 static void put(struct entry *entry, const char *before, const char *key, const char *value)
@@ -45,11 +47,18 @@ static bool keep(const struct log_record *record)
         put(&entry, "SOLO_", "status", record->status);
     for (size_t i = 0; i < record->pair_count; i++)
         put(&entry, "SOLO_", record->pairs[i].key, record->pairs[i].value);
-    return sd_journal_sendv(entry.fields, (int)entry.count) == 0;
+    return journal_send(entry.fields, (int)entry.count) == 0;
 }
 
 void journal_join(void)
 {
-    if (log_is_for_journal())
+    if (!log_is_for_journal())
+        return;
+    void *library = dlopen("libsystemd.so.0", RTLD_NOW); /* to the end */
+    void *found = library == NULL ? NULL : dlsym(library, "sd_journal_sendv");
+    memcpy(&journal_send, &found, sizeof found);
+    if (journal_send == NULL)
+        log_warning("the journal gets no fields", "reason", dlerror());
+    else
         log_set_keeper(keep);
 }

@@ -3,9 +3,9 @@
 
 #include "common/daemon/lifecycle.h"
 
-/* What a daemon and its parent (solod or systemd: a daemon cannot tell) say to each other, by way
- * of libsystemd, which needs only what the parent put into the environment. Nothing happens without
- * a parent. A supervisor has none: tenantd does not link this. */
+/* What a daemon and its parent (solod or systemd: a daemon cannot tell) say to each other, by what
+ * the parent put into the environment. Nothing happens without a parent. A supervisor has none:
+ * tenantd does not link this. */
 
 /* Logs to the journal where that is what stderr is (journal.h). Feeds the parent's watchdog from
  * the loop, when it has one, so that a loop that hangs is noticed; says STOPPING=1 when the stop

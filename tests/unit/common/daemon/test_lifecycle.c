@@ -135,6 +135,38 @@ Test(lifecycle, the_watchdog_is_fed_from_the_loop)
     parent_hears(parent, "WATCHDOG=1");
 }
 
+static bool has_loaded(const char *library)
+{
+    char line[512];
+    bool is_found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    cr_assert_not_null(maps);
+    while (!is_found && fgets(line, sizeof line, maps) != NULL)
+        is_found = strstr(line, library) != NULL;
+    fclose(maps);
+    return is_found;
+}
+
+/* It took most of the start of every daemon, and of the probe of its store. */
+Test(lifecycle, libsystemd_is_loaded_for_a_journal_only)
+{
+    AUTO(fd_close) int parent = parent_socket();
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    char stream[64];
+    struct stat status;
+    cr_assert_eq(lifecycle_open(&lifecycle), STATUS_OK);
+    cr_assert_eq(parent_join(&lifecycle), STATUS_OK);
+    parent_ready();
+    cr_assert_not(has_loaded("libsystemd"));
+
+    cr_assert_eq(fstat(STDERR_FILENO, &status), 0);
+    snprintf(stream, sizeof stream, "%lu:%lu", (unsigned long)status.st_dev,
+             (unsigned long)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    cr_assert_eq(parent_join(&lifecycle), STATUS_OK);
+    cr_assert(has_loaded("libsystemd"));
+}
+
 Test(lifecycle, without_a_parent_a_listener_is_made_and_anybody_may_connect)
 {
     char folder[] = "/tmp/solo-lifecycle-XXXXXX", path[64];
@@ -241,6 +273,29 @@ Test(lifecycle, a_passed_descriptor_that_does_not_listen_is_refused, .timeout = 
     const struct found found = listener_find("/nowhere", "eventd");
     places_return();
     cr_assert_eq(found.status, STATUS_INVALID_ARGUMENT);
+}
+
+/* Nothing is passed here; what was is not looked for in descriptors of our own. */
+Test(lifecycle, what_is_passed_to_another_process_is_not_ours)
+{
+    char folder[] = "/tmp/solo-lifecycle-XXXXXX";
+    cr_assert_not_null(mkdtemp(folder));
+    setenv("LISTEN_PID", "1", 1);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("LISTEN_FDNAMES", "eventd", 1);
+    setenv("WATCHDOG_PID", "1", 1);
+    setenv("WATCHDOG_USEC", "nonsense", 1);
+    AUTO(lifecycle_close) struct lifecycle lifecycle = { 0 };
+    cr_assert_eq(lifecycle_open(&lifecycle), STATUS_OK);
+    cr_assert_eq(parent_join(&lifecycle), STATUS_OK);
+    AUTO(fd_close) int made = -1;
+    cr_assert_eq(parent_listener(folder, "eventd", &made), STATUS_OK);
+    passed_announce("many", "eventd");
+    AUTO(fd_close) int fd = -1;
+    cr_assert_eq(parent_listener(folder, "eventd", &fd), STATUS_INVALID_ARGUMENT);
+    unsetenv("WATCHDOG_PID");
+    cr_assert_eq(parent_join(&lifecycle), STATUS_INVALID_ARGUMENT);
+    directory_remove(folder);
 }
 
 static int key_file(const void *content, size_t size)
