@@ -78,9 +78,8 @@ static enum status open_tables(struct db *db)
     if (status != STATUS_NOT_FOUND)
         TRY(status);
     db->was_clean = status == STATUS_OK && clean.size == 1 && clean.data[0] == 1;
-    if (db->was_clean)
-        TRY(db_meta_put(&txn, clean_key, span_of("", 1)));
-    return db_commit(&txn);
+    db->is_marked_clean = db->was_clean;
+    return db_commit(&txn); /* of nothing, which keeps the tables open */
 }
 
 static enum status open_writer(struct db *db, const struct db_schema *schema, const char *dir)
@@ -193,6 +192,7 @@ void db_close(struct db *db)
 
 enum status db_put_clean(struct db_txn *txn)
 {
+    txn->db->is_marked_clean = false; /* and set again: not by this commit's doing */
     return db_meta_put(txn, clean_key, span_of("\1", 1));
 }
 
@@ -386,6 +386,9 @@ enum status db_commit(struct db_txn *txn)
 {
     ensure(txn->is_write);
     ensure(txn->txn != NULL);
+    bool ends_clean = txn->db->is_marked_clean && txn->is_changed;
+    if (ends_clean && txn->status == STATUS_OK)
+        (void)db_meta_put(txn, clean_key, span_of("", 1)); /* remembered in the transaction */
     if (txn->status == STATUS_OK)
         txn->status = digest_write_all(txn);
     if (txn->status != STATUS_OK) {
@@ -403,6 +406,8 @@ enum status db_commit(struct db_txn *txn)
     txn->txn = NULL;
     if (rc != 0)
         return judge_commit(txn->db, rc);
+    if (ends_clean)
+        txn->db->is_marked_clean = false;
     reserve_keep(txn->db);
     return STATUS_OK;
 }

@@ -57,8 +57,9 @@ struct db {
     struct store_identity identity;
     struct file_lock lease; /* writers only */
     bool is_writer;
-    bool was_clean; /* the clean flag as it was found; a writer clears it when it opens */
-    dev_t device;   /* of data.mdb as opened */
+    bool was_clean;       /* the clean flag as it was found; a writer's first commit clears it, */
+    bool is_marked_clean; /* until which it stands */
+    dev_t device;         /* of data.mdb as opened */
     ino_t inode;
     uint64_t born_ns;        /* when that file was made; 0 where the file system does not tell */
     uint64_t found_txn;      /* its last transaction, as it was found */

@@ -119,9 +119,17 @@ Test(db, the_clean_flag_is_set_by_a_clean_close_only)
     cr_assert_eq(db_close_cleanly(&db), STATUS_OK);
     cr_assert_eq(open_writer(), STATUS_OK);
     cr_expect(db.was_clean);
+    uint64_t found = db_last_txn(&db);
+    cr_expect_eq(found, db.found_txn, "to open a clean store commits nothing");
     db_close(&db);
     cr_assert_eq(open_writer(), STATUS_OK);
-    cr_expect_not(db.was_clean, "opening cleared it");
+    cr_expect(db.was_clean, "nothing was changed since");
+    put(TEST_PLAIN, "first", "value");
+    put(TEST_PLAIN, "second", "value");
+    cr_expect_eq(db_last_txn(&db), found + 2);
+    db_close(&db);
+    cr_assert_eq(open_writer(), STATUS_OK);
+    cr_expect_not(db.was_clean, "the first change cleared it");
 }
 
 Test(db, another_format_is_refused)
