@@ -60,6 +60,42 @@ static enum status find_start(const struct listing *listing, uint8_t bytes[SECRE
     return STATUS_OK;
 }
 
+/* --- what is not found --- */
+
+struct looking {
+    struct db_txn *txn;
+    char *missing;
+};
+
+static enum status look_for_secrets(void *context, const char *tenant,
+                                    const struct vault_tenant *row)
+{
+    const struct looking *looking = context;
+    uint8_t bytes[SECRET_KEY_BYTES];
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span prefix = secret_key(bytes, tenant, ""), key = { 0 }, value;
+    if (row != NULL && row->secrets == 0)
+        return STATUS_OK;
+    TRY(table_cursor_open(looking->txn, VAULT_SECRETS, &cursor));
+    (void)table_cursor_seek(&cursor, prefix, &key, &value); /* a broken row has a key, too */
+    if (key.size >= prefix.size && span_equal(span_of(key.data, prefix.size), prefix))
+        return STATUS_OK;
+    memcpy(looking->missing, tenant, strlen(tenant) + 1);
+    return log_failure(STATUS_DATA_LOSS, "list secrets", "dir", looking->txn->db->dir, "tenant",
+                       tenant, "reason", "none of its secrets is found");
+}
+
+/* All that were found are in the list; what no row leads to is known to the list of tenants. */
+static enum status end_list(struct vault *vault, struct db_txn *txn, struct listing *listing)
+{
+    struct looking looking = { txn, listing->missing };
+    listing->next[0] = '\0';
+    if (listing->tenant[0] != '\0')
+        return STATUS_OK;
+    TRY(manifests_check_list_lately(&vault->manifests, txn));
+    return manifests_each(txn, look_for_secrets, &looking);
+}
+
 enum status listing_read(struct vault *vault, struct db_txn *txn, struct listing *listing)
 {
     uint8_t bytes[SECRET_KEY_BYTES];
@@ -92,8 +128,7 @@ enum status listing_read(struct vault *vault, struct db_txn *txn, struct listing
         key = (struct span){ 0 };
         status = table_cursor_next(&cursor, &key, &value);
     }
-    if (status == STATUS_DATA_LOSS)
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return status;
-    listing->next[0] = '\0';
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    return end_list(vault, txn, listing);
 }

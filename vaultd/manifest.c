@@ -15,6 +15,7 @@
 #include "common/db/seal.h"
 
 static const char list_key[] = "vault.tenants";
+static const uint64_t lately_ns = 1000000000;
 enum { LIST_AT_SUM = 16, LIST_AT_MAC = 48, LIST_BYTES = 80, MANIFEST_AT_MAC = 176 };
 
 static enum status mismatch(const struct db_txn *txn, const char *tenant, const char *reason)
@@ -28,6 +29,7 @@ static enum status mismatch(const struct db_txn *txn, const char *tenant, const 
 void manifests_reset(struct manifests *manifests)
 {
     manifests->count = 0;
+    manifests->list_compared_ns = 0;
 }
 
 size_t manifests_broken(const struct manifests *manifests)
@@ -249,6 +251,17 @@ enum status manifests_check_list(struct manifests *manifests, struct db_txn *txn
     return manifests_each(txn, count_tenant, &counting);
 }
 
+enum status manifests_check_list_lately(struct manifests *manifests, struct db_txn *txn)
+{
+    struct vault_totals totals;
+    uint64_t now_ns = clock_boottime_ns();
+    if (manifests->list_compared_ns == 0 || now_ns - manifests->list_compared_ns >= lately_ns) {
+        manifests->list_status = manifests_check_list(manifests, txn, &totals);
+        manifests->list_compared_ns = now_ns;
+    }
+    return manifests->list_status;
+}
+
 /* --- one tenant --- */
 
 enum status manifest_load(struct db_txn *txn, const char *tenant, struct vault_tenant *row)
@@ -288,8 +301,10 @@ enum status manifest_check_again(struct manifests *manifests, struct db_txn *txn
 {
     struct vault_tenant row;
     enum status status = manifest_load(txn, tenant, &row);
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
+        TRY(manifests_check_list_lately(manifests, txn));
         return status;
+    }
     if (status == STATUS_OK && !keyring_manifest_begin(manifests->keyring, tenant, row.wrapped))
         status = mismatch(txn, tenant, "the key of its manifest does not open");
     else if (status == STATUS_OK) {
@@ -316,7 +331,6 @@ enum status manifest_check(struct manifests *manifests, struct db_txn *txn, cons
 enum status manifest_check_lately(struct manifests *manifests, struct db_txn *txn,
                                   const char *tenant)
 {
-    static const uint64_t lately_ns = 1000000000;
     bool is_there;
     size_t at = find(manifests, tenant, &is_there);
     return is_there && clock_boottime_ns() - manifests->tenants[at].compared_ns < lately_ns

@@ -13,7 +13,8 @@
  * A tenant is compared with its manifest when it is touched for the first time, which costs about a
  * microsecond for each of its secrets; from then on each row is compared with the one that leads to
  * it, and the store belongs to this process alone. A row that is not found, and a list, have
- * nothing that leads to them: for these it is compared again, but no more than once a second. */
+ * nothing that leads to them: for these it is compared again, but no more than once a second. So is
+ * the list of tenants for a tenant that is not found. */
 
 enum tenant_state { TENANT_UNCHECKED, TENANT_WHOLE, TENANT_BROKEN };
 
@@ -25,6 +26,8 @@ struct manifests {
         uint64_t compared_ns;
     } tenants[TENANTS_MAX]; /* ordered by name */
     size_t count;
+    enum status list_status;   /* as the list of tenants was found */
+    uint64_t list_compared_ns; /* then; 0: never */
 };
 
 /* What all tenants have together. */
@@ -45,7 +48,11 @@ enum status manifests_begin_list(struct manifests *manifests, struct db_txn *txn
 enum status manifests_check_list(struct manifests *manifests, struct db_txn *txn,
                                  struct vault_totals *totals);
 
-/* not_found: there is no such tenant. data_loss: its rows do not match its manifest. */
+/* The same, of the last second. */
+enum status manifests_check_list_lately(struct manifests *manifests, struct db_txn *txn);
+
+/* not_found: there is no such tenant. data_loss: its rows, or the list of tenants in which it is
+ * not found, do not match what proves them. */
 enum status manifest_check(struct manifests *manifests, struct db_txn *txn, const char *tenant);
 /* The same, of the last second. */
 enum status manifest_check_lately(struct manifests *manifests, struct db_txn *txn,

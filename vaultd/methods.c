@@ -96,7 +96,10 @@ static enum status handle_secret_list(struct vaultd *vaultd, struct rpc_call *ca
     if (status == STATUS_INVALID_ARGUMENT)
         return problem_set(&call->problem, status, "after", "must be what next was");
     if (status == STATUS_DATA_LOSS)
-        return secret_refuse_damaged(&call->problem, "tenant", request->tenant);
+        return secret_refuse_damaged(&call->problem, "tenant",
+                                     request->tenant[0] != '\0'   ? request->tenant
+                                     : listing.missing[0] != '\0' ? listing.missing
+                                                                  : "the list of tenants");
     TRY(status);
     write_array(&vaultd->list, listing.count);
     buffer_append(&vaultd->list, vaultd->items.data, vaultd->items.size);

@@ -193,8 +193,21 @@ Test(vault_attacks, rows_that_vanish_under_a_running_vault_are_not_taken_for_non
         snprintf(name, sizeof name, "k%d", i);
         cr_assert_eq(secret_put(&bed, "acme", name, "value"), STATUS_OK);
     }
+    cr_assert_eq(secret_put(&bed, "beta", "only", "value"), STATUS_OK);
     expect_secret(&bed, "acme", "k3", "value");
     expect_secret_status(&bed, "acme", "none", STATUS_NOT_FOUND);
+    expect_secret_status(&bed, "gamma", "none", STATUS_NOT_FOUND);
+    testbed_soloctl(&bed, &result, "secret", "list", NULL);
+    expect_exit(&result, 0);
+
+    /* all of a tenant: what is left of the list is no list */
+    cr_assert_gt(hide_rows(&bed, key_of(key, "beta", "only", 0)), 0);
+    testbed_soloctl(&bed, &result, "secret", "list", NULL);
+    expect_exit(&result, status_exit_code(STATUS_DATA_LOSS));
+    expect_contains(result_err(&result), "beta");
+    testbed_soloctl(&bed, &result, "secret", "list", "-t", "acme", NULL);
+    expect_exit(&result, 0);
+
     cr_assert_gt(hide_rows(&bed, key_of(key, "acme", "k2", 0)), 0);
     sleep_ms(1100); /* it was compared just now */
     expect_secret_status(&bed, "acme", "k3", STATUS_DATA_LOSS);
@@ -205,6 +218,12 @@ Test(vault_attacks, rows_that_vanish_under_a_running_vault_are_not_taken_for_non
     testbed_soloctl(&bed, &result, "status", "--check", NULL);
     expect_exit(&result, 3);
     expect_contains(result_out(&result), "secrets are damaged");
+
+    /* the tenant itself */
+    cr_assert_gt(hide_rows(&bed, span_of_text("beta")), 0);
+    sleep_ms(1100);
+    expect_secret_status(&bed, "beta", "only", STATUS_DATA_LOSS);
+    expect_secret_status(&bed, "gamma", "none", STATUS_DATA_LOSS);
     testbed_discard(&bed);
 }
 
