@@ -20,7 +20,7 @@
 #include "common/rpc/method.h"
 #include "tests/support/services.h"
 
-enum { ROWS_PER_COMMIT = 20000, SAMPLE_SECONDS = 8 };
+enum { ROWS_PER_COMMIT = 20000, SAMPLE_SECONDS = 8, RESTARTS = 9 };
 
 static uint64_t counter(const struct testbed *bed, const char *name)
 {
@@ -156,8 +156,7 @@ static double private_mib(pid_t pid)
     return kib / 1024;
 }
 
-/* From the kill of tokend to the answer of the next one: solod's pause of 100 ms is in it, so what
- * is printed is what solod measured from exec to ready. */
+/* Of the last start of tokend, as solod measured it. */
 static double ready_ms(const struct testbed *bed)
 {
     char command[400];
@@ -169,6 +168,21 @@ static double ready_ms(const struct testbed *bed)
         test_fail("solod does not say when tokend was ready");
     pclose(pipe);
     return ms;
+}
+
+/* When Solo starts, vaultd starts beside it, on the processors that there are. */
+static void measure_start(const struct testbed *bed)
+{
+    struct figures alone = { 0 };
+    double with_others = ready_ms(bed);
+    for (int i = 0; i < RESTARTS; i++) {
+        json_decref(
+            testbed_ask(bed, "solod", "daemon.restart", json_pack("{s:s}", "daemon", "tokend")));
+        figures_add(&alone, ready_ms(bed));
+    }
+    figure_print_plain("tokend, exec to ready with TOKENS tokens, as Solo starts", with_others,
+                       "ms", 0, 1);
+    figure_print_plain("the same of tokend alone", figures_median(&alone), "ms", 10, 1);
 }
 
 /* It begins ten seconds after the start; what that one costs is not its doing. */
@@ -244,7 +258,7 @@ int main(int argc, char **argv)
     mkdir(bed.data, 0755);
     fill_store(&bed, tokens);
     testbed_start(&bed);
-    figure_print_plain("tokend, exec to ready with TOKENS tokens", ready_ms(&bed), "ms", 10, 1);
+    measure_start(&bed);
     measure_sweep(&bed);
     figure_print_plain("private memory of tokend", private_mib(testbed_daemon(&bed, "tokend")),
                        "MiB", 5, 1);
