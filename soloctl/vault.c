@@ -12,6 +12,10 @@
 #include "soloctl/secret_input.h"
 #include "soloctl/text.h"
 
+/* Argon2id takes a second, on a busy machine many: what opens the vault is asked for once, and not
+ * as a question is, again and again. */
+enum { KEY_TIMEOUT_MS = 2 * 60 * 1000 };
+
 static enum status ask_status(struct session *session, struct vault_status_reply *reply,
                               struct problem *problem)
 {
@@ -135,7 +139,7 @@ int command_vault_unseal(struct session *session, const struct arguments *argume
     const struct vault_unseal_request request = { .passphrase = secret_input_span(&input),
                                                   .begin_anew = begins_anew };
     if (status == STATUS_OK)
-        status = session_call(session, PEER_VAULTD, &method_vault_unseal, &request, READ_TIMEOUT_MS,
+        status = session_call(session, PEER_VAULTD, &method_vault_unseal, &request, KEY_TIMEOUT_MS,
                               &reply, &problem);
     secret_input_close(&input);
     if (status != STATUS_OK)
@@ -192,7 +196,7 @@ int command_vault_rekey(struct session *session, const struct arguments *argumen
     const struct vault_rekey_request request = { .passphrase = secret_input_span(&input),
                                                  .key_file = by_key };
     if (status == STATUS_OK)
-        status = session_call(session, PEER_VAULTD, &method_vault_rekey, &request, READ_TIMEOUT_MS,
+        status = session_call(session, PEER_VAULTD, &method_vault_rekey, &request, KEY_TIMEOUT_MS,
                               &reply, &problem);
     secret_input_close(&input);
     if (status != STATUS_OK)

@@ -256,6 +256,18 @@ Test(vault, a_passphrase_opens_it_and_nothing_else_does)
     testbed_soloctl_input(&bed, &result, "another one", "vault", "unseal", NULL);
     expect_exit(&result, 0);
     expect_secret(&bed, "acme", "db", canary);
+
+    /* it takes longer than a question may: it is not asked twice, of which one would be refused */
+    char later[64];
+    const char *const continued[] = { "/bin/sh", "-c", later, NULL };
+    snprintf(later, sizeof later, "sleep 4; kill -CONT %d", testbed_daemon(&bed, "vaultd"));
+    process_signal(testbed_daemon(&bed, "vaultd"), SIGSTOP);
+    pid_t waking = command_start(
+        &(struct command){ .argv = continued, .environment = testbed_environment(&bed) }, bed.log);
+    testbed_soloctl_input(&bed, &result, "a third one", "vault", "rekey", "--passphrase", NULL);
+    expect_exit(&result, 0);
+    cr_assert_eq(command_wait(waking, 60000), 0);
+
     testbed_soloctl(&bed, &result, "vault", "rekey", "--key-file", NULL);
     expect_exit(&result, 0);
     expect_last_by(&bed, "vault_rekeyed", "uid 0");
