@@ -58,7 +58,8 @@ static void ask_to_prepare(const struct operation *operation, bool is_refused)
 }
 
 /* While the disk has the commit, the service's supervisor does what it can beforehand: comes up, or
- * makes the folder of a service that is new. Among many deploys it has other things to do. */
+ * makes folder and cgroup of a service that is new. Among many deploys it has other things to do.
+ */
 static void prepare_meanwhile(struct operation *operation)
 {
     const struct service *service = operation->service;

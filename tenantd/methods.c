@@ -367,9 +367,9 @@ static enum status handle_supervisor_prepare(struct supervisor *supervisor, stru
 {
     (void)call, (void)reply;
     if (!request->is_refused)
-        return site_home_make(supervisor->site, request->name);
+        return site_prepare(supervisor->site, request->name);
     if (supervisor_find(supervisor, request->name) == NULL)
-        site_home_unmake(supervisor->site, request->name);
+        site_take_back(supervisor->site, request->name);
     return STATUS_OK;
 }
 

@@ -170,9 +170,18 @@ enum status site_home_make(const struct site *site, const char *service)
     return STATUS_OK;
 }
 
-void site_home_unmake(const struct site *site, const char *service)
+enum status site_prepare(const struct site *site, const char *service)
+{
+    AUTO(fd_close) int cgroup = -1;
+    TRY(site_home_make(site, service));
+    return site->cgroup.fd < 0 ? STATUS_OK : cgroup_service_open(&site->cgroup, service, &cgroup);
+}
+
+void site_take_back(const struct site *site, const char *service)
 {
     struct stat stat;
+    if (site->cgroup.fd >= 0)
+        (void)cgroup_service_remove(&site->cgroup, service);
     if (fstatat(site->home_fd, service, &stat, AT_SYMLINK_NOFOLLOW) == 0 && is_home(site, &stat) &&
         (stat.st_mode & 07777) == 0700 && unlinkat(site->home_fd, service, AT_REMOVEDIR) < 0 &&
         errno != ENOTEMPTY && errno != EEXIST)

@@ -84,8 +84,12 @@ void site_close(struct site *site);
 
 /* A service's own folder, owned by the tenant; made when it is not there. */
 enum status site_home_make(const struct site *site, const char *service);
-/* Takes it back for a service that is not held: only while it is as it was made, and empty. */
-void site_home_unmake(const struct site *site, const char *service);
+/* Makes what a service's first process needs, before it is known whether there will be one: its
+ * folder and its cgroup. */
+enum status site_prepare(const struct site *site, const char *service);
+/* Takes it back for a service that is not held: the folder only while it is as it was made, and
+ * empty. */
+void site_take_back(const struct site *site, const char *service);
 
 /* Writes RUN/tenants/T/SERVICE/GENERATION/code, readable by the tenant only. Not synced: it is made
  * again from the log after a power cut. */

@@ -100,7 +100,9 @@ void buffer_shrink(struct buffer *buffer, size_t keep)
 {
     if (buffer->size > keep || buffer->capacity <= keep)
         return;
-    if (keep == 0 && buffer->memory != NULL)
+    /* Memory that was mapped once stays so however small it is made, and is mapped anew for
+     * whatever comes next: nothing kept is nothing held. */
+    if (keep == 0)
         buffer_close(buffer);
     else
         resize(buffer, keep);

@@ -88,6 +88,19 @@ static void remove_cgroup(const struct bed *bed)
     cgroup_close(&cgroup);
 }
 
+bool bed_has_cgroup(const struct bed *bed, const char *service, bool if_there_are_none)
+{
+    char name[NAME_BYTES_MAX + 8];
+    struct cgroup cgroup = CGROUP_NONE;
+    cgroup_open(&cgroup, store_id(bed), "acme");
+    if (cgroup.fd < 0)
+        return if_there_are_none;
+    snprintf(name, sizeof name, "s-%s", service);
+    bool is_there = faccessat(cgroup.fd, name, F_OK, 0) == 0;
+    close(cgroup.fd); /* cgroup_close would remove it */
+    return is_there;
+}
+
 void bed_close(struct bed *bed)
 {
     if (bed->loop == NULL)

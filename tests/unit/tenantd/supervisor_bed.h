@@ -88,6 +88,8 @@ enum status bed_restart_for(struct bed *bed, const char *name, uint64_t generati
 enum status bed_call(struct bed *bed, const struct method *method, const void *request,
                      void *reply);
 
+/* Whether the tenant's cgroup has one for it; where no cgroups can be had, `if_there_are_none`. */
+bool bed_has_cgroup(const struct bed *bed, const char *service, bool if_there_are_none);
 /* false when it is not held. */
 bool bed_row(struct bed *bed, const char *name, struct row *row);
 /* Waits until it is in this state. */

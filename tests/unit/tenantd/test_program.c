@@ -42,7 +42,7 @@ Test(tenantd, starts_a_service_and_says_what_runs)
     bed_close(&bed);
 }
 
-Test(tenantd, makes_the_folder_of_a_service_before_it_is_started)
+Test(tenantd, makes_folder_and_cgroup_of_a_service_before_it_is_started)
 {
     const struct supervisor_prepare_request request = { .name = "api" };
     struct supervisor_prepare_reply reply;
@@ -54,6 +54,7 @@ Test(tenantd, makes_the_folder_of_a_service_before_it_is_started)
     cr_assert_eq(stat.st_mode, S_IFDIR | 0700);
     cr_assert_eq(stat.st_uid, geteuid() == 0 ? TEST_UID : geteuid());
     cr_assert_not(bed_row(&bed, "api", &row), "nothing is held for it");
+    cr_assert(bed_has_cgroup(&bed, "api", true));
     bed_close(&bed);
 }
 
@@ -74,6 +75,7 @@ Test(tenantd, takes_back_the_folder_of_a_service_that_was_not_recorded)
     cr_assert_not(prepare(true), "there is none");
     cr_assert(prepare(false));
     cr_assert_not(prepare(true));
+    cr_assert_not(bed_has_cgroup(&bed, "api", false));
     cr_assert(prepare(false));
     cr_assert_eq(mkdirat(bed.scratch.fd, kept, 0700), 0);
     cr_assert(prepare(true), "an earlier one has left something in it");
@@ -83,6 +85,7 @@ Test(tenantd, takes_back_the_folder_of_a_service_that_was_not_recorded)
     cr_assert_eq(fchmodat(bed.scratch.fd, home, 0700, 0), 0);
     cr_assert_eq(bed_start(&bed, "api", 5, 5, "deploy", SLEEPER, &row), STATUS_OK);
     cr_assert(prepare(true), "it is held");
+    cr_assert(bed_has_cgroup(&bed, "api", true));
     bed_close(&bed);
 }
 

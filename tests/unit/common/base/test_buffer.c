@@ -82,6 +82,7 @@ Test(buffer, gives_memory_back_but_never_content)
     buffer_clear(&buffer);
     buffer_shrink(&buffer, 0);
     cr_assert_eq(buffer.capacity, 0);
+    cr_assert_null(buffer.data, "not a byte is kept");
     cr_assert_eq(buffer_append_text(&buffer, "again"), STATUS_OK);
     buffer_close(&buffer);
     cr_assert_eq(buffer.limit, 100000, "it can be used again");
