@@ -26,24 +26,37 @@ static bool is_called(const char *compiler, const char *name)
     return false;
 }
 
-const char *build_code_name(const struct spec *spec)
+static const char *name_for(const char *word)
 {
     static const struct {
         const char *compiler, *name;
     } names[] = {
-        { "cc", "code.c" },    { "gcc", "code.c" },        { "clang", "code.c" },
-        { "tcc", "code.c" },   { "c99", "code.c" },        { "c++", "code.cc" },
-        { "g++", "code.cc" },  { "clang++", "code.cc" },   { "rustc", "code.rs" },
-        { "go", "code.go" },   { "gccgo", "code.go" },     { "zig", "code.zig" },
-        { "ghc", "code.hs" },  { "gfortran", "code.f90" }, { "ocamlopt", "code.ml" },
-        { "fpc", "code.pas" }, { "nim", "code.nim" },      { "dmd", "code.d" },
-        { "gdc", "code.d" },   { "ldc2", "code.d" },       { "as", "code.s" },
+        { "cc", "code.c" },        { "gcc", "code.c" },   { "clang", "code.c" },
+        { "tcc", "code.c" },       { "c89", "code.c" },   { "c99", "code.c" },
+        { "c++", "code.cc" },      { "g++", "code.cc" },  { "clang++", "code.cc" },
+        { "rustc", "code.rs" },    { "go", "code.go" },   { "gccgo", "code.go" },
+        { "zig", "code.zig" },     { "ghc", "code.hs" },  { "gfortran", "code.f90" },
+        { "ocamlopt", "code.ml" }, { "fpc", "code.pas" }, { "nim", "code.nim" },
+        { "dmd", "code.d" },       { "gdc", "code.d" },   { "ldc2", "code.d" },
+        { "as", "code.s" },
     };
-    const char *slash = strrchr(spec->build.items[0], '/');
-    const char *compiler = slash == NULL ? spec->build.items[0] : slash + 1;
+    const char *slash = strrchr(word, '/');
+    const char *compiler = slash == NULL ? word : slash + 1;
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (is_called(compiler, names[i].compiler))
             return names[i].name;
+    return NULL;
+}
+
+/* The compiler may stand behind others that call it: "ccache cc", "nice -n 5 gcc", "env A=1 cc". */
+const char *build_code_name(const struct spec *spec)
+{
+    for (size_t i = 0; i < spec->build.count; i++) {
+        const char *word = spec->build.items[i];
+        const char *name = word[0] == '-' ? NULL : name_for(word);
+        if (name != NULL || strchr(word, '{') != NULL)
+            return name != NULL ? name : "code";
+    }
     return "code";
 }
 

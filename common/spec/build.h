@@ -9,8 +9,8 @@
 #define BUILDS_FOLDER "builds"
 
 /* The name that the source file of a build has: compilers go by its ending, which follows from the
- * compiler ("code.c" for cc, clang or x86_64-linux-gnu-gcc-12). "code" for one that is not known.
- */
+ * compiler ("code.c" for cc, clang or x86_64-linux-gnu-gcc-12), the first word of the command that
+ * is a known one. "code" when none is. */
 const char *build_code_name(const struct spec *spec);
 
 /* Finds the compiler in the PATH that the service will see: statuses of program_find. */

@@ -26,6 +26,24 @@ Test(build, the_source_file_is_named_by_what_the_compiler_goes_by)
     }
 }
 
+Test(build, the_compiler_may_stand_behind_who_calls_it)
+{
+    static const char *const commands[][6] = {
+        { "ccache", "cc", "{code}", "code.c" },
+        { "nice", "-n", "5", "/usr/bin/g++-12", "code.cc" },
+        { "env", "A=go", "c89", "code.c" },
+        { "strace", "--trace=cc", "x", "code" },
+        { "tool", "{code}", "--", "cc", "code" },
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        size_t count = 0;
+        while (count + 1 < 6 && commands[i][count + 1] != NULL)
+            count++;
+        struct spec spec = spec_of((const char **)commands[i], count);
+        cr_assert_str_eq(build_code_name(&spec), commands[i][count], "%s", commands[i][0]);
+    }
+}
+
 static struct hash key_of(const struct spec *spec, const char *compiler)
 {
     struct hash key;
