@@ -249,11 +249,18 @@ static void failure_unlist(struct catalog *catalog, struct service *service)
     service->tenant->failed_count--;
 }
 
+static void parked_forget(struct service *service)
+{
+    free((void *)service->parked.data);
+    service->parked = (struct span){ 0 };
+}
+
 enum status catalog_hold(struct catalog *catalog, struct service *service,
                          const struct service_row *row)
 {
     TRY(row_take(service, row));
     failure_unlist(catalog, service);
+    parked_forget(service);
     service->is_held = true;
     service->is_assumed = false;
     service->was_held = true;
@@ -292,6 +299,16 @@ void catalog_unhold(struct catalog *catalog, struct service *service, enum servi
     service->state = state;
     service->generation = service->since = service->pid = service->secret_request = 0;
     catalog_changed(catalog, service);
+}
+
+void catalog_bereave(struct catalog *catalog, struct service *service, const char *reason)
+{
+    if (service->is_held && service->state == SERVICE_parked) {
+        parked_forget(service);
+        service->parked = service->row;
+        service->row = (struct span){ 0 };
+    }
+    catalog_unhold(catalog, service, SERVICE_wanted, reason);
 }
 
 void catalog_forget_failure(struct catalog *catalog, struct service *service)
@@ -364,6 +381,14 @@ bool service_has_spec(const struct service *service, const struct hash *spec_has
            service->state != SERVICE_parked && hash_equal(&service->wanted.spec_hash, spec_hash);
 }
 
+static void service_free(struct service *service)
+{
+    parked_forget(service);
+    free((void *)service->row.data);
+    free(service->reason);
+    free(service);
+}
+
 void catalog_release(struct catalog *catalog, struct service *service)
 {
     if (service_exists(service) || service->queue != NULL || service->waits != NULL ||
@@ -375,9 +400,7 @@ void catalog_release(struct catalog *catalog, struct service *service)
     DL_DELETE2(tenant->services, service, previous, next);
     tenant->service_count--;
     catalog->service_count--;
-    free((void *)service->row.data);
-    free(service->reason);
-    free(service);
+    service_free(service);
     catalog_tenant_release(catalog, tenant);
 }
 
@@ -440,9 +463,7 @@ void catalog_close(struct catalog *catalog)
     for (struct service *service = catalog->services, *next; service != NULL; service = next) {
         next = service->hh.next;
         HASH_DEL(catalog->services, service);
-        free((void *)service->row.data);
-        free(service->reason);
-        free(service);
+        service_free(service);
     }
     for (struct tenant *tenant = catalog->tenants, *next; tenant != NULL; tenant = next) {
         next = tenant->hh.next;

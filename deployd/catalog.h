@@ -69,6 +69,7 @@ struct service {
     struct service *previous_failed, *next_failed;
     struct span row; /* the complete service_row, packed; owned; while one of the three says so */
     char *reason;    /* why nothing holds it; owned, NULL for none */
+    struct span parked; /* the row of one that was parked when its supervisor ended; owned */
 
     /* For deliveries.c. */
     enum delivery_state delivery;
@@ -146,6 +147,8 @@ enum status catalog_hold(struct catalog *catalog, struct service *service,
 /* Nothing holds it any more; `state` is wanted, failed or starting, `reason` is copied. */
 void catalog_unhold(struct catalog *catalog, struct service *service, enum service_state state,
                     const char *reason);
+/* The same, because its supervisor has ended: what that had parked, the next one is to hold so. */
+void catalog_bereave(struct catalog *catalog, struct service *service, const char *reason);
 /* The supervisor that may hold it does not answer: shown as it was last known, held or not. */
 void catalog_assume(struct catalog *catalog, struct service *service,
                     const struct service_row *row);

@@ -9,6 +9,7 @@
 #include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/plan/plan.h"
+#include "common/wire/reader.h"
 #include "deployd/admission.h"
 #include "deployd/operation_build.h"
 #include "deployd/operation_failure.h"
@@ -154,6 +155,15 @@ static bool is_going(const struct operation *operation)
            (service->state == SERVICE_running || service->state == SERVICE_starting);
 }
 
+/* Parked by a supervisor that has ended since: nobody has asked to try it again. */
+static bool stays_parked(const struct operation *operation)
+{
+    const struct span *parked = &operation->service->parked;
+    return operation->kind == OPERATION_START && !operation->is_recovery && parked->size > 0 &&
+           map_u64(*parked, "generation", 0) == operation->generation &&
+           map_u64(*parked, "since", 0) == operation->since;
+}
+
 void operation_ask_start(struct operation *operation)
 {
     struct deployd *deployd = operation->owner;
@@ -187,6 +197,7 @@ void operation_ask_start(struct operation *operation)
                     : operation->kind == OPERATION_RESTART ? operation->event_id
                                                            : operation->since,
         .is_on_trial = is_on_trial,
+        .parked = stays_parked(operation) ? service->parked : (struct span){ 0 },
         /* A recovery waits for what may have to fall back; others are watched by their supervisor.
          */
         .wait = operation->wait || (is_on_trial && operation->is_recovery),

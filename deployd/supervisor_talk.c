@@ -152,7 +152,7 @@ static void supervisor_listed(struct supervisor *supervisor)
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
         if (service_has_row(service) && !service->is_seen)
-            catalog_unhold(&deployd->catalog, service, SERVICE_wanted, "its supervisor lost it");
+            catalog_bereave(&deployd->catalog, service, "its supervisor lost it");
     if (watch_ask(supervisor) != STATUS_OK) {
         supervisor_lose(supervisor, RECONNECT_MS);
         return;

@@ -169,9 +169,9 @@ static void rows_forget(struct supervisor *supervisor)
     for (struct service *service = supervisor->tenant->services; service != NULL;
          service = service->next)
         if (service_has_row(service))
-            catalog_unhold(&deployd->catalog, service, SERVICE_wanted,
-                           supervisor->is_ending ? "stopped by the shutdown"
-                                                 : "its supervisor ended; it is started again");
+            catalog_bereave(&deployd->catalog, service,
+                            supervisor->is_ending ? "stopped by the shutdown"
+                                                  : "its supervisor ended; it is started again");
 }
 
 /* Nothing of it is left: it was the init of its services' namespace, or their parent. */

@@ -206,6 +206,8 @@ static enum status make_order(struct supervisor *supervisor, struct rpc_call *ca
     if (status == STATUS_OK)
         status = launch_make(&spec, &files, &arena, &order->launch);
     if (status == STATUS_OK)
+        status = start_order_park(order, request->parked);
+    if (status == STATUS_OK)
         status = put_files(supervisor, &spec, order, &call->problem);
     if (status != STATUS_OK) {
         start_order_free(order);

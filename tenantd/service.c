@@ -3,6 +3,7 @@
  *
  *     starting ◄─► waiting_for_secret                    (each start that needs secrets)
  *     starting ──► running ──► backoff ──► starting     (crash)
+ *     starting ──► parked                                (as another supervisor held it)
  *        │            │  └───► parked, completed, failed
  *        │            ▼
  *        └───────► stopping ──► starting                (replace, restart)
@@ -142,8 +143,16 @@ static void adopt(struct service *service)
     service->breaches = 0;
     service->last_breach[0] = '\0';
     service->owes_restarted = false;
+    char parked[REASON_BYTES_MAX + 1] = "";
+    if (order->parked.size > 0)
+        service_past_take(service, order->parked, parked);
     start_order_free(order);
     service_move(service, SERVICE_starting, "is being started");
+    if (parked[0] == '\0')
+        return;
+    service_move(service, SERVICE_parked, "%s", parked);
+    service_answer_rows(service, &service->start_calls);
+    service_answer_rows(service, &service->ready_calls);
 }
 
 static void decide(struct service *service, const struct restart_exit *exit, const char *what);

@@ -45,6 +45,7 @@ struct start_order {
     enum start_cause cause;
     struct hash spec_hash;
     bool is_on_trial;
+    struct span parked;           /* a service_row, owned: it is held as that says */
     struct launch *launch;        /* NULL: what is held already */
     struct rpc_call *calls;       /* that wait until it is exec'd, linked by `user` */
     struct rpc_call *ready_calls; /* that wait until it is ready */

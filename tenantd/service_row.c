@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "tenantd/service_readiness.h"
 #include "tenantd/supervisor.h"
@@ -102,6 +103,16 @@ char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service, const
     return text;
 }
 
+static struct past_exit *exit_copy(struct span packed)
+{
+    struct past_exit *kept = malloc(sizeof *kept + packed.size);
+    if (kept != NULL) {
+        kept->size = packed.size;
+        memcpy(kept->packed, packed.data, packed.size);
+    }
+    return kept;
+}
+
 void service_exit_keep(struct service *service)
 {
     AUTO(buffer_close) struct buffer buffer = { .limit = EXIT_ROW_BYTES_MAX };
@@ -126,14 +137,39 @@ void service_exit_keep(struct service *service)
         .output = output_tail_text(&service->capture.tail, output),
     };
     fields_encode(&record_exit_row, &row, &buffer);
-    struct past_exit *kept = buffer.is_exhausted ? NULL : malloc(sizeof *kept + buffer.size);
+    struct past_exit *kept = buffer.is_exhausted ? NULL : exit_copy(buffer_span(&buffer));
     if (kept == NULL)
         return;
-    kept->size = buffer.size;
-    memcpy(kept->packed, buffer.data, buffer.size);
     free(service->exits[EXITS_KEPT - 1]);
     memmove(service->exits + 1, service->exits, (EXITS_KEPT - 1) * sizeof service->exits[0]);
     service->exits[0] = kept;
+}
+
+void service_past_take(struct service *service, struct span packed,
+                       char reason[REASON_BYTES_MAX + 1])
+{
+    AUTO(arena_close) struct arena arena = { .limit = FRAME_BYTES_SMALL };
+    struct service_row row = { 0 };
+    struct problem problem = { 0 };
+    struct span exit;
+    uint32_t count = 0;
+    reason[0] = '\0';
+    if (fields_decode(&record_service_row, packed, &arena, &row, &problem) != STATUS_OK) {
+        log_warning("what was parked cannot be read, and is started", "service", service->name,
+                    "field", problem.field, "reason", problem.message);
+        return;
+    }
+    snprintf(reason, REASON_BYTES_MAX + 1, "%s", row.reason);
+    service->restarts = row.restarts;
+    service->breaches = row.breaches;
+    snprintf(service->last_breach, sizeof service->last_breach, "%s", row.breach);
+    struct reader exits = reader_of(row.exits);
+    if (row.exits.size == 0 || reader_array(&exits, &count) != STATUS_OK)
+        return;
+    for (uint32_t i = 0; i < count && i < EXITS_KEPT; i++) {
+        free(service->exits[i]);
+        service->exits[i] = reader_any(&exits, &exit) == STATUS_OK ? exit_copy(exit) : NULL;
+    }
 }
 
 static const char *stop_cause_name(enum stop_cause cause)

@@ -15,6 +15,10 @@ char *exit_text(char text[EXIT_TEXT_BYTES], const struct service *service, const
 
 /* Remembers the exit that service->exit_status and ran_ns describe, with the last output. */
 void service_exit_keep(struct service *service);
+/* Takes over what another supervisor said of it: its past exits, restarts and breaches. Copies its
+ * reason; "" when the row cannot be read. */
+void service_past_take(struct service *service, struct span packed,
+                       char reason[REASON_BYTES_MAX + 1]);
 
 /* Queues a report, with the exit's fields, the cause of a stop, the versions of the secrets that it
  * was given. */

@@ -2,16 +2,29 @@
 #include "tenantd/start_order.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "tenantd/launch.h"
 #include "tenantd/service_row.h"
 #include "tenantd/supervisor.h"
+
+enum status start_order_park(struct start_order *order, struct span row)
+{
+    if (row.size == 0)
+        return STATUS_OK;
+    uint8_t *copy = malloc(row.size);
+    if (copy == NULL)
+        return STATUS_RESOURCE_EXHAUSTED;
+    order->parked = span_of(memcpy(copy, row.data, row.size), row.size);
+    return STATUS_OK;
+}
 
 void start_order_free(struct start_order *order)
 {
     if (order == NULL)
         return;
     launch_free(order->launch);
+    free((void *)order->parked.data);
     free(order);
 }
 

@@ -6,6 +6,8 @@
 /* Who waits for a start: for the one that is under way, or for the one that is ordered and comes
  * when what runs has ended. */
 
+/* It is to be held as this service_row says, parked. The row is copied. */
+enum status start_order_park(struct start_order *order, struct span row);
 void start_order_free(struct start_order *order);
 /* The order that waits, if any, is not carried out; its callers are told why. */
 void start_order_drop(struct service *service, enum status status, const char *why);

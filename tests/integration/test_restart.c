@@ -108,6 +108,46 @@ Test(restart, a_crash_loop_is_parked_and_its_reason_kept)
     service_await(&bed, "acme", "loop", "parked", 20000);
 }
 
+static size_t events_of(const struct testbed *bed, uint64_t after, const char *subject)
+{
+    size_t i, count = 0;
+    json_t *event, *events = events_after(bed, after);
+    json_array_foreach(events, i, event) count += strcmp(text_in(event, "subject"), subject) == 0;
+    json_decref(events);
+    return count;
+}
+
+Test(restart, what_is_parked_stays_so_when_its_supervisor_dies)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    service_deploy_sleeper(&bed, "acme", "calm");
+    uint64_t generation =
+        service_deploy(&bed, with_restart(service_spec(&bed, "acme", "loop", "crasher", NULL),
+                                          "always", "10ms", "20ms", 3));
+    service_await(&bed, "acme", "loop", "parked", 20000);
+    event_await(&bed, generation, "service_parked", "acme", "loop", 20000);
+    uint64_t last = log_settled_id(&bed);
+    pid_t calm = service_pid(&bed, "acme", "calm");
+    json_t *before = service_row_of(&bed, "acme", "loop");
+    process_signal(testbed_supervisor(&bed, "acme"), SIGKILL);
+    service_await_new_pid(&bed, "acme", "calm", calm, 20000);
+    service_await(&bed, "acme", "loop", "parked", 20000);
+    json_t *after = service_row_of(&bed, "acme", "loop");
+    static const char *const kept[] = { "reason", "restarts", "exits", "generation", "since" };
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        cr_assert(json_equal(json_object_get(before, kept[i]), json_object_get(after, kept[i])),
+                  "%s is another one", kept[i]);
+    json_decref(before);
+    json_decref(after);
+    log_settled_id(&bed);
+    cr_assert_eq(events_of(&bed, last, "service/acme/loop"), 0, "nobody started it");
+    testbed_soloctl(&bed, &result, "restart", "acme/loop", NULL);
+    event_await(&bed, last, "service_parked", "acme", "loop", 20000);
+}
+
 Test(restart, what_runs_is_not_ended_for_a_program_that_is_gone)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };

@@ -330,6 +330,7 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
         asked->generation = start->generation;
         asked->since = start->since;
         asked->cause_id = start->cause_id;
+        asked->is_parked = start->parked.size > 0;
         snprintf(asked->cause, sizeof asked->cause, "%s", start->cause);
     } else if (method == &method_supervisor_restart) {
         const struct supervisor_restart_request *restart = request;

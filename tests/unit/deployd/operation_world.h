@@ -16,6 +16,7 @@ struct asked {
     uint64_t generation; /* in its payload or request */
     uint64_t since, cause_id;
     char cause[16];
+    bool is_parked;                              /* to be held as it was, and not started */
     char code[40], reason[REASON_BYTES_MAX + 1]; /* in its payload */
     bool has_grace;
     uint64_t trial_ended; /* by the same batch, before it; 0: it is no batch */

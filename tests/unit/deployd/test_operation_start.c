@@ -1,6 +1,7 @@
 /* Starts that fail, supervisors that go away, and what recovery asks for. */
 #include <string.h>
 
+#include "common/wire/writer.h"
 #include "deployd/operation_queue.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/deployd/operation_world.h"
@@ -424,6 +425,46 @@ Test(operation_start, what_ran_before_stays_wanted_when_it_fails)
     world_nothing_asked();
     cr_assert_eq(world.service->wanted.generation, 9);
     cr_assert_eq(world.service->state, SERVICE_failed);
+}
+
+static void parked_at(uint64_t generation, uint64_t since)
+{
+    struct buffer row = { .limit = 64 };
+    write_map(&row, 2);
+    write_str(&row, "generation");
+    write_u64(&row, generation);
+    write_str(&row, "since");
+    write_u64(&row, since);
+    free((void *)world.service->parked.data);
+    world.service->parked = buffer_span(&row); /* the service's from now on */
+}
+
+Test(operation_start, what_was_parked_when_its_supervisor_died_is_not_started)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9 };
+    world.has_run = true;
+    parked_at(9, 9);
+    reconcile(OPERATION_START);
+    cr_assert(world.asked[0].is_parked);
+    world_starts("parked");
+    cr_assert_null(world.service->queue);
+}
+
+Test(operation_start, recovery_starts_what_was_parked_when_its_supervisor_died)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9 };
+    parked_at(9, 9);
+    act(OPERATION_START, 9, 9);
+    cr_assert_not(world_take("supervisor.start").is_parked);
+}
+
+Test(operation_start, another_generation_than_the_one_that_was_parked_is_started)
+{
+    world.live = (struct live_row){ .generation = 9, .since = 9 };
+    world.has_run = true;
+    parked_at(7, 7);
+    reconcile(OPERATION_START);
+    cr_assert_not(world_take("supervisor.start").is_parked);
 }
 
 /* What its supervisor holds is newer than the log, which knows of nobody who has overtaken it. */
