@@ -320,7 +320,10 @@ static void end_pruning(struct retention *retention)
         log_info("archived events were removed", "events", NUMBER(pruning->events), "heads",
                  NUMBER(pruning->heads));
     forget_pass(retention);
-    retention->state = RETENTION_CHOOSING;
+    /* Of a pass that an earlier process began: whether one is due is looked at now. */
+    bool is_asked =
+        retention->policy.keep_events != UINT64_MAX || retention->policy.keep_ms != UINT64_MAX;
+    retention->state = is_asked ? RETENTION_CHOOSING : RETENTION_IDLE;
 }
 
 /* What was cut off is removed to its end before anything else is archived. */

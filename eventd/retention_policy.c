@@ -3,9 +3,15 @@
 #include "eventd/retention_policy.h"
 
 #include "common/api/records/event_log.h"
+#include "common/base/fault.h"
 
-static const uint64_t day_ms = 86400000ull;
+enum { DAY_MS = 86400000 };
 static const uint64_t ns_per_ms = 1000000ull;
+
+static uint64_t day_ms(void)
+{
+    return fault_number("day_ms", "retention", DAY_MS);
+}
 
 struct retention_policy retention_policy_of(uint64_t keep_events, uint64_t keep_ms)
 {
@@ -63,7 +69,7 @@ enum status retention_find_last(struct db_txn *txn, const struct retention_polic
     if (policy->keep_ms != UINT64_MAX)
         TRY(last_older_than(txn, first, end, before(now_ns, policy->keep_ms), &by_age));
     if (!is_asked)
-        TRY(last_older_than(txn, first, end, before(now_ns, day_ms), &by_day));
+        TRY(last_older_than(txn, first, end, before(now_ns, day_ms()), &by_day));
     uint64_t found = by_count > by_age ? by_count : by_age;
     found = found < by_day ? found : by_day;
     *last = found < first ? 0 : found;
@@ -84,7 +90,7 @@ enum status retention_is_due(struct db_txn *txn, const struct retention_policy *
     if (policy->keep_ms == UINT64_MAX || *is_due)
         return STATUS_OK;
     TRY(wall_of(txn, first, &wall_ns));
-    *is_due =
-        policy->keep_ms < UINT64_MAX - day_ms && wall_ns < before(now_ns, policy->keep_ms + day_ms);
+    *is_due = policy->keep_ms < UINT64_MAX - DAY_MS &&
+              wall_ns < before(now_ns, policy->keep_ms + day_ms());
     return STATUS_OK;
 }

@@ -77,6 +77,9 @@ static void write_text(const struct salvage_report *report, struct buffer *text)
     buffer_append_format(text, "%-11s%s: the damaged store, as it was\n", "Kept",
                          report->quarantine);
     buffer_append_format(text, "%-11s%s.json: this report\n", "", report->quarantine);
+    if (losses->lost.events > 0)
+        buffer_append_text(text, "If archives or backups have what is lost: put the kept store "
+                                 "back as DATA/events, and run this again with them.\n");
     buffer_append_text(text, losses->known_last > losses->until
                                  ? "Next: `recoveryd --dry-run`, then start Solo.\n"
                                  : "Nothing is lost. Start Solo.\n");
