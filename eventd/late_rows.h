@@ -26,6 +26,9 @@ struct late_rows {
     struct uuid forgotten; /* see requests_forgotten */
     struct uuid newest;    /* no later id has a row: nearly every request is later */
     uint64_t now_ms;       /* when the turn began */
+    /* Until then (boottime) what is not in the table is taken not to be: it was whole. */
+    uint64_t heads_proved_ns, requests_proved_ns;
+    uint64_t doubted_ms; /* when rows of requests were found to be missing; 0: they were not */
 };
 
 enum status late_rows_init(struct late_rows *late);
@@ -39,8 +42,9 @@ enum status late_rows_make_heads(struct late_rows *late, struct db_txn *txn,
 enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t last_id);
 /* For an event that is about to be packed: fills its back links. */
 enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, struct event *event);
-/* As requests_find; also among those that are not in the table yet. */
-enum status late_rows_find_request(const struct late_rows *late, struct db_txn *txn,
+/* As requests_find; also among those that are not in the table yet. Of a store that has met damage
+ * one that is not found is data_loss when rows are missing: it may have been carried out. */
+enum status late_rows_find_request(struct late_rows *late, struct db_txn *txn,
                                    const struct uuid *id, const struct hash *body_hash,
                                    struct request_outcome *outcome, struct problem *problem);
 /* `is_recorded`: the request's first event has its outcome in its record. */
@@ -52,9 +56,9 @@ enum status late_rows_end(struct late_rows *late, struct db_txn *txn, uint64_t l
 /* The turn, up to this event, is what readers see now. */
 void late_rows_committed(struct late_rows *late, uint64_t last_id);
 /* As event_log_head, in a read transaction begun since the last commit: from memory, or from the
- * records when that does not know. */
-enum status late_rows_find_head(const struct late_rows *late, struct db_txn *txn,
-                                enum head_kind kind, const char *text, uint64_t *id);
+ * records when that does not know, or when rows of the table are missing. */
+enum status late_rows_find_head(struct late_rows *late, struct db_txn *txn, enum head_kind kind,
+                                const char *text, uint64_t *id);
 /* The turn came to nothing. */
 void late_rows_forget(struct late_rows *late);
 

@@ -115,7 +115,7 @@ static void make_filter(const char *tenant, const char *type, const char *subjec
 
 /* The end of the log as the caller may know it: a token's caller learns nothing of how much others
  * append. */
-static enum status last_id_for(const struct eventd *eventd, const struct caller *caller,
+static enum status last_id_for(struct eventd *eventd, const struct caller *caller,
                                struct db_txn *txn, uint64_t *last_id)
 {
     return caller->kind == CALLER_TOKEN

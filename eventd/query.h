@@ -18,7 +18,7 @@ struct event_filter { /* "" is any */
 };
 
 struct query {
-    const struct late_rows *late; /* for the heads */
+    struct late_rows *late; /* for the heads */
     const struct event_filter *filter;
     uint64_t after;  /* only numbers above; 0 is all */
     uint64_t before; /* only numbers below; 0 is all */

@@ -138,7 +138,9 @@ static enum status put_row(struct db_txn *txn, unsigned table, struct span key, 
         seal = row_seal(&txn->db->identity, schema->name, key, value);
     if (schema->flags & TABLE_DIGEST) {
         ensure(is_sealed);
-        enum status status = forget_row(txn, table, key);
+        /* What is appended has no row before. */
+        enum status status =
+            (flags & MDB_APPEND) != 0 ? digest_load(txn, table) : forget_row(txn, table, key);
         if (status != STATUS_NOT_FOUND)
             TRY(status);
         digest_add(txn, table, &seal);

@@ -307,19 +307,19 @@ static const char *text_of(const struct event *event, enum head_kind kind)
     return "";
 }
 
-/* Without its row: among the newest events, as far back as nobody waits long for it. */
-static enum status find_head(struct db_txn *txn, struct span key, uint64_t *id)
+enum status event_log_search_head(struct db_txn *txn, struct span key, uint64_t *id)
 {
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     uint64_t at;
+    *id = 0;
     size_t left = fault_number("walk", "heads", HEAD_WALK_EVENTS_MAX);
     TRY(event_log_last(txn, &at));
     for (; at > 0; at--, left--) {
         if (left == 0)
             return log_failure(STATUS_DATA_LOSS, "find the newest event about something", "dir",
                                txn->db->dir, "reason",
-                               "its row is damaged, and no event of late is about it", "next",
-                               "`soloctl daemon restart eventd` makes the rows anew");
+                               "its row is damaged or missing, and no event of late is about it",
+                               "next", "`soloctl daemon restart eventd` makes the rows anew");
         struct event event;
         arena_reset(&arena);
         enum status status = event_log_read(txn, at, &arena, &event);
@@ -344,7 +344,7 @@ enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id
     if (status == STATUS_OK)
         *id = table_number_value(value);
     else if (status == STATUS_DATA_LOSS && txn->status == STATUS_OK)
-        status = find_head(txn, key, id);
+        status = event_log_search_head(txn, key, id);
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 

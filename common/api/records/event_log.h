@@ -65,6 +65,9 @@ enum status event_log_end_head(struct db_txn *txn, uint64_t *id);
  * records say, which takes a walk.) */
 struct span event_log_head_key(uint8_t key[HEAD_KEY_BYTES], enum head_kind kind, const char *text);
 enum status event_log_head_row(struct db_txn *txn, struct span key, uint64_t *id);
+/* Without the table: among the newest events, as far back as nobody waits long for it; data_loss
+ * beyond. */
+enum status event_log_search_head(struct db_txn *txn, struct span key, uint64_t *id);
 
 /* What came of a request whose event is one of Solo's own: those have their row with their commit.
  * `tenant` is whose event it is, `body` the hash of the caller's params. As requests_find; besides,

@@ -16,15 +16,15 @@ enum { PROBED_RECORDS = 1000, CHECKED_AT_ONCE = 20000 };
 static const struct table_schema events_tables[] = {
     [EVENTS_EVENTS] = { "events", TABLE_UNSEALED },
     [EVENTS_HEADS] = { "heads", TABLE_DIGEST | TABLE_DERIVED | TABLE_LARGE },
-    [EVENTS_REQUESTS] = { "requests", TABLE_PLAIN },
-    [EVENTS_SOURCES] = { "sources", TABLE_PLAIN },
+    [EVENTS_REQUESTS] = { "requests", TABLE_DIGEST | TABLE_LARGE },
+    [EVENTS_SOURCES] = { "sources", TABLE_DIGEST | TABLE_LARGE },
     [EVENTS_LIVE] = { "live", TABLE_DIGEST | TABLE_DERIVED },
     [EVENTS_TENANTS] = { "tenants", TABLE_DIGEST | TABLE_DERIVED },
 };
 const struct db_schema events_schema = {
     .name = "events",
     .owner = "eventd",
-    .format = 3,
+    .format = 4,
     .tables = events_tables,
     .table_count = COUNT_OF(events_tables),
     .map_bytes = (size_t)64 << 30,

@@ -152,6 +152,39 @@ Test(examine, damaged_rows_of_other_tables_are_found)
     cr_assert_eq(findings_of(&examination.findings, "rows_damaged"), 1);
 }
 
+/* Every row that is left is whole; one is not there any more. */
+static void expect_missing_row_found(unsigned table)
+{
+    MDB_txn *txn;
+    MDB_val key = { 16, "0123456789abcdef" };
+    {
+        AUTO(db_end) struct db_txn write = { 0 };
+        cr_assert_eq(db_begin_write(&maker.db, &write), STATUS_OK);
+        cr_assert_eq(table_put(&write, table, span_of(key.mv_data, 16), span_of_text("a row")),
+                     STATUS_OK);
+        cr_assert_eq(table_put(&write, table, span_of_text("another"), span_of_text("a row")),
+                     STATUS_OK);
+        cr_assert_eq(db_commit(&write), STATUS_OK);
+    }
+    cr_assert_eq(mdb_txn_begin(maker.db.env, NULL, 0, &txn), 0);
+    cr_assert_eq(mdb_del(txn, maker.db.tables[table], &key, NULL), 0);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    AUTO(examination_close) struct examination examination = { 0 };
+    log_maker_finish(&maker);
+    cr_assert_eq(examine(&maker.settings, true, &examination), STATUS_OK);
+    cr_assert_eq(findings_of(&examination.findings, "rows_damaged"), 1);
+}
+
+Test(examine, a_missing_row_of_requests_is_found)
+{
+    expect_missing_row_found(EVENTS_REQUESTS);
+}
+
+Test(examine, a_missing_row_of_sources_is_found)
+{
+    expect_missing_row_found(EVENTS_SOURCES);
+}
+
 /* --- the registry --- */
 
 static void put_registry(const struct service_row *row)
