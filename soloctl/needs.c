@@ -36,13 +36,15 @@ static void of_daemons(const struct picture *picture, struct needs *needs)
 {
     for (size_t i = 0; i < picture->programs.count; i++) {
         const struct program *program = &picture->programs.items[i];
+        char why[64] = "its diagnostics say why";
+        if (picture->programs.has_units)
+            snprintf(why, sizeof why, "`journalctl -u %s` says why", program->name);
         if (strcmp(program->state, "failed") == 0)
             add(needs,
-                "%s has ended and is not started again: its diagnostics say why, `soloctl daemon "
-                "restart %s` starts it",
-                program->name, program->name);
+                "%s has ended and is not started again: %s, `soloctl daemon restart %s` starts it",
+                program->name, why, program->name);
         else if (strcmp(program->state, "backoff") == 0)
-            add(needs, "%s has ended and is started again: its diagnostics say why", program->name);
+            add(needs, "%s has ended and is started again: %s", program->name, why);
         else if (strcmp(program->state, "silent") == 0 && strcmp(program->name, "solod") == 0)
             add(needs, "solod does not answer: the other daemons go on without it");
         else if (strcmp(program->state, "silent") == 0)

@@ -216,3 +216,16 @@ Test(needs, a_vault_that_cannot_open_needs_a_person)
     needs_find(&picture, &needs);
     expect(0, "the vault cannot open");
 }
+
+Test(needs, below_systemd_the_journal_says_why_a_daemon_ended)
+{
+    start("starting");
+    add_program("vaultd", "failed", "");
+    add_program("deployd", "backoff", "");
+    needs_find(&picture, &needs);
+    expect(0, "its diagnostics say why");
+    picture.programs.has_units = true;
+    needs_find(&picture, &needs);
+    expect(0, "`journalctl -u vaultd` says why");
+    expect(1, "`journalctl -u deployd` says why");
+}
