@@ -31,3 +31,27 @@ uint64_t random_seed(void)
     random_fill(&seed, sizeof seed);
     return seed % 1000000000;
 }
+
+static double share(void)
+{
+    const char *text = getenv("SOLO_SHARE");
+    double part = text == NULL ? 1. : strtod(text, NULL);
+    return part > 0. && part < 1. ? part : 1.;
+}
+
+bool campaign_is_long(void)
+{
+    return getenv("SOLO_LONG") != NULL;
+}
+
+size_t campaign_count(size_t usual, size_t when_long)
+{
+    size_t count = (size_t)((double)when_long * share());
+    return campaign_is_long() && count > usual ? count : usual;
+}
+
+bool campaign_takes(struct random *random)
+{
+    enum { PARTS = 1 << 20 };
+    return share() == 1. || (double)random_below(random, PARTS) < PARTS * share();
+}

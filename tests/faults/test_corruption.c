@@ -353,8 +353,7 @@ static void try_one(size_t number, struct random *random)
 
 Test(corruption, no_mutation_makes_a_wrong_value, .init = set_up, .fini = tear_down)
 {
-    bool is_long = getenv("SOLO_LONG") != NULL;
-    size_t count = is_long ? MUTATIONS_LONG : MUTATIONS;
+    size_t count = campaign_count(MUTATIONS, MUTATIONS_LONG);
     struct random random = { random_seed() };
     fprintf(stderr, "seed %lu (set SOLO_SEED to repeat)\n", (unsigned long)random.state);
     for (size_t i = 0; i < count; i++) {

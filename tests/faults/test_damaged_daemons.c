@@ -342,7 +342,7 @@ static void try_one(size_t number, struct random *random)
 Test(damaged_daemons, neither_hang_nor_loop_nor_say_what_is_not_so, .init = set_up,
      .fini = tear_down)
 {
-    size_t count = getenv("SOLO_LONG") != NULL ? MUTATIONS_LONG : MUTATIONS;
+    size_t count = campaign_count(MUTATIONS, MUTATIONS_LONG);
     struct random random = { random_seed() };
     fprintf(stderr, "seed %lu (set SOLO_SEED to repeat)\n", (unsigned long)random.state);
     for (size_t i = 0; i < count; i++) {

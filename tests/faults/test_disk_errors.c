@@ -15,6 +15,11 @@
 TestSuite(disk_errors, .timeout = 3600);
 
 enum { LIVES = 50, TURNS = 12, TURN_EVENTS_MAX = 6 };
+/* Lives of thousands of calls. */
+enum { DEEP_LIVES = 1000, DEEP_TURNS = 500, DEEP_TURN_EVENTS_MAX = 3 };
+
+static int turns = TURNS;
+static uint64_t events_max = TURN_EVENTS_MAX;
 
 struct counts {
     size_t tried, met, refused, unknown, unopened;
@@ -36,7 +41,7 @@ static void turn(struct event_life *life, const char *how, struct counts *counts
     struct event_life before = *life;
     enum status status = event_store_begin(&store);
     if (status == STATUS_OK) {
-        event_life_append(life, TURN_EVENTS_MAX);
+        event_life_append(life, events_max);
         status = event_store_commit(&store);
     }
     if (status == STATUS_OK)
@@ -71,7 +76,7 @@ static void live_with(struct event_life *life, enum disk_call call, long due, in
         counts->unopened++;
         restart(how);
     }
-    for (int i = 0; i < TURNS; i++)
+    for (int i = 0; i < turns; i++)
         turn(life, how, counts);
     event_store_close(&store);
     counts->tried++;
@@ -85,12 +90,14 @@ static void try_all(struct event_life *life, const long made[DISK_CALLS], struct
     for (int call = 0; call < DISK_CALLS; call++)
         for (size_t i = 0; i < COUNT_OF(errors); i++)
             for (long due = 1; due <= made[call]; due++)
-                live_with(life, (enum disk_call)call, due, errors[i], counts);
+                if (campaign_takes(&life->random))
+                    live_with(life, (enum disk_call)call, due, errors[i], counts);
 }
 
-static void try_some(struct event_life *life, const long made[DISK_CALLS], struct counts *counts)
+static void try_some(struct event_life *life, const long made[DISK_CALLS], size_t lives,
+                     struct counts *counts)
 {
-    for (int i = 0; i < LIVES; i++) {
+    for (size_t i = 0; i < lives; i++) {
         enum disk_call call;
         do
             call = (enum disk_call)random_below(&life->random, DISK_CALLS);
@@ -98,6 +105,18 @@ static void try_some(struct event_life *life, const long made[DISK_CALLS], struc
         live_with(life, call, 1 + (long)random_below(&life->random, (uint64_t)made[call]),
                   errors[random_below(&life->random, COUNT_OF(errors))], counts);
     }
+}
+
+static void count_calls(struct event_life *life, long made[DISK_CALLS], struct counts *counts)
+{
+    long most = 0;
+    live_with(life, CALL_PWRITE, 0, 0, counts);
+    counts->tried--; /* nothing has failed in it */
+    for (int call = 0; call < DISK_CALLS; call++) {
+        made[call] = disk_calls_made((enum disk_call)call);
+        most = made[call] > most ? made[call] : most;
+    }
+    fprintf(stderr, "lives of %d turns: the n-th call fails, n to %ld\n", turns, most);
 }
 
 /* Some of calls and errors, each at some n of those that a life makes; when SOLO_LONG is set, all.
@@ -110,13 +129,17 @@ Test(disk_errors, a_failed_call_loses_nothing_that_was_committed)
     cr_assert_not_null(life);
     log_setup("test", LOG_LEVEL_ERROR + 1);
     event_life_begin(life);
-    live_with(life, CALL_PWRITE, 0, 0, &counts);
-    for (int call = 0; call < DISK_CALLS; call++)
-        made[call] = disk_calls_made((enum disk_call)call);
-    if (getenv("SOLO_LONG") != NULL)
+    count_calls(life, made, &counts);
+    if (campaign_is_long())
         try_all(life, made, &counts);
     else
-        try_some(life, made, &counts);
+        try_some(life, made, LIVES, &counts);
+    if (campaign_is_long()) {
+        turns = DEEP_TURNS;
+        events_max = DEEP_TURN_EVENTS_MAX;
+        count_calls(life, made, &counts);
+        try_some(life, made, campaign_count(1, DEEP_LIVES), &counts);
+    }
     fprintf(stderr,
             "%zu lives, %zu with a failed call: %zu commits refused, %zu unknown, %zu starts "
             "refused; 0 lost\n",

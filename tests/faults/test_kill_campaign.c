@@ -141,8 +141,7 @@ Test(kill_campaign, nothing_acknowledged_is_lost, .timeout = 7000)
     struct bystanders bystanders;
     uint64_t seed = random_seed();
     struct random random = { seed };
-    bool is_long = getenv("SOLO_LONG") != NULL;
-    size_t wanted = is_long ? KILLS_LONG : KILLS, kills = 0, of[VICTIMS] = { 0 };
+    size_t wanted = campaign_count(KILLS, KILLS_LONG), kills = 0, of[VICTIMS] = { 0 };
     printf("seed %lu, %zu kills\n", (unsigned long)seed, wanted);
     fflush(stdout);
 

@@ -110,7 +110,7 @@ static struct campaign *campaign_open(void)
     cr_assert_not_null(campaign);
     campaign->life.seed = random_seed();
     campaign->life.random.state = campaign->life.seed;
-    campaign->states_max = getenv("SOLO_LONG") != NULL ? 100 * STATES : STATES;
+    campaign->states_max = campaign_count(STATES, 100 * STATES);
     return campaign;
 }
 

@@ -37,7 +37,7 @@ static struct campaign *campaign_open(void)
     log_setup("test", LOG_LEVEL_ERROR + 1);
     campaign->seed = random_seed();
     campaign->random.state = campaign->seed;
-    campaign->states_max = getenv("SOLO_LONG") != NULL ? 100 * STATES : STATES;
+    campaign->states_max = campaign_count(STATES, 100 * STATES);
     return campaign;
 }
 

@@ -18,6 +18,9 @@
 TestSuite(store_errors, .timeout = 7200);
 
 enum { LIVES = 40, TURNS = 10 };
+enum { DEEP_LIVES = 500, DEEP_TURNS = 500 }; /* of thousands of calls */
+
+static int turns = TURNS;
 
 struct counts {
     size_t tried, met, refused, unknown, unopened;
@@ -80,7 +83,7 @@ static void live_with(enum disk_call call, long due, int error, struct counts *c
         counts->unopened++;
         restart(false);
     }
-    for (int i = 0; i < TURNS; i++)
+    for (int i = 0; i < turns; i++)
         turn(counts);
     life_close();
     counts->tried++;
@@ -94,12 +97,13 @@ static void try_all(const long made[DISK_CALLS], struct counts *counts)
     for (int call = 0; call < DISK_CALLS; call++)
         for (size_t i = 0; i < COUNT_OF(errors); i++)
             for (long due = 1; due <= made[call]; due++)
-                live_with((enum disk_call)call, due, errors[i], counts);
+                if (campaign_takes(&chance))
+                    live_with((enum disk_call)call, due, errors[i], counts);
 }
 
-static void try_some(const long made[DISK_CALLS], struct counts *counts)
+static void try_some(const long made[DISK_CALLS], size_t lives, struct counts *counts)
 {
-    for (int i = 0; i < LIVES; i++) {
+    for (size_t i = 0; i < lives; i++) {
         enum disk_call call;
         do
             call = (enum disk_call)random_below(&chance, DISK_CALLS);
@@ -107,6 +111,18 @@ static void try_some(const long made[DISK_CALLS], struct counts *counts)
         live_with(call, 1 + (long)random_below(&chance, (uint64_t)made[call]),
                   errors[random_below(&chance, COUNT_OF(errors))], counts);
     }
+}
+
+static void count_calls(long made[DISK_CALLS], struct counts *counts)
+{
+    long most = 0;
+    live_with(CALL_PWRITE, 0, 0, counts);
+    counts->tried--; /* nothing has failed in it */
+    for (int call = 0; call < DISK_CALLS; call++) {
+        made[call] = disk_calls_made((enum disk_call)call);
+        most = made[call] > most ? made[call] : most;
+    }
+    fprintf(stderr, "lives of %d turns: the n-th call fails, n to %ld\n", turns, most);
 }
 
 /* Some of calls and errors, each at some n of those that a life makes; when SOLO_LONG is set, all.
@@ -118,13 +134,16 @@ Test(store_errors, a_failed_call_loses_nothing_that_was_committed)
     log_setup("test", LOG_LEVEL_ERROR + 1);
     seed = chance.state = random_seed();
     fprintf(stderr, "seed %llu\n", (unsigned long long)chance.state);
-    live_with(CALL_PWRITE, 0, 0, &counts);
-    for (int call = 0; call < DISK_CALLS; call++)
-        made[call] = disk_calls_made((enum disk_call)call);
-    if (getenv("SOLO_LONG") != NULL)
+    count_calls(made, &counts);
+    if (campaign_is_long())
         try_all(made, &counts);
     else
-        try_some(made, &counts);
+        try_some(made, LIVES, &counts);
+    if (campaign_is_long()) {
+        turns = DEEP_TURNS;
+        count_calls(made, &counts);
+        try_some(made, campaign_count(1, DEEP_LIVES), &counts);
+    }
     fprintf(stderr,
             "%s: %zu lives, %zu with a failed call: %zu commits refused, %zu unknown, %zu starts "
             "refused; 0 lost\n",
