@@ -12,8 +12,9 @@
  * mark is a time that was certainly not reached before the boot began: tokend keeps it a little
  * ahead of the trusted time. A wall clock more than 30 days past the mark is suspect: tokens expire
  * by it (whoever cannot tell refuses), but the mark moves only by what has passed since the boot
- * began, and nothing is swept or warned of, until the kernel says that the clock is synchronised or an operator trusts it; then
- * the wall clock of that moment is the anchor, if it is not before the mark. */
+ * began, and nothing is swept or warned of, until the kernel says that the clock is synchronised or
+ * an operator trusts it; then the wall clock of that moment is the anchor, if it is not before the
+ * mark. */
 
 struct token_anchor {
     char boot_id[BOOT_ID_BYTES]; /* of the boot in which it holds; "" in a new store */
