@@ -67,9 +67,18 @@ static int systemctl(const char *const *arguments, struct buffer *output)
     return WIFEXITED(how) ? WEXITSTATUS(how) : COMMAND_NOT_RUN;
 }
 
-static const char *state_of(const char *active, const char *sub)
+/* One that fails is in backoff for moments only: before and behind them it has ended all the same.
+ */
+static bool has_failed(const struct unit *unit, const char *active, const char *sub)
 {
-    if (strcmp(sub, "auto-restart") == 0)
+    if (strcmp(sub, "stop-post") == 0)
+        return unit->exit_code > 0;
+    return strcmp(active, "activating") == 0 && unit->restarts > 0;
+}
+
+static const char *state_of(const struct unit *unit, const char *active, const char *sub)
+{
+    if (strcmp(sub, "auto-restart") == 0 || has_failed(unit, active, sub))
         return "backoff";
     if (strcmp(active, "active") == 0)
         return "ready";
@@ -93,7 +102,7 @@ static void unit_take(struct units *units, const struct unit *unit, const char *
         return;
     struct unit *taken = &units->items[units->count++];
     *taken = *unit;
-    snprintf(taken->state, sizeof taken->state, "%s", state_of(active, sub));
+    snprintf(taken->state, sizeof taken->state, "%s", state_of(unit, active, sub));
     if (strcmp(taken->state, "ready") != 0)
         taken->ready_ns = 0;
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "soloctl/units.h"
@@ -43,4 +44,27 @@ Test(units, a_text_of_anything_else_has_none_and_many_are_cut)
     units_parse(&units, many);
     cr_assert_eq(units.count, UNITS_MAX);
     cr_assert_eq(strlen(units.items[0].name), sizeof units.items[0].name - 1);
+}
+
+static const char *state_of(const char *text)
+{
+    static struct units units;
+    char copy[256];
+    snprintf(copy, sizeof copy, "Id=vaultd.service\n%s\n", text);
+    units_parse(&units, copy);
+    cr_assert_eq(units.count, 1);
+    return units.items[0].state;
+}
+
+Test(units, one_that_fails_again_and_again_never_looks_as_if_it_were_on_its_way)
+{
+    cr_assert_str_eq(state_of("ActiveState=activating\nSubState=start\nNRestarts=0\n"), "starting");
+    cr_assert_str_eq(state_of("ActiveState=activating\nSubState=start\nNRestarts=2\n"), "backoff");
+    static const char stop_post[] = "ActiveState=deactivating\nSubState=stop-post\n"
+                                    "ExecMainExitTimestampMonotonic=7\nExecMainStatus=";
+    char text[160];
+    snprintf(text, sizeof text, "%s64\n", stop_post);
+    cr_assert_str_eq(state_of(text), "backoff");
+    snprintf(text, sizeof text, "%s0\n", stop_post);
+    cr_assert_str_eq(state_of(text), "stopping", "a stop in order");
 }
