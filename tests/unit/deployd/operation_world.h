@@ -63,10 +63,17 @@ extern struct world {
     unsigned prepared;   /* times that a supervisor was told of a deploy that is being recorded */
     unsigned taken_back; /* times that it was told that it had not been */
     unsigned long_turns; /* that left something to the next one */
+    struct {
+        const char *state;
+        uint64_t generation, since;
+    } row_sent; /* that the supervisor tells */
     struct rpc_call calls[CALLERS_MAX];
     struct answer answers[CALLERS_MAX];
     size_t call_count;
 } world;
+
+/* What deployd looks at of a spec: whether there is a build. */
+struct span world_spec(void);
 
 void world_open(void);
 void world_close(void);
