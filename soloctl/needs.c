@@ -67,7 +67,7 @@ static void of_log(const struct picture *picture, struct needs *needs)
     if (fork[0] != '\0')
         add(needs, "the log is FORKED, nothing is deployed or recovered by it: stop Solo and put "
                    "the newer DATA/events back, or keep this log with `recoveryd resolve --keep "
-                   "log`");
+                   "log`, after the right DATA/tokens and DATA/vault if these are of another Solo");
 }
 
 static void of_recovery(const struct picture *picture, struct needs *needs)
@@ -108,10 +108,6 @@ static void of_services(const struct picture *picture, struct needs *needs)
         add(needs,
             "services wait for secrets, and the vault is sealed: `soloctl vault status` says "
             "what opens it");
-    if (picture_number(services, "waiting_for_secret") > 0 &&
-        strcmp(picture->vault_state, "open") == 0)
-        add(needs, "services wait for secrets that are not there: `soloctl get services` names "
-                   "them, `soloctl secret set` starts them");
     if (picture_number(services, "wanted") > 0)
         add(needs, "nothing holds some wanted services: `recoveryd --dry-run` says what is due, "
                    "`recoveryd` starts them");

@@ -5,8 +5,11 @@
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
 
-static const char *refusal(const struct token_store *store)
+static const char *refusal(const struct tokend *tokend)
 {
+    const struct token_store *store = &tokend->store;
+    if (tokend->withheld != NULL)
+        return tokend->withheld;
     if (!token_store_is_vouched(store))
         return "every token is refused until the store was compared with the log: eventd does not "
                "answer";
@@ -20,7 +23,7 @@ void comparison_say_health(const struct tokend *tokend)
 {
     if (tokend->is_damaged || tokend->is_unsound)
         return;
-    const char *why = refusal(&tokend->store);
+    const char *why = refusal(tokend);
     daemon_health_set("ready", "%s", why);
     parent_say("ready%s%s", why[0] == '\0' ? "" : ": ", why);
 }
@@ -28,7 +31,9 @@ void comparison_say_health(const struct tokend *tokend)
 /* It stays unvouched for; what is in it can be listed and revoked. */
 static void withhold(struct comparison *comparison, const char *why)
 {
-    daemon_health_set("ready", "every token is refused: %s", why);
+    comparison->tokend->withheld = why;
+    store_voucher_withdraw(&comparison->tokend->store.voucher);
+    comparison_say_health(comparison->tokend);
     late_server_serve(comparison->late);
 }
 
@@ -41,7 +46,8 @@ static void on_compare(void *context, uint64_t known_id)
                   "token of it is believed",
                   "dir", tokend->store.db.dir, "next",
                   "stop Solo and put the right one back, or move this one away");
-        withhold(comparison, "the store is of another Solo; put the right one back");
+        withhold(comparison, "every token is refused: the store is of another Solo; put the right "
+                             "one back");
         return;
     }
     /* It revives nothing; but whoever has a token should learn why it is refused. */
@@ -59,8 +65,8 @@ static void on_caught_up(void *context)
 {
     struct comparison *comparison = context;
     if (comparison->catch_up.is_out_of_reach) {
-        withhold(comparison, "the store is an older copy, and what was revoked since has left the "
-                             "log; put a newer one back");
+        withhold(comparison, "every token is refused: the store is an older copy, and what was "
+                             "revoked since has left the log; put a newer one back");
         return;
     }
     token_store_vouch(&comparison->tokend->store);

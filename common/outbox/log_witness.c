@@ -81,17 +81,10 @@ void log_witness_connected(struct log_witness *witness, struct rpc_client *clien
     witness->client = client;
     witness->is_connected = is_connected;
     witness->is_shown = false;
-    if (!is_connected)
-        ev_timer_stop(witness->loop, &witness->show);
-    else if (witness->is_released)
+    if (is_connected)
         show_in(witness, 0); /* not from inside the client */
-}
-
-void log_witness_release(struct log_witness *witness)
-{
-    witness->is_released = true;
-    if (witness->is_connected && !witness->is_shown)
-        show_in(witness, 0);
+    else
+        ev_timer_stop(witness->loop, &witness->show);
 }
 
 void log_witness_told(struct log_witness *witness, struct span anchor)

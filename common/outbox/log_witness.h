@@ -19,7 +19,6 @@ struct log_witness {
     bool is_new;     /* not in the store yet */
     bool is_writing; /* by the turn that is open */
     bool is_connected;
-    bool is_released;
     bool is_shown; /* to the eventd that we are connected to, which agreed */
     struct ev_timer show;
 };
@@ -30,8 +29,6 @@ enum status log_witness_anchor(struct db_txn *txn, struct span *anchor);
 enum status log_witness_open(struct log_witness *witness, struct ev_loop *loop, struct db_txn *txn);
 void log_witness_close(struct log_witness *witness);
 
-/* From now on it is shown: the store belongs to this log. */
-void log_witness_release(struct log_witness *witness);
 /* From the client's on_connection. */
 void log_witness_connected(struct log_witness *witness, struct rpc_client *client,
                            bool is_connected);

@@ -242,8 +242,6 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->siblings_id = reply->siblings_id;
     outbox->is_foreign =
         outbox->known_id > 0 && reply->last == 0 && reply->others_id == 0 && reply->siblings_id > 0;
-    if (!outbox->is_foreign)
-        log_witness_release(&outbox->witness);
     if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",

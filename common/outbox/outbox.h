@@ -116,8 +116,7 @@ bool outbox_has_siblings(const struct outbox *outbox);
  * at some time. Otherwise 0. */
 uint64_t outbox_newer_sibling(const struct outbox *outbox);
 /* From `compare` on: the store is of another Solo. A log has taken events of it, this one has none,
- * and knows another store of the same owner. What such a store knows of its log is not held against
- * this one. */
+ * and knows another store of the same owner. */
 bool outbox_is_foreign(const struct outbox *outbox);
 /* After `compare`: from now on events are sent. */
 void outbox_release(struct outbox *outbox);
