@@ -16,6 +16,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/run_folder.h"
 #include "common/spec/spec_json.h"
 #include "soloctl/commands.h"
@@ -52,23 +53,22 @@ static bool is_part(const char *name)
     return is;
 }
 
-/* `*is_begun`: a backup that was cut off lies there, and nothing else. */
-static enum status look_inside(const char *name, bool *is_begun, struct problem *problem)
+/* OK: nothing lies there, or a backup that is not finished and nothing else. */
+static enum status look_inside(const char *name, struct problem *problem)
 {
     AUTO(directory_close) DIR *directory = opendir(name);
-    *is_begun = false;
     if (directory == NULL)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
                            strerror(errno));
-    bool has_part = false, has_other = false;
+    bool is_begun = false, has_part = false, has_other = false;
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        *is_begun = *is_begun || strcmp(entry->d_name, BACKUP_MARK) == 0;
+        is_begun = is_begun || strcmp(entry->d_name, BACKUP_MARK) == 0;
         has_part = has_part || is_part(entry->d_name);
         has_other = has_other || !is_part(entry->d_name);
     }
-    if (!has_other && *is_begun == has_part)
+    if (!has_other && is_begun == has_part)
         return STATUS_OK;
     return problem_set(problem, STATUS_ALREADY_EXISTS, "",
                        "%s is not empty: a backup goes into a directory of its own", name);
@@ -100,24 +100,28 @@ static enum status clear(const char *dir, struct problem *problem)
     return STATUS_OK;
 }
 
-/* Made when it is not there; `dir` is its absolute path. */
-static enum status prepare(const char *name, char dir[PATH_MAX], struct problem *problem)
+/* Made when it is not there; `dir` is its absolute path. The mark is locked by who writes there:
+ * one that ended while it was waited for has left its manifest. */
+static enum status prepare(const char *name, char dir[PATH_MAX], struct file_lock *mark,
+                           struct problem *problem)
 {
-    char mark[PATH_MAX];
-    bool is_begun;
+    char path[PATH_MAX];
     if (mkdir(name, 0700) < 0 && errno != EEXIST)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be made: %s", name,
                            strerror(errno));
-    TRY(look_inside(name, &is_begun, problem));
+    TRY(look_inside(name, problem));
     if (realpath(name, dir) == NULL)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
                            strerror(errno));
-    if (is_begun)
-        TRY(clear(dir, problem));
-    TRY(path_join(mark, dir, BACKUP_MARK));
-    enum status status = file_write(mark, (struct span){ 0 }, 0600);
-    return status == STATUS_OK ? STATUS_OK
-                               : problem_set(problem, status, "", "%s was not written", mark);
+    TRY(path_join(path, dir, BACKUP_MARK));
+    enum status status = file_lock_take(mark, path, 0);
+    if (status == STATUS_LOCKED)
+        return problem_set(problem, STATUS_ALREADY_EXISTS, "", "a backup into %s is under way",
+                           dir);
+    if (status != STATUS_OK)
+        return problem_set(problem, status, "", "%s was not written", path);
+    TRY(look_inside(name, problem));
+    return clear(dir, problem);
 }
 
 /* --- one store --- */
@@ -287,10 +291,11 @@ int command_backup(struct session *session, const struct arguments *arguments)
     struct problem problem = { 0 };
     uint64_t timeout_ms;
     AUTO(item_close) struct item item = ITEM_EMPTY;
+    AUTO(file_lock_release) struct file_lock mark = FILE_LOCK_NONE;
     enum status status =
         arguments_duration(arguments, FLAG_timeout, BACKUP_MS_MAX, &timeout_ms, &problem);
     if (status == STATUS_OK)
-        status = prepare(arguments->operands[0], dir, &problem);
+        status = prepare(arguments->operands[0], dir, &mark, &problem);
     if (status == STATUS_OK)
         status = copy_stores(session, dir, timeout_ms, copied, &problem);
     if (status == STATUS_OK) {

@@ -410,6 +410,12 @@ static void expect_left_alone(void)
     cr_assert_eq(link(aside, mark), 0);
     run("", 6, "backup", backup, NULL, NULL);
     cr_assert_eq(unlink(aside), 0);
+    AUTO(file_lock_release) struct file_lock another = FILE_LOCK_NONE;
+    cr_assert_eq(file_lock_take(&another, mark, 0), STATUS_OK);
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "backup", backup, NULL);
+    expect_exit(&result, 6);
+    expect_contains(result_err(&result), "is under way");
 }
 
 /* A copy that dies counts for nothing; a restore that dies is repeated. Builds without SOLO_FAULTS
