@@ -221,7 +221,8 @@ enum status late_rows_find_request(struct late_rows *late, struct db_txn *txn,
     const struct recent_request *recent = recent_requests_find(&late->requests, id);
     if (recent == NULL && memcmp(id->bytes, late->newest.bytes, UUID_BYTES) > 0) {
         TRY(requests_check_age(id, late->now_ms, &late->forgotten, problem));
-        return STATUS_NOT_FOUND;
+        /* The newest row may be the one that is lost. */
+        return txn->db->has_met_damage ? prove_unused(late, txn, id, problem) : STATUS_NOT_FOUND;
     }
     if (recent == NULL) {
         enum status status = requests_find(txn, EVENTS_REQUESTS, id, body_hash, late->now_ms,

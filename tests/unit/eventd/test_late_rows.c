@@ -384,24 +384,28 @@ Test(late_rows, a_head_that_is_lost_is_no_event_that_never_was)
     cr_expect(store.db.has_met_damage, "it is told");
 }
 
+static void request_row_at(bool is_last, uint8_t id[UUID_BYTES])
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
+    struct span key, row;
+    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
+    cr_assert_eq(table_cursor_open(&txn, EVENTS_REQUESTS, &cursor), STATUS_OK);
+    cr_assert_eq(is_last ? table_cursor_last(&cursor, &key, &row)
+                         : table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row),
+                 STATUS_OK);
+    cr_assert_eq(key.size, UUID_BYTES);
+    memcpy(id, key.data, UUID_BYTES);
+}
+
 /* Whether it ran cannot be told: it does not run again. */
 Test(late_rows, a_request_whose_row_is_lost_is_refused)
 {
     for (unsigned i = 1; i <= 3; i++)
         append_numbered(i, "body", STATUS_OK);
     write_and_reopen();
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
     uint8_t id[UUID_BYTES];
-    {
-        AUTO(db_end) struct db_txn txn = { 0 };
-        struct span key, row;
-        cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-        cr_assert_eq(table_cursor_open(&txn, EVENTS_REQUESTS, &cursor), STATUS_OK);
-        cr_assert_eq(table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row), STATUS_OK);
-        cr_assert_eq(key.size, UUID_BYTES);
-        memcpy(id, key.data, sizeof id);
-        table_cursor_close(&cursor);
-    }
+    request_row_at(false, id);
     store.db.has_met_damage = true; /* elsewhere */
     cr_expect(append_numbered(1, "body", STATUS_OK).is_repeat);
     cr_expect_not(append_numbered(0, "body", STATUS_OK).is_repeat, "never used, and that is sure");
@@ -411,6 +415,21 @@ Test(late_rows, a_request_whose_row_is_lost_is_refused)
     cr_expect(append_numbered(2, "body", STATUS_OK).is_repeat);
     usleep(2000);
     cr_expect_not(append_as(uuid_draw(), 1, "body", STATUS_OK).is_repeat, "drawn since");
+}
+
+/* The page that was written last is the likeliest to be lost. */
+Test(late_rows, the_newest_request_whose_row_is_lost_is_refused_too)
+{
+    for (unsigned i = 1; i <= 3; i++)
+        append_numbered(i, "body", STATUS_OK);
+    write_and_reopen();
+    uint8_t id[UUID_BYTES];
+    request_row_at(true, id);
+    put_raw(EVENTS_REQUESTS, span_of(id, sizeof id), NULL, 0);
+    write_and_reopen();
+    store.db.has_met_damage = true;
+    append_numbered(3, "body", STATUS_DATA_LOSS);
+    cr_expect(append_numbered(2, "body", STATUS_OK).is_repeat);
 }
 
 /* Whoever appends needs no start before. */
