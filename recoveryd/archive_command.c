@@ -9,6 +9,7 @@
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "recoveryd/archives.h"
+#include "recoveryd/event_store.h"
 
 struct verification {
     const struct options *options;
@@ -120,7 +121,20 @@ static enum status tell(struct verification *verification, const char *path)
     return STATUS_OK;
 }
 
-/* The archives of DATA begin with event 1, and each follows another one. */
+/* Where the log itself begins; 1 when it cannot be read. */
+static uint64_t log_begins(const struct settings *settings)
+{
+    AUTO(event_store_close) struct event_store store = { 0 };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t first;
+    return event_store_open(&store, settings->data_dir) == STATUS_OK &&
+                   db_begin_read(&store.db, &txn) == STATUS_OK &&
+                   event_log_first(&txn, &first) == STATUS_OK
+               ? first
+               : 1;
+}
+
+/* The archives of DATA begin with event 1, each follows another one, and the log the last. */
 static void tell_missing(struct verification *verification, uint64_t first, uint64_t last)
 {
     verification->bad++;
@@ -136,8 +150,8 @@ static void tell_missing(struct verification *verification, uint64_t first, uint
 static enum status tell_own(struct verification *verification, const struct settings *settings)
 {
     AUTO(archives_close) struct archives archives = { 0 };
+    uint64_t next = 1, begins = log_begins(settings); /* before: what is cut since is archived */
     TRY(archives_list(settings, &archives));
-    uint64_t next = 1;
     for (size_t i = 0; i < archives.count; i++) {
         const struct archive_range *range = &archives.items[i];
         char path[4096];
@@ -147,6 +161,8 @@ static enum status tell_own(struct verification *verification, const struct sett
         TRY(archives_path(&archives, range, LOG_ARCHIVE_SUFFIX, path));
         TRY(tell(verification, path));
     }
+    if (begins > next)
+        tell_missing(verification, next, begins - 1);
     return STATUS_OK;
 }
 

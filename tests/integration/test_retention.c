@@ -418,6 +418,14 @@ Test(retention, the_archives_of_data_begin_with_the_first_event, .init = set_up,
     cr_assert(json_is_false(json_object_get(item, "intact")), "%s", result_out(&told));
     expect_number(item, "last", cut);
     json_decref(document);
+    /* And the log follows the last of them. */
+    AUTO(result_close) struct result none = { 0 };
+    snprintf(path, sizeof path, "%s/archive", bed.data);
+    snprintf(aside, sizeof aside, "%s/archives_aside", bed.dir);
+    cr_assert_eq(rename(path, aside), 0);
+    testbed_recoveryd(&bed, &none, "archive", NULL);
+    expect_exit(&none, 86);
+    expect_contains(result_out(&none), "events 1 to ");
 }
 
 /* Every copy of this event in the store. */

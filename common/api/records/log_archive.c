@@ -336,7 +336,8 @@ static enum status find_record(struct log_archive *archive, uint32_t *length)
 enum status log_archive_pass(struct log_archive *archive)
 {
     uint32_t length;
-    archive->at++;
+    if (archive->at < archive->block.size) /* else all was read, and the end is what is damaged */
+        archive->at++;
     for (;; archive->at++) {
         struct event event;
         TRY(find_record(archive, &length));
