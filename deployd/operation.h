@@ -95,7 +95,7 @@ struct operation {
     uint64_t event_id;          /* of service_deployed, _killed or _restart_requested */
     uint64_t generation, since; /* being started, or to be stopped; for kill what ran */
     uint64_t report;            /* number of its supervisor's report that it runs */
-    bool is_prepared;           /* its folder was made while the log had it */
+    bool is_prepared;           /* folder and cgroup were made while the log had it */
     bool is_built;              /* its artefact was there when its supervisor was asked last */
     enum operation_fallback fallback;
     bool is_recovery; /* came by recovery.act */

@@ -306,6 +306,8 @@ static void finish_stop(struct service *service)
     }
     if (service->launch != NULL && service->launch->has_code)
         site_code_remove(service->supervisor->site, service->name, service->generation);
+    if (service->supervisor->site->cgroup.fd >= 0) /* of one that never had a process */
+        (void)cgroup_service_remove(&service->supervisor->site->cgroup, service->name);
     service_free(service);
 }
 

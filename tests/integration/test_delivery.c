@@ -209,6 +209,25 @@ Test(delivery, a_deploy_without_its_secrets_replaces_nothing)
     json_decref(testbed_ask(&bed, "vaultd", "vault.seal", NULL));
     service_deploy(&bed, spec_of("new", "exec sleep 1000000", json_pack("[s]", "db")));
     await_reason(&bed, "new", "sealed");
+    /* The group that was made beside its commit goes with a service that never had a process. */
+    char name[40], group[50];
+    snprintf(name, sizeof name, "never-%d", (int)getpid());
+    snprintf(group, sizeof group, "s-%s", name);
+    service_deploy(&bed, spec_of(name, "exec sleep 1000000", json_pack("[s]", "db")));
+    await_reason(&bed, name, "sealed");
+    service_kill(&bed, "acme", name);
+    AUTO(result_close) struct result found = { 0 };
+    const char *const argv[] = { "/usr/bin/find",
+                                 "/sys/fs/cgroup",
+                                 "-ignore_readdir_race",
+                                 "-type",
+                                 "d",
+                                 "-name",
+                                 group,
+                                 NULL };
+    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
+                &found);
+    cr_assert_str_eq(result_out(&found), "");
 }
 
 /* A restart would end it, and wait: so it goes on, and whoever asked is told why. */
