@@ -185,7 +185,8 @@ machine systemctl stop solo.target eventd.socket
 build_slowly
 machine systemctl start solo.service || fail "solo.service does not start"
 took_long || fail "the recovery of solo.service was quick"
-machine rm /run/builds-are-slow
+machine rm /run/builds-are-slow /etc/systemd/system/solo.service.d/short.conf
+machine systemctl daemon-reload
 until_true machine soloctl status --check
 [ "$(names)" = "$wanted" ] || fail "solo.service has other services"
 until_true machine grep -qx swordfish /var/lib/solo/tenants/acme/reader/got
@@ -206,7 +207,8 @@ build_slowly
 machine systemctl start solo.target
 until_true machine soloctl status --check
 took_long || fail "the recovery of solo.target was quick"
-machine rm /run/builds-are-slow
+machine rm /run/builds-are-slow /etc/systemd/system/recoveryd.service.d/short.conf
+machine systemctl daemon-reload
 [ "$(names)" = "$wanted" ] || fail "the way back from solo.service lost services"
 machine systemctl show -P StatusText recoveryd.service | grep -q '^recovered 2' || fail "recoveryd does not say what it did"
 
