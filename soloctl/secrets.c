@@ -237,15 +237,13 @@ static enum status take_version(const struct arguments *arguments, uint64_t *ver
 static void print_value(const struct session *session, const struct target *target,
                         const struct secret_read_reply *reply)
 {
-    const struct span bytes = reply->value;
-    bool is_text =
-        bytes.size == 0 || (utf8_is_valid(bytes) && memchr(bytes.data, '\0', bytes.size) == NULL);
+    bool is_text = utf8_is_valid(reply->value);
     AUTO(item_close) struct item item = ITEM_EMPTY;
     AUTO(buffer_close) struct buffer value = { .limit = 2 * SECRET_VALUE_BYTES_MAX };
     if (is_text)
-        write_text(&value, bytes);
+        write_text(&value, reply->value);
     else
-        write_bin(&value, bytes);
+        write_bin(&value, reply->value);
     begin_document(&item, "secret_value", target);
     item_number(&item, "version", reply->version);
     item_time(&item, "stored_at", reply->stored_ns);

@@ -77,7 +77,9 @@ static enum status look_for_secrets(void *context, const char *tenant,
     if (row != NULL && row->secrets == 0)
         return STATUS_OK;
     TRY(table_cursor_open(looking->txn, VAULT_SECRETS, &cursor));
-    (void)table_cursor_seek(&cursor, prefix, &key, &value); /* a broken row has a key, too */
+    enum status status = table_cursor_seek(&cursor, prefix, &key, &value);
+    if (status != STATUS_DATA_LOSS && status != STATUS_NOT_FOUND) /* a broken row has a key, too */
+        TRY(status);
     if (key.size >= prefix.size && span_equal(span_of(key.data, prefix.size), prefix))
         return STATUS_OK;
     memcpy(looking->missing, tenant, strlen(tenant) + 1);

@@ -54,7 +54,7 @@ const char *build_code_name(const struct spec *spec)
     for (size_t i = 0; i < spec->build.count; i++) {
         const char *word = spec->build.items[i];
         const char *name = word[0] == '-' ? NULL : name_for(word);
-        if (name != NULL || strchr(word, '{') != NULL)
+        if (name != NULL || strstr(word, "{code}") != NULL)
             return name != NULL ? name : "code";
     }
     return "code";

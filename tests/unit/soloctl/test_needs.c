@@ -119,31 +119,6 @@ Test(needs, what_a_recovery_could_not_bring_back_is_said_until_all_runs)
     cr_assert_eq(needs.count, 0);
 }
 
-static void secrets_waited_for(const char *vault_state)
-{
-    struct buffer map = { .limit = sizeof picture.system_bytes };
-    start("ready");
-    write_map(&map, 1);
-    write_str(&map, "services");
-    write_map(&map, 1);
-    write_key_u64(&map, "waiting_for_secret", 1);
-    memcpy(picture.system_bytes, map.data, map.size);
-    picture.system = span_of(picture.system_bytes, map.size);
-    buffer_close(&map);
-    snprintf(picture.vault_state, sizeof picture.vault_state, "%s", vault_state);
-    memset(&needs, 0, sizeof needs);
-    needs_find(&picture, &needs);
-}
-
-Test(needs, secrets_that_services_wait_for_are_a_persons_matter)
-{
-    secrets_waited_for("sealed");
-    expect(0, "the vault is sealed");
-    secrets_waited_for("open");
-    expect(0, "`soloctl secret set` starts them");
-    cr_assert_eq(needs.count, 1);
-}
-
 Test(needs, one_damage_is_said_once)
 {
     start("ready");
