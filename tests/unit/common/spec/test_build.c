@@ -32,6 +32,7 @@ Test(build, the_compiler_may_stand_behind_who_calls_it)
         { "ccache", "cc", "{code}", "code.c" },
         { "nice", "-n", "5", "/usr/bin/g++-12", "code.cc" },
         { "env", "A=go", "c89", "code.c" },
+        { "env", "O={out}", "cc", "{code}", "code.c" },
         { "strace", "--trace=cc", "x", "code" },
         { "tool", "{code}", "--", "cc", "code" },
     };
