@@ -10,6 +10,7 @@
 
 enum status late_rows_init(struct late_rows *late)
 {
+    late->opened_ms = clock_wall_ns() / 1000000;
     TRY(heads_init(&late->heads));
     return recent_requests_init(&late->requests);
 }
@@ -219,17 +220,19 @@ enum status late_rows_find_request(struct late_rows *late, struct db_txn *txn,
                                    struct request_outcome *outcome, struct problem *problem)
 {
     const struct recent_request *recent = recent_requests_find(&late->requests, id);
+    bool is_damaged = txn->db->has_met_damage || late->doubted_ms != 0;
     if (recent == NULL && memcmp(id->bytes, late->newest.bytes, UUID_BYTES) > 0) {
         TRY(requests_check_age(id, late->now_ms, &late->forgotten, problem));
         /* The newest row may be the one that is lost. */
-        return txn->db->has_met_damage ? prove_unused(late, txn, id, problem) : STATUS_NOT_FOUND;
+        return is_damaged && uuid_milliseconds(id) <= late->opened_ms
+                   ? prove_unused(late, txn, id, problem)
+                   : STATUS_NOT_FOUND;
     }
     if (recent == NULL) {
         enum status status = requests_find(txn, EVENTS_REQUESTS, id, body_hash, late->now_ms,
                                            &late->forgotten, outcome, problem);
-        return status == STATUS_NOT_FOUND && txn->db->has_met_damage
-                   ? prove_unused(late, txn, id, problem)
-                   : status;
+        return status == STATUS_NOT_FOUND && is_damaged ? prove_unused(late, txn, id, problem)
+                                                        : status;
     }
     if (!hash_equal(&recent->body_hash, body_hash))
         return requests_refuse_other(problem);

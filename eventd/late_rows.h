@@ -28,6 +28,7 @@ struct late_rows {
     uint64_t now_ms;       /* when the turn began */
     /* Until then (boottime) what is not in the table is taken not to be: it was whole. */
     uint64_t heads_proved_ns, requests_proved_ns;
+    uint64_t opened_ms;  /* wall clock: what was drawn later was not used before */
     uint64_t doubted_ms; /* when rows of requests were found to be missing; 0: they were not */
 };
 

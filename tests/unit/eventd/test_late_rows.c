@@ -428,6 +428,8 @@ Test(late_rows, the_newest_request_whose_row_is_lost_is_refused_too)
     put_raw(EVENTS_REQUESTS, span_of(id, sizeof id), NULL, 0);
     write_and_reopen();
     store.db.has_met_damage = true;
+    usleep(2000);
+    cr_expect_not(append_as(uuid_draw(), 1, "body", STATUS_OK).is_repeat, "drawn since the start");
     append_numbered(3, "body", STATUS_DATA_LOSS);
     cr_expect(append_numbered(2, "body", STATUS_OK).is_repeat);
 }
