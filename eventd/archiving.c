@@ -321,7 +321,7 @@ void archiving_run_if_asked(int argc, char **argv)
         return;
     log_setup("log-archive", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 }); /* none at all: see lifecycle.c */
     store_child_step_back();
     umask(027);
     const struct archiving asked = {

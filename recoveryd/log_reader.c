@@ -320,7 +320,7 @@ int log_reader_run(const struct settings *settings, const struct options *option
         return status_exit_code(STATUS_USAGE);
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 }); /* none at all: see lifecycle.c */
     page_bytes = sysconf(_SC_PAGESIZE);
     /* Also where a sanitizer has handlers of its own: the signal is the answer. */
     for (size_t i = 0; i < COUNT_OF(deadly); i++)

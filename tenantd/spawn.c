@@ -118,9 +118,11 @@ UNCHECKED static void set_limit(struct child *child, int resource, uint64_t most
 
 UNCHECKED static void set_limits(struct child *child)
 {
-    const struct rlimit no_core = { 0, 0 };
+    /* One byte is no core for a program that takes them either; who has 0 cannot raise it. */
+    const struct rlimit one_byte = { 1, 1 }, no_core = { 0, 0 };
     struct rlimit files = { 0, 0 };
-    MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_CORE, &no_core, NULL));
+    if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, &one_byte, NULL) < 0)
+        MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_CORE, &no_core, NULL));
     MUST("limits", syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &files));
     const struct spawn_limits *limits = &child->request->limits;
     files.rlim_cur = files.rlim_max < FILES_SOFT_MAX ? files.rlim_max : FILES_SOFT_MAX;

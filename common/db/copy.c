@@ -127,7 +127,7 @@ int db_copy_main(const struct db_schema *schema, const char *from, const char *t
 {
     log_setup("store-copy", LOG_LEVEL_INFO);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 }); /* none at all: see lifecycle.c */
     store_child_step_back();
     umask(077);
     if (mkdir(to, 0700) < 0)

@@ -78,7 +78,7 @@ void store_child_limit(unsigned seconds)
 {
     /* At the hard limit the kernel sends SIGKILL, which says nothing about the store. */
     enum { GRACE_SECONDS = 5 };
-    setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 }); /* none at all: see lifecycle.c */
     setrlimit(RLIMIT_CPU, &(struct rlimit){ seconds, seconds + GRACE_SECONDS });
 }
 
