@@ -23,10 +23,8 @@ static enum status check_vouched(struct token_store *store, struct rpc_call *cal
 {
     if (token_store_is_vouched(store))
         return STATUS_OK;
-    if (outbox_is_foreign(&store->outbox))
-        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "",
-                           "the token store is of another Solo: put the right one back, or move it "
-                           "away");
+    if (store->withheld != NULL)
+        return problem_set(&call->problem, STATUS_FAILED_PRECONDITION, "", "%s", store->withheld);
     problem_set(&call->problem, STATUS_UNAVAILABLE, "",
                 "the token store has yet to be compared with the log: is eventd there?");
     call->problem.retry_after_ms = RETRY_AFTER_COMPARING_MS;

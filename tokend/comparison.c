@@ -8,8 +8,8 @@
 static const char *refusal(const struct tokend *tokend)
 {
     const struct token_store *store = &tokend->store;
-    if (tokend->withheld != NULL)
-        return tokend->withheld;
+    if (tokend->store.withheld != NULL)
+        return tokend->store.withheld;
     if (!token_store_is_vouched(store))
         return "every token is refused until the store was compared with the log: eventd does not "
                "answer";
@@ -31,7 +31,7 @@ void comparison_say_health(const struct tokend *tokend)
 /* It stays unvouched for; what is in it can be listed and revoked. */
 static void withhold(struct comparison *comparison, const char *why)
 {
-    comparison->tokend->withheld = why;
+    comparison->tokend->store.withheld = why;
     store_voucher_withdraw(&comparison->tokend->store.voucher);
     comparison_say_health(comparison->tokend);
     late_server_serve(comparison->late);

@@ -15,7 +15,6 @@ struct tokend {
     bool is_damaged;           /* the store was not opened: everything is data_loss */
     bool is_unsound;           /* it is open, and not whole: revoking goes on */
     bool is_persistent;        /* token_persistence_enabled */
-    const char *withheld;      /* why no token of this store is ever believed; NULL: no reason */
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

@@ -31,6 +31,7 @@ struct token_store {
 
     /* since the start */
     uint64_t persisted, renewed, revoked, expired, commits, repeats;
+    const char *withheld; /* why no token of it is ever believed; NULL: no reason */
 };
 
 /* Opens DIR, creates it when there is none; decides with which time this boot goes on, and whether
