@@ -119,7 +119,7 @@ static enum status prepare(const char *name, char dir[PATH_MAX], struct file_loc
         return problem_set(problem, STATUS_ALREADY_EXISTS, "", "a backup into %s is under way",
                            dir);
     if (status != STATUS_OK)
-        return problem_set(problem, status, "", "%s was not written", path);
+        return problem_set(problem, status, "", "%s cannot be made and locked", path);
     TRY(look_inside(name, problem));
     return clear(dir, problem);
 }

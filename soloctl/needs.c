@@ -67,7 +67,8 @@ static void of_log(const struct picture *picture, struct needs *needs)
     if (fork[0] != '\0')
         add(needs, "the log is FORKED, nothing is deployed or recovered by it: stop Solo and put "
                    "the newer DATA/events back, or keep this log with `recoveryd resolve --keep "
-                   "log`, after the right DATA/tokens and DATA/vault if these are of another Solo");
+                   "log`, after putting back the right DATA/tokens or DATA/vault if these are of "
+                   "another Solo");
 }
 
 static void of_recovery(const struct picture *picture, struct needs *needs)
