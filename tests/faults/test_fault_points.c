@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/faults/judge.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -52,18 +53,6 @@ static json_t *params_of(const struct testbed *bed, const struct step *step, con
                      "request_id", id);
 }
 
-/* Whether a program can be killed at a point at all: it was compiled in. */
-static bool has_fault_points(const struct testbed *bed)
-{
-    char path[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(path, sizeof path, "%s/eventd", bed->bin);
-    const char *const argv[] = { "/bin/grep", "-c", "eventd.before_commit", path, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
-                &result);
-    return result.exit_code == 0;
-}
-
 /* Sends with one id until it is answered, starting solod again when the fault took it. With the
  * fault set for every life of a daemon, each life gets as far as its point and no further: so it is
  * taken back after the first few failures by a start without it. */
@@ -98,7 +87,7 @@ static void die_at(const char *point, int arrival)
     char fault[100];
     unsigned failures = 0;
     testbed_open(&bed, 0);
-    if (!has_fault_points(&bed)) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }
@@ -182,7 +171,7 @@ static void restart_dies_at(const char *fault)
     char id[UUID_TEXT_BYTES];
     struct uuid uuid = uuid_draw();
     testbed_open(&bed, 0);
-    if (!has_fault_points(&bed)) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }
@@ -221,7 +210,7 @@ static void die_while_creating(const char *point)
 {
     struct testbed bed = { 0 };
     testbed_open(&bed, 0);
-    if (!has_fault_points(&bed)) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }
@@ -257,7 +246,7 @@ static void hasty_deploy_dies_at(const char *fault)
 {
     struct testbed bed = { 0 };
     testbed_open(&bed, 0);
-    if (!has_fault_points(&bed)) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }

@@ -10,6 +10,7 @@
 #include "common/access/token_text.h"
 #include "common/base/file.h"
 #include "common/base/uuid.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -26,15 +27,9 @@ struct scene {
 
 static void scene_open(struct scene *scene)
 {
-    char program[4200];
-    AUTO(result_close) struct result result = { 0 };
     *scene = (struct scene){ 0 };
     testbed_open(&scene->bed, 0);
-    snprintf(program, sizeof program, "%s/eventd", scene->bed.bin);
-    const char *const argv[] = { "/bin/grep", "-c", "SOLO_FAULT_SYNC", program, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&scene->bed) },
-                &result);
-    if (result.exit_code != 0) {
+    if (!build_has_faults(&scene->bed)) {
         testbed_discard(&scene->bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/api/records/schemas.h"
+#include "tests/support/build.h"
 #include "tests/support/caller.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
@@ -65,13 +66,7 @@ static void await_shown(const struct testbed *bed, const char *text, bool is_sho
 
 static void skip_without_faults(struct testbed *bed)
 {
-    char program[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(program, sizeof program, "%s/eventd", bed->bin);
-    const char *const argv[] = { "/bin/grep", "-c", "SOLO_FAULT_BOUND", program, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
-                &result);
-    if (result.exit_code != 0) {
+    if (!build_has_faults(bed)) {
         testbed_close(bed);
         cr_skip_test("this build has no bounds that a test may lower (SOLO_FAULTS)");
     }

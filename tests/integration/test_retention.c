@@ -15,6 +15,7 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/uuid.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -577,17 +578,6 @@ Test(retention, a_damaged_log_is_salvaged_with_its_archives, .init = set_up, .fi
 
 /* --- cuts --- */
 
-static bool has_fault_points(void)
-{
-    char path[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(path, sizeof path, "%s/eventd", bed.bin);
-    const char *const argv[] = { "/bin/grep", "-c", "retention.before_cut", path, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    return result.exit_code == 0;
-}
-
 static void start_with(const char *fault)
 {
     testbed_kill_everything(&bed);
@@ -628,7 +618,7 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
     const char *const *points = is_long ? all : some;
     size_t count = is_long ? COUNT_OF(all) : COUNT_OF(some);
     uint64_t first = 1;
-    if (!has_fault_points())
+    if (!build_has_faults(&bed))
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     service_deploy_sleeper(&bed, "acme", "old");
     for (size_t i = 0; i < count; i++) {
@@ -660,7 +650,7 @@ Test(retention, an_archive_that_has_more_than_may_go_is_left_alone, .init = set_
      .fini = tear_down)
 {
     struct problem problem = { 0 };
-    if (!has_fault_points())
+    if (!build_has_faults(&bed))
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     start_with("archive.after_checkpoint");
     append_many(300);

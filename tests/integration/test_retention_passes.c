@@ -10,6 +10,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -27,13 +28,7 @@ static void tear_down(void)
 /* This build's day is the real one: nothing goes in a test. */
 static void need_short_days(void)
 {
-    char path[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(path, sizeof path, "%s/eventd", bed.bin);
-    const char *const argv[] = { "/bin/grep", "-c", "SOLO_FAULT_BOUND", path, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    if (result.exit_code != 0)
+    if (!build_has_faults(&bed))
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
 }
 

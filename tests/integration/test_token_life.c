@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/access/token_text.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/files.h"
 #include "tests/support/process.h"
@@ -111,17 +112,6 @@ static void await_told(const char *type, const struct granted *token, int timeou
 
 /* -- the clock -- */
 
-static bool has_fault_points(void)
-{
-    char path[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(path, sizeof path, "%s/tokend", bed.bin);
-    const char *const argv[] = { "/bin/grep", "-c", "SOLO_TEST_CLOCK", path, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(&bed) },
-                &result);
-    return result.exit_code == 0;
-}
-
 static void set_clock(const char *boot, long long boottime_s, long long wall_s,
                       bool is_synchronised)
 {
@@ -156,7 +146,7 @@ static void open_with_clock(unsigned flags)
 {
     char path[400];
     testbed_open(&bed, flags);
-    if (!has_fault_points()) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no test clock (SOLO_FAULTS)");
     }

@@ -7,6 +7,7 @@
 #include "common/access/token_text.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
@@ -81,17 +82,6 @@ static void await_outbox_empty(const struct testbed *bed)
         cr_assert_lt(clock_boottime_ns(), end, "%lu events wait", counter(bed, "outbox"));
         sleep_ms(5);
     }
-}
-
-static bool has_fault_points(const struct testbed *bed)
-{
-    char path[4200];
-    AUTO(result_close) struct result result = { 0 };
-    snprintf(path, sizeof path, "%s/tokend", bed->bin);
-    const char *const argv[] = { "/bin/grep", "-c", "tokend.before_commit", path, NULL };
-    command_run(&(struct command){ .argv = argv, .environment = testbed_environment(bed) },
-                &result);
-    return result.exit_code == 0;
 }
 
 static void lives_through_everything(unsigned flags)
@@ -469,7 +459,7 @@ Test(tokens, the_outbox_is_exact_whoever_dies_where)
     };
     AUTO(testbed_close) struct testbed bed = { 0 };
     testbed_open(&bed, 0);
-    if (!has_fault_points(&bed)) {
+    if (!build_has_faults(&bed)) {
         testbed_discard(&bed);
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     }
