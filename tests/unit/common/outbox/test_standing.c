@@ -1,0 +1,183 @@
+/* What the store knows of the log and the log of the store: which of them is older, or of another
+ * Solo, and what is then sent under which numbers. */
+#include "common/outbox/standing.h"
+
+#include <string.h>
+
+#include "common/base/auto.h"
+#include "tests/support/criterion.h"
+#include "tests/unit/common/outbox/outbox_scene.h"
+
+TestSuite(standing, .init = scene_open, .fini = scene_close, .timeout = 60);
+
+static void expect_known(uint64_t wanted)
+{
+    struct outbox_standing standing = { 0 };
+    for (int i = 0; i < 1000 && standing.known_id != wanted; i++) {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+        cr_assert_eq(outbox_standing_read(&txn, &standing), STATUS_OK);
+        db_end(&txn);
+        run_ms(20);
+    }
+    cr_assert_eq(standing.known_id, wanted);
+}
+
+/* While it is not known how far the log is, rows that are there keep their source and new ones
+ * begin at 1: their numbers may be taken. */
+Test(standing, what_is_put_before_the_log_was_reached_is_numbered_anew)
+{
+    outbox_put_many(3);
+    outbox_close(&scene.outbox);
+    outbox_start();
+    outbox_put_many(4);
+    eventd_start();
+    until_taken(7);
+    cr_assert_eq(scene.sources[0].last, 3);
+    cr_assert_eq(scene.sources[1].last, 4);
+    expect_known(7); /* or events of the first source would be of another copy to the next owner */
+}
+
+Test(standing, a_store_that_is_as_far_as_the_log_goes_on_counting)
+{
+    eventd_start();
+    outbox_put_many(3);
+    until_taken(3);
+    run_ms(1200); /* and they are removed */
+    for (int i = 0; i < 3; i++) {
+        outbox_close(&scene.outbox);
+        outbox_start();
+        run_ms(100);
+        outbox_put_many(2);
+        until_taken(5 + 2 * (uint64_t)i);
+    }
+    cr_assert_eq(scene.sources[0].last, 9);
+}
+
+/* The log has numbers that this copy never gave: those rows that it has, too, are not sent again,
+ * and what is put now does not meet what the other copy has put. */
+Test(standing, an_older_copy_of_the_store_does_not_use_numbers_twice)
+{
+    outbox_put_many(5);
+    outbox_close(&scene.outbox);
+    struct span first = span_of(scene.outbox.incarnation, 16);
+    *eventd_last_of(first) = 9;
+    scene.refusal = STATUS_OK;
+    outbox_start();
+    eventd_start();
+    for (int i = 0; i < 600 && outbox_waiting(&scene.outbox) > 0; i++)
+        run_ms(100);
+    cr_assert_eq(outbox_waiting(&scene.outbox), 0, "the log has them");
+    cr_assert_eq(scene.requests, 0);
+    outbox_put_many(4);
+    until_taken(4);
+    cr_assert_eq(scene.sources[0].last, 9);
+    cr_assert_eq(scene.sources[1].last, 4);
+}
+
+static uint64_t compared_id;
+static unsigned compared;
+
+static void on_compare(void *context, uint64_t known_id)
+{
+    (void)context;
+    compared_id = known_id;
+    compared++;
+}
+
+Test(standing, nothing_is_sent_before_the_owner_has_compared)
+{
+    outbox_close(&scene.outbox);
+    struct outbox_options options = outbox_options();
+    options.compare = on_compare;
+    cr_assert_eq(outbox_open(&scene.outbox, &options), STATUS_OK);
+    eventd_start();
+    outbox_put_many(3);
+    for (int i = 0; i < 1000 && compared == 0; i++)
+        run_ms(5);
+    run_ms(50);
+    cr_assert_not(outbox_is_foreign(&scene.outbox), "no log has had it before");
+    outbox_flush(&scene.outbox); /* the owner shall stop before it is through */
+    run_ms(50);
+    cr_assert_eq(compared, 1);
+    cr_assert_eq(compared_id, 0);
+    cr_assert_eq(scene.requests, 0);
+    outbox_release(&scene.outbox);
+    until_taken(3);
+}
+
+static void expect_kept(const char *wanted)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span anchor;
+    cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+    cr_assert_eq(log_witness_anchor(&txn, &anchor), STATUS_OK);
+    cr_expect(span_equal(anchor, span_of_text(wanted)), "%.*s", (int)anchor.size,
+              (const char *)anchor.data);
+}
+
+static void until_shown(bool is_agreed)
+{
+    for (int i = 0; i < 4000 && scene.outbox.witness.is_shown != is_agreed; i++)
+        run_ms(5);
+    cr_assert_eq(scene.outbox.witness.is_shown, is_agreed);
+}
+
+/* The store keeps what eventd told of the log, with the rows, and shows it to the next one. */
+Test(standing, an_anchor_is_kept_with_the_rows_and_shown)
+{
+    eventd_start();
+    until_shown(true);
+    expect_kept(""); /* no commit of its own */
+    outbox_put_many(2);
+    expect_kept("after 0");
+    until_taken(2);
+    outbox_put_many(1);
+    expect_kept("after 2");
+    until_taken(3);
+    outbox_close(&scene.outbox);
+    outbox_start();
+    until_shown(true);
+    cr_expect_str_eq(scene.shown, "after 2");
+}
+
+Test(standing, a_forked_log_gives_no_anchor)
+{
+    eventd_start();
+    until_shown(true);
+    outbox_put_many(1);
+    until_taken(1);
+    eventd_stop();
+    run_ms(20);
+    cr_expect_not(scene.outbox.witness.is_shown);
+    scene.is_forked = true;
+    scene.shown[0] = '\0';
+    eventd_start();
+    for (int i = 0; i < 4000 && scene.shown[0] == '\0'; i++)
+        run_ms(5);
+    outbox_put_many(2);
+    until_taken(3);
+    outbox_put_many(1);
+    until_taken(4);
+    cr_expect_not(scene.outbox.witness.is_shown);
+    expect_kept("after 1");
+}
+
+Test(standing, a_store_that_another_log_has_taken_events_of_is_foreign)
+{
+    outbox_put_many(
+        2); /* before the log is reached: in an incarnation that the next log does not know */
+    eventd_start();
+    until_taken(2);
+    outbox_put_many(1);
+    until_taken(3);
+    for (int i = 0; i < 2; i++) {
+        outbox_close(&scene.outbox);
+        memset(scene.sources, 0, sizeof scene.sources); /* another log */
+        scene.siblings_id = i == 0 ? 7 : 0;             /* that knows another store; or none */
+        outbox_start();
+        for (int ms = 0; ms < 20000 && scene.outbox.question != OUTBOX_RELEASED; ms += 5)
+            run_ms(5);
+        cr_expect_eq(outbox_is_foreign(&scene.outbox), i == 0);
+    }
+}
