@@ -37,33 +37,6 @@ enum status append_send_batch(struct deployd *deployd, struct span events,
     return rpc_client_call(deployd->eventd, &method_event_append_batch, &request, &options, NULL);
 }
 
-struct event_append_request append_about_service(enum event_type type,
-                                                 const struct service *service,
-                                                 char subject[SUBJECT_BYTES],
-                                                 const struct buffer *payload)
-{
-    return (struct event_append_request){
-        .type = event_type_name(type),
-        .tenant = service->tenant->name,
-        .subject = subject_of_service(subject, service->tenant->name, service_name(service)),
-        .payload = buffer_span(payload),
-        .source = "",
-        .intent = "",
-    };
-}
-
-struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
-{
-    return (struct event_append_request){
-        .type = event_type_name(type),
-        .tenant = "",
-        .subject = "system",
-        .payload = buffer_span(payload),
-        .source = "",
-        .intent = "",
-    };
-}
-
 enum status append_problem(enum status status, const struct problem *said, const char *what,
                            struct problem *problem)
 {

@@ -1,7 +1,6 @@
 #ifndef SOLO_DEPLOYD_APPENDS_H
 #define SOLO_DEPLOYD_APPENDS_H
 
-#include "common/api/event_types.h"
 #include "deployd/deployd.h"
 
 /* Events on their way to eventd. Each carries a request_id (the caller's, or one drawn here) or a
@@ -22,14 +21,6 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
 enum status append_send_batch(struct deployd *deployd, struct span events,
                               const struct uuid *request_id, uint64_t timeout_ms,
                               rpc_on_reply on_reply, void *context);
-
-/* The fields of an event about one service. `subject` is filled and must live until append_send. */
-struct event_append_request append_about_service(enum event_type type,
-                                                 const struct service *service,
-                                                 char subject[SUBJECT_BYTES],
-                                                 const struct buffer *payload);
-/* And of one about the whole. */
-struct event_append_request append_about_system(enum event_type type, const struct buffer *payload);
 
 /* What goes wrong with an append, in words for the caller: *problem is filled from what eventd
  * said; `what` was to be recorded ("the kill"). Returns the status to answer with. */

@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/failed_deploys.h"
 #include "deployd/methods.h"

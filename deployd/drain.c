@@ -15,6 +15,7 @@
 #include "common/daemon/parent.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/operation_queue.h"
 #include "deployd/supervisors.h"

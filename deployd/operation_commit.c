@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "common/wire/writer.h"
 #include "deployd/admission.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/operation_act.h"
 #include "deployd/operation_build.h"

@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/plan/plan.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/retry.h"

@@ -6,6 +6,7 @@
 #include "common/base/auto.h"
 #include "common/plan/plan.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/operation_failure.h"
 

@@ -13,6 +13,7 @@
 #include "common/base/size.h"
 #include "common/spec/spec.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/operation.h"
 

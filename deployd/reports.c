@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/supervisors.h"
 

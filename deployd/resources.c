@@ -4,6 +4,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 
 static void on_told(void *context, enum status status, const struct problem *problem,

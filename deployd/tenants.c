@@ -8,6 +8,7 @@
 #include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 #include "deployd/supervisors.h"
 

@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "common/base/process_identity.h"
 #include "common/wire/writer.h"
+#include "deployd/append_about.h"
 #include "deployd/appends.h"
 
 enum { VERIFIED_BYTES_MAX = 256 };

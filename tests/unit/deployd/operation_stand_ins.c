@@ -74,26 +74,6 @@ enum status append_send_batch(struct deployd *deployd, struct span events,
     return status;
 }
 
-struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
-{
-    return (struct event_append_request){ .type = event_type_name(type),
-                                          .payload = buffer_span(payload),
-                                          .intent = "" };
-}
-
-struct event_append_request append_about_service(enum event_type type,
-                                                 const struct service *service,
-                                                 char subject[SUBJECT_BYTES],
-                                                 const struct buffer *payload)
-{
-    return (struct event_append_request){
-        .type = event_type_name(type),
-        .tenant = service->tenant->name,
-        .subject = subject_of_service(subject, service->tenant->name, service_name(service)),
-        .payload = buffer_span(payload),
-    };
-}
-
 enum status append_problem(enum status status, const struct problem *said, const char *what,
                            struct problem *problem)
 {

@@ -20,12 +20,6 @@ static struct {
     rpc_on_reply on_closed;
 } world;
 
-struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
-{
-    (void)type, (void)payload;
-    return (struct event_append_request){ 0 };
-}
-
 enum status append_send(struct deployd *deployd, const struct event_append_request *request,
                         const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply on_reply,
                         void *context)

@@ -49,15 +49,6 @@ enum status append_send(struct deployd *deployd, const struct event_append_reque
     return STATUS_OK;
 }
 
-struct event_append_request append_about_service(enum event_type type,
-                                                 const struct service *service,
-                                                 char subject[SUBJECT_BYTES],
-                                                 const struct buffer *payload)
-{
-    (void)type, (void)service, (void)subject, (void)payload;
-    return (struct event_append_request){ 0 };
-}
-
 enum status deployd_refresh(struct deployd *deployd, struct service *service)
 {
     (void)deployd, (void)service;

@@ -11,12 +11,6 @@ static rpc_on_reply on_reply; /* of the one on its way; NULL: there is none */
 static void *waiting;
 static unsigned sent;
 
-struct event_append_request append_about_system(enum event_type type, const struct buffer *payload)
-{
-    return (struct event_append_request){ .type = event_type_name(type),
-                                          .payload = buffer_span(payload) };
-}
-
 enum status append_send(struct deployd *sender, const struct event_append_request *request,
                         const struct uuid *request_id, uint64_t timeout_ms, rpc_on_reply reply,
                         void *context)
