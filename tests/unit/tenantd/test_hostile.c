@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "tests/support/criterion.h"
-#include "tests/unit/tenantd/supervisor_bed.h"
+#include "tests/unit/tenantd/supervisor_calls.h"
 
 enum { NEIGHBOUR_CHILDREN = 3, LOOKS = 20, PIDS_MAX = 64, ORDINARY_UID = 65534 };
 

@@ -9,7 +9,7 @@
 
 #include "common/base/auto.h"
 #include "tests/support/criterion.h"
-#include "tests/unit/tenantd/supervisor_bed.h"
+#include "tests/unit/tenantd/supervisor_calls.h"
 
 static struct bed bed;
 
