@@ -10,15 +10,12 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/ensure.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/process_identity.h"
 #include "common/base/run_folder.h"
-#include "common/base/unix_socket.h"
 #include "common/plan/plan.h"
 #include "common/rpc/client.h"
 #include "common/wire/reader.h"
-#include "recoveryd/identity.h"
 #include "recoveryd/peer.h"
 #include "recoveryd/registry_rows.h"
 
@@ -123,13 +120,6 @@ static bool is_absence(enum status status)
            status == STATUS_FAILED_PRECONDITION;
 }
 
-/* A client waits before it says that nobody listens; a dry run need not. */
-static bool is_listening(const char *path)
-{
-    AUTO(fd_close) int fd = -1;
-    return unix_socket_connect(path, &fd) == STATUS_OK;
-}
-
 /* One page of a list: its rows, and what the next one begins after. */
 struct page {
     struct span services;
@@ -179,16 +169,10 @@ static enum status ask_pages(struct peer *peer, page_ask *ask, struct actual *ac
 /* unavailable when nobody answers; then nothing has been added. */
 static enum status ask_deployd(const struct settings *settings, struct actual *actual)
 {
-    char path[4096];
     bool is_silent = false;
     struct problem problem = { 0 };
-    TRY(run_socket_path(path, settings->run_dir, "deployd"));
-    if (!is_listening(path))
-        return STATUS_UNAVAILABLE;
-    struct rpc_client_options options = { .path = path };
-    identity_set(&options);
     AUTO(peer_close) struct peer peer = { 0 };
-    TRY(peer_open(&peer, &options));
+    TRY(peer_open_daemon(&peer, settings->run_dir, "deployd"));
     enum status status = ask_pages(&peer, ask_page_of_deployd, actual, &is_silent, &problem);
     if (status == STATUS_OK) {
         actual->source = "deployd";
@@ -199,7 +183,8 @@ static enum status ask_deployd(const struct settings *settings, struct actual *a
         return STATUS_UNAVAILABLE;
     if (problem.message[0] == '\0') /* its answer could not be used: told where that was seen */
         return status;
-    return log_failure(status, "ask deployd what runs", "socket", path, "reason", problem.message);
+    return log_failure(status, "ask deployd what runs", "run", settings->run_dir, "reason",
+                       problem.message);
 }
 
 struct supervisors {

@@ -19,7 +19,8 @@ enum status peer_open(struct peer *peer, const struct rpc_client_options *option
 static bool is_listening(const char *path)
 {
     AUTO(fd_close) int fd = -1;
-    return unix_socket_connect(path, &fd) == STATUS_OK;
+    enum status status = unix_socket_connect(path, &fd);
+    return status == STATUS_OK || status == STATUS_RESOURCE_EXHAUSTED; /* with a full backlog */
 }
 
 enum status peer_open_daemon(struct peer *peer, const char *run_dir, const char *daemon)
