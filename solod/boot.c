@@ -13,6 +13,17 @@
 #include "common/daemon/parent.h"
 #include "common/daemon/reload.h"
 
+/* Or the last word of somebody who was waited for would stay. */
+static void say_started(const struct recovery *recovery)
+{
+    if (recovery->status[0] != '\0') /* recoveryd has said it */
+        return;
+    if (recovery->exit_code > 0)
+        parent_say("recoveryd ended with exit code %d", recovery->exit_code);
+    else
+        parent_say("ready");
+}
+
 static void solod_step(void *context)
 {
     struct solod *solod = context;
@@ -28,6 +39,7 @@ static void solod_step(void *context)
     if (solod->ready_wall_ns == 0 && solod_is_settled(solod)) {
         solod->ready_wall_ns = clock_wall_ns();
         parent_ready();
+        say_started(&solod->recovery);
         daemon_health_set("ready", "%s", "");
         char reason[REASON_TEXT_BYTES];
         log_info("ready", "state", solod_state(solod, reason), "reason", reason, "took_ms",

@@ -28,6 +28,8 @@ static void on_ended(void *context, const struct child_exit *exit)
     } else {
         recovery->has_ended = true;
         recovery->exit_code = exit_code;
+        if (exit->by_signal) /* how far it was is no last word */
+            recovery->status[0] = '\0';
     }
     recovery->changed(recovery->context);
 }

@@ -27,13 +27,14 @@ enum { LISTENERS_MAX = 64, LISTENERS_START = 3, STATUS_BYTES_MAX = 512, TOLD_BYT
 
 static const unsigned long long progress_us_max = 60ull * 1000 * 1000;
 
-/* Nobody hears it without a parent. A name that begins with @ is an abstract one. */
+/* Nobody hears it without a parent, or with one that is spoken to another way (vsock:). A name that
+ * begins with @ is an abstract one. */
 static void tell(const char *text)
 {
     const char *name = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     size_t size = name == NULL ? 0 : strlen(name);
-    if (size == 0 || size > sizeof address.sun_path)
+    if (size == 0 || size > sizeof address.sun_path || (name[0] != '/' && name[0] != '@'))
         return;
     memcpy(address.sun_path, name, size);
     if (name[0] == '@')

@@ -45,11 +45,24 @@ Test(solod_start, a_daemon_that_says_nothing_keeps_the_next_from_starting)
     cr_assert_not_null(strstr(listing.reason, "eventd is starting"));
 }
 
-static void expect_heard(int fd, const char *status)
+/* Who has started solod. */
+static int parent_open(void)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/parent", scene.folder);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 50 },
+                            sizeof(struct timeval)),
+                 0);
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    return fd;
+}
+
+static void expect_heard(int fd, const char *status, const char *others)
 {
     char said[512], expected[128];
-    snprintf(expected, sizeof expected, "STATUS=%s\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000",
-             status);
+    snprintf(expected, sizeof expected, "STATUS=%s%s", status, others);
     do { /* the rest of what it says */
         ssize_t size = recv(fd, said, sizeof said - 1, 0);
         cr_assert_geq(size, 0, "it never says %s", status);
@@ -60,19 +73,29 @@ static void expect_heard(int fd, const char *status)
 /* Who starts solod waits as long as those go on for whom it waits itself. */
 Test(solod_start, how_far_a_start_is_asks_its_own_parent_for_time)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/parent", scene.folder);
-    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 40 },
-                            sizeof(struct timeval)),
-                 0);
-    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    static const char asking[] = "\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000";
+    AUTO(fd_close) int fd = parent_open();
     scene_ask("EVENTD", "far");
     scene_ask("RECOVERYD", "slow");
     scene_start(NULL);
-    expect_heard(fd, "eventd: 3 of 4");
-    expect_heard(fd, "7 of 9");
+    expect_heard(fd, "eventd: 3 of 4", asking);
+    expect_heard(fd, "7 of 9", asking);
+}
+
+Test(solod_start, how_far_it_was_is_not_said_for_life)
+{
+    AUTO(fd_close) int fd = parent_open();
+    scene_ask("EVENTD", "far");
+    scene_start((const char *[]){ "--set", "recovery_enabled=false", NULL });
+    expect_heard(fd, "ready", "");
+}
+
+Test(solod_start, a_recovery_that_ends_without_a_word_is_told)
+{
+    AUTO(fd_close) int fd = parent_open();
+    scene_ask("RECOVERYD", "code=7");
+    scene_start(NULL);
+    expect_heard(fd, "recoveryd ended with exit code 7", "");
 }
 
 /* Said again and again: while it is tried once more there is nothing to tell of its end. */

@@ -15,6 +15,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/unix_socket.h"
 #include "common/daemon/lifecycle.h"
 #include "common/daemon/parent.h"
@@ -117,6 +118,28 @@ Test(lifecycle, the_parent_hears_ready_status_and_stopping)
     parent_hears(parent, "STATUS=store damaged READY=1");
     lifecycle_stop(&lifecycle);
     parent_hears(parent, "STOPPING=1");
+}
+
+static unsigned logged;
+
+static bool count_logged(const struct log_record *record)
+{
+    (void)record;
+    logged++;
+    return true;
+}
+
+/* A systemd whose machine is a virtual one speaks to its host by vsock. */
+Test(lifecycle, a_parent_that_is_spoken_to_another_way_is_passed_over)
+{
+    setenv("NOTIFY_SOCKET", "vsock:2:1234", 1);
+    log_set_keeper(count_logged);
+    parent_ready();
+    cr_expect_eq(logged, 0);
+    setenv("NOTIFY_SOCKET", "/nobody/listens", 1);
+    parent_ready();
+    cr_expect_eq(logged, 1);
+    log_set_keeper(NULL);
 }
 
 Test(lifecycle, the_watchdog_is_fed_from_the_loop)
