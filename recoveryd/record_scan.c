@@ -127,6 +127,7 @@ static enum status try_record(struct record_scan *scan, unsigned file, uint64_t 
         .file = file,
     };
     memcpy(found.log_id, event.log_id, sizeof found.log_id);
+    scan->record_end = offset + length;
     return add(scan, &found);
 }
 
@@ -137,7 +138,9 @@ static enum status scan_block(struct record_scan *scan, unsigned file, const uin
 {
     const uint8_t *at = block, *end = block + size;
     while ((at = memmem(at, (size_t)(end - at), EVENT_MAGIC, MAGIC_BYTES)) != NULL) {
-        TRY(try_record(scan, file, offset + (uint64_t)(at - block)));
+        uint64_t place = offset + (uint64_t)(at - block);
+        if (place >= scan->record_end)
+            TRY(try_record(scan, file, place));
         at++;
     }
     return STATUS_OK;
@@ -184,6 +187,7 @@ enum status record_scan_file(struct record_scan *scan, const char *path)
     if (block == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
     TRY(add_file(scan, path));
+    scan->record_end = 0;
     uint64_t end = 0;
     TRY(open_file(scan, file));
     TRY(find_end(scan, path, &end));
@@ -206,11 +210,23 @@ enum status record_scan_file(struct record_scan *scan, const char *path)
 
 /* --- the chain --- */
 
-/* The log that most of the records are of, found by a vote; the others' are dropped. */
+static bool is_witnessed(const struct record_scan *scan, const struct scanned *record)
+{
+    return record->id == scan->witness.id && hash_equal(&record->hash, &scan->witness.hash);
+}
+
+/* The log of the event that the witness names, else the one that most of the records are of, found
+ * by a vote; the others' are dropped. */
 static void choose_log(struct record_scan *scan)
 {
     size_t lead = 0, kept = 0;
-    for (size_t i = 0; i < scan->count; i++) {
+    bool is_known = false;
+    for (size_t i = 0; i < scan->count && !is_known; i++) {
+        is_known = is_witnessed(scan, &scan->records[i]);
+        if (is_known)
+            memcpy(scan->log_id, scan->records[i].log_id, 16);
+    }
+    for (size_t i = 0; i < scan->count && !is_known; i++) {
         bool is_for = memcmp(scan->records[i].log_id, scan->log_id, 16) == 0;
         if (lead == 0)
             memcpy(scan->log_id, scan->records[i].log_id, 16);
@@ -236,17 +252,24 @@ static size_t first_of(const struct record_scan *scan, uint64_t id)
     return low;
 }
 
-/* Of several records that may follow, the one whose story was told last: what a later start of
- * eventd appended in the place of something that never was acknowledged, or was given up. */
+/* Of several records that may follow, the one that the witness is for, else the one whose story was
+ * told last: what a later start of eventd appended in the place of something that never was
+ * acknowledged, or was given up. */
+static bool is_better(const struct scanned *a, const struct scanned *b)
+{
+    if (a->standing != b->standing)
+        return a->standing > b->standing;
+    return a->last_epoch > b->last_epoch ||
+           (a->last_epoch == b->last_epoch && a->last_id > b->last_id);
+}
+
 static const struct scanned *follower(const struct record_scan *scan, uint64_t id,
                                       const struct hash *previous)
 {
     const struct scanned *best = NULL;
     for (size_t i = first_of(scan, id); i < scan->count && scan->records[i].id == id; i++) {
         const struct scanned *record = &scan->records[i];
-        if (hash_equal(&record->previous, previous) &&
-            (best == NULL || record->last_epoch > best->last_epoch ||
-             (record->last_epoch == best->last_epoch && record->last_id > best->last_id)))
+        if (hash_equal(&record->previous, previous) && (best == NULL || is_better(record, best)))
             best = record;
     }
     return best;
@@ -263,6 +286,9 @@ enum status record_scan_link(struct record_scan *scan)
         const struct scanned *next = follower(scan, record->id + 1, &record->hash);
         record->last_epoch = next == NULL ? record->epoch : next->last_epoch;
         record->last_id = next == NULL ? record->id : next->last_id;
+        record->standing = next == NULL ? SCAN_UNTOLD : next->standing;
+        if (record->id == scan->witness.id)
+            record->standing = is_witnessed(scan, record) ? SCAN_WITNESSED : SCAN_CONTRADICTED;
     }
     scan->chain = calloc(scan->count + 1, sizeof *scan->chain);
     if (scan->chain == NULL)
@@ -273,6 +299,13 @@ enum status record_scan_link(struct record_scan *scan)
         previous = next->hash;
     }
     return STATUS_OK;
+}
+
+bool record_scan_is_contradicted(const struct record_scan *scan)
+{
+    uint64_t id = scan->witness.id;
+    return id > 0 && id <= scan->chain_count &&
+           !is_witnessed(scan, &scan->records[scan->chain[id - 1]]);
 }
 
 enum status record_scan_read(struct record_scan *scan, const struct scanned *scanned,

@@ -2,10 +2,14 @@
 #define SOLO_RECOVERYD_RECORD_SCAN_H
 
 #include "common/api/records/event_record.h"
+#include "common/api/records/log_anchor.h"
 
 /* Event records in files that need not be stores any more: each is found by its magic and believed
- * by its hash, wherever it lies. Those of one log that link to each other from event 1 on are the
- * chain. */
+ * by its hash, wherever it lies but within another one: there it is what somebody put into an
+ * event. Those of one log that link to each other from event 1 on are the chain. Whoever can write
+ * such bytes can give them a right hash, too: of several stories that which has the event that the
+ * witness names is taken, and none that has another one in its place before one that ends earlier.
+ */
 
 enum { SCAN_FILES_MAX = 128 * 1024 };
 
@@ -17,7 +21,9 @@ struct scanned {
     uint64_t offset;
     uint32_t length;
     uint32_t file;
-    /* The end of the longest story that begins here: its last epoch, and its last number. */
+    /* The best story that begins here: what the witness says of it, and its end, by its last epoch
+     * and its last number. */
+    enum { SCAN_CONTRADICTED, SCAN_UNTOLD, SCAN_WITNESSED } standing;
     uint64_t last_epoch, last_id;
 };
 
@@ -26,7 +32,9 @@ struct record_scan {
     unsigned file_count;
     int fd; /* of the one that is open */
     unsigned opened;
-    struct scanned *records; /* by number, each hash once */
+    uint64_t record_end;       /* of the last one that was found in it */
+    struct log_anchor witness; /* of the log, from elsewhere; an id of 0: there is none */
+    struct scanned *records;   /* by number, each hash once */
     size_t count, capacity;
     uint8_t log_id[16];
     size_t *chain; /* places in records; chain[i] is event i + 1 */
@@ -43,8 +51,10 @@ struct record_scan {
 
 /* Reads a whole file. A block that the disk does not give is passed over, and counted. */
 enum status record_scan_file(struct record_scan *scan, const char *path);
-/* After all files: the log (the one with most records) and its chain. */
+/* After all files: the log (that of the witness, else the one with most records) and its chain. */
 enum status record_scan_link(struct record_scan *scan);
+/* Whether the chain has another event in the place of the one that the witness names. */
+bool record_scan_is_contradicted(const struct record_scan *scan);
 /* The bytes of one, in scan->record, checked again. */
 enum status record_scan_read(struct record_scan *scan, const struct scanned *scanned,
                              struct span *record);

@@ -79,11 +79,23 @@ static enum status look(struct salvage *salvage, const struct settings *settings
     for (unsigned i = 0; i < options->source_count; i++)
         TRY(scan_source(&salvage->scan, options->sources[i]));
     TRY(scan_archives(&salvage->scan, settings));
-    TRY(record_scan_link(&salvage->scan));
     anchors_read(settings, &anchors);
-    for (size_t i = 0; i < anchors.count; i++)
-        if (anchors.items[i].anchor.id > salvage->known_last)
-            salvage->known_last = anchors.items[i].anchor.id;
+    for (size_t i = 0; i < anchors.count; i++) {
+        const struct log_anchor *anchor = &anchors.items[i].anchor;
+        if (anchor->id > salvage->known_last)
+            salvage->known_last = anchor->id;
+        /* tokend's may be of a branch that was given up since */
+        if (strcmp(anchors.items[i].witness, LOG_ANCHOR_FILE) == 0)
+            salvage->scan.witness = *anchor;
+    }
+    TRY(record_scan_link(&salvage->scan));
+    if (record_scan_is_contradicted(&salvage->scan))
+        return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "event",
+                           NUMBER(salvage->scan.witness.id), "reason",
+                           "what can be linked has another event of this number than "
+                           "DATA/" LOG_ANCHOR_FILE " names: it is another story, or a forged one; "
+                           "name backups or archives that have that event, or move that file away "
+                           "if this is the log to go on with");
     if (salvage->scan.chain_count > 0)
         return STATUS_OK;
     return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "events",
