@@ -314,10 +314,13 @@ static bool has_nothing_to_do(const struct testbed *bed, size_t wanted, struct r
     return has_nothing;
 }
 
-/* The processes are there a moment before deployd has heard of them. */
+/* The processes are there a moment before deployd has heard of them. That is no oversight of its
+ * own, which it finds by looking around every 30 s, and says so. */
 static void judge_recoveryd(const struct testbed *bed, size_t wanted)
 {
+    static const char oversight[] = "wanted and nobody is at it";
     AUTO(result_close) struct result result = { 0 };
+    size_t oversights = testbed_log_count(bed, oversight);
     testbed_recoveryd(bed, &result, "verify", "--full", NULL);
     if (result.exit_code != 0)
         test_fail("recoveryd verify --full ended with %d:\n%s%s", result.exit_code,
@@ -327,6 +330,8 @@ static void judge_recoveryd(const struct testbed *bed, size_t wanted)
             test_fail("P8: something is left to do: %s", result_out(&result));
         sleep_ms(PAUSE_MS);
     }
+    if (testbed_log_count(bed, oversight) != oversights)
+        test_fail("P8: deployd had overlooked something, which recoveryd would have done");
 }
 
 void judge_round(struct judge *judge, struct testbed *bed, struct ledger *ledger,

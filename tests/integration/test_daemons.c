@@ -123,7 +123,7 @@ Test(daemons, the_death_of_a_supervisor_takes_its_own_tenant_only_and_brings_it_
     cr_assert(process_is_alive(a) && process_is_alive(b));
     cr_assert_eq(service_pid(&bed, "beta", "a"), pids[2]);
     cr_assert_eq(service_pid(&bed, "beta", "b"), pids[3]);
-    deploy_ms(&bed, "new");
+    service_deploy_sleeper(&bed, "acme", "new"); /* asked once */
     char path[4096];
     pid_t found[1];
     cr_assert_eq(process_find(testbed_program(&bed, "sleeper", path), found, 1), 5);
@@ -275,7 +275,7 @@ Test(daemons, a_second_instance_is_refused)
     }
     cr_assert(process_is_alive(first));
     expect_same_pids(&bed, pids);
-    deploy_ms(&bed, "after");
+    service_deploy_sleeper(&bed, "acme", "after"); /* asked once */
 }
 
 Test(daemons, a_path_longer_than_a_socket_address_works)
