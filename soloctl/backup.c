@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
+#include "common/base/log.h"
 #include "common/base/run_folder.h"
 #include "common/spec/spec_json.h"
 #include "soloctl/commands.h"
@@ -100,26 +101,53 @@ static enum status clear(const char *dir, struct problem *problem)
     return STATUS_OK;
 }
 
+/* A backup is there when what it is of has gone: RUN goes at each boot, and a store's folder with
+ * the store. */
+static enum status look_around(const char *run_dir, const char *dir, struct problem *problem)
+{
+    char run[PATH_MAX], above[PATH_MAX], path[PATH_MAX];
+    size_t size = realpath(run_dir, run) == NULL ? 0 : strlen(run);
+    if (size > 0 && strncmp(dir, run, size) == 0 && (dir[size] == '/' || dir[size] == '\0'))
+        return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                           "%s lies in RUN, which is emptied at each boot: choose a directory "
+                           "elsewhere",
+                           dir);
+    snprintf(above, sizeof above, "%s", dir);
+    for (char *end; (end = strrchr(above, '/')) != NULL; *end = '\0')
+        if (path_join(path, above, "data.mdb") == STATUS_OK && access(path, F_OK) == 0)
+            return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                               "%s is the folder of a store, and goes with it: choose a directory "
+                               "elsewhere",
+                               above);
+    return STATUS_OK;
+}
+
 /* Made when it is not there; `dir` is its absolute path. The mark is locked by who writes there:
  * one that ended while it was waited for has left its manifest. */
-static enum status prepare(const char *name, char dir[PATH_MAX], struct file_lock *mark,
-                           struct problem *problem)
+static enum status prepare(const char *run_dir, const char *name, char dir[PATH_MAX],
+                           struct file_lock *mark, struct problem *problem)
 {
     char path[PATH_MAX];
-    if (mkdir(name, 0700) < 0 && errno != EEXIST)
+    bool is_new = mkdir(name, 0700) == 0;
+    if (!is_new && errno != EEXIST)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be made: %s", name,
                            strerror(errno));
     TRY(look_inside(name, problem));
     if (realpath(name, dir) == NULL)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "", "%s cannot be read: %s", name,
                            strerror(errno));
+    enum status status = look_around(run_dir, dir, problem);
+    if (status != STATUS_OK && is_new)
+        (void)rmdir(dir);
+    TRY(status);
     TRY(path_join(path, dir, BACKUP_MARK));
-    enum status status = file_lock_take(mark, path, 0);
+    status = file_lock_take(mark, path, 0);
     if (status == STATUS_LOCKED)
         return problem_set(problem, STATUS_ALREADY_EXISTS, "", "a backup into %s is under way",
                            dir);
     if (status != STATUS_OK)
-        return problem_set(problem, status, "", "%s cannot be made and locked", path);
+        return problem_set(problem, status, "", "%s cannot be made and locked: %s", path,
+                           log_last_failure());
     TRY(look_inside(name, problem));
     return clear(dir, problem);
 }
@@ -295,7 +323,7 @@ int command_backup(struct session *session, const struct arguments *arguments)
     enum status status =
         arguments_duration(arguments, FLAG_timeout, BACKUP_MS_MAX, &timeout_ms, &problem);
     if (status == STATUS_OK)
-        status = prepare(arguments->operands[0], dir, &mark, &problem);
+        status = prepare(session->run_dir, arguments->operands[0], dir, &mark, &problem);
     if (status == STATUS_OK)
         status = copy_stores(session, dir, timeout_ms, copied, &problem);
     if (status == STATUS_OK) {

@@ -320,6 +320,25 @@ Test(backup, a_backup_that_was_not_finished_or_is_damaged_is_not_put_back, .init
 }
 
 /* A daemon that hangs, before or while it copies, holds nobody up who asked for a backup. */
+/* RUN is emptied at a boot, and a store's folder is set aside with the store. */
+Test(backup, it_goes_where_it_outlives_what_it_is_of, .init = set_up, .fini = tear_down)
+{
+    const struct {
+        const char *folder, *words;
+    } wrong[] = { { "run", "lies in RUN" }, { "data/events", "is the folder of a store" } };
+    char place[500];
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        AUTO(result_close) struct result result = { 0 };
+        snprintf(place, sizeof place, "%s/%s/backup", bed.dir, wrong[i].folder);
+        testbed_soloctl(&bed, &result, "backup", place, NULL);
+        expect_exit(&result, 6);
+        expect_contains(result_err(&result), wrong[i].words);
+        cr_assert_neq(access(place, F_OK), 0, "nothing is left there");
+    }
+    snprintf(place, sizeof place, "%s/backup", bed.data); /* where the units may write */
+    run("", 0, "backup", place, NULL, NULL);
+}
+
 static void expect_silent(const char *daemon, const char *store)
 {
     AUTO(result_close) struct result result = { 0 };
