@@ -196,6 +196,7 @@ static enum status handle_event_source(struct eventd *eventd, struct rpc_call *c
     const struct source_position position = { .name = request->source,
                                               .incarnation = request->incarnation.data };
     AUTO(db_end) struct db_txn txn = { 0 };
+    reply->log = span_of(eventd->store.db.identity.id, sizeof eventd->store.db.identity.id);
     TRY(db_begin_read(&eventd->store.db, &txn));
     TRY(sources_last_event(&txn, &position, &reply->last, &reply->last_id));
     TRY(sources_newest_sibling(&txn, position.name, &reply->siblings_id));

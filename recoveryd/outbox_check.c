@@ -12,6 +12,7 @@
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/db/table.h"
+#include "common/outbox/log_witness.h"
 #include "common/outbox/standing.h"
 #include "common/wire/reader.h"
 #include "recoveryd/event_store.h"
@@ -23,7 +24,16 @@ struct standing {
     char source[EVENT_SOURCE_BYTES_MAX + 1];
     uint8_t incarnation[INCARNATION_BYTES];
     uint64_t first_waiting; /* every number below it was acknowledged */
+    uint8_t log[LOG_ID_BYTES];
+    bool has_log;
     bool is_known;
+};
+
+/* What the log has of it. */
+struct heard {
+    uint64_t last; /* number */
+    bool is_of_log;
+    bool is_settled;
 };
 
 static bool is_of(struct span row, const uint8_t incarnation[INCARNATION_BYTES])
@@ -56,9 +66,14 @@ static enum status read_tokens(const struct settings *settings, struct standing 
     bool is_without_trace, is_stable = true;
     char id[2 * sizeof db.identity.id + 1];
     struct outbox_standing outbox;
+    struct span log;
     TRY(token_census_open_walked(settings, &db, &is_without_trace));
     TRY(db_begin_read(&db, &txn));
     TRY(outbox_standing_read(&txn, &outbox));
+    TRY(log_witness_log(&txn, &log));
+    standing->has_log = log.size > 0;
+    if (standing->has_log)
+        memcpy(standing->log, log.data, sizeof standing->log);
     memcpy(standing->incarnation, outbox.incarnation, INCARNATION_BYTES);
     standing->first_waiting = outbox.next_number;
     snprintf(standing->source, sizeof standing->source, "%s/%s", tokens_schema.owner,
@@ -70,9 +85,8 @@ static enum status read_tokens(const struct settings *settings, struct standing 
     return STATUS_OK;
 }
 
-/* The last number that eventd has of this source. */
 static enum status read_log(const struct settings *settings, const struct standing *standing,
-                            uint64_t *last, bool *is_settled)
+                            struct heard *heard)
 {
     AUTO(event_store_close) struct event_store store = { 0 };
     AUTO(db_end) struct db_txn txn = { 0 };
@@ -83,37 +97,42 @@ static enum status read_log(const struct settings *settings, const struct standi
     memcpy(key + 1, standing->source, size);
     memcpy(key + 1 + size, standing->incarnation, INCARNATION_BYTES);
     TRY(event_store_open(&store, settings->data_dir));
+    heard->is_of_log = !standing->has_log ||
+                       memcmp(store.db.identity.id, standing->log, sizeof standing->log) == 0;
     TRY(db_begin_read(&store.db, &txn));
     enum status status =
         table_get(&txn, EVENTS_SOURCES, span_of(key, 1 + size + INCARNATION_BYTES), &row);
-    *last = status == STATUS_OK && row.size == SOURCE_ROW_BYTES
-                ? table_number_value(span_of(row.data, 8))
-                : 0;
+    heard->last = status == STATUS_OK && row.size == SOURCE_ROW_BYTES
+                      ? table_number_value(span_of(row.data, 8))
+                      : 0;
     db_end(&txn);
     if (status != STATUS_NOT_FOUND)
         TRY(status);
-    return event_store_is_settled(&store, is_settled);
+    return event_store_is_settled(&store, &heard->is_settled);
 }
 
 enum status outbox_check(const struct settings *settings, struct findings *findings)
 {
     struct standing standing = { 0 };
-    uint64_t last;
-    bool is_settled = false;
+    struct heard heard = { 0 };
     if (!settings->token_persistence_enabled || read_tokens(settings, &standing) != STATUS_OK ||
-        !standing.is_known || read_log(settings, &standing, &last, &is_settled) != STATUS_OK ||
-        !is_settled || standing.first_waiting <= last + 1)
+        !standing.is_known || read_log(settings, &standing, &heard) != STATUS_OK ||
+        !heard.is_settled || (heard.is_of_log && standing.first_waiting <= heard.last + 1))
         return STATUS_OK;
     struct finding finding = {
         .code = FINDING_outbox_gap,
         .tenant = "",
         .name = tokens_schema.name,
         .generation = standing.first_waiting - 1,
-        .running_generation = last,
+        .running_generation = heard.last,
     };
-    snprintf(finding.reason, sizeof finding.reason,
-             "tokend was told that eventd has its events up to number %" PRIu64
-             ", eventd has them up to %" PRIu64,
-             standing.first_waiting - 1, last);
+    if (heard.is_of_log)
+        snprintf(finding.reason, sizeof finding.reason,
+                 "tokend was told that eventd has its events up to number %" PRIu64
+                 ", eventd has them up to %" PRIu64,
+                 standing.first_waiting - 1, heard.last);
+    else
+        snprintf(finding.reason, sizeof finding.reason,
+                 "the store of tokens belongs to another log: every token is refused");
     return findings_add(findings, &finding);
 }

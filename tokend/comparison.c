@@ -4,6 +4,7 @@
 #include "common/access/daemon_methods.h"
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
+#include "common/outbox/outbox_state.h"
 
 static const char *refusal(const struct tokend *tokend)
 {
@@ -42,12 +43,14 @@ static void on_compare(void *context, uint64_t known_id)
     struct comparison *comparison = context;
     const struct tokend *tokend = comparison->tokend;
     if (outbox_is_foreign(&tokend->store.outbox)) {
-        log_error("the token store is not the one that the log tells of, but of another Solo: no "
-                  "token of it is believed",
+        log_error("the token store belongs to another log than the one that is there: what was "
+                  "revoked cannot be known, and no token of it is believed",
                   "dir", tokend->store.db.dir, "next",
-                  "stop Solo and put the right one back, or move this one away");
-        withhold(comparison, "every token is refused: the store is of another Solo; put the right "
-                             "one back");
+                  "stop Solo and put the right store or the right log back; or move this store "
+                  "away and grant new tokens");
+        withhold(comparison, "every token is refused: the store belongs to another log; stop Solo, "
+                             "put the right tokens or the right log back, or move these tokens "
+                             "away and grant new ones");
         return;
     }
     /* It revives nothing; but whoever has a token should learn why it is refused. */

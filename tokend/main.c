@@ -16,6 +16,7 @@
 #include "common/daemon/parent.h"
 #include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
+#include "common/outbox/outbox_state.h"
 #include "common/rpc/server.h"
 #include "tokend/comparison.h"
 #include "tokend/gate.h"

@@ -11,6 +11,7 @@
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/outbox/outbox_state.h"
 #include "common/wire/reader.h"
 #include "common/wire/writer.h"
 #include "tokend/changes.h"

@@ -4,6 +4,7 @@
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
 #include "common/base/log.h"
+#include "common/outbox/outbox_state.h"
 #include "vaultd/meta_rows.h"
 
 /* What the store says of itself. One that was made before vaults kept their home has nothing to be
@@ -55,6 +56,17 @@ void comparison_begin_anew(struct vault *vault)
     take(vault);
 }
 
+/* Numbers of another log's events say nothing here. Put back on purpose it is simply taken;
+ * otherwise the log is told as well, and is FORKED: that one may be of another Solo. */
+static void take_over(struct vault *vault, struct claim *claim)
+{
+    log_warning("the vault belongs to another log: what happened to its secrets is not told here",
+                "dir", vault->store.db.dir);
+    claim->accepted_id = 0;
+    if (claim->is_restored)
+        outbox_forget_log(&vault->store.outbox);
+}
+
 enum status comparison_make(struct vault *vault)
 {
     const struct outbox *outbox = &vault->store.outbox;
@@ -65,6 +77,8 @@ enum status comparison_make(struct vault *vault)
         return STATUS_UNAVAILABLE;
     if (status != STATUS_OK)
         return refuse(vault, VAULT_REASON_store_unreadable);
+    if (outbox_is_foreign(outbox))
+        take_over(vault, &claim);
     vault->is_missing = outbox_has_siblings(outbox) && !claim.has_master;
     if (vault->is_missing)
         return refuse(vault, VAULT_REASON_store_missing);

@@ -18,6 +18,7 @@
 #include "common/daemon/parent.h"
 #include "common/daemon/reload.h"
 #include "common/daemon/settings.h"
+#include "common/outbox/outbox_state.h"
 #include "common/rpc/server.h"
 #include "vaultd/comparison.h"
 #include "vaultd/methods.h"

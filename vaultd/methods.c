@@ -8,6 +8,7 @@
 #include "common/api/api.h"
 #include "common/base/auto.h"
 #include "common/base/ensure.h"
+#include "common/outbox/outbox_state.h"
 #include "common/wire/writer.h"
 #include "vaultd/listing.h"
 #include "vaultd/meta_rows.h"

@@ -62,24 +62,9 @@ static void begin_incarnation(struct outbox *outbox)
     outbox->is_own = true;
 }
 
-bool outbox_is_older(const struct outbox *outbox)
+uint64_t outbox_waiting(const struct outbox *outbox)
 {
-    return outbox->is_older;
-}
-
-bool outbox_has_siblings(const struct outbox *outbox)
-{
-    return outbox->siblings_id > 0;
-}
-
-uint64_t outbox_newer_sibling(const struct outbox *outbox)
-{
-    return outbox->siblings_id > outbox->newest_id ? outbox->siblings_id : 0;
-}
-
-bool outbox_is_foreign(const struct outbox *outbox)
-{
-    return outbox->is_foreign;
+    return outbox->committed - outbox->acknowledged;
 }
 
 bool outbox_has_room(const struct outbox *outbox, uint64_t count)
@@ -90,6 +75,12 @@ bool outbox_has_room(const struct outbox *outbox, uint64_t count)
 static bool is_released(const struct outbox *outbox)
 {
     return outbox->question == OUTBOX_RELEASED;
+}
+
+/* Also when nothing else is to be written: which log it belongs to, once in the store's life. */
+static bool has_to_commit(const struct outbox *outbox)
+{
+    return outbox->removed < outbox->acknowledged || outbox->witness.is_log_new;
 }
 
 static enum status put(struct outbox *outbox, struct db_txn *txn,
@@ -133,7 +124,8 @@ enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn)
         TRY(table_delete(txn, outbox->options.table, table_number_key(&position)));
         outbox->removing++;
     }
-    bool is_changed = outbox->is_dirty || outbox->removing > outbox->removed;
+    bool is_changed =
+        outbox->is_dirty || outbox->removing > outbox->removed || outbox->witness.is_log_new;
     enum status status = is_changed ? log_witness_write(&outbox->witness, txn) : STATUS_OK;
     return is_changed && status == STATUS_OK ? write_standing(outbox, txn) : status;
 }
@@ -237,11 +229,10 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->question = OUTBOX_COMPARING;
     outbox->last_in_log = reply->last;
     outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
-    outbox->is_older =
-        reply->last > outbox->number_at_opening || reply->others_id > outbox->known_id;
+    outbox->is_foreign = !log_witness_meet(&outbox->witness, reply->log);
+    uint64_t known_id = outbox->is_foreign ? 0 : outbox->known_id; /* of that log, or of another */
+    outbox->is_older = reply->last > outbox->number_at_opening || reply->others_id > known_id;
     outbox->siblings_id = reply->siblings_id;
-    outbox->is_foreign =
-        outbox->known_id > 0 && reply->last == 0 && reply->others_id == 0 && reply->siblings_id > 0;
     if (reply->last > outbox->number_at_opening)
         log_warning("the log is further than the store: it is an older copy, put back", "dir",
                     outbox->options.db->dir, "log", NUMBER(reply->last), "store",
@@ -251,6 +242,7 @@ static void on_source(void *context, enum status status, const struct problem *p
         outbox->options.compare(outbox->options.compare_context, outbox->known_id);
     else
         outbox_release(outbox);
+    log_witness_show(&outbox->witness);
 }
 
 static void ask(struct outbox *outbox)
@@ -274,16 +266,37 @@ static void ask(struct outbox *outbox)
     }
 }
 
+void outbox_forget_log(struct outbox *outbox)
+{
+    log_witness_forget(&outbox->witness);
+}
+
+/* The numbers of a row that waited go on from what the other log has: this one would never take it.
+ */
+static void adopt(struct outbox *outbox)
+{
+    uint64_t waiting = outbox->last_at_opening - outbox->acknowledged;
+    if (waiting > 0)
+        log_warning("events that waited for another log are given up", "dir",
+                    outbox->options.db->dir, "events", NUMBER(waiting));
+    outbox->acknowledged = outbox->sent = outbox->last_at_opening;
+    outbox->known_id = outbox->newest_id;
+    log_witness_adopt(&outbox->witness);
+    log_witness_show(&outbox->witness);
+}
+
 void outbox_release(struct outbox *outbox)
 {
     pass_over_what_is_there(outbox);
-    if (outbox->is_older && !outbox->is_own)
+    if (outbox->is_foreign)
+        adopt(outbox);
+    if ((outbox->is_older || outbox->is_foreign) && !outbox->is_own)
         begin_incarnation(outbox);
     /* What the log has by now was compared: in another incarnation it is of others. */
     if (outbox->is_own && outbox->newest_id > outbox->known_id)
         outbox->known_id = outbox->newest_id;
     outbox->question = OUTBOX_RELEASED;
-    if (outbox->removed < outbox->acknowledged)
+    if (has_to_commit(outbox))
         set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
     send_next(outbox);
 }
@@ -304,8 +317,9 @@ static void on_pace(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 static void send_next(struct outbox *outbox)
 {
-    if (outbox->client == NULL || !is_released(outbox) || outbox->sent > outbox->acknowledged ||
-        outbox->acknowledged == outbox->committed || ev_is_active(&outbox->again) ||
+    if (outbox->client == NULL || !is_released(outbox) || !outbox->witness.is_shown ||
+        outbox->sent > outbox->acknowledged || outbox->acknowledged == outbox->committed ||
+        ev_is_active(&outbox->again) ||
         outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX || is_paced(outbox))
         return;
     size_t count;
@@ -354,7 +368,7 @@ static void on_remove(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct outbox *outbox = timer->data;
-    if (outbox->removed < outbox->acknowledged)
+    if (has_to_commit(outbox))
         outbox->options.remove(outbox->options.context);
 }
 
@@ -371,6 +385,15 @@ void outbox_flush(struct outbox *outbox)
     outbox->problem_state = OUTBOX_EMPTY;
     set_timer(outbox, &outbox->flush, FLUSH_MS_MAX);
     go_on(outbox);
+}
+
+/* Nothing is sent before, and nothing to a log that is FORKED: it may be the wrong one, and the
+ * right one would miss the numbers. */
+static void on_agreed(void *context)
+{
+    struct outbox *outbox = context;
+    ev_timer_stop(outbox->options.loop, &outbox->again);
+    send_next(outbox);
 }
 
 static void on_connection(void *context, bool is_connected)
@@ -391,6 +414,8 @@ static enum status find_rows(struct outbox *outbox)
     struct span key, row;
     TRY(db_begin_read(outbox->options.db, &txn));
     TRY(log_witness_open(&outbox->witness, outbox->options.loop, &txn));
+    outbox->witness.on_agreed = on_agreed;
+    outbox->witness.context = outbox;
     TRY(read_standing(outbox, &txn));
     outbox->put = outbox->last_at_opening = outbox->committed;
     outbox->number = outbox->number_at_opening = outbox->numbered;
@@ -461,39 +486,4 @@ void outbox_close(struct outbox *outbox)
     rpc_client_close(&outbox->client);
     buffer_close(&outbox->row);
     outbox_batch_close(&outbox->batch);
-}
-
-/* --- what it is doing --- */
-
-uint64_t outbox_waiting(const struct outbox *outbox)
-{
-    return outbox->committed - outbox->acknowledged;
-}
-
-enum outbox_state outbox_state(const struct outbox *outbox)
-{
-    if (outbox_waiting(outbox) == 0)
-        return OUTBOX_EMPTY;
-    if (outbox->problem_state != OUTBOX_EMPTY)
-        return outbox->problem_state;
-    return outbox->is_connected && is_released(outbox) ? OUTBOX_SENDING : OUTBOX_WAITING;
-}
-
-bool outbox_is_settled(const struct outbox *outbox)
-{
-    bool is_flushing = ev_is_active(&outbox->flush) && outbox_waiting(outbox) > 0 &&
-                       outbox->problem_state == OUTBOX_EMPTY;
-    return outbox_state(outbox) != OUTBOX_SENDING && !is_flushing;
-}
-
-const char *outbox_state_name(enum outbox_state state)
-{
-    static const char *const names[] = {
-        [OUTBOX_EMPTY] = "empty",
-        [OUTBOX_SENDING] = "sending",
-        [OUTBOX_WAITING] = "waiting",
-        [OUTBOX_REFUSED] = "refused",
-    };
-    ensure((unsigned)state < COUNT_OF(names));
-    return names[state];
 }

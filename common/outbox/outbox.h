@@ -71,7 +71,7 @@ struct outbox {
     uint64_t newest_id;         /* event that the log had of the store then */
     bool is_older;              /* it had more than this copy put */
     uint64_t siblings_id;       /* the newest one that it has of other stores of the owner */
-    bool is_foreign;            /* it never had one of this store, which another log had */
+    bool is_foreign;            /* the store belongs to another log */
     uint64_t
         known_id; /* all that the log has of this store up to here was put by this copy of it */
 
@@ -107,18 +107,11 @@ enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
 enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn);
 void outbox_turn_ended(struct outbox *outbox, bool was_committed);
 
-/* From `compare` on: the log has events of this store that this copy of it has not put. */
-bool outbox_is_older(const struct outbox *outbox);
-/* From `compare` on: the log has events of another store of the same owner: of one that was lost,
- * when this one has just been made. */
-bool outbox_has_siblings(const struct outbox *outbox);
-/* The newest event of those when it is newer than all of this store: the other one took its place
- * at some time. Otherwise 0. */
-uint64_t outbox_newer_sibling(const struct outbox *outbox);
-/* From `compare` on: the store is of another Solo. A log has taken events of it, this one has none,
- * and knows another store of the same owner. */
-bool outbox_is_foreign(const struct outbox *outbox);
-/* After `compare`: from now on events are sent. */
+/* Within `compare`, of a foreign store that was put here on purpose: what it knows of its own log
+ * does not make this one FORKED. */
+void outbox_forget_log(struct outbox *outbox);
+/* After `compare`: from now on events are sent, to a log that is not FORKED. A foreign store
+ * belongs to this log from now on; what waited for the other one is given up. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false
  * until eventd has answered, for a second at most. */
@@ -126,9 +119,5 @@ void outbox_flush(struct outbox *outbox);
 
 /* Rows that eventd has not acknowledged, as far as they are committed. */
 uint64_t outbox_waiting(const struct outbox *outbox);
-/* Nothing more can be done now: all is acknowledged, or eventd is away or refuses. */
-bool outbox_is_settled(const struct outbox *outbox);
-enum outbox_state outbox_state(const struct outbox *outbox);
-const char *outbox_state_name(enum outbox_state state);
 
 #endif

@@ -110,19 +110,65 @@ Test(forked, an_older_copy_put_back_while_solo_is_down, .init = set_up, .fini = 
     cr_assert_eq(service_pid(&bed, "acme", "kept"), 0);
 }
 
-/* The right store put back: nothing was changed, so nothing is to be resolved. */
+static const char *const hashes[] = {
+    "hex:aa00000000000000000000000000000000000000000000000000000000000000",
+    "hex:bb00000000000000000000000000000000000000000000000000000000000000",
+    "hex:cc00000000000000000000000000000000000000000000000000000000000000",
+    "hex:dd00000000000000000000000000000000000000000000000000000000000000",
+};
+
+static void grant_token(const char *hash)
+{
+    json_decref(testbed_ask(&bed, "tokend", "token.grant",
+                            json_pack("{s:s, s:[s], s:s}", "tenant", "acme", "permissions", "read",
+                                      "token_hash", hash)));
+}
+
+static void await_tokens_told(void)
+{
+    for (int waited = 0;; waited += 20) {
+        json_t *status = testbed_ask(&bed, "tokend", "token.status", NULL);
+        bool is_empty = strcmp(text_in(status, "outbox_state"), "empty") == 0;
+        cr_assert(is_empty || waited < PATIENCE_MS, "%s", text_in(status, "outbox_reason"));
+        json_decref(status);
+        if (is_empty)
+            return;
+        sleep_ms(20);
+    }
+}
+
+static size_t tokens_told(void)
+{
+    size_t count = 0, i;
+    json_t *events = events_after(&bed, 0), *event;
+    json_array_foreach(events, i, event) count +=
+        strcmp(text_in(event, "type"), "capability_granted") == 0;
+    json_decref(events);
+    return count;
+}
+
+/* The right store put back: nothing was changed, so nothing is to be resolved. What tokend did
+ * meanwhile is told to the right one. */
 Test(forked, the_newer_store_put_back_is_whole, .init = set_up, .fini = tear_down)
 {
     char newer[400];
     snprintf(newer, sizeof newer, "%s/newer", bed.dir);
+    for (int i = 0; i < 2; i++) {
+        grant_token(hashes[i]);
+        await_tokens_told();
+    }
     cr_assert_eq(testbed_stop(&bed), 0);
     files_change(&bed, "/bin/cp", "-a", store, newer, NULL);
     put_copy_back();
     launch_forked();
     expect_deploy_refused();
+    grant_token(hashes[2]);
     cr_assert_eq(testbed_stop(&bed), 0);
     files_copy(&bed, newer, store);
     testbed_start(&bed);
+    grant_token(hashes[3]);
+    await_tokens_told();
+    cr_assert_eq(tokens_told(), COUNT_OF(hashes));
     service_await(&bed, "acme", "lost", "running", PATIENCE_MS);
     service_deploy_sleeper(&bed, "acme", "new");
 }
@@ -217,16 +263,18 @@ Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
     cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
 }
 
-/* With the folder all that was numbered is gone: who numbered it goes on, once the log is kept. */
+/* With the folder all that was numbered is gone. The vault goes on, once the log is kept; of the
+ * tokens nobody knows what was revoked. */
 Test(forked, what_others_have_to_tell_reaches_a_log_that_began_anew, .init = set_up,
      .fini = tear_down)
 {
     AUTO(result_close) struct result granted = { 0 };
+    char tokens[400];
+    snprintf(tokens, sizeof tokens, "%s/tokens", bed.data);
     cr_assert_eq(secret_put(&bed, "acme", "db", "before"), STATUS_OK);
-    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
-    expect_exit(&granted, 0);
+    grant_token(hashes[0]);
     vault_await_told(&bed);
-    log_settled_id(&bed);
+    await_tokens_told();
     cr_assert_eq(testbed_stop(&bed), 0);
     files_change(&bed, "/bin/rm", "-r", store, anchor, NULL);
     launch_forked();
@@ -237,18 +285,15 @@ Test(forked, what_others_have_to_tell_reaches_a_log_that_began_anew, .init = set
     cr_assert_eq(secret_put(&bed, "acme", "db", "meanwhile"), STATUS_OK);
     resolve();
     cr_assert_eq(secret_put(&bed, "acme", "db", "after"), STATUS_OK);
-    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
-    expect_exit(&granted, 0);
     vault_await_told(&bed);
-    for (int waited = 0;; waited += 50) {
-        json_t *tokens = testbed_ask(&bed, "tokend", "token.status", NULL);
-        bool is_told = json_integer_value(json_object_get(tokens, "outbox")) == 0;
-        json_decref(tokens);
-        if (is_told)
-            break;
-        cr_assert_lt(waited, PATIENCE_MS, "tokend is heard");
-        sleep_ms(50);
-    }
+    testbed_soloctl(&bed, &granted, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&granted, status_exit_code(STATUS_FAILED_PRECONDITION));
+    expect_contains(result_err(&granted), "move these tokens away");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/rm", "-r", tokens, NULL);
+    testbed_start(&bed);
+    grant_token(hashes[1]);
+    await_tokens_told();
     service_deploy_sleeper(&bed, "acme", "new");
 }
 

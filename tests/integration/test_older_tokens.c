@@ -357,24 +357,73 @@ Test(older_tokens, without_its_voucher_tokend_serves_and_says_that_nobody_else_b
     testbed_close(&bed);
 }
 
+static struct testbed other;
+static struct granted foreign;
+
+/* Two commits: the second one keeps what was told of the first. */
+static void make_foreign_store(void)
+{
+    testbed_open(&other, 0);
+    testbed_start(&other);
+    bed = other;
+    take("token.grant", json_pack("{s:s, s:[s]}", "tenant", "acme", "permissions", "admin"),
+         &foreign);
+    await_outbox_empty();
+    grant(&kept);
+    await_outbox_empty();
+    other = bed;
+    cr_assert_eq(testbed_stop(&other), 0);
+    snprintf(copy, sizeof copy, "%s/tokens", other.data);
+}
+
+static void launch_with_foreign_store(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    static const char *const verifiers[] = { "eventd", "vaultd", "deployd", "tokend" };
+    testbed_launch(&bed, NULL); /* it may be told FORKED before recovery, which then ends with 6 */
+    testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "60s", NULL);
+    for (size_t i = 0; i < COUNT_OF(verifiers); i++) {
+        enum status status;
+        for (int waited = 0; (status = verify_at(&foreign, verifiers[i])) != STATUS_UNAVAILABLE;
+             waited += 20) {
+            cr_assert_neq(status, STATUS_OK, "%s believes a foreign token", verifiers[i]);
+            cr_assert_lt(waited, PATIENCE_MS, "a foreign token is decided on");
+            sleep_ms(20);
+        }
+    }
+    for (int waited = 0;; waited += 20) {
+        testbed_soloctl(&bed, &result, "status", NULL);
+        if (strstr(result_out(&result), "FORKED") != NULL)
+            break;
+        cr_assert_lt(waited, PATIENCE_MS, "the log is told: %s", result_out(&result));
+        sleep_ms(20);
+    }
+    expect_contains(result_out(&result),
+                    "every token is refused: the store belongs to another log");
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", "--out",
+                    "new", NULL);
+    expect_exit(&result, 6);
+    testbed_recoveryd(&bed, &result, "verify", NULL);
+    expect_contains(result_out(&result), "the store of tokens belongs to another log");
+}
+
+static void resolve(void)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_launch(&bed, NULL);
+    testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "60s", NULL);
+    testbed_recoveryd(&bed, &result, "resolve", "--keep", "log", NULL);
+    expect_exit(&result, 0);
+    testbed_recoveryd(&bed, &result, NULL);
+    expect_exit(&result, 0);
+}
+
 /* Its tokens would act here. That it knows of another log makes ours FORKED: either may be the
  * wrong one. */
 Test(older_tokens, the_store_of_another_solo_is_believed_by_nobody)
 {
-    AUTO(result_close) struct result result = { 0 };
-    struct testbed other = { 0 };
-    struct granted foreign;
     char aside[400];
-    testbed_open(&other, 0);
-    testbed_start(&other);
-    bed = other;
-    for (int i = 0; i < 2; i++) { /* the second commit keeps what was told of the first */
-        grant(&foreign);
-        await_outbox_empty();
-    }
-    other = bed;
-    cr_assert_eq(testbed_stop(&other), 0);
-
+    make_foreign_store();
     testbed_open(&bed, 0);
     testbed_start(&bed);
     service_deploy_sleeper(&bed, "acme", "api");
@@ -383,40 +432,41 @@ Test(older_tokens, the_store_of_another_solo_is_believed_by_nobody)
     cr_assert_eq(testbed_stop(&bed), 0);
     snprintf(store, sizeof store, "%s/tokens", bed.data);
     snprintf(aside, sizeof aside, "%s/aside", bed.dir);
-    snprintf(copy, sizeof copy, "%s/tokens", other.data);
     files_change(&bed, "/bin/mv", store, aside, NULL);
     files_copy(&bed, copy, store);
-    testbed_launch(&bed, NULL); /* it may be told FORKED before recovery, which then ends with 6 */
-    for (int waited = 0; verify_at(&foreign, "deployd") != STATUS_UNAVAILABLE; waited += 20) {
-        cr_assert_lt(waited, PATIENCE_MS, "a foreign token is decided on");
-        sleep_ms(20);
-    }
-    testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "60s", NULL);
-    expect_nobody_believes(&foreign, "foreign");
-    for (int waited = 0;; waited += 20) {
-        testbed_soloctl(&bed, &result, "status", NULL);
-        if (strstr(result_out(&result), "FORKED") != NULL)
-            break;
-        cr_assert_lt(waited, PATIENCE_MS, "the log is told: %s", result_out(&result));
-        sleep_ms(20);
-    }
-    expect_contains(result_out(&result), "every token is refused: the store is of another Solo");
-    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", "--out",
-                    "new", NULL);
-    expect_exit(&result, 6);
+    launch_with_foreign_store();
     cr_assert_eq(testbed_stop(&bed), 0);
 
     files_change(&bed, "/bin/rm", "-r", store, NULL);
     files_change(&bed, "/bin/mv", aside, store, NULL);
-    testbed_launch(&bed, NULL);
-    testbed_soloctl(&bed, &result, "wait", "--ready", "--timeout", "60s", NULL);
-    testbed_recoveryd(&bed, &result, "resolve", "--keep", "log", NULL);
-    expect_exit(&result, 0);
-    testbed_recoveryd(&bed, &result, NULL);
-    expect_exit(&result, 0);
+    resolve();
     expect_valid(&kept, true, "kept");
     expect_valid(&foreign, false, "foreign");
     service_await(&bed, "acme", "api", "running", 60000);
+    testbed_close(&bed);
+    testbed_close(&other);
+}
+
+/* A log that knows no tokens at all, as after DATA/events was lost. */
+Test(older_tokens, a_new_log_believes_no_tokens_of_another)
+{
+    struct granted added;
+    make_foreign_store();
+    testbed_open(&bed, 0);
+    snprintf(store, sizeof store, "%s/tokens", bed.data);
+    files_change(&bed, "/bin/mkdir", bed.data, NULL);
+    files_copy(&bed, copy, store);
+    launch_with_foreign_store();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    launch_with_foreign_store(); /* what it was told meanwhile makes it no better */
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    resolve();
+    grant(&added);
+    await_outbox_empty();
+    expect_valid(&added, true, "added");
+    expect_valid(&foreign, false, "foreign");
     testbed_close(&bed);
     testbed_close(&other);
 }

@@ -421,3 +421,87 @@ Test(vault_copies, without_the_log_another_store_stays_sealed)
     }
     expect_secret(&bed, "acme", "a", "first");
 }
+
+static bool is_forked(const struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_recoveryd(bed, &result, "verify", NULL);
+    return strstr(result_out(&result), "log_forked") != NULL;
+}
+
+static void launch(struct testbed *bed)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_launch(bed, NULL);
+    testbed_soloctl(bed, &result, "wait", "--ready", "--timeout", "60s", NULL);
+}
+
+/* Its log has what it put first; eventd is away when it puts more. */
+static void make_other_vault(struct testbed *other, const char *backup)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_start(other);
+    for (int i = 0; i < 3; i++) { /* a commit keeps what was told of the one before */
+        cr_assert_eq(secret_put(other, "acme", "a", "from afar"), STATUS_OK);
+        vault_await_told(other);
+    }
+    testbed_soloctl(other, &result, "backup", backup, NULL);
+    expect_exit(&result, 0);
+    process_signal(testbed_daemon(other, "eventd"), SIGSTOP);
+    cr_assert_eq(secret_put(other, "acme", "b", "untold"), STATUS_OK);
+    testbed_kill_everything(other);
+}
+
+static void expect_it_goes_on(const struct testbed *bed)
+{
+    uint64_t last = log_last_id(bed);
+    cr_assert_eq(secret_put(bed, "acme", "a", "from here"), STATUS_OK);
+    vault_await_told(bed);
+    cr_assert_gt(log_last_id(bed), last);
+    cr_assert_not(is_forked(bed));
+    expect_vault_state(bed, "open", NULL);
+}
+
+/* Put back by the tool it is simply taken. Put there by hand the log is FORKED as well: it may be
+ * the wrong one of the two. */
+Test(vault_copies, the_vault_of_another_solo_can_be_taken_over)
+{
+    AUTO(testbed_close) struct testbed other = { 0 }, restored = { 0 }, bed = { 0 };
+    AUTO(result_close) struct result result = { 0 };
+    char backup[400], key[400], vault[400], place[400];
+    testbed_open(&other, 0);
+    snprintf(backup, sizeof backup, "%s/backup", other.data);
+    snprintf(key, sizeof key, "%s/vault.key", other.data);
+    snprintf(vault, sizeof vault, "%s/vault", other.data);
+    make_other_vault(&other, backup);
+
+    testbed_open(&restored, 0);
+    testbed_soloctl(&restored, &result, "restore", backup, "--only", "vault", "--data",
+                    restored.data, NULL);
+    expect_exit(&result, 0);
+    snprintf(place, sizeof place, "%s/vault.key", restored.data);
+    files_copy(&restored, key, place);
+    for (int i = 0; i < 2; i++) {
+        testbed_start(&restored);
+        expect_secret(&restored, "acme", "a", i == 0 ? "from afar" : "from here");
+        expect_it_goes_on(&restored);
+        cr_assert_eq(testbed_stop(&restored), 0);
+    }
+
+    testbed_open(&bed, 0);
+    files_change(&bed, "/bin/mkdir", bed.data, NULL);
+    snprintf(place, sizeof place, "%s/vault.key", bed.data);
+    files_copy(&bed, key, place);
+    snprintf(place, sizeof place, "%s/vault", bed.data);
+    files_copy(&bed, vault, place);
+    launch(&bed);
+    for (int left_ms = 60000; !is_forked(&bed); left_ms -= 100, sleep_ms(100))
+        cr_assert_gt(left_ms, 0, "the log is told");
+    expect_secret(&bed, "acme", "b", "untold");
+    testbed_recoveryd(&bed, &result, "resolve", "--keep", "log", NULL);
+    expect_exit(&result, 0);
+    expect_it_goes_on(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_it_goes_on(&bed);
+}

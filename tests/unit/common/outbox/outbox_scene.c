@@ -83,7 +83,7 @@ static enum status handle_source(void *context, struct rpc_call *call, const voi
     if (scene.refusal != STATUS_OK)
         return problem_set(&call->problem, scene.refusal, "", "told to refuse");
     reply->last = *eventd_last_of(request->incarnation);
-    reply->siblings_id = scene.siblings_id;
+    reply->log = span_of_text(scene.log);
     return STATUS_OK;
 }
 

@@ -23,7 +23,8 @@ struct outbox_scene {
         uint8_t incarnation[16];
         uint64_t last;
     } sources[SOURCES];
-    uint64_t taken, requests, siblings_id;
+    uint64_t taken, requests;
+    char log[LOG_ID_BYTES + 1]; /* "": it does not say which it is */
     enum status refusal;
     char shown[65]; /* the anchor that came last, as text */
     bool is_forked;

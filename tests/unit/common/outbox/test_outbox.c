@@ -1,5 +1,6 @@
 /* What is put arrives, once, in order, whoever fails on the way. */
 #include "common/outbox/outbox.h"
+#include "common/outbox/outbox_state.h"
 
 #include <string.h>
 

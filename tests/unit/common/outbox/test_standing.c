@@ -2,9 +2,11 @@
  * Solo, and what is then sent under which numbers. */
 #include "common/outbox/standing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/outbox/outbox_state.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/outbox/outbox_scene.h"
 
@@ -77,12 +79,17 @@ Test(standing, an_older_copy_of_the_store_does_not_use_numbers_twice)
 
 static uint64_t compared_id;
 static unsigned compared;
+static bool is_taken_over;
 
 static void on_compare(void *context, uint64_t known_id)
 {
     (void)context;
     compared_id = known_id;
     compared++;
+    if (is_taken_over) {
+        outbox_forget_log(&scene.outbox);
+        outbox_release(&scene.outbox);
+    }
 }
 
 Test(standing, nothing_is_sent_before_the_owner_has_compared)
@@ -96,7 +103,6 @@ Test(standing, nothing_is_sent_before_the_owner_has_compared)
     for (int i = 0; i < 1000 && compared == 0; i++)
         run_ms(5);
     run_ms(50);
-    cr_assert_not(outbox_is_foreign(&scene.outbox), "no log has had it before");
     outbox_flush(&scene.outbox); /* the owner shall stop before it is through */
     run_ms(50);
     cr_assert_eq(compared, 1);
@@ -118,7 +124,7 @@ static void expect_kept(const char *wanted)
 
 static void until_shown(bool is_agreed)
 {
-    for (int i = 0; i < 4000 && scene.outbox.witness.is_shown != is_agreed; i++)
+    for (int i = 0; i < 12000 && scene.outbox.witness.is_shown != is_agreed; i++)
         run_ms(5);
     cr_assert_eq(scene.outbox.witness.is_shown, is_agreed);
 }
@@ -141,7 +147,7 @@ Test(standing, an_anchor_is_kept_with_the_rows_and_shown)
     cr_expect_str_eq(scene.shown, "after 2");
 }
 
-Test(standing, a_forked_log_gives_no_anchor)
+Test(standing, a_forked_log_gives_no_anchor_and_gets_no_events)
 {
     eventd_start();
     until_shown(true);
@@ -156,28 +162,125 @@ Test(standing, a_forked_log_gives_no_anchor)
     for (int i = 0; i < 4000 && scene.shown[0] == '\0'; i++)
         run_ms(5);
     outbox_put_many(2);
-    until_taken(3);
-    outbox_put_many(1);
-    until_taken(4);
-    cr_expect_not(scene.outbox.witness.is_shown);
+    run_ms(50);
+    cr_expect_eq(scene.taken, 1, "the right log would miss them");
+    cr_expect(outbox_is_settled(&scene.outbox));
     expect_kept("after 1");
+    scene.is_forked = false; /* it is resolved */
+    until_shown(true);
+    until_taken(3);
 }
 
-Test(standing, a_store_that_another_log_has_taken_events_of_is_foreign)
+static void expect_log(const char *wanted)
 {
-    outbox_put_many(
-        2); /* before the log is reached: in an incarnation that the next log does not know */
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct span log;
+    cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+    cr_assert_eq(log_witness_log(&txn, &log), STATUS_OK);
+    cr_assert(span_equal(log, span_of_text(wanted)), "%.*s", (int)log.size, (const char *)log.data);
+}
+
+static void until_compared(const char *log)
+{
+    struct outbox_options options = outbox_options();
+    options.compare = on_compare;
+    outbox_close(&scene.outbox);
+    snprintf(scene.log, sizeof scene.log, "%s", log);
+    compared = 0;
+    cr_assert_eq(outbox_open(&scene.outbox, &options), STATUS_OK);
+    for (int i = 0; i < 6000 && compared == 0; i++)
+        run_ms(5);
+    cr_assert_eq(compared, 1);
+}
+
+static const char first_log[] = "log of this Solo", other_log[] = "another Solo's..";
+
+/* Before anything was put: so that no store whose events a log has is without it. */
+Test(standing, the_first_log_that_is_met_is_remembered_with_a_commit_of_its_own)
+{
     eventd_start();
-    until_taken(2);
+    until_compared(first_log);
+    expect_log("");
+    outbox_release(&scene.outbox);
+    for (int i = 0; i < 6000 && scene.outbox.witness.is_log_new; i++)
+        run_ms(5);
+    expect_log(first_log);
+    until_compared(first_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
+}
+
+/* A kill between the answer and the commit. */
+Test(standing, a_log_that_was_met_and_not_noted_is_met_again)
+{
+    eventd_start();
     outbox_put_many(1);
+    until_compared(other_log);
+    until_compared(first_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
+    outbox_release(&scene.outbox);
+    until_taken(1);
+    for (int i = 0; i < 6000 && scene.outbox.witness.is_log_new; i++)
+        run_ms(5);
+    expect_log(first_log);
+}
+
+static void belong_to_first_log(void)
+{
+    eventd_start();
+    until_compared(first_log);
+    outbox_release(&scene.outbox);
+    outbox_put_many(2);
+    until_taken(2);
+    outbox_put_many(1); /* keeps an anchor */
     until_taken(3);
-    for (int i = 0; i < 2; i++) {
-        outbox_close(&scene.outbox);
-        memset(scene.sources, 0, sizeof scene.sources); /* another log */
-        scene.siblings_id = i == 0 ? 7 : 0;             /* that knows another store; or none */
-        outbox_start();
-        for (int ms = 0; ms < 20000 && scene.outbox.question != OUTBOX_RELEASED; ms += 5)
-            run_ms(5);
-        cr_expect_eq(outbox_is_foreign(&scene.outbox), i == 0);
-    }
+    eventd_stop();
+    run_ms(20);
+    outbox_put_many(1);
+    expect_log(first_log);
+}
+
+Test(standing, a_store_that_belongs_to_another_log_is_foreign_and_sends_nothing)
+{
+    belong_to_first_log();
+    eventd_start();
+    until_compared(other_log);
+    cr_expect(outbox_is_foreign(&scene.outbox));
+    outbox_put_many(1); /* what takes something away is put all the same */
+    expect_log(first_log);
+    for (int i = 0; i < 4000 && scene.shown[0] == '\0'; i++)
+        run_ms(5);
+    cr_expect_str_eq(scene.shown, "after 3", "either may be the wrong one");
+    run_ms(50);
+    cr_expect_eq(scene.taken, 3);
+    outbox_put_many(1);
+    expect_kept("after 3");
+    until_compared(first_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
+    outbox_release(&scene.outbox);
+    until_taken(6);
+}
+
+/* What waited has numbers that go on from what the other log has. */
+Test(standing, a_foreign_store_that_is_taken_all_the_same_begins_anew)
+{
+    belong_to_first_log();
+    memset(scene.sources, 0, sizeof scene.sources);
+    eventd_start();
+    scene.shown[0] = '?';
+    is_taken_over = true;
+    until_compared(other_log);
+    is_taken_over = false;
+    cr_expect_eq(outbox_waiting(&scene.outbox), 0);
+    outbox_put_many(2);
+    expect_log(other_log);
+    until_taken(5);
+    for (int i = 0; i < 4000 && scene.shown[0] == '?'; i++)
+        run_ms(5);
+    cr_expect_str_eq(scene.shown, "");
+    until_compared(other_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
+    cr_expect_leq(compared_id, 5);
+    outbox_release(&scene.outbox);
+    outbox_put_many(1);
+    until_taken(6);
 }
