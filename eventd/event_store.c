@@ -284,32 +284,18 @@ static enum status repair_projections(struct event_store *store)
     return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
 }
 
-/* Each event links to the one before by what the heads say, and stays so for ever: they are
- * compared before the first is appended. */
 static enum status heads_are_true(struct event_store *store)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    struct table_walk walk = { 0 };
-    uint64_t count;
     TRY(db_begin_read(&store->db, &txn));
-    TRY(table_count(&txn, EVENTS_HEADS, &count));
-    while (!walk.is_done) {
-        TRY(table_verify_some(&txn, EVENTS_HEADS, PROGRESS_EVENTS, &walk));
-        parent_progress("comparing the newest events: %" PRIu64 "/%" PRIu64, walk.count, count);
-    }
-    return STATUS_OK;
-}
-
-static void tell_heads(uint64_t done, uint64_t total)
-{
-    parent_progress("finding the newest events anew: %" PRIu64 "/%" PRIu64, done, total);
+    return late_rows_prove_heads(&store->late, &txn);
 }
 
 static enum status make_heads(struct event_store *store)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&store->db, &txn));
-    TRY(late_rows_make_heads(&store->late, &txn, tell_heads));
+    TRY(late_rows_make_heads(&store->late, &txn));
     return db_commit(&txn);
 }
 
@@ -333,6 +319,7 @@ static enum status compare_heads(struct event_store *store)
     /* A page of theirs cannot be cleared away either: what needs it is refused, the rest goes on.
      */
     late_rows_forget(&store->late);
+    store->late.heads_state = HEADS_BEYOND_REPAIR;
     return db_note(&store->db, status) == STATUS_DATA_LOSS ? STATUS_OK : status;
 }
 
@@ -455,7 +442,8 @@ void event_store_close(struct event_store *store)
 
 enum status event_store_write_late_rows(struct event_store *store)
 {
-    if (store->committed_id == store->late.written && store->late.is_loaded)
+    if (store->committed_id == store->late.written && store->late.is_loaded &&
+        store->late.heads_state != HEADS_LOST)
         return STATUS_OK;
     TRY(event_store_begin(store));
     store->late.must_write = true;

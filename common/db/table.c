@@ -194,19 +194,36 @@ enum status table_clear(struct db_txn *txn, unsigned table)
     return STATUS_OK;
 }
 
-enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count)
+static enum status count_by_lmdb(struct db_txn *txn, unsigned table, uint64_t *count)
 {
-    if (schema_of(txn, table)->flags & TABLE_DIGEST) {
-        TRY(digest_load(txn, table));
-        *count = txn->digests[table].count;
-        return STATUS_OK;
-    }
     MDB_stat stat;
     int rc = mdb_stat(txn->txn, txn->db->tables[table], &stat);
     if (rc != 0)
         return failure(txn, table, "count rows", rc);
     *count = stat.ms_entries;
     return STATUS_OK;
+}
+
+enum status table_count(struct db_txn *txn, unsigned table, uint64_t *count)
+{
+    if ((schema_of(txn, table)->flags & TABLE_DIGEST) == 0)
+        return count_by_lmdb(txn, table, count);
+    TRY(digest_load(txn, table));
+    *count = txn->digests[table].count;
+    return STATUS_OK;
+}
+
+enum status table_compare_count(struct db_txn *txn, unsigned table)
+{
+    uint64_t count = 0, expected = 0;
+    ensure(schema_of(txn, table)->flags & TABLE_DIGEST);
+    TRY(count_by_lmdb(txn, table, &count));
+    TRY(table_count(txn, table, &expected));
+    return count == expected
+               ? STATUS_OK
+               : log_failure(STATUS_DATA_LOSS, "compare table with its digest", "dir", txn->db->dir,
+                             "table", schema_of(txn, table)->name, "rows", NUMBER(count),
+                             "expected", NUMBER(expected), "reason", "a row is missing or extra");
 }
 
 /* --- cursors --- */

@@ -2,107 +2,22 @@
 #include "eventd/late_rows.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/auto.h"
-#include "common/base/clock.h"
 #include "common/db/copy.h"
 #include "common/db/store_child.h"
+#include "common/db/walk.h"
 #include "tests/support/criterion.h"
 #include "tests/unit/common/base/scratch.h"
 #include "tests/unit/eventd/log_fixture.h"
+#include "tests/unit/eventd/log_numbered.h"
 
 TestSuite(late_rows, .init = fixture_open, .fini = fixture_close);
 
 static const struct span nothing;
-
-static uint64_t written(void)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t id;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(event_log_written(&txn, &id), STATUS_OK);
-    return id;
-}
-
-static uint64_t rows(unsigned table)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t count;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(table_count(&txn, table, &count), STATUS_OK);
-    return count;
-}
-
-static uint64_t head(enum head_kind kind, const char *text)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t id;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(event_log_head(&txn, kind, text, &id), STATUS_OK);
-    return id;
-}
-
-/* The i-th of some ids, the same in each call. */
-static struct uuid id_number(unsigned i)
-{
-    static struct uuid first;
-    static bool is_drawn;
-    if (!is_drawn)
-        first = uuid_draw();
-    is_drawn = true;
-    struct uuid id = first;
-    id.bytes[13] = (uint8_t)(i >> 16), id.bytes[14] = (uint8_t)(i >> 8), id.bytes[15] = (uint8_t)i;
-    return id;
-}
-
-static struct append_outcome append_as(struct uuid id, unsigned i, const char *body,
-                                       enum status expected)
-{
-    struct rpc_call call = call_of_operator();
-    struct append_outcome outcome = { 0 };
-    char subject[32];
-    snprintf(subject, sizeof subject, "thing/%u", i % 3);
-    struct event_append_request request = request_of("app.x", "acme", subject, nothing);
-    call_identify(&call, &id, body);
-    cr_assert_eq(append_one(&call, &request, &outcome), expected);
-    return outcome;
-}
-
-static struct append_outcome append_numbered(unsigned i, const char *body, enum status expected)
-{
-    return append_as(id_number(i), i, body, expected);
-}
-
-static void append_some(unsigned from, unsigned to)
-{
-    for (unsigned i = from; i < to; i++) {
-        struct append_outcome outcome = append_numbered(i, "body", STATUS_OK);
-        cr_assert_not(outcome.is_repeat);
-        cr_assert_eq(outcome.first_id, i + 1);
-    }
-}
-
-/* Of 10 events. */
-static void expect_all_known(void)
-{
-    for (unsigned i = 0; i < 10; i++) {
-        struct append_outcome outcome = append_numbered(i, "body", STATUS_OK);
-        cr_expect(outcome.is_repeat);
-        cr_expect_eq(outcome.first_id, i + 1);
-        cr_expect_eq(outcome.count, 1);
-        append_numbered(i, "another body", STATUS_ABORTED);
-    }
-    cr_expect_eq(head(HEAD_OF_TENANT, "acme"), 10);
-    cr_expect_eq(head(HEAD_OF_TYPE, "app.x"), 10);
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/0"), 10);
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 8);
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/2"), 9);
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/3"), 0);
-}
 
 static uint64_t processor_ns(void)
 {
@@ -117,34 +32,34 @@ Test(late_rows, what_is_late_is_read_once_however_often_it_is_asked)
 {
     enum { LATE = 1000, TIMES = 200 };
     append_some(0, LATE);
-    cr_assert_eq(written(), 0);
+    cr_assert_eq(log_written(), 0);
     uint64_t began_ns = processor_ns();
-    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/none"), 0);
+    cr_assert_eq(log_head(HEAD_OF_SUBJECT, "thing/none"), 0);
     uint64_t first_ns = processor_ns() - began_ns;
     began_ns = processor_ns();
     for (int i = 0; i < TIMES; i++)
-        cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/none"), 0);
+        cr_assert_eq(log_head(HEAD_OF_SUBJECT, "thing/none"), 0);
     uint64_t rest_ns = processor_ns() - began_ns;
     cr_assert_lt(rest_ns, TIMES / 4 * first_ns, "%d more cost %.1f times as much as the first",
                  TIMES, (double)rest_ns / (double)first_ns);
     append_some(LATE, LATE + 1);
-    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/1"), LATE + 1);
-    cr_assert_eq(head(HEAD_OF_SUBJECT, "thing/0"), LATE);
+    cr_assert_eq(log_head(HEAD_OF_SUBJECT, "thing/1"), LATE + 1);
+    cr_assert_eq(log_head(HEAD_OF_SUBJECT, "thing/0"), LATE);
 }
 
 Test(late_rows, what_is_not_written_is_known_and_survives_a_crash)
 {
     append_some(0, 10);
-    cr_expect_eq(rows(EVENTS_HEADS), 0);
-    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+    cr_expect_eq(log_rows(EVENTS_HEADS), 0);
+    cr_expect_eq(log_rows(EVENTS_REQUESTS), 0);
     expect_all_known();
     fixture_reopen();
-    cr_expect_eq(written(), 0);
+    cr_expect_eq(log_written(), 0);
     expect_all_known();
     cr_assert_eq(event_store_tidy(&store), STATUS_OK);
-    cr_expect_eq(written(), 10);
-    cr_expect_eq(rows(EVENTS_HEADS), 5);
-    cr_expect_eq(rows(EVENTS_REQUESTS), 10);
+    cr_expect_eq(log_written(), 10);
+    cr_expect_eq(log_rows(EVENTS_HEADS), 5);
+    cr_expect_eq(log_rows(EVENTS_REQUESTS), 10);
     expect_all_known();
 }
 
@@ -175,7 +90,7 @@ Test(late_rows, an_aborted_turn_forgets_only_itself)
     cr_assert_eq(appending_run(&store, &call, &request, 1, &outcome), STATUS_OK);
     event_store_abort(&store);
     expect_all_known();
-    cr_expect_eq(head(HEAD_OF_TYPE, "app.y"), 0);
+    cr_expect_eq(log_head(HEAD_OF_TYPE, "app.y"), 0);
     append_some(10, 11);
 }
 
@@ -191,11 +106,11 @@ Test(late_rows, an_event_of_solos_own_writes_its_request_and_nothing_else)
     call_identify(&call, &id, "body");
     cr_expect_eq(must_append(&call, &request), 10);
     for (int restarts = 0; restarts < 2; restarts++) {
-        cr_expect_eq(written(), 0);
-        cr_expect_eq(rows(EVENTS_REQUESTS), 1);
-        cr_expect_eq(rows(EVENTS_HEADS), 0);
-        cr_expect_eq(head(HEAD_OF_TENANT, "t0"), 10);
-        cr_expect_eq(head(HEAD_OF_SUBJECT, "tenant/t0"), 10);
+        cr_expect_eq(log_written(), 0);
+        cr_expect_eq(log_rows(EVENTS_REQUESTS), 1);
+        cr_expect_eq(log_rows(EVENTS_HEADS), 0);
+        cr_expect_eq(log_head(HEAD_OF_TENANT, "t0"), 10);
+        cr_expect_eq(log_head(HEAD_OF_SUBJECT, "tenant/t0"), 10);
         AUTO(db_end) struct db_txn txn = { 0 };
         struct request_outcome outcome;
         struct problem problem = { 0 };
@@ -213,7 +128,7 @@ Test(late_rows, a_clean_stop_has_them_written)
     append_some(0, 10);
     cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
-    cr_expect_eq(written(), 10);
+    cr_expect_eq(log_written(), 10);
     expect_all_known();
 }
 
@@ -221,10 +136,10 @@ Test(late_rows, no_more_than_the_bound_are_late)
 {
     for (unsigned i = 0; i < LATE_EVENTS_MAX - 1; i++)
         append_numbered(i, "body", STATUS_OK);
-    cr_expect_eq(written(), 0);
+    cr_expect_eq(log_written(), 0);
     append_numbered(LATE_EVENTS_MAX - 1, "body", STATUS_OK);
-    cr_expect_eq(written(), LATE_EVENTS_MAX);
-    cr_expect_eq(rows(EVENTS_REQUESTS), LATE_EVENTS_MAX);
+    cr_expect_eq(log_written(), LATE_EVENTS_MAX);
+    cr_expect_eq(log_rows(EVENTS_REQUESTS), LATE_EVENTS_MAX);
 }
 
 /* The newest id in the table spares a look for every later one: it must spare none of another. */
@@ -233,7 +148,7 @@ Test(late_rows, ids_that_come_in_any_order_are_known)
     enum { COUNT = LATE_EVENTS_MAX };
     for (unsigned i = 0; i < COUNT; i++)
         append_numbered(2 * (COUNT - i), "body", STATUS_OK);
-    cr_expect_eq(written(), COUNT);
+    cr_expect_eq(log_written(), COUNT);
     for (int restarts = 0; restarts < 2; restarts++) {
         for (unsigned i = 0; i < COUNT; i += 31) {
             struct append_outcome outcome = append_numbered(2 * (COUNT - i), "body", STATUS_OK);
@@ -249,208 +164,6 @@ Test(late_rows, ids_that_come_in_any_order_are_known)
     }
 }
 
-static void damage(unsigned table, struct span at)
-{
-    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value;
-    uint8_t copy[256];
-    MDB_txn *txn;
-    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
-    cr_assert_eq(mdb_get(txn, store.db.tables[table], &key, &value), 0);
-    cr_assert_leq(value.mv_size, sizeof copy);
-    memcpy(copy, value.mv_data, value.mv_size);
-    copy[0] ^= 1;
-    value.mv_data = copy;
-    cr_assert_eq(mdb_put(txn, store.db.tables[table], &key, &value, 0), 0);
-    cr_assert_eq(mdb_txn_commit(txn), 0);
-}
-
-static void write_and_reopen(void)
-{
-    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
-    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
-    late_rows_forget(&store.late); /* what it has in memory spares a look */
-}
-
-/* In a store that is open: what its next start finds is mended there. */
-Test(late_rows, a_head_that_is_damaged_is_what_the_records_say)
-{
-    uint8_t bytes[HEAD_KEY_BYTES];
-    append_some(0, 10);
-    write_and_reopen();
-    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
-    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_TYPE, "app.x"));
-    cr_expect_not(store.db.has_met_damage);
-    expect_all_known();
-    cr_expect(store.db.has_met_damage, "it is told");
-    append_some(10, 11); /* also about thing/1 */
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 11);
-    AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
-    struct event event;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(event_log_read(&txn, 11, &arena, &event), STATUS_OK);
-    cr_expect_eq(event.previous_of_type, 10);
-    cr_expect_eq(event.previous_of_subject, 8);
-}
-
-Test(late_rows, a_damaged_head_is_looked_for_among_the_newest_events)
-{
-    uint8_t bytes[HEAD_KEY_BYTES];
-    uint64_t id;
-    append_some(0, 10);
-    write_and_reopen();
-    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1")); /* of event 8 */
-    AUTO(db_end) struct db_txn txn = { 0 };
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    setenv("SOLO_FAULT_BOUND", "walk:heads:3", 1);
-    cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "thing/1", &id), STATUS_OK);
-    cr_expect_eq(id, 8);
-    setenv("SOLO_FAULT_BOUND", "walk:heads:2", 1);
-    cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "thing/1", &id), STATUS_DATA_LOSS);
-    unsetenv("SOLO_FAULT_BOUND");
-}
-
-static void put_raw(unsigned table, struct span at, const void *row, size_t size)
-{
-    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value = { size, (void *)(uintptr_t)row };
-    MDB_txn *txn;
-    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
-    cr_assert_eq(row == NULL ? mdb_del(txn, store.db.tables[table], &key, NULL)
-                             : mdb_put(txn, store.db.tables[table], &key, &value, 0),
-                 0);
-    cr_assert_eq(mdb_txn_commit(txn), 0);
-}
-
-static size_t get_raw(unsigned table, struct span at, uint8_t row[256])
-{
-    MDB_val key = { at.size, (void *)(uintptr_t)at.data }, value;
-    MDB_txn *txn;
-    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, MDB_RDONLY, &txn), 0);
-    cr_assert_eq(mdb_get(txn, store.db.tables[table], &key, &value), 0);
-    cr_assert_leq(value.mv_size, 256);
-    memcpy(row, value.mv_data, value.mv_size);
-    mdb_txn_abort(txn);
-    return value.mv_size;
-}
-
-static void expect_links(uint64_t id, uint64_t of_subject, uint64_t of_type)
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
-    struct event event;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(event_log_read(&txn, id, &arena, &event), STATUS_OK);
-    cr_expect_eq(event.previous_of_subject, of_subject);
-    cr_expect_eq(event.previous_of_type, of_type);
-}
-
-/* Half a page that was lost, or came back from another time: every row that is there is whole. */
-Test(late_rows, heads_that_are_missing_or_old_are_made_anew_before_anything_follows_from_them)
-{
-    uint8_t bytes[HEAD_KEY_BYTES], row[256];
-    append_some(0, 6);
-    write_and_reopen();
-    struct span type = event_log_head_key(bytes, HEAD_OF_TYPE, "app.x");
-    size_t size = get_raw(EVENTS_HEADS, type, row);
-    append_some(6, 10);
-    write_and_reopen();
-    put_raw(EVENTS_HEADS, type, row, size);
-    put_raw(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"), NULL, 0);
-    fixture_reopen();
-    cr_expect_not(store.db.has_met_damage, "it is mended");
-    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 11, "and told");
-    expect_all_known();
-    cr_expect_eq(append_numbered(10, "body", STATUS_OK).first_id, 12); /* about thing/1 */
-    expect_links(12, 8, 10);
-    fixture_reopen();
-    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 11, "once");
-}
-
-/* A row that is lost while the store is open, as by a page from another time. */
-Test(late_rows, a_head_that_is_lost_is_no_event_that_never_was)
-{
-    uint8_t bytes[HEAD_KEY_BYTES];
-    append_some(0, 10);
-    write_and_reopen();
-    put_raw(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"), NULL, 0);
-    AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t id;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(late_rows_find_head(&store.late, &txn, HEAD_OF_SUBJECT, "thing/1", &id),
-                 STATUS_OK);
-    cr_expect_eq(id, 8);
-    cr_assert_eq(late_rows_find_head(&store.late, &txn, HEAD_OF_SUBJECT, "nobody", &id), STATUS_OK);
-    cr_expect_eq(id, 0);
-    cr_expect(store.db.has_met_damage, "it is told");
-}
-
-static void request_row_at(bool is_last, uint8_t id[UUID_BYTES])
-{
-    AUTO(db_end) struct db_txn txn = { 0 };
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    struct span key, row;
-    cr_assert_eq(db_begin_read(&store.db, &txn), STATUS_OK);
-    cr_assert_eq(table_cursor_open(&txn, EVENTS_REQUESTS, &cursor), STATUS_OK);
-    cr_assert_eq(is_last ? table_cursor_last(&cursor, &key, &row)
-                         : table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row),
-                 STATUS_OK);
-    cr_assert_eq(key.size, UUID_BYTES);
-    memcpy(id, key.data, UUID_BYTES);
-}
-
-/* Whether it ran cannot be told: it does not run again. */
-Test(late_rows, a_request_whose_row_is_lost_is_refused)
-{
-    for (unsigned i = 1; i <= 3; i++)
-        append_numbered(i, "body", STATUS_OK);
-    write_and_reopen();
-    uint8_t id[UUID_BYTES];
-    request_row_at(false, id);
-    store.db.has_met_damage = true; /* elsewhere */
-    cr_expect(append_numbered(1, "body", STATUS_OK).is_repeat);
-    cr_expect_not(append_numbered(0, "body", STATUS_OK).is_repeat, "never used, and that is sure");
-    store.late.requests_proved_ns = 0;
-    put_raw(EVENTS_REQUESTS, span_of(id, sizeof id), NULL, 0);
-    append_numbered(1, "body", STATUS_DATA_LOSS);
-    cr_expect(append_numbered(2, "body", STATUS_OK).is_repeat);
-    usleep(2000);
-    cr_expect_not(append_as(uuid_draw(), 1, "body", STATUS_OK).is_repeat, "drawn since");
-}
-
-/* The page that was written last is the likeliest to be lost. */
-Test(late_rows, the_newest_request_whose_row_is_lost_is_refused_too)
-{
-    for (unsigned i = 1; i <= 3; i++)
-        append_numbered(i, "body", STATUS_OK);
-    write_and_reopen();
-    uint8_t id[UUID_BYTES];
-    request_row_at(true, id);
-    put_raw(EVENTS_REQUESTS, span_of(id, sizeof id), NULL, 0);
-    write_and_reopen();
-    store.db.has_met_damage = true;
-    usleep(2000);
-    cr_expect_not(append_as(uuid_draw(), 1, "body", STATUS_OK).is_repeat, "drawn since the start");
-    append_numbered(3, "body", STATUS_DATA_LOSS);
-    cr_expect(append_numbered(2, "body", STATUS_OK).is_repeat);
-}
-
-/* Whoever appends needs no start before. */
-Test(late_rows, a_damaged_head_is_written_over_and_the_table_made_anew_at_the_next_start)
-{
-    uint8_t bytes[HEAD_KEY_BYTES];
-    append_some(0, 10);
-    write_and_reopen();
-    damage(EVENTS_HEADS, event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1"));
-    append_some(10, 11);
-    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
-    cr_expect_eq(written(), 11);
-    fixture_reopen();
-    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 12);
-    cr_expect_eq(head(HEAD_OF_SUBJECT, "thing/1"), 11);
-    fixture_reopen();
-    cr_expect_eq(head(HEAD_OF_TYPE, "log_opened"), 12);
-}
-
 /* The quick probe reads none of these rows. */
 Test(late_rows, the_full_walk_finds_what_an_open_does_not)
 {
@@ -462,7 +175,7 @@ Test(late_rows, the_full_walk_finds_what_an_open_does_not)
     cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_OK);
     struct span key = event_log_head_key(bytes, HEAD_OF_SUBJECT, "thing/1");
-    damage(EVENTS_HEADS, key);
+    damage_row(EVENTS_HEADS, key);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_BESIDE_WRITER), STATUS_DATA_LOSS);
     event_store_close(&store);
     cr_expect_eq(db_walk(&events_schema, dir, WALK_ALONE), STATUS_DATA_LOSS);
@@ -495,37 +208,12 @@ Test(late_rows, every_event_of_a_copy_is_read)
         cr_assert_eq(append_many(&call, requests, EVENT_BATCH_MAX, outcomes), STATUS_OK);
     for (size_t i = 0; i < COUNT_OF(in_each_half); i++) {
         struct table_number number = table_number(in_each_half[i]);
-        damage(EVENTS_EVENTS, table_number_key(&number));
+        damage_row(EVENTS_EVENTS, table_number_key(&number));
         cr_expect_eq(copy_store(to), STATUS_DATA_LOSS, "event %d", (int)in_each_half[i]);
         cr_expect_neq(access(to, F_OK), 0, "it does not stay");
-        damage(EVENTS_EVENTS, table_number_key(&number)); /* what was flipped twice is whole */
+        damage_row(EVENTS_EVENTS, table_number_key(&number)); /* what was flipped twice is whole */
     }
     cr_expect_eq(copy_store(to), STATUS_OK);
-}
-
-/* Nobody knows any more which id that row had. */
-Test(late_rows, a_broken_row_behind_all_requests_hides_none_of_them)
-{
-    append_some(0, 10);
-    cr_assert_eq(event_store_close_cleanly(&store, &(struct store_end){ 0 }), STATUS_OK);
-    cr_assert_eq(event_store_open(&store, fixture_data_dir()), STATUS_OK);
-    struct uuid id = id_number(20);
-    MDB_val key = { UUID_BYTES, id.bytes }, value = { 3, (void *)(uintptr_t) "bad" };
-    MDB_txn *txn;
-    cr_assert_eq(mdb_txn_begin(store.db.env, NULL, 0, &txn), 0);
-    cr_assert_eq(mdb_put(txn, store.db.tables[EVENTS_REQUESTS], &key, &value, 0), 0);
-    cr_assert_eq(mdb_txn_commit(txn), 0);
-    fixture_reopen();
-    expect_all_known();
-    append_numbered(20, "body", STATUS_DATA_LOSS);
-    append_numbered(21, "body", STATUS_DATA_LOSS); /* it may have been that one */
-    usleep(2000);
-    struct uuid later = uuid_draw();
-    cr_expect_not(append_as(later, 21, "body", STATUS_OK).is_repeat);
-    cr_expect(append_as(later, 21, "body", STATUS_OK).is_repeat);
-    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
-    cr_expect_eq(written(), 11);
-    cr_expect(append_as(later, 21, "body", STATUS_OK).is_repeat);
 }
 
 /* A reader who looks through them must not meet gigabytes. */
@@ -536,14 +224,14 @@ Test(late_rows, no_more_bytes_than_the_bound_are_late)
     struct rpc_call call = call_of_operator();
     struct event_append_request request = request_of("app.x", "acme", "", payload_text(text));
     for (int restarts = 0; restarts < 2; restarts++) {
-        uint64_t before = written(), last = 0;
+        uint64_t before = log_written(), last = 0;
         for (int i = 0; i < LATE_BYTES_MAX / (int)sizeof text - 1; i++)
             last = must_append(&call, &request);
-        cr_expect_eq(written(), before);
+        cr_expect_eq(log_written(), before);
         fixture_reopen();
         request.payload = payload_text(text);
         cr_expect_eq(must_append(&call, &request), last + 1);
-        cr_expect_eq(written(), last + 1);
+        cr_expect_eq(log_written(), last + 1);
     }
 }
 
@@ -563,14 +251,14 @@ Test(late_rows, without_space_they_stay_late_and_true)
     }
     store.db.is_short_of_space = true;
     cr_assert_eq(event_store_commit(&store), STATUS_OK);
-    cr_expect_eq(written(), 0);
+    cr_expect_eq(log_written(), 0);
     for (int restarts = 0; restarts < 2; restarts++) {
         for (unsigned i = 0; i < COUNT; i += 57) {
             outcome = append_numbered(i, "body", STATUS_OK);
             cr_expect(outcome.is_repeat);
             cr_expect_eq(outcome.first_id, i + 1);
         }
-        cr_expect_eq(head(HEAD_OF_TENANT, "acme"), COUNT);
+        cr_expect_eq(log_head(HEAD_OF_TENANT, "acme"), COUNT);
         fixture_reopen();
     }
 }
@@ -590,7 +278,7 @@ Test(late_rows, a_batch_is_answered_as_a_batch)
     cr_expect(outcome.is_repeat);
     cr_expect_eq(outcome.first_id, 1);
     cr_expect_eq(outcome.count, COUNT_OF(batch));
-    cr_expect_eq(rows(EVENTS_REQUESTS), 0);
+    cr_expect_eq(log_rows(EVENTS_REQUESTS), 0);
 }
 
 /* A row that says more than the record is written at once. */
@@ -603,7 +291,7 @@ Test(late_rows, a_request_with_an_intent_is_not_late)
     request.intent = "service.deploy";
     call_identify(&call, &id, "body");
     cr_assert_eq(append_one(&call, &request, &outcome), STATUS_OK);
-    cr_expect_eq(rows(EVENTS_REQUESTS), 1);
+    cr_expect_eq(log_rows(EVENTS_REQUESTS), 1);
 }
 
 Test(late_rows, recent_requests_are_bounded)
