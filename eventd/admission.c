@@ -144,6 +144,16 @@ static enum status check_subject(const char *subject, const char *tenant, struct
     return STATUS_OK;
 }
 
+/* What looks like a record salvage takes for one, wherever it lies. */
+static enum status check_payload(struct span payload, struct problem *problem)
+{
+    return event_begins_in(payload)
+               ? problem_set(problem, STATUS_INVALID_ARGUMENT, "payload",
+                             "must not hold the bytes with which a record of the log begins (%s)",
+                             EVENT_MAGIC)
+               : STATUS_OK;
+}
+
 enum status admission_check(struct event_store *store, const struct caller *caller,
                             const struct event_append_request *item, struct event *event,
                             enum event_type *type, struct problem *problem)
@@ -158,6 +168,7 @@ enum status admission_check(struct event_store *store, const struct caller *call
     } else {
         TRY(check_daemon_fields(item, problem));
         TRY(check_subject(item->subject, tenant, problem));
+        TRY(check_payload(item->payload, problem));
     }
     if (item->causation_id > store->last_id)
         return problem_set(problem, STATUS_INVALID_ARGUMENT, "causation_id",

@@ -28,6 +28,7 @@ static void check(struct span record)
     struct event event, again;
     if (event_decode(record, &arena, &event) != STATUS_OK)
         return;
+    ensure(event_begins_in(record));
     ensure(event.type[0] != '\0');
     ensure(strlen(event.type) <= EVENT_TYPE_BYTES_MAX);
     ensure(strlen(event.subject) <= EVENT_SUBJECT_BYTES_MAX);

@@ -137,6 +137,23 @@ static enum status refuse(const char *reason, uint64_t id)
     return log_failure(STATUS_DATA_LOSS, "read event", "event", NUMBER(id), "reason", reason);
 }
 
+bool event_begins_in(struct span bytes)
+{
+    enum { BEGIN_BYTES = AT_FORMAT + 4 };
+    const uint8_t *at = bytes.data;
+    size_t left = bytes.size;
+    while (left >= BEGIN_BYTES) {
+        const uint8_t *found = memmem(at, left, EVENT_MAGIC, AT_FORMAT);
+        if (found == NULL || left - (size_t)(found - at) < BEGIN_BYTES)
+            return false;
+        if (get_u32(found + AT_FORMAT) <= UINT8_MAX)
+            return true;
+        left -= (size_t)(found - at) + 1;
+        at = found + 1;
+    }
+    return false;
+}
+
 enum status event_decode_header(struct span record, struct event *event)
 {
     if (record.size < EVENT_HEADER_BYTES + HASH_BYTES || record.size > EVENT_RECORD_BYTES_MAX)

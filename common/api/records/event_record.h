@@ -19,6 +19,10 @@
 enum { EVENT_HEADER_BYTES = 120, EVENT_FORMAT = 1 };
 #define EVENT_MAGIC "SoloEvt1"
 
+/* Whether a raw scan would look for a record among these bytes, of this format or a later one. Text
+ * cannot have one begin: a format ends with zeros. */
+bool event_begins_in(struct span bytes);
+
 struct event {
     uint8_t log_id[16];
     uint64_t epoch;

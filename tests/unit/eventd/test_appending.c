@@ -112,6 +112,20 @@ Test(appending, subjects_of_others_are_refused)
     cr_expect_eq(must_append(&call, &request), 1);
 }
 
+/* Salvage has nothing but bytes to go by: nobody writes a record into another one. */
+Test(appending, a_payload_holds_no_record)
+{
+    uint8_t payload[] = "\xc4\x0ex" EVENT_MAGIC "\1\0\0\0x"; /* msgpack: 14 bytes */
+    struct rpc_call token = call_of_token("acme");
+    struct append_outcome outcome;
+    struct event_append_request request =
+        request_of("app.x", "", "", span_of(payload, sizeof payload - 1));
+    cr_expect_eq(append_one(&token, &request, &outcome), STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(token.problem.field, "payload");
+    payload[12] = 1; /* no format that can be */
+    must_append(&token, &request);
+}
+
 Test(appending, a_cause_must_have_happened)
 {
     struct rpc_call call = call_of_daemon("deployd");

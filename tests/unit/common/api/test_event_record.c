@@ -115,6 +115,26 @@ Test(event_record, the_header_lies_where_a_raw_scan_looks)
     cr_expect_eq(memcmp(hash.bytes, record.data + record.size - HASH_BYTES, HASH_BYTES), 0);
 }
 
+static bool begins_in(const char *bytes, size_t size)
+{
+    return event_begins_in(span_of((const uint8_t *)bytes, size));
+}
+
+Test(event_record, a_beginning_of_a_record_is_found_anywhere)
+{
+    static const char twice[] = "x" EVENT_MAGIC EVENT_MAGIC "\1\0\0\0";
+    struct event event = full_event();
+    cr_assert_eq(event_encode(&event, &record), STATUS_OK);
+    cr_expect(event_begins_in(buffer_span(&record)));
+    cr_expect(begins_in(EVENT_MAGIC "\1\0\0\0", 12));
+    cr_expect(begins_in(twice, sizeof twice - 1));
+    cr_expect(begins_in(EVENT_MAGIC "\xff\0\0\0", 12), "a later format");
+    cr_expect_not(begins_in(twice, sizeof twice - 2), "cut off");
+    cr_expect_not(begins_in(EVENT_MAGIC "\1\0\0\1", 12));
+    cr_expect_not(begins_in("the magic is " EVENT_MAGIC ", they say", 30));
+    cr_expect_not(begins_in("", 0));
+}
+
 Test(event_record, every_flipped_bit_is_refused)
 {
     struct event event = full_event(), decoded;
