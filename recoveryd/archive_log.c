@@ -64,10 +64,16 @@ static enum status take(struct reading *reading, const struct event *event)
     return reading->text.size >= TEXT_BYTES ? print(reading) : STATUS_OK;
 }
 
+/* Of the events before `end`; 0: nobody knows where it would have ended. */
 static void complain(struct reading *reading, uint64_t first, uint64_t end)
 {
     reading->has_met_damage = true;
-    if (reading->prints && first == end)
+    if (reading->prints && end == 0)
+        fprintf(stderr,
+                "recoveryd: DAMAGED: the archive has no end; events from %" PRIu64
+                " on are not in it: %s\n",
+                first, damage);
+    else if (reading->prints && first == end)
         fprintf(stderr, "recoveryd: the archive is damaged at its end: %s\n", damage);
     else if (reading->prints)
         fprintf(stderr, "recoveryd: events %" PRIu64 " to %" PRIu64 " are not shown: %s\n", first,
@@ -88,7 +94,10 @@ static enum status next(struct reading *reading, struct log_archive *archive, st
     }
     log_divert_failures(NULL);
     if (damage[0] != '\0')
-        complain(reading, first, passed == STATUS_OK ? archive->next - 1 : archive->last + 1);
+        complain(reading, first,
+                 passed == STATUS_OK ? archive->next - 1
+                 : archive->is_cut   ? 0
+                                     : archive->last + 1);
     TRY(status);
     arena_reset(&reading->arena);
     return event_decode(record, &reading->arena, event);
@@ -98,8 +107,13 @@ static enum status read_archive(struct reading *reading)
 {
     AUTO(log_archive_close) struct log_archive archive = { .fd = -1 };
     struct event event;
-    enum status status;
-    TRY(log_archive_open(&archive, reading->options->archive));
+    damage[0] = '\0';
+    log_divert_failures(note_damage);
+    enum status status = log_archive_open_begun(&archive, reading->options->archive);
+    log_divert_failures(NULL);
+    if (status != STATUS_OK)
+        return log_failure(status, "read an archive of the log", "path", reading->options->archive,
+                           "reason", damage);
     while ((status = next(reading, &archive, &event)) == STATUS_OK)
         TRY(take(reading, &event));
     TRY(print(reading));
@@ -125,7 +139,7 @@ static enum status show(const struct options *options)
     };
     if (options->has_count && !options->has_after) {
         enum status status = read_archive(&reading);
-        if (status != STATUS_DATA_LOSS)
+        if (!reading.has_met_damage)
             TRY(status);
         reading.skipped = reading.matched > options->count ? reading.matched - options->count : 0;
         reading.matched = 0;

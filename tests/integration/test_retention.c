@@ -15,13 +15,14 @@
 #include "common/base/auto.h"
 #include "common/base/file.h"
 #include "common/base/uuid.h"
+#include "tests/support/archives.h"
 #include "tests/support/build.h"
 #include "tests/support/expect.h"
 #include "tests/support/process.h"
 
 TestSuite(retention, .timeout = 240);
 
-enum { PATIENCE_MS = 60000, BATCH = 500, NAME_BYTES = 600 };
+enum { PATIENCE_MS = 60000 };
 
 static struct testbed bed;
 
@@ -36,53 +37,11 @@ static void tear_down(void)
     testbed_close(&bed);
 }
 
-static void append_many(size_t count)
-{
-    for (size_t left = count; left > 0;) {
-        size_t now = left < BATCH ? left : BATCH;
-        json_t *events = json_array();
-        for (size_t i = 0; i < now; i++)
-            json_array_append_new(events, json_pack("{s:s, s:s, s:{s:i}}", "type", "app.note",
-                                                    "subject", "notes", "payload", "n", (int)i));
-        json_decref(testbed_ask(&bed, "eventd", "event.append_batch",
-                                json_pack("{s:o}", "events", events)));
-        left -= now;
-    }
-}
-
-/* The answer of `soloctl archive --keep KEEP`. */
-static json_t *archive(const char *keep)
-{
-    AUTO(result_close) struct result result = { 0 };
-    testbed_soloctl(&bed, &result, "archive", "--keep", keep, "-o", "json", NULL);
-    expect_exit(&result, 0);
-    json_t *answer = json_loads(result_out(&result), 0, NULL);
-    cr_assert_not_null(answer, "%s", result_out(&result));
-    return answer;
-}
-
 static void expect_verified(void)
 {
     AUTO(result_close) struct result result = { 0 };
     testbed_recoveryd(&bed, &result, "verify", "--full", "--detailed-exitcode", NULL);
     expect_exit(&result, 0);
-}
-
-/* What a full verification finds; each has this code. */
-static size_t find_all(const char *code)
-{
-    AUTO(result_close) struct result result = { 0 };
-    testbed_recoveryd(&bed, &result, "verify", "--full", "-o", "json", NULL);
-    json_t *report = json_loads(result_out(&result), 0, NULL), *finding;
-    cr_assert_not_null(report, "%s %s", result_out(&result), result_err(&result));
-    json_t *findings = json_object_get(report, "inconsistencies");
-    size_t i, count = json_array_size(findings);
-    json_array_foreach(findings, i, finding)
-    {
-        expect_text(finding, "code", code);
-    }
-    json_decref(report);
-    return count;
 }
 
 static uint64_t first_of_log(void)
@@ -111,62 +70,7 @@ static size_t count_back(const char *key, const char *value)
     return found;
 }
 
-static char *only_archive(char path[NAME_BYTES], const char *suffix)
-{
-    char pattern[NAME_BYTES];
-    glob_t found;
-    snprintf(pattern, sizeof pattern, "%s/archive/events-*%s", bed.data, suffix);
-    cr_assert_eq(glob(pattern, 0, NULL, &found), 0, "%s", pattern);
-    cr_assert_eq(found.gl_pathc, 1);
-    snprintf(path, NAME_BYTES, "%s", found.gl_pathv[0]);
-    globfree(&found);
-    return path;
-}
-
 /* --- the whole life --- */
-
-static void expect_log_command(uint64_t cut)
-{
-    AUTO(result_close) struct result own = { 0 }, archived = { 0 }, last = { 0 };
-    char path[NAME_BYTES];
-    testbed_recoveryd(&bed, &own, "log", "-o", "jsonl", NULL);
-    expect_exit(&own, 0);
-    expect_contains(result_err(&own), "the log begins at event");
-    json_t *event = json_loads(result_out(&own), JSON_DISABLE_EOF_CHECK, NULL);
-    expect_number(event, "id", cut + 1);
-    json_decref(event);
-    only_archive(path, ".archive");
-    testbed_recoveryd(&bed, &archived, "log", "--archive", path, "-o", "jsonl", NULL);
-    expect_exit(&archived, 0);
-    event = json_loads(result_out(&archived), JSON_DISABLE_EOF_CHECK, NULL);
-    expect_number(event, "id", 1);
-    json_decref(event);
-    size_t lines = 0;
-    for (const char *at = result_out(&archived); (at = strchr(at, '\n')) != NULL; at++)
-        lines++;
-    cr_assert_eq(lines, cut);
-    testbed_recoveryd(&bed, &last, "log", "--archive", path, "-n", "1", "-o", "jsonl", NULL);
-    event = json_loads(result_out(&last), JSON_DISABLE_EOF_CHECK, NULL);
-    expect_number(event, "id", cut);
-    json_decref(event);
-}
-
-static void expect_archive_command(const char *key)
-{
-    AUTO(result_close) struct result good = { 0 }, own = { 0 }, foreign = { 0 };
-    char path[NAME_BYTES], other[65];
-    only_archive(path, ".archive");
-    testbed_recoveryd(&bed, &good, "archive", path, "--key", key, NULL);
-    expect_exit(&good, 0);
-    expect_contains(result_out(&good), key);
-    testbed_recoveryd(&bed, &own, "archive", "-o", "json", NULL);
-    expect_exit(&own, 0);
-    memset(other, '7', 64);
-    other[64] = '\0';
-    testbed_recoveryd(&bed, &foreign, "archive", path, "--key", other, NULL);
-    expect_exit(&foreign, 86);
-    expect_contains(result_out(&foreign), "another key");
-}
 
 static void expect_refused_below(uint64_t cut)
 {
@@ -224,17 +128,15 @@ Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
     service_deploy_sleeper(&bed, "acme", "late"); /* its deploy is the newest of its type */
     testbed_soloctl(&bed, &token, "token", "create", "-t", "acme", "--permission", "read", NULL);
     expect_exit(&token, 0);
-    char folder[NAME_BYTES];
+    char folder[ARCHIVE_PATH_BYTES];
     struct stat file;
-    append_many(1200);
+    notes_append(&bed, 1200);
     log_settled_id(&bed);
-    json_t *answer = archive("100");
+    json_t *answer = log_archive_keep(&bed, "100");
     uint64_t cut = number_in(answer, "last");
     expect_number(answer, "first", 1);
     expect_number(answer, "events", cut);
     cr_assert_gt(cut, 1100);
-    expect_log_command(cut);
-    expect_archive_command(text_in(answer, "key"));
     json_decref(answer);
     snprintf(folder, sizeof folder, "%s/events.key", bed.data);
     cr_assert_eq(stat(folder, &file), 0);
@@ -264,9 +166,9 @@ Test(retention, what_is_left_is_a_whole_log, .init = set_up, .fini = tear_down)
     /* And once more, on from there. */
     service_kill(&bed, "acme", "old");
     service_deploy_sleeper(&bed, "acme", "gone");
-    append_many(300);
+    notes_append(&bed, 300);
     log_settled_id(&bed);
-    answer = archive("50");
+    answer = log_archive_keep(&bed, "50");
     expect_number(answer, "first", cut + 1);
     cut = number_in(answer, "last");
     json_decref(answer);
@@ -287,9 +189,9 @@ Test(retention, a_backup_is_whole_without_the_archives, .init = set_up, .fini = 
     AUTO(result_close) struct result made = { 0 }, restored = { 0 }, checked = { 0 };
     char backup[400], kept[400], archives[420], setting[440];
     service_deploy_sleeper(&bed, "acme", "old");
-    append_many(600);
+    notes_append(&bed, 600);
     log_settled_id(&bed);
-    json_decref(archive("20"));
+    json_decref(log_archive_keep(&bed, "20"));
     snprintf(backup, sizeof backup, "%s/backup", bed.dir);
     testbed_soloctl(&bed, &made, "backup", backup, NULL);
     expect_exit(&made, 0);
@@ -303,7 +205,7 @@ Test(retention, a_backup_is_whole_without_the_archives, .init = set_up, .fini = 
     expect_exit(&restored, 0);
     testbed_start(&bed);
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
-    cr_assert_eq(find_all("archive_missing"), 1);
+    cr_assert_eq(verify_findings(&bed, "archive_missing"), 1);
     snprintf(archives, sizeof archives, "%s/archive", kept);
     snprintf(setting, sizeof setting, "archive_dir=%s", archives);
     testbed_recoveryd(&bed, &checked, "verify", "--full", "--detailed-exitcode", "--set", setting,
@@ -312,122 +214,6 @@ Test(retention, a_backup_is_whole_without_the_archives, .init = set_up, .fini = 
 }
 
 /* --- damage --- */
-
-static void spoil(const char *path, off_t offset)
-{
-    cr_assert_eq(chmod(path, 0640), 0);
-    AUTO(fd_close) int fd = open(path, O_RDWR | O_CLOEXEC);
-    char byte;
-    cr_assert_geq(fd, 0, "%s: %s", path, strerror(errno));
-    cr_assert_eq(pread(fd, &byte, 1, offset), 1);
-    byte ^= 1;
-    cr_assert_eq(pwrite(fd, &byte, 1, offset), 1);
-}
-
-/* All events of an archive but those of the bytes that are not as they were. */
-static void expect_shown_but_for_damage(const char *path)
-{
-    AUTO(result_close) struct result whole = { 0 }, damaged = { 0 }, newest = { 0 };
-    testbed_recoveryd(&bed, &whole, "log", "--archive", path, "-o", "jsonl", NULL);
-    expect_exit(&whole, 0);
-    spoil(path, 5000);
-    testbed_recoveryd(&bed, &damaged, "log", "--archive", path, "-o", "jsonl", NULL);
-    testbed_recoveryd(&bed, &newest, "log", "--archive", path, "-n", "2", "-o", "jsonl", NULL);
-    spoil(path, 5000);
-    expect_exit(&damaged, 86);
-    expect_exit(&newest, 86);
-    expect_contains(result_err(&damaged), "are not shown: ");
-    const char *all = result_out(&whole), *shown = result_out(&damaged);
-    size_t lost = 0;
-    while (*all != '\0') { /* each line of the one, in order, but for few */
-        size_t line = strcspn(all, "\n") + 1;
-        bool is_there = strncmp(all, shown, line) == 0;
-        lost += !is_there;
-        shown += is_there ? line : 0;
-        all += line;
-    }
-    cr_expect_eq(*shown, '\0');
-    cr_expect_eq(lost, 1);
-    size_t tail = strlen(result_out(&newest)), size = strlen(result_out(&whole));
-    cr_assert_gt(tail, 0);
-    cr_expect_str_eq(result_out(&newest), result_out(&whole) + size - tail);
-}
-
-Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tear_down)
-{
-    char path[NAME_BYTES], checkpoint[NAME_BYTES], aside[NAME_BYTES], public_key[NAME_BYTES];
-    append_many(400);
-    log_settled_id(&bed);
-    json_decref(archive("20"));
-    only_archive(path, ".archive");
-    only_archive(checkpoint, ".checkpoint");
-    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
-    cr_assert_eq(find_all("none"), 0);
-    expect_shown_but_for_damage(path);
-    cr_assert_eq(rename(path, aside), 0);
-    cr_assert_eq(find_all("archive_missing"), 1);
-    cr_assert_eq(rename(aside, path), 0);
-    spoil(path, 5000);
-    cr_assert_eq(find_all("archive_damaged"), 1);
-    spoil(path, 5000);
-    spoil(checkpoint, 40);
-    cr_assert_eq(find_all("archive_damaged"), 1);
-    spoil(checkpoint, 40);
-    cr_assert_eq(rename(checkpoint, aside), 0);
-    cr_assert_eq(find_all("archive_damaged"), 1);
-    cr_assert_eq(rename(aside, checkpoint), 0);
-    snprintf(public_key, sizeof public_key, "%s/events.pub", bed.data);
-    cr_assert_eq(chmod(public_key, 0640), 0);
-    AUTO(fd_close) int fd = open(public_key, O_WRONLY | O_CLOEXEC);
-    char digits[64];
-    memset(digits, 'a', sizeof digits);
-    cr_assert_eq(pwrite(fd, digits, sizeof digits, 0), (ssize_t)sizeof digits);
-    cr_assert_eq(find_all("checkpoint_damaged"), 1);
-    /* Another key signed it, as after a restore: that is told, and no damage of the archive. */
-    AUTO(result_close) struct result foreign = { 0 };
-    testbed_recoveryd(&bed, &foreign, "archive", NULL);
-    expect_exit(&foreign, 0);
-    expect_contains(result_out(&foreign), "chain intact");
-    expect_contains(result_out(&foreign), "not the key of this DATA");
-}
-
-Test(retention, the_archives_of_data_begin_with_the_first_event, .init = set_up, .fini = tear_down)
-{
-    AUTO(result_close) struct result whole = { 0 }, found = { 0 }, told = { 0 };
-    char path[NAME_BYTES], aside[NAME_BYTES], missing[100];
-    append_many(100);
-    log_settled_id(&bed);
-    json_t *answer = archive("20");
-    uint64_t cut = number_in(answer, "last");
-    json_decref(answer);
-    only_archive(path, ".archive");
-    append_many(100);
-    log_settled_id(&bed);
-    json_decref(archive("20"));
-    testbed_recoveryd(&bed, &whole, "archive", NULL);
-    expect_exit(&whole, 0);
-    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
-    cr_assert_eq(rename(path, aside), 0);
-    testbed_recoveryd(&bed, &found, "archive", NULL);
-    expect_exit(&found, 86);
-    snprintf(missing, sizeof missing, "events 1 to %llu: MISSING", (unsigned long long)cut);
-    expect_contains(result_out(&found), missing);
-    testbed_recoveryd(&bed, &told, "archive", "-o", "json", NULL);
-    expect_exit(&told, 86);
-    json_t *document = json_loads(result_out(&told), 0, NULL), *item;
-    item = json_array_get(json_object_get(document, "items"), 0);
-    cr_assert(json_is_false(json_object_get(item, "intact")), "%s", result_out(&told));
-    expect_number(item, "last", cut);
-    json_decref(document);
-    /* And the log follows the last of them. */
-    AUTO(result_close) struct result none = { 0 };
-    snprintf(path, sizeof path, "%s/archive", bed.data);
-    snprintf(aside, sizeof aside, "%s/archives_aside", bed.dir);
-    cr_assert_eq(rename(path, aside), 0);
-    testbed_recoveryd(&bed, &none, "archive", NULL);
-    expect_exit(&none, 86);
-    expect_contains(result_out(&none), "events 1 to ");
-}
 
 /* Every copy of this event in the store. */
 static void spoil_event(uint64_t id)
@@ -453,9 +239,9 @@ Test(retention, what_is_needed_from_before_the_cut_is_looked_at, .init = set_up,
 {
     AUTO(result_close) struct result found = { 0 }, salvaged = { 0 };
     uint64_t old = service_deploy_sleeper(&bed, "acme", "old");
-    append_many(300);
+    notes_append(&bed, 300);
     log_settled_id(&bed);
-    json_decref(archive("20"));
+    json_decref(log_archive_keep(&bed, "20"));
     cr_assert_eq(testbed_stop(&bed), 0);
     spoil_event(old);
     testbed_recoveryd(&bed, &found, "verify", "-o", "json", NULL);
@@ -532,9 +318,9 @@ Test(retention, a_page_of_kept_events_costs_those_and_no_others, .init = set_up,
         events[i] = number_in(answer, "generation");
         json_decref(answer);
     }
-    append_many(300);
+    notes_append(&bed, 300);
     log_settled_id(&bed);
-    json_decref(archive("20"));
+    json_decref(log_archive_keep(&bed, "20"));
     cr_assert_eq(testbed_stop(&bed), 0);
     zero_pages_of(events[0]);
     testbed_recoveryd(&bed, &found, "verify", "-o", "json", NULL);
@@ -554,11 +340,11 @@ Test(retention, a_damaged_log_is_salvaged_with_its_archives, .init = set_up, .fi
     char store[400];
     static const char ruin[8192];
     service_deploy_sleeper(&bed, "acme", "old");
-    append_many(300);
+    notes_append(&bed, 300);
     log_settled_id(&bed);
-    json_decref(archive("100"));
-    append_many(50);
-    json_t *answer = archive("60");
+    json_decref(log_archive_keep(&bed, "100"));
+    notes_append(&bed, 50);
+    json_t *answer = log_archive_keep(&bed, "60");
     uint64_t cut = number_in(answer, "last");
     json_decref(answer);
     cr_assert_eq(testbed_stop(&bed), 0);
@@ -571,7 +357,7 @@ Test(retention, a_damaged_log_is_salvaged_with_its_archives, .init = set_up, .fi
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
     cr_assert_eq(first_of_log(), 1);
     expect_verified();
-    json_decref(archive("20"));
+    json_decref(log_archive_keep(&bed, "20"));
     cr_assert_gt(first_of_log(), cut);
     expect_verified();
 }
@@ -626,7 +412,7 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
         start_with(points[i]);
         cr_assert_geq(first_of_log(), first, "%s", points[i]);
         expect_verified();
-        append_many(300);
+        notes_append(&bed, 300);
         enum status status = testbed_call(&bed, "eventd", "event.archive",
                                           json_pack("{s:i}", "keep_events", 60), NULL, &problem);
         bool is_last = i + 1 == count;
@@ -639,7 +425,7 @@ Test(retention, a_cut_anywhere_costs_nothing, .init = set_up, .fini = tear_down)
     cr_assert_gt(first, 280 * count);
     service_await(&bed, "acme", "old", "running", PATIENCE_MS);
     expect_verified();
-    char pattern[NAME_BYTES];
+    char pattern[ARCHIVE_PATH_BYTES];
     glob_t left;
     snprintf(pattern, sizeof pattern, "%s/archive/*.new", bed.data);
     cr_assert_eq(glob(pattern, 0, NULL, &left), GLOB_NOMATCH, "what was cut off is removed");
@@ -653,21 +439,21 @@ Test(retention, an_archive_that_has_more_than_may_go_is_left_alone, .init = set_
     if (!build_has_faults(&bed))
         cr_skip_test("this build has no fault points (SOLO_FAULTS)");
     start_with("archive.after_checkpoint");
-    append_many(300);
+    notes_append(&bed, 300);
     uint64_t newest = log_settled_id(&bed);
     enum status status = testbed_call(&bed, "eventd", "event.archive",
                                       json_pack("{s:i}", "keep_events", 1), NULL, &problem);
     cr_assert_eq(status, STATUS_UNAVAILABLE, "%s %s", status_name(status), problem.message);
     cr_assert_eq(first_of_log(), 1);
-    char path[NAME_BYTES];
-    only_archive(path, ".checkpoint");
+    char path[ARCHIVE_PATH_BYTES];
+    archive_only(&bed, path, ".checkpoint");
     start_with("none");
-    json_t *answer = archive("200");
+    json_t *answer = log_archive_keep(&bed, "200");
     cr_expect_gt(number_in(answer, "last"), newest - 210);
     cr_expect_lt(number_in(answer, "last"), newest - 150);
     json_decref(answer);
     expect_verified();
-    json_decref(archive("20"));
+    json_decref(log_archive_keep(&bed, "20"));
     expect_verified();
 }
 
@@ -675,7 +461,7 @@ Test(retention, an_archive_that_has_more_than_may_go_is_left_alone, .init = set_
 static void expect_refused_for_room(const char *folder)
 {
     AUTO(result_close) struct result full = { 0 };
-    char pattern[NAME_BYTES];
+    char pattern[ARCHIVE_PATH_BYTES];
     glob_t found;
     testbed_soloctl(&bed, &full, "archive", "--keep", "10", NULL);
     expect_exit(&full, 8);
@@ -701,14 +487,14 @@ Test(retention, a_full_disk_keeps_the_log_as_it_is)
     snprintf(setting, sizeof setting, "%s", folder);
     testbed_set(&bed, "SOLO_ARCHIVE_DIR", setting);
     testbed_start(&bed);
-    append_many(1000);
+    notes_append(&bed, 1000);
     log_settled_id(&bed);
     expect_refused_for_room(folder);
     cr_assert_eq(mount("solo-test", folder, "tmpfs", MS_REMOUNT, "size=320k"), 0);
     expect_refused_for_room(folder); /* there is enough for the archive alone */
     expect_verified();
     cr_assert_eq(mount("solo-test", folder, "tmpfs", MS_REMOUNT, "size=4m"), 0);
-    json_decref(archive("10"));
+    json_decref(log_archive_keep(&bed, "10"));
     expect_verified();
     testbed_close(&bed);
     umount2(folder, MNT_DETACH);

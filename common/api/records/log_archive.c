@@ -175,24 +175,36 @@ static enum status read_at(const struct log_archive *archive, uint64_t offset, v
     return STATUS_OK;
 }
 
-static enum status read_ends(struct log_archive *archive)
+static enum status read_head(struct log_archive *archive)
 {
-    uint8_t head[LOG_ARCHIVE_HEAD_BYTES], tail[LOG_ARCHIVE_TAIL_BYTES];
+    uint8_t head[LOG_ARCHIVE_HEAD_BYTES];
     struct stat file;
     if (fstat(archive->fd, &file) < 0)
         return log_failure(status_from_errno(errno), "read an archive of the log", "path",
                            archive->path, "reason", strerror(errno));
     archive->bytes = (uint64_t)file.st_size;
-    if (archive->bytes < sizeof head + sizeof tail)
+    if (archive->bytes < sizeof head)
         return refuse(archive, "it is too short to be one");
     TRY(read_at(archive, 0, head, sizeof head));
-    TRY(read_at(archive, archive->bytes - sizeof tail, tail, sizeof tail));
-    if (memcmp(head, head_magic, MAGIC_BYTES) != 0 || memcmp(tail, tail_magic, MAGIC_BYTES) != 0)
-        return refuse(archive, "it does not begin and end as one");
-    memcpy(archive->log_id, head + HEAD_LOG, sizeof archive->log_id);
     archive->first = archive->next = get_u64(head + HEAD_FIRST);
+    if (memcmp(head, head_magic, MAGIC_BYTES) != 0 || archive->first == 0)
+        return refuse(archive, "it does not begin as one");
+    memcpy(archive->log_id, head + HEAD_LOG, sizeof archive->log_id);
     memcpy(archive->before.bytes, head + HEAD_BEFORE, HASH_BYTES);
     archive->previous = archive->before;
+    return STATUS_OK;
+}
+
+static enum status read_tail(struct log_archive *archive)
+{
+    uint8_t tail[LOG_ARCHIVE_TAIL_BYTES];
+    uint64_t inside = archive->bytes - LOG_ARCHIVE_HEAD_BYTES;
+    if (inside < sizeof tail)
+        return refuse(archive, "it is cut off");
+    inside -= sizeof tail;
+    TRY(read_at(archive, archive->bytes - sizeof tail, tail, sizeof tail));
+    if (memcmp(tail, tail_magic, MAGIC_BYTES) != 0)
+        return refuse(archive, "it does not end as one: is it cut off?");
     archive->last = get_u64(tail + TAIL_LAST);
     archive->record_bytes = get_u64(tail + TAIL_RECORDS);
     archive->state_bytes = get_u64(tail + TAIL_STATE_BYTES);
@@ -200,34 +212,60 @@ static enum status read_ends(struct log_archive *archive)
     memcpy(archive->state.bytes, tail + TAIL_STATE, HASH_BYTES);
     archive->wall_ns = get_u64(tail + TAIL_WALL);
     memcpy(archive->digest.bytes, tail + TAIL_DIGEST, HASH_BYTES);
-    uint64_t inside = archive->bytes - sizeof head - sizeof tail;
-    if (archive->first == 0 || archive->first > archive->last ||
-        archive->state_bytes > LOG_STATE_BYTES_MAX || archive->record_bytes > inside ||
-        inside - archive->record_bytes != archive->state_bytes)
-        return refuse(archive, "what it says of itself does not fit");
+    return archive->first <= archive->last && archive->state_bytes <= LOG_STATE_BYTES_MAX &&
+                   archive->record_bytes <= inside &&
+                   inside - archive->record_bytes == archive->state_bytes
+               ? STATUS_OK
+               : refuse(archive, "what it says of itself does not fit");
+}
+
+static enum status read_ends(struct log_archive *archive, bool may_be_cut)
+{
+    TRY(read_head(archive));
+    enum status status = read_tail(archive);
+    if (status != STATUS_DATA_LOSS || !may_be_cut)
+        return status;
+    archive->is_cut = true;
+    archive->last = UINT64_MAX;
+    archive->record_bytes = archive->bytes - LOG_ARCHIVE_HEAD_BYTES;
     return STATUS_OK;
 }
 
-enum status log_archive_open_fd(struct log_archive *archive, int fd, const char *name)
+static enum status open_fd(struct log_archive *archive, int fd, const char *name, bool may_be_cut)
 {
     *archive = (struct log_archive){
         .fd = fd,
         .block = { .limit = EVENT_RECORD_BYTES_MAX + BLOCK_BYTES },
     };
     snprintf(archive->path, sizeof archive->path, "%s", name);
-    enum status status = read_ends(archive);
+    enum status status = read_ends(archive, may_be_cut);
     if (status != STATUS_OK)
         log_archive_close(archive);
     return status;
 }
 
-enum status log_archive_open(struct log_archive *archive, const char *path)
+enum status log_archive_open_fd(struct log_archive *archive, int fd, const char *name)
+{
+    return open_fd(archive, fd, name, false);
+}
+
+static enum status open_path(struct log_archive *archive, const char *path, bool may_be_cut)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     *archive = (struct log_archive){ .fd = -1 };
     return fd < 0 ? log_failure(status_from_errno(errno), "open an archive of the log", "path",
                                 path, "reason", strerror(errno))
-                  : log_archive_open_fd(archive, fd, path);
+                  : open_fd(archive, fd, path, may_be_cut);
+}
+
+enum status log_archive_open(struct log_archive *archive, const char *path)
+{
+    return open_path(archive, path, false);
+}
+
+enum status log_archive_open_begun(struct log_archive *archive, const char *path)
+{
+    return open_path(archive, path, true);
 }
 
 void log_archive_close(struct log_archive *archive)
@@ -275,6 +313,8 @@ static enum status check_record(struct log_archive *archive, struct span record)
 
 static enum status check_end(struct log_archive *archive)
 {
+    if (archive->is_cut)
+        return refuse(archive, "it is cut off");
     if (archive->next != archive->last + 1)
         return refuse(archive, "it has fewer events than it says");
     return hash_equal(&archive->previous, &archive->hash)

@@ -59,11 +59,15 @@ struct log_archive {
     size_t at;           /* in the block */
     uint64_t next;       /* event */
     struct hash previous;
+    bool is_cut; /* it has no end that fits: `last` and what else that says is not known */
 };
 
 /* Reads head and tail; takes the descriptor. data_loss (logged): they are not an archive's. */
 enum status log_archive_open_fd(struct log_archive *archive, int fd, const char *name);
 enum status log_archive_open(struct log_archive *archive, const char *path);
+/* The same for who reads what is there, also of one that is cut off (is_cut): behind its last whole
+ * record there is data_loss. */
+enum status log_archive_open_begun(struct log_archive *archive, const char *path);
 void log_archive_close(struct log_archive *archive);
 
 /* The next record, whole and linked to the one before; the span is valid until the next call.
