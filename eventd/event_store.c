@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/api/records/event_log.h"
+#include "common/api/records/log_salvage.h"
 #include "common/api/records/run_end.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
@@ -205,7 +206,7 @@ enum status event_store_append_alone(struct event_store *store, enum event_type 
 
 /* --- opening --- */
 
-static enum status raise_epoch(struct event_store *store, const char *data_dir, bool *was_salvaged)
+static enum status raise_epoch(struct event_store *store, const char *data_dir)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_write(&store->db, &txn));
@@ -216,7 +217,7 @@ static enum status raise_epoch(struct event_store *store, const char *data_dir, 
     store->epoch = (status == STATUS_OK ? table_number_value(value) : 0) + 1;
     TRY(event_log_last(&txn, &store->committed_id));
     store->last_id = store->committed_id;
-    TRY(salvaged_settle(&txn, store->last_id, &store->epoch, was_salvaged));
+    TRY(salvaged_settle(&txn, store->last_id, &store->epoch));
     struct table_number epoch = table_number(store->epoch);
     TRY(db_meta_put(&txn, epoch_key, table_number_key(&epoch)));
     TRY(branch_open(&store->branch, &txn, data_dir, store->last_id));
@@ -372,12 +373,34 @@ static enum status load_late_rows(struct event_store *store)
     return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
 }
 
+/* With its event, so that whoever kills us in between is told of it by the next one. */
+static enum status append_salvaged(struct event_store *store, struct log_salvage *salvage)
+{
+    AUTO(buffer_close) struct buffer payload = { .limit = EVENT_RECORD_BYTES_MAX };
+    AUTO(buffer_close) struct buffer listed = { .limit = DB_VALUE_BYTES_MAX };
+    TRY(log_salvage_tell(&store->txn, salvage, store->last_id, &payload));
+    /* The row lies in the map, where what is put may move it. */
+    buffer_append(&listed, salvage->listed, salvage->listed_count * LOG_REVIEWED_BYTES);
+    salvage->listed = listed.data;
+    salvage->is_told = true;
+    TRY(append_own(store, EVENT_log_opened, buffer_span(&payload)));
+    return log_salvage_write(&store->txn, salvage);
+}
+
+/* Without space the next start tells it. */
 static enum status tell_salvaged(struct event_store *store)
 {
-    AUTO(buffer_close) struct buffer payload = { .limit = 256 };
-    describe_fold("the log was salvaged: it has what a damaged store and backups proved",
-                  store->committed_id, &payload);
-    return event_store_append_alone(store, EVENT_log_opened, buffer_span(&payload));
+    struct log_salvage salvage;
+    TRY(event_store_begin(store));
+    enum status status = log_salvage_read(&store->txn, &salvage);
+    bool is_due = status == STATUS_OK && salvage.until > 0 && !salvage.is_told;
+    if (is_due)
+        status = append_salvaged(store, &salvage);
+    if (is_due && status == STATUS_OK)
+        status = event_store_commit(store);
+    else
+        event_store_abort(store);
+    return status == STATUS_RESOURCE_EXHAUSTED ? STATUS_OK : status;
 }
 
 static enum status open_store(struct event_store *store, const char *data_dir)
@@ -386,15 +409,14 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     TRY(path_join(dir, data_dir, "events"));
     TRY(db_open_writer(&store->db, &events_schema, dir));
     TRY(late_rows_init(&store->late));
-    bool was_salvaged;
-    TRY(raise_epoch(store, data_dir, &was_salvaged));
+    TRY(raise_epoch(store, data_dir));
     TRY(compare_heads(store)); /* a repair appends, too */
     enum status status = projections_are_true(store);
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
     if (status == STATUS_OK)
         status = load_late_rows(store);
-    return status == STATUS_OK && was_salvaged ? tell_salvaged(store) : status;
+    return status == STATUS_OK ? tell_salvaged(store) : status;
 }
 
 static enum status prune_requests(struct event_store *store)

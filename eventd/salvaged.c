@@ -23,13 +23,12 @@ static enum status put_source(struct db_txn *txn, const struct event *event)
     return event->source[0] == '\0' ? STATUS_OK : sources_put(txn, &position, event->id);
 }
 
-enum status salvaged_settle(struct db_txn *txn, uint64_t last_id, uint64_t *epoch, bool *was_fresh)
+enum status salvaged_settle(struct db_txn *txn, uint64_t last_id, uint64_t *epoch)
 {
     AUTO(arena_close) struct arena arena = { .limit = EVENT_TEXTS_BYTES_MAX };
     AUTO(buffer_close) struct buffer listed = { .limit = DB_VALUE_BYTES_MAX };
     struct log_salvage salvage;
     TRY(log_salvage_read(txn, &salvage));
-    *was_fresh = salvage.is_fresh;
     if (!salvage.is_fresh)
         return STATUS_OK;
     /* The row lies in the map, where what is put may move it. */

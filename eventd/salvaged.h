@@ -6,7 +6,7 @@
 /* Within the transaction that opens a store which `recoveryd salvage` made, and nobody has opened
  * since: makes anew what follows from its events and is eventd's own (positions of sources), and
  * forgets requests, whose outcomes may be lost. *epoch is raised above that of the last event.
- * *was_fresh is false, and nothing happens, for any other store. */
-enum status salvaged_settle(struct db_txn *txn, uint64_t last_id, uint64_t *epoch, bool *was_fresh);
+ * Nothing happens to any other store. */
+enum status salvaged_settle(struct db_txn *txn, uint64_t last_id, uint64_t *epoch);
 
 #endif

@@ -240,7 +240,7 @@ static enum status salvage_log(const struct settings *settings, const struct opt
     TRY(look(&salvage, settings, options));
     TRY(make_and_exchange(&salvage, settings));
     const struct salvage_report report = report_of(&salvage);
-    *code = options->has_detailed_exitcode && salvage.losses.known_last > salvage.losses.until
+    *code = options->has_detailed_exitcode && salvage_losses_need_a_person(&salvage.losses)
                 ? EXIT_PERSON_NEEDED
                 : 0;
     return salvage_report_print(&report, options->output == OUTPUT_JSON);

@@ -145,15 +145,24 @@ static void judge(struct salvage_losses *losses, const struct judging *judging, 
         if (i == 0 || strncmp(key, losses->services[tenant].key, tenant_bytes(key)) != 0)
             tenant = i;
         const struct list *own = &judging->services[i];
-        losses->services[i].is_needed =
-            own->was_changed || (last_lost != 0 && !is_proven(own, last_lost) &&
-                                 !is_proven(&judging->tenants[tenant], last_lost));
-        losses->review_count += losses->services[i].is_needed;
+        losses->services[i].is_needed = losses->services[i].is_needed || own->was_changed ||
+                                        (last_lost != 0 && !is_proven(own, last_lost) &&
+                                         !is_proven(&judging->tenants[tenant], last_lost));
     }
 }
 
-static enum status take_services(struct salvage_losses *losses, const struct log_fold *fold,
-                                 struct judging *judging)
+static enum status take_service(struct reviewed *service, const struct log_salvage *earlier,
+                                const struct folded *folded)
+{
+    char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+    TRY(service_key_split(folded->key, tenant, name));
+    snprintf(service->key, sizeof service->key, "%s", folded->key);
+    service->is_needed = log_salvage_needs_review(earlier, tenant, name, folded->row.since);
+    return STATUS_OK;
+}
+
+static enum status take_services(struct salvage_losses *losses, const struct log_salvage *earlier,
+                                 const struct log_fold *fold, struct judging *judging)
 {
     size_t count = HASH_COUNT(fold->services);
     losses->services = calloc(count + 1, sizeof *losses->services);
@@ -164,27 +173,41 @@ static enum status take_services(struct salvage_losses *losses, const struct log
     for (const struct folded *service = fold->services; service != NULL;
          service = service->hh.next) {
         size_t at = losses->service_count++;
-        snprintf(losses->services[at].key, sizeof losses->services[at].key, "%s", service->key);
+        TRY(take_service(&losses->services[at], earlier, service));
         judging->services[at].last = judging->tenants[at].last = losses->until;
     }
     return STATUS_OK;
 }
 
+static enum status find_lost(struct salvage_losses *losses, struct record_scan *scan,
+                             struct judging *judging)
+{
+    uint64_t last_lost = find_ranges(losses, scan);
+    TRY(take_unlinked(losses, scan, judging));
+    judge(losses, judging, last_lost);
+    return salvage_behind_find(&losses->behind, scan, losses->until);
+}
+
 enum status salvage_losses_find(struct salvage_losses *losses, struct record_scan *scan,
-                                uint64_t known_last, const struct log_fold *fold)
+                                uint64_t known_last, const struct log_salvage *earlier,
+                                const struct log_fold *fold)
 {
     AUTO(judging_close) struct judging judging = { 0 };
     *losses = (struct salvage_losses){
         .until = scan->chain_count,
         .known_last = known_last > scan->last_id ? known_last : scan->last_id,
     };
-    TRY(take_services(losses, fold, &judging));
-    if (losses->known_last <= losses->until)
-        return STATUS_OK;
-    uint64_t last_lost = find_ranges(losses, scan);
-    TRY(take_unlinked(losses, scan, &judging));
-    judge(losses, &judging, last_lost);
-    return salvage_behind_find(&losses->behind, scan, losses->until);
+    TRY(take_services(losses, earlier, fold, &judging));
+    if (losses->known_last > losses->until)
+        TRY(find_lost(losses, scan, &judging));
+    for (size_t i = 0; i < losses->service_count; i++)
+        losses->review_count += losses->services[i].is_needed;
+    return STATUS_OK;
+}
+
+bool salvage_losses_need_a_person(const struct salvage_losses *losses)
+{
+    return losses->known_last > losses->until || losses->review_count > 0;
 }
 
 void salvage_losses_close(struct salvage_losses *losses)

@@ -2,6 +2,7 @@
 #define SOLO_RECOVERYD_SALVAGE_LOSSES_H
 
 #include "common/api/records/log_fold.h"
+#include "common/api/records/log_salvage.h"
 #include "recoveryd/record_scan.h"
 #include "recoveryd/salvage_behind.h"
 
@@ -35,9 +36,14 @@ struct salvage_losses {
     struct salvage_behind behind;
 };
 
-/* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. */
+/* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. `earlier`: what
+ * the chain tells of the salvage before this one; zeroed, there was none. What that put to review
+ * is still in doubt unless somebody has decided on it since. */
 enum status salvage_losses_find(struct salvage_losses *losses, struct record_scan *scan,
-                                uint64_t known_last, const struct log_fold *fold);
+                                uint64_t known_last, const struct log_salvage *earlier,
+                                const struct log_fold *fold);
+/* Something is lost, now or before, that somebody may miss. */
+bool salvage_losses_need_a_person(const struct salvage_losses *losses);
 void salvage_losses_close(struct salvage_losses *losses);
 
 #endif

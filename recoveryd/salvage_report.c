@@ -80,7 +80,7 @@ static void write_text(const struct salvage_report *report, struct buffer *text)
     if (losses->lost.events > 0)
         buffer_append_text(text, "If archives or backups have what is lost: put the kept store "
                                  "back as DATA/events, and run this again with them.\n");
-    buffer_append_text(text, losses->known_last > losses->until
+    buffer_append_text(text, salvage_losses_need_a_person(losses)
                                  ? "Next: `recoveryd --dry-run`, then start Solo.\n"
                                  : "Nothing is lost. Start Solo.\n");
 }

@@ -18,11 +18,14 @@ struct making {
     const struct log_branch *branch;
     struct salvage_losses *losses;
     struct hash previous;
+    struct log_salvage earlier; /* as the events tell, so far */
+    struct buffer earlier_marks;
     struct arena arena;
 };
 
 static void making_close(struct making *making)
 {
+    buffer_close(&making->earlier_marks);
     arena_close(&making->arena);
 }
 
@@ -41,6 +44,8 @@ static enum status put_event(struct making *making, struct db_txn *txn, size_t a
         return log_failure(STATUS_INTERNAL, "salvage", "event", NUMBER(at + 1), "reason",
                            "it is not the one that was linked");
     making->previous = event.hash;
+    if (event_type_parse(event.type) == EVENT_log_opened)
+        log_salvage_was_told(event.payload, &making->earlier, &making->earlier_marks);
     *bytes += record.size;
     return table_append(txn, EVENTS_EVENTS, table_number_key(&number), record);
 }
@@ -114,7 +119,8 @@ static enum status fill(struct db *db, void *context)
     TRY(put_events(making, db));
     log_fold_open(&folded);
     TRY(fold(db, &folded, making->scan->chain_count));
-    TRY(salvage_losses_find(making->losses, making->scan, making->known_last, &folded));
+    TRY(salvage_losses_find(making->losses, making->scan, making->known_last, &making->earlier,
+                            &folded));
     return put_rest(making, db, &folded);
 }
 
@@ -127,6 +133,7 @@ enum status salvage_store_make(const char *dir, struct record_scan *scan, uint64
         .known_last = known_last,
         .branch = branch,
         .losses = losses,
+        .earlier_marks = { .limit = (size_t)LOG_REVIEWED_MAX * LOG_REVIEWED_BYTES },
         .arena = { .limit = EVENT_TEXTS_BYTES_MAX },
     };
     return store_create_filled(&events_schema, dir, scan->log_id, fill, &making);

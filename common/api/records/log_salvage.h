@@ -1,6 +1,7 @@
 #ifndef SOLO_COMMON_API_RECORDS_LOG_SALVAGE_H
 #define SOLO_COMMON_API_RECORDS_LOG_SALVAGE_H
 
+#include "common/base/buffer.h"
 #include "common/base/name.h"
 #include "common/db/db.h"
 
@@ -13,6 +14,7 @@ enum { LOG_REVIEWED_MAX = 64 * 1024 };
 struct log_salvage {
     uint64_t until;        /* the last event that was salvaged; 0: the log never was */
     bool is_fresh;         /* eventd has not opened it yet, and made what follows from the events */
+    bool is_told;          /* by an event, see below */
     bool has_all;          /* every service that it wants is to be reviewed */
     const uint8_t *listed; /* 8 bytes of each, sorted; into the transaction */
     size_t listed_count;
@@ -30,5 +32,15 @@ int log_salvage_compare(const void *a, const void *b); /* of two marks, for sort
 /* Whether it is still to be reviewed: `since` is that of its live row. */
 bool log_salvage_needs_review(const struct log_salvage *salvage, const char *tenant,
                               const char *name, uint64_t since);
+
+/* The row goes with the next damage, events are what a salvage finds again: so an event of the log
+ * names the services, and a later salvage puts those to review that nobody has decided on since.
+ *
+ * The payload of that event, as the transaction sees what is wanted. */
+enum status log_salvage_tell(struct db_txn *txn, const struct log_salvage *salvage, uint64_t events,
+                             struct buffer *payload);
+/* What such a payload says; the marks are put into `marks`. False, and both as they were, when it
+ * is that of another event. */
+bool log_salvage_was_told(struct span payload, struct log_salvage *salvage, struct buffer *marks);
 
 #endif
