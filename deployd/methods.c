@@ -147,8 +147,11 @@ static enum status handle_service_validate(struct deployd *deployd, struct rpc_c
         return refused_spec(status, call, request->spec);
     reply->tenant = arena_text(call->arena, span_of_text(admitted.tenant));
     reply->name = arena_text(call->arena, span_of_text(admitted.name));
-    reply->unchanged = service_has_spec(
-        catalog_service(&deployd->catalog, admitted.tenant, admitted.name), &admitted.hash);
+    const struct service *service =
+        catalog_service(&deployd->catalog, admitted.tenant, admitted.name);
+    reply->unchanged = service_has_spec(service, &admitted.hash) &&
+                       !event_map_needs_review(&deployd->map, admitted.tenant, admitted.name,
+                                               service->wanted.since);
     TRY(arena_span(call, &totals, &reply->totals));
     return reply->tenant == NULL || reply->name == NULL ? STATUS_RESOURCE_EXHAUSTED : STATUS_OK;
 }

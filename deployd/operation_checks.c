@@ -36,12 +36,24 @@ enum status operation_check_supervisor(struct operation *operation)
     return STATUS_UNAVAILABLE;
 }
 
+enum status operation_check_proven(const struct operation *operation, struct problem *problem)
+{
+    const struct service *service = operation->service;
+    if (!event_map_needs_review(&operation->owner->map, service->tenant->name,
+                                service_name(service), service->wanted.since))
+        return STATUS_OK;
+    return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
+                       "the log was salvaged, and its latest deploy or kill may be lost: deploy it "
+                       "again or kill it");
+}
+
 enum status operation_check_restart(struct operation *operation)
 {
     char code[ADMISSION_CODE_BYTES];
     struct problem found = { 0 };
     const struct service *service = operation->service;
     TRY(operation_check_supervisor(operation));
+    TRY(operation_check_proven(operation, &operation->problem));
     if (!service->is_held || !service_state_has_process(service->state))
         return STATUS_OK;
     enum status status =

@@ -10,6 +10,9 @@ enum status operation_check_event(struct operation *operation);
 /* unavailable: its supervisor is silent. What cannot be carried out now is not promised either. A
  * kill is: it stands in the log. */
 enum status operation_check_supervisor(struct operation *operation);
+/* A log that was salvaged may have lost what was decided last about the service: until it is
+ * deployed again nothing of it is started. */
+enum status operation_check_proven(const struct operation *operation, struct problem *problem);
 /* What runs is not ended for a program that is gone. That of a build may be there without its
  * compiler. */
 enum status operation_check_restart(struct operation *operation);

@@ -293,8 +293,10 @@ static enum status find_repeat(struct operation *operation)
 
 static bool is_unchanged(const struct operation *operation)
 {
+    struct problem problem;
     return operation->only_if_changed &&
-           service_has_spec(operation->service, &operation->spec_hash);
+           service_has_spec(operation->service, &operation->spec_hash) &&
+           operation_check_proven(operation, &problem) == STATUS_OK;
 }
 
 /* Who waits for it is answered when it is ready, or has failed, as who deployed it is. */

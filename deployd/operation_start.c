@@ -12,6 +12,7 @@
 #include "common/wire/reader.h"
 #include "deployd/admission.h"
 #include "deployd/operation_build.h"
+#include "deployd/operation_checks.h"
 #include "deployd/operation_failure.h"
 #include "deployd/operation_outcome.h"
 #include "deployd/operation_refused.h"
@@ -209,15 +210,6 @@ void operation_ask_start(struct operation *operation)
                                     &request, SUPERVISOR_ACT_MS_MAX, on_started, operation));
 }
 
-/* A log that lost events may have lost its kill. */
-static enum status refuse_unproven(struct operation *operation, struct problem *problem)
-{
-    snprintf(operation->code, sizeof operation->code, "%s", plan_code_name(PLAN_CODE_needs_review));
-    return problem_set(problem, STATUS_FAILED_PRECONDITION, "",
-                       "the log was salvaged, and its latest deploy or kill may be lost: deploy it "
-                       "again or kill it");
-}
-
 /* What the log wants, whoever asks: with recovery's fence, and without disturbing what is held. */
 void operation_start_wanted(struct operation *operation)
 {
@@ -247,10 +239,12 @@ void operation_start_wanted(struct operation *operation)
     struct problem problem = { 0 };
     enum status status =
         admission_program_of(operation->owner, operation->generation, operation->code, &problem);
-    if (status == STATUS_OK && !is_same &&
-        event_map_needs_review(&operation->owner->map, service->tenant->name, service_name(service),
-                               operation->since))
-        status = refuse_unproven(operation, &problem);
+    if (status == STATUS_OK && !is_same) {
+        status = operation_check_proven(operation, &problem);
+        if (status != STATUS_OK)
+            snprintf(operation->code, sizeof operation->code, "%s",
+                     plan_code_name(PLAN_CODE_needs_review));
+    }
     if (status == STATUS_OK) {
         operation_ask_start(operation);
         return;
