@@ -199,15 +199,89 @@ Test(salvage, what_may_have_been_killed_waits_for_a_person, .init = set_up, .fin
     service_await(&bed, "acme", "first", "running", PATIENCE_MS);
 }
 
+/* So that LMDB cannot open it any more. */
+static void spoil_meta_pages(void)
+{
+    static const uint8_t zeros[8192];
+    AUTO(fd_close) int fd = open(data, O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+}
+
+/* What the first salvage put to review is told by the log, as its events are lost still. */
+static void expect_still_in_review(const char *service)
+{
+    json_t *report = salvage(3, NULL);
+    cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
+    json_t *review = json_object_get(report, "needs_review");
+    cr_assert_eq(json_array_size(review), 1);
+    cr_assert_str_eq(json_string_value(json_array_get(review, 0)), service);
+    json_decref(report);
+}
+
+Test(salvage, another_one_brings_back_nothing_that_waits_for_a_person, .init = set_up,
+     .fini = tear_down)
+{
+    service_deploy_sleeper(&bed, "acme", "decided");
+    service_deploy_sleeper(&bed, "acme", "doubtful");
+    log_settled_id(&bed);
+    service_kill(&bed, "acme", "decided");
+    log_settled_id(&bed);
+    json_t *events = events_after(&bed, 0);
+    uint64_t killed = number_in(event_last(events, "service_killed", "acme", "decided"), "id");
+    json_decref(events);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(killed, UINT64_MAX);
+    json_t *report = salvage(3, NULL);
+    cr_assert_eq(json_array_size(json_object_get(report, "needs_review")), 2);
+    json_decref(report);
+
+    /* Who opens it is killed before it has said so, and when it just has. */
+    static const char *const points[] = { "eventd.before_commit", "eventd.after_commit" };
+    for (size_t i = 0; i < COUNT_OF(points); i++) {
+        size_t deaths = testbed_log_count(&bed, "daemon ended\" name=eventd");
+        testbed_set(&bed, "SOLO_FAULT", points[i]);
+        testbed_launch(&bed, NULL);
+        for (int waited = 0; testbed_log_count(&bed, "daemon ended\" name=eventd") == deaths;
+             waited += 20) {
+            cr_assert_lt(waited, PATIENCE_MS, "%s", points[i]);
+            sleep_ms(20);
+        }
+        testbed_kill_everything(&bed);
+    }
+    testbed_set(&bed, "SOLO_FAULT", "none");
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+    service_deploy_sleeper(&bed, "acme", "decided");
+    service_await(&bed, "acme", "decided", "running", PATIENCE_MS);
+    for (int again = 0; again < 2; again++) {
+        log_settled_id(&bed);
+        (void)testbed_stop(&bed);
+        spoil_meta_pages();
+        expect_still_in_review("acme/doubtful");
+        testbed_launch(&bed, NULL);
+        cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+        service_await(&bed, "acme", "decided", "running", PATIENCE_MS);
+        cr_assert_eq(service_pid(&bed, "acme", "doubtful"), 0);
+    }
+
+    /* Who restarts it has not decided on it; who deploys what it was, has. */
+    struct problem problem = { 0 };
+    expect_refused(testbed_call(&bed, "deployd", "service.restart",
+                                json_pack("{s:s, s:s}", "tenant", "acme", "name", "doubtful"), NULL,
+                                &problem),
+                   STATUS_FAILED_PRECONDITION, &problem, NULL);
+    expect_contains(problem.message, "salvaged");
+    service_deploy_sleeper(&bed, "acme", "doubtful");
+    service_await(&bed, "acme", "doubtful", "running", PATIENCE_MS);
+}
+
 /* A file that nothing but the tail is lost of, cut where LMDB cannot open it any more. */
 Test(salvage, a_file_that_cannot_be_opened_is_read_all_the_same, .init = set_up, .fini = tear_down)
 {
     service_deploy_sleeper(&bed, "acme", "api");
     log_settled_id(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
-    AUTO(fd_close) int fd = open(data, O_WRONLY | O_CLOEXEC);
-    static const uint8_t zeros[8192];
-    cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+    spoil_meta_pages();
     json_t *report = salvage(0, NULL);
     cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
     json_decref(report);
