@@ -15,7 +15,15 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 
-enum { BLOCK_BYTES = 1024 * 1024, MAGIC_BYTES = 8, AT_LENGTH = 12, UNREADABLE_STEP = 4096 };
+enum {
+    BLOCK_BYTES = 1024 * 1024,
+    UNREADABLE_STEP = 4096,
+    MAGIC_BYTES = 8,
+    AT_LENGTH = 12,
+    AT_ID = 40,
+    AT_PREVIOUS = 96, /* of the same tenant, type and subject */
+    AT_PREVIOUS_COUNT = 3,
+};
 
 /* --- a list without doubles --- */
 
@@ -27,12 +35,20 @@ static int compare(const void *a_, const void *b_)
     return memcmp(a->hash.bytes, b->hash.bytes, HASH_BYTES);
 }
 
+/* Of doubles the one in the earliest file is kept. */
+static int compare_files(const void *a, const void *b)
+{
+    int order = compare(a, b);
+    uint32_t one = ((const struct scanned *)a)->file, other = ((const struct scanned *)b)->file;
+    return order != 0 ? order : one < other ? -1 : one > other;
+}
+
 static void drop_doubles(struct record_scan *scan)
 {
     size_t kept = 0;
     if (scan->count == 0)
         return;
-    qsort(scan->records, scan->count, sizeof *scan->records, compare);
+    qsort(scan->records, scan->count, sizeof *scan->records, compare_files);
     for (size_t i = 0; i < scan->count; i++)
         if (kept == 0 || compare(&scan->records[kept - 1], &scan->records[i]) != 0)
             scan->records[kept++] = scan->records[i];
@@ -76,11 +92,11 @@ static enum status open_file(struct record_scan *scan, unsigned file)
     if (scan->fd >= 0 && scan->opened == file)
         return STATUS_OK;
     fd_close(&scan->fd);
-    scan->fd = open(scan->files[file], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    scan->fd = open(scan->files[file].path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     scan->opened = file;
     return scan->fd >= 0 ? STATUS_OK
                          : log_failure(status_from_errno(errno), "scan for events", "path",
-                                       scan->files[file], "reason", strerror(errno));
+                                       scan->files[file].path, "reason", strerror(errno));
 }
 
 static bool read_record(struct record_scan *scan, int fd, uint64_t offset, uint32_t length)
@@ -98,6 +114,18 @@ static void ignore_failure(const char *what, const char *reason)
     (void)what, (void)reason;
 }
 
+/* Before all of it is read: each of its numbers comes before its own. */
+static bool is_plausible(const uint8_t header[EVENT_HEADER_BYTES])
+{
+    uint64_t numbers[AT_PREVIOUS_COUNT], id;
+    memcpy(&id, header + AT_ID, sizeof id);
+    memcpy(numbers, header + AT_PREVIOUS, sizeof numbers);
+    for (size_t i = 0; i < AT_PREVIOUS_COUNT; i++)
+        if (le64toh(numbers[i]) >= le64toh(id))
+            return false;
+    return true;
+}
+
 /* What lies at `offset` begins like a record. */
 static enum status try_record(struct record_scan *scan, unsigned file, uint64_t offset)
 {
@@ -110,7 +138,7 @@ static enum status try_record(struct record_scan *scan, unsigned file, uint64_t 
     memcpy(&length, header + AT_LENGTH, sizeof length);
     length = le32toh(length);
     if (length < EVENT_HEADER_BYTES + HASH_BYTES || length > EVENT_RECORD_BYTES_MAX ||
-        !read_record(scan, fd, offset, length))
+        !is_plausible(header) || !read_record(scan, fd, offset, length))
         return STATUS_OK;
     log_divert_failures(ignore_failure);
     enum status status = event_decode_header(buffer_span(&scan->record), &event);
@@ -128,6 +156,9 @@ static enum status try_record(struct record_scan *scan, unsigned file, uint64_t 
     };
     memcpy(found.log_id, event.log_id, sizeof found.log_id);
     scan->record_end = offset + length;
+    if (!scan->files[file].has_records)
+        memcpy(scan->files[file].log_id, event.log_id, sizeof event.log_id);
+    scan->files[file].has_records = true;
     return add(scan, &found);
 }
 
@@ -153,15 +184,15 @@ static void free_block(uint8_t **block)
 
 static enum status add_file(struct record_scan *scan, const char *path)
 {
-    char **grown = scan->file_count == SCAN_FILES_MAX
-                       ? NULL
-                       : realloc(scan->files, (scan->file_count + 1) * sizeof *grown);
+    struct scanned_file *grown = scan->file_count == SCAN_FILES_MAX
+                                     ? NULL
+                                     : realloc(scan->files, (scan->file_count + 1) * sizeof *grown);
     if (grown != NULL)
         scan->files = grown;
     char *copy = grown == NULL ? NULL : strdup(path);
     if (copy == NULL)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "scan for events", "path", path);
-    scan->files[scan->file_count++] = copy;
+    scan->files[scan->file_count++] = (struct scanned_file){ .path = copy };
     return STATUS_OK;
 }
 
@@ -215,18 +246,26 @@ static bool is_witnessed(const struct record_scan *scan, const struct scanned *r
     return record->id == scan->witness.id && hash_equal(&record->hash, &scan->witness.hash);
 }
 
+static bool is_own(const struct record_scan *scan, const struct scanned *record)
+{
+    return scan->has_own && record->file == 0;
+}
+
 /* The log of the event that the witness names, else the one that most of the records are of, found
- * by a vote; the others' are dropped. */
+ * by a vote, in which the log's own file has the say; the others' are dropped. */
 static void choose_log(struct record_scan *scan)
 {
     size_t lead = 0, kept = 0;
     bool is_known = false;
+    bool is_own_vote = scan->has_own && scan->files[0].has_records;
     for (size_t i = 0; i < scan->count && !is_known; i++) {
         is_known = is_witnessed(scan, &scan->records[i]);
         if (is_known)
             memcpy(scan->log_id, scan->records[i].log_id, 16);
     }
     for (size_t i = 0; i < scan->count && !is_known; i++) {
+        if (is_own_vote && !is_own(scan, &scan->records[i]))
+            continue;
         bool is_for = memcmp(scan->records[i].log_id, scan->log_id, 16) == 0;
         if (lead == 0)
             memcpy(scan->log_id, scan->records[i].log_id, 16);
@@ -252,13 +291,16 @@ static size_t first_of(const struct record_scan *scan, uint64_t id)
     return low;
 }
 
-/* Of several records that may follow, the one that the witness is for, else the one whose story was
- * told last: what a later start of eventd appended in the place of something that never was
- * acknowledged, or was given up. */
-static bool is_better(const struct scanned *a, const struct scanned *b)
+/* Of several records that may follow, the one that the witness is for, else one of the log's own
+ * file (others may have a branch that was given up), else the one whose story was told last: what a
+ * later start of eventd appended in the place of something that never was acknowledged. */
+static bool is_better(const struct record_scan *scan, const struct scanned *a,
+                      const struct scanned *b)
 {
     if (a->standing != b->standing)
         return a->standing > b->standing;
+    if (is_own(scan, a) != is_own(scan, b))
+        return is_own(scan, a);
     return a->last_epoch > b->last_epoch ||
            (a->last_epoch == b->last_epoch && a->last_id > b->last_id);
 }
@@ -269,7 +311,8 @@ static const struct scanned *follower(const struct record_scan *scan, uint64_t i
     const struct scanned *best = NULL;
     for (size_t i = first_of(scan, id); i < scan->count && scan->records[i].id == id; i++) {
         const struct scanned *record = &scan->records[i];
-        if (hash_equal(&record->previous, previous) && (best == NULL || is_better(record, best)))
+        if (hash_equal(&record->previous, previous) &&
+            (best == NULL || is_better(scan, record, best)))
             best = record;
     }
     return best;
@@ -308,6 +351,12 @@ bool record_scan_is_contradicted(const struct record_scan *scan)
            !is_witnessed(scan, &scan->records[scan->chain[id - 1]]);
 }
 
+bool record_scan_is_foreign(const struct record_scan *scan, unsigned file)
+{
+    return scan->files[file].has_records &&
+           memcmp(scan->files[file].log_id, scan->log_id, sizeof scan->log_id) != 0;
+}
+
 enum status record_scan_read(struct record_scan *scan, const struct scanned *scanned,
                              struct span *record)
 {
@@ -326,7 +375,7 @@ enum status record_scan_read(struct record_scan *scan, const struct scanned *sca
 void record_scan_close(struct record_scan *scan)
 {
     for (unsigned i = 0; i < scan->file_count; i++)
-        free(scan->files[i]);
+        free(scan->files[i].path);
     free(scan->files);
     scan->files = NULL;
     scan->file_count = 0;

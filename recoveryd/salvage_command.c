@@ -68,34 +68,53 @@ static enum status scan_archives(struct record_scan *scan, const struct settings
     return STATUS_OK;
 }
 
+/* What stands beside the log is the youngest word of it: what tokend was told of another branch was
+ * given up since. */
+static void hear_witnesses(struct salvage *salvage, const struct settings *settings)
+{
+    struct anchors anchors;
+    const struct log_anchor *witness = &salvage->scan.witness;
+    anchors_read(settings, &anchors);
+    for (size_t i = 0; i < anchors.count; i++)
+        if (strcmp(anchors.items[i].witness, LOG_ANCHOR_FILE) == 0)
+            salvage->scan.witness = anchors.items[i].anchor;
+    for (size_t i = 0; i < anchors.count; i++) {
+        const struct log_anchor *anchor = &anchors.items[i].anchor;
+        bool is_of_branch =
+            witness->id == 0 || memcmp(anchor->branch, witness->branch, sizeof anchor->branch) == 0;
+        if (is_of_branch && anchor->id > salvage->known_last)
+            salvage->known_last = anchor->id;
+    }
+}
+
+/* A log of somebody else would take the place of this one. */
+static enum status check_sources(const struct salvage *salvage, const struct options *options,
+                                 unsigned first)
+{
+    for (unsigned i = 0; i < options->source_count; i++)
+        if (record_scan_is_foreign(&salvage->scan, first + i))
+            return log_failure(
+                STATUS_FAILED_PRECONDITION, "salvage", "dir", salvage->place, "source",
+                options->sources[i], "reason",
+                "it is of another log: name what is of this Solo, or move DATA/events away "
+                "if that log is to be the one here");
+    return STATUS_OK;
+}
+
 static enum status look(struct salvage *salvage, const struct settings *settings,
                         const struct options *options)
 {
-    struct anchors anchors;
     char path[4096];
     TRY(path_join(path, salvage->place, "data.mdb"));
     if (access(path, F_OK) == 0 || options->source_count == 0)
         TRY(record_scan_file(&salvage->scan, path));
+    salvage->scan.has_own = salvage->scan.file_count > 0;
     for (unsigned i = 0; i < options->source_count; i++)
         TRY(scan_source(&salvage->scan, options->sources[i]));
     TRY(scan_archives(&salvage->scan, settings));
-    anchors_read(settings, &anchors);
-    for (size_t i = 0; i < anchors.count; i++) {
-        const struct log_anchor *anchor = &anchors.items[i].anchor;
-        if (anchor->id > salvage->known_last)
-            salvage->known_last = anchor->id;
-        /* tokend's may be of a branch that was given up since */
-        if (strcmp(anchors.items[i].witness, LOG_ANCHOR_FILE) == 0)
-            salvage->scan.witness = *anchor;
-    }
+    hear_witnesses(salvage, settings);
     TRY(record_scan_link(&salvage->scan));
-    if (record_scan_is_contradicted(&salvage->scan))
-        return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "event",
-                           NUMBER(salvage->scan.witness.id), "reason",
-                           "what can be linked has another event of this number than "
-                           "DATA/" LOG_ANCHOR_FILE " names: it is another story, or a forged one; "
-                           "name backups or archives that have that event, or move that file away "
-                           "if this is the log to go on with");
+    TRY(check_sources(salvage, options, salvage->scan.has_own ? 1 : 0));
     if (salvage->scan.chain_count > 0)
         return STATUS_OK;
     return log_failure(STATUS_DATA_LOSS, "salvage", "dir", salvage->place, "events",
@@ -240,9 +259,9 @@ static enum status salvage_log(const struct settings *settings, const struct opt
     TRY(look(&salvage, settings, options));
     TRY(make_and_exchange(&salvage, settings));
     const struct salvage_report report = report_of(&salvage);
-    *code = options->has_detailed_exitcode && salvage_losses_need_a_person(&salvage.losses)
-                ? EXIT_PERSON_NEEDED
-                : 0;
+    bool needs_person =
+        salvage_losses_need_a_person(&salvage.losses) || record_scan_is_contradicted(&salvage.scan);
+    *code = options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
     return salvage_report_print(&report, options->output == OUTPUT_JSON);
 }
 

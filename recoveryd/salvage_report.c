@@ -72,6 +72,13 @@ static void write_text(const struct salvage_report *report, struct buffer *text)
     if (report->scan->unreadable_bytes > 0)
         buffer_append_format(text, "%-11s%" PRIu64 " bytes were not given by the disk\n",
                              "Unreadable", report->scan->unreadable_bytes);
+    bool is_contradicted = record_scan_is_contradicted(report->scan);
+    if (is_contradicted)
+        buffer_append_format(text,
+                             "%-11sevent %" PRIu64 " is another one than DATA/" LOG_ANCHOR_FILE
+                             " named: this is another story than the last one that was told here; "
+                             "compare it before you start Solo\n",
+                             "Other", report->scan->witness.id);
     write_reviews(text, losses);
     write_behind(text, &losses->behind);
     buffer_append_format(text, "%-11s%s: the damaged store, as it was\n", "Kept",
@@ -80,7 +87,7 @@ static void write_text(const struct salvage_report *report, struct buffer *text)
     if (losses->lost.events > 0)
         buffer_append_text(text, "If archives or backups have what is lost: put the kept store "
                                  "back as DATA/events, and run this again with them.\n");
-    buffer_append_text(text, salvage_losses_need_a_person(losses)
+    buffer_append_text(text, salvage_losses_need_a_person(losses) || is_contradicted
                                  ? "Next: `recoveryd --dry-run`, then start Solo.\n"
                                  : "Nothing is lost. Start Solo.\n");
 }
@@ -116,10 +123,11 @@ static json_t *report_json(const struct salvage_report *report)
     for (size_t i = 0; i < losses->service_count; i++)
         if (losses->services[i].is_needed)
             json_array_append_new(review, json_string(losses->services[i].key));
-    return json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:s}", "kind", "salvage_report",
-                     "schema", 1, "salvaged", (json_int_t)losses->until, "known_last",
-                     (json_int_t)losses->known_last, "lost", ranges_json(&losses->lost), "unlinked",
-                     ranges_json(&losses->unlinked), "needs_review", review, "behind",
+    return json_pack("{s:s, s:i, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:I, s:s}", "kind",
+                     "salvage_report", "schema", 1, "salvaged", (json_int_t)losses->until,
+                     "known_last", (json_int_t)losses->known_last, "is_contradicted",
+                     record_scan_is_contradicted(report->scan), "lost", ranges_json(&losses->lost),
+                     "unlinked", ranges_json(&losses->unlinked), "needs_review", review, "behind",
                      behind_json(&losses->behind), "unreadable_bytes",
                      (json_int_t)report->scan->unreadable_bytes, "quarantine", report->quarantine);
 }

@@ -14,7 +14,7 @@
 
 TestSuite(salvage, .timeout = 180);
 
-enum { PATIENCE_MS = 60000, LOG_BYTES_MAX = 64 << 20, AT_ID = 40, AT_BODY = 121 };
+enum { PATIENCE_MS = 60000, GRANTS = 20, LOG_BYTES_MAX = 64 << 20, AT_ID = 40, AT_BODY = 121 };
 
 static struct testbed bed;
 static char data[400], backup[400];
@@ -273,6 +273,44 @@ Test(salvage, another_one_brings_back_nothing_that_waits_for_a_person, .init = s
     expect_contains(problem.message, "salvaged");
     service_deploy_sleeper(&bed, "acme", "doubtful");
     service_await(&bed, "acme", "doubtful", "running", PATIENCE_MS);
+}
+
+/* What tokend knows of the branch that a salvage gave up is lost once. */
+Test(salvage, once_more_it_loses_nothing_more, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result grant = { 0 };
+    service_deploy_sleeper(&bed, "acme", "api");
+    uint64_t middle = service_deploy_sleeper(&bed, "acme", "next");
+    for (int i = 0; i < GRANTS; i++) {
+        testbed_soloctl(&bed, &grant, "token", "create", "-t", "acme", "--permission", "read",
+                        NULL);
+        expect_exit(&grant, 0);
+        log_settled_id(&bed);
+    }
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(middle, middle);
+    json_decref(salvage(3, NULL));
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+    (void)testbed_stop(&bed);
+    json_t *report = salvage(0, NULL);
+    cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
+    json_decref(report);
+}
+
+Test(salvage, a_log_of_another_solo_is_no_source, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result result = { 0 };
+    struct testbed other = { 0 };
+    testbed_open(&other, 0);
+    testbed_start(&other);
+    service_deploy_sleeper(&other, "acme", "theirs");
+    cr_assert_eq(testbed_stop(&other), 0);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_recoveryd(&bed, &result, "salvage", other.data, NULL);
+    expect_exit(&result, 6);
+    expect_contains(result_err(&result), "of another log");
+    testbed_close(&other);
 }
 
 /* A file that nothing but the tail is lost of, cut where LMDB cannot open it any more. */

@@ -61,11 +61,16 @@ static void write_story(struct buffer *to, uint64_t first, uint64_t last, uint64
     }
 }
 
-static void scan_bytes(void)
+static void scan_as(const char *name)
 {
-    const char *path = scratch_path("data.mdb");
+    const char *path = scratch_path(name);
     cr_assert_eq(file_write(path, buffer_span(&bytes), 0600), STATUS_OK);
     cr_assert_eq(record_scan_file(&scan, path), STATUS_OK);
+}
+
+static void scan_bytes(void)
+{
+    scan_as("data.mdb");
     cr_assert_eq(record_scan_link(&scan), STATUS_OK);
 }
 
@@ -144,6 +149,56 @@ Test(record_scan, a_chain_that_is_contradicted_says_so)
     scan.witness = (struct log_anchor){ .id = 20 };
     scan_bytes();
     cr_expect(record_scan_is_contradicted(&scan));
+}
+
+/* An archive of a branch that was given up has true records, of many starts. */
+Test(record_scan, the_logs_own_file_is_believed_before_others)
+{
+    struct hash hashes[21] = { 0 }, given_up[51] = { 0 };
+    write_story(&bytes, 1, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("data.mdb");
+    scan.has_own = true;
+    buffer_clear(&bytes);
+    memcpy(given_up, hashes, 11 * sizeof *hashes);
+    write_story(&bytes, 11, 50, FORGED_EPOCH, ours, given_up);
+    scan_as("archive");
+    cr_assert_eq(record_scan_link(&scan), STATUS_OK);
+    cr_assert_eq(scan.chain_count, 20);
+    cr_expect_not(record_scan_is_foreign(&scan, 1));
+}
+
+Test(record_scan, a_file_of_another_log_has_no_say)
+{
+    struct hash hashes[21] = { 0 }, other[51] = { 0 };
+    write_story(&bytes, 1, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("data.mdb");
+    scan.has_own = true;
+    buffer_clear(&bytes);
+    write_story(&bytes, 1, 50, TRUE_EPOCH, others, other);
+    scan_as("backup");
+    cr_assert_eq(record_scan_link(&scan), STATUS_OK);
+    cr_expect_eq(scan.chain_count, 20);
+    cr_expect_not(record_scan_is_foreign(&scan, 0));
+    cr_expect(record_scan_is_foreign(&scan, 1));
+}
+
+/* Before it is read as a whole: there may be very many, all of them long. */
+Test(record_scan, what_follows_a_later_event_is_none)
+{
+    AUTO(buffer_close) struct buffer record = { .limit = EVENT_RECORD_BYTES_MAX };
+    struct event event = {
+        .epoch = 1,
+        .id = 1,
+        .previous_of_type = 1,
+        .type = "app.note",
+        .tenant = "",
+        .subject = "",
+        .source = "",
+    };
+    cr_assert_eq(event_encode(&event, &record), STATUS_OK);
+    buffer_append(&bytes, record.data, record.size);
+    scan_bytes();
+    cr_expect_eq(scan.count, 0);
 }
 
 /* As before: what a later start appended in the place of what was never acknowledged. */
