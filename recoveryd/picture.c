@@ -345,6 +345,15 @@ static void forget_log(struct picture *picture)
     arena_reset(&picture->arena);
 }
 
+/* A log that others know of is gone: eventd, which makes a new one, would call it FORKED. */
+static void fork_without_log(const struct anchors *anchors, struct picture *picture)
+{
+    for (size_t i = 0; i < anchors->count; i++)
+        if (anchors->items[i].anchor.id != 0)
+            log_branch_fork(&picture->log.branch, anchors->items[i].witness,
+                            &anchors->items[i].anchor, 0);
+}
+
 /* What is there is asked for before the snapshot of the log is taken, and after the store was
  * opened, which says whose supervisors count. */
 static enum status take_once(const struct settings *settings, struct picture *picture,
@@ -360,6 +369,7 @@ static enum status take_once(const struct settings *settings, struct picture *pi
     enum status status = event_store_open(&store, settings->data_dir);
     if (status == STATUS_NOT_FOUND) {
         picture->is_new_run = true;
+        fork_without_log(&anchors, picture);
         TRY(actual_read(settings, no_log, &picture->actual));
         return make_plan(NULL, settings, picture);
     }

@@ -13,14 +13,14 @@ static void put_log(struct buffer *map, const struct picture *picture, bool is_d
     write_str(map, "log");
     const struct log_branch *branch = &picture->log.branch;
     char said[LOG_FORK_TEXT_BYTES];
-    write_map(map, picture->log.exists ? 6 : 2);
+    write_map(map, picture->log.exists ? 6 : 3);
     write_key_u64(map, "last_event", picture->log.last_event);
     write_key_str(map, "chain", is_damaged ? "damaged" : picture->log.exists ? "intact" : "none");
+    write_key_str(map, "forked", branch->is_forked ? log_branch_text(branch, said) : "");
     if (!picture->log.exists)
         return;
     write_key_u64(map, "chain_from", picture->log.chain_from);
     write_key_str(map, "live", picture->log.is_live_damaged ? "damaged" : "matches");
-    write_key_str(map, "forked", branch->is_forked ? log_branch_text(branch, said) : "");
     write_key_u64(map, "map_full_percent",
                   picture->log.map_used_bytes * 100 /
                       (picture->log.map_bytes == 0 ? 1 : picture->log.map_bytes));
@@ -125,7 +125,8 @@ void report_write_json(const struct report *report, struct buffer *text)
     put_summary(&map, plan);
     write_key_bool(&map, "has_changes", plan_has_changes(plan));
     write_key_bool(&map, "needs_person",
-                   plan_needs_person(plan) || token_census_needs_person(&report->picture->tokens) ||
+                   report->picture->log.branch.is_forked || plan_needs_person(plan) ||
+                       token_census_needs_person(&report->picture->tokens) ||
                        (is_done && (report->of[RESULT_FAILED] > 0 ||
                                     (report->findings != NULL && report->findings->count > 0))));
     if (is_done) {

@@ -55,7 +55,10 @@ static void write_fork(const struct log_branch *branch, struct buffer *text)
 static void write_log_line(const struct picture *picture, struct buffer *text)
 {
     if (!picture->log.exists) {
-        buffer_append_text(text, "Log      none: nothing was ever deployed\n");
+        buffer_append_text(text, picture->log.branch.is_forked
+                                     ? "Log      none: it is gone\n"
+                                     : "Log      none: nothing was ever deployed\n");
+        write_fork(&picture->log.branch, text);
         return;
     }
     buffer_append_format(

@@ -91,8 +91,14 @@ static void launch_forked(void)
 
 Test(forked, an_older_copy_put_back_while_solo_is_down, .init = set_up, .fini = tear_down)
 {
-    AUTO(result_close) struct result dry = { 0 };
+    AUTO(result_close) struct result dry = { 0 }, gone = { 0 };
     cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    testbed_recoveryd(&bed, &gone, "--dry-run", "--detailed-exitcode", NULL);
+    expect_exit(&gone, 3);
+    expect_contains(result_out(&gone), "none: it is gone\nFORKED");
+    testbed_recoveryd(&bed, &gone, NULL);
+    expect_exit(&gone, 6);
     put_copy_back();
     testbed_recoveryd(&bed, &dry, "--dry-run", "-o", "json", NULL);
     expect_exit(&dry, 0);
