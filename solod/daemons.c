@@ -177,6 +177,14 @@ void daemon_start(struct daemon *daemon)
         .notify = daemons->notify.address,
         .settings = daemons->settings,
     };
+    if (instance_check_data(daemons->instance, daemons->settings->data_dir) != STATUS_OK) {
+        snprintf(daemon->status, sizeof daemon->status,
+                 "DATA (%.150s) is gone: move it back, or mount its disk",
+                 daemons->settings->data_dir);
+        daemon->failed_starts++;
+        backoff_begin(daemon, false);
+        return;
+    }
     if (program_beside(path, daemon->name) != STATUS_OK ||
         child_start(&daemon->child, daemons->loop, &options, on_ended, daemon) != STATUS_OK) {
         daemon->failed_starts++; /* no process could be made now; the failure is logged */

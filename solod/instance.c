@@ -142,6 +142,23 @@ static enum status run_hold(struct instance *instance, const char *run_dir)
     return STATUS_OK;
 }
 
+static enum status data_hold(struct instance *instance, const char *data_dir)
+{
+    instance->data_fd = open(data_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return instance->data_fd >= 0 ? STATUS_OK : directory_failure("open directory", data_dir);
+}
+
+enum status instance_check_data(const struct instance *instance, const char *data_dir)
+{
+    struct stat held, there;
+    if (fstat(instance->data_fd, &held) == 0 && stat(data_dir, &there) == 0 &&
+        held.st_dev == there.st_dev && held.st_ino == there.st_ino)
+        return STATUS_OK;
+    return log_failure(STATUS_FAILED_PRECONDITION, "start a daemon", "data", data_dir, "reason",
+                       "DATA is gone: another directory is there, or none", "next",
+                       "move it back, or mount its disk");
+}
+
 enum status instance_open(struct instance *instance, const struct settings *settings)
 {
     char run_lock[4096], data_lock[4096];
@@ -152,6 +169,7 @@ enum status instance_open(struct instance *instance, const struct settings *sett
     TRY(run_hold(instance, settings->run_dir));
     TRY(lock_take(&instance->run_lock, run_lock));
     TRY(data_prepare(settings->data_dir));
+    TRY(data_hold(instance, settings->data_dir));
     TRY(lock_take(&instance->data_lock, data_lock));
     TRY(refuse_unfinished_restore(settings->data_dir));
     TRY(boot_compare(instance, settings->run_dir, run_lock));
@@ -165,6 +183,7 @@ void instance_close(struct instance *instance)
     explicit_bzero(instance->key, sizeof instance->key);
     fd_close(&instance->key_fd);
     fd_close(&instance->run_fd);
+    fd_close(&instance->data_fd);
     file_lock_release(&instance->data_lock);
     file_lock_release(&instance->run_lock);
 }

@@ -17,14 +17,22 @@ struct instance {
     int run_fd;
     char run_path[32]; /* RUN by its descriptor: to us it is there also when somebody moved it away
                         */
+    int data_fd;       /* so that another directory at its path is told from it */
 };
 #define INSTANCE_NONE                                                                              \
-    ((struct instance){                                                                            \
-        .run_lock = FILE_LOCK_NONE, .data_lock = FILE_LOCK_NONE, .key_fd = -1, .run_fd = -1 })
+    ((struct instance){ .run_lock = FILE_LOCK_NONE,                                                \
+                        .data_lock = FILE_LOCK_NONE,                                               \
+                        .key_fd = -1,                                                              \
+                        .run_fd = -1,                                                              \
+                        .data_fd = -1 })
 
 /* Makes the directories, takes both locks, empties a RUN of an earlier boot, draws id and key.
  * STATUS_LOCKED, after a message that names the holder, when another instance has a directory. */
 enum status instance_open(struct instance *instance, const struct settings *settings);
 void instance_close(struct instance *instance);
+
+/* Whether DATA is still where it was. Moved away, or its disk gone, whoever is started there would
+ * begin anew in what is in its place, an empty mount point say. failed_precondition, logged. */
+enum status instance_check_data(const struct instance *instance, const char *data_dir);
 
 #endif

@@ -41,6 +41,7 @@ enum status log_closer_start(struct log_closer *closer, struct daemons *daemons,
     closer->done = done;
     closer->context = context;
     TRY(run_id_forget(settings->run_dir)); /* by which it sees that the run is over */
+    TRY(instance_check_data(daemons->instance, settings->data_dir));
     TRY(program_beside(path, "eventd"));
     return child_start(&closer->child, daemons->loop, &options, on_ended, closer);
 }

@@ -1,7 +1,10 @@
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "tests/support/criterion.h"
@@ -26,6 +29,31 @@ Test(solod_restart, a_daemon_that_dies_is_restarted_alone)
     cr_assert_eq(listing_find(&after, "deployd")->restarts, 0);
     scene_story(
         "eventd start\ntokend start\nvaultd start\ndeployd start\nrecoveryd start\neventd start\n");
+}
+
+/* As an unmounted disk leaves an empty directory: nobody begins anew in there. */
+Test(solod_restart, a_daemon_waits_for_the_data_directory_to_come_back)
+{
+    struct listing listing;
+    char aside[100], made[200];
+    scene_start(NULL);
+    scene_until("solod", "ready");
+    scene_list(&listing);
+    snprintf(aside, sizeof aside, "%s.aside", scene.data);
+    cr_assert_eq(rename(scene.data, aside), 0);
+    cr_assert_eq(mkdir(scene.data, 0755), 0);
+    cr_assert_eq(kill(listing_find(&listing, "eventd")->pid, SIGKILL), 0);
+    scene_until("solod", "degraded");
+    do
+        scene_list(&listing);
+    while (strstr(listing.reason, "is gone: move it back") == NULL);
+    cr_assert_eq(scene_story_count("eventd start"), 1);
+    snprintf(made, sizeof made, "%s/solod.lock", scene.data);
+    cr_assert_neq(access(made, F_OK), 0);
+    cr_assert_eq(rmdir(scene.data), 0);
+    cr_assert_eq(rename(aside, scene.data), 0);
+    scene_until("solod", "ready");
+    cr_assert_eq(scene_story_count("eventd start"), 2);
 }
 
 Test(solod_restart, a_call_made_while_a_daemon_is_away_waits_for_it)
