@@ -49,7 +49,9 @@ static enum status create_in(const struct db_schema *schema, const char *dir, co
     TRY(db_begin_write(&db, &txn));
     TRY(environment_make_tables(&db, txn.txn));
     TRY(environment_write_identity(&db, &txn, id));
+    TRY(db_put_clean(&txn));
     TRY(db_commit(&txn));
+    db.is_marked_clean = false; /* whatever fills it, it is new to its writer */
     if (fill != NULL)
         TRY(fill(&db, context));
     int rc = schema->is_durable ? mdb_env_sync(db.env, 1) : 0;

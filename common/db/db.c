@@ -79,6 +79,11 @@ static enum status open_tables(struct db *db)
         TRY(status);
     db->was_clean = status == STATUS_OK && clean.size == 1 && clean.data[0] == 1;
     db->is_marked_clean = db->was_clean;
+    if (!db->was_clean)
+        log_info(
+            "the store was not closed in order (killed, a power cut, or a copy of one in use); "
+            "what was acknowledged is there",
+            "dir", db->dir);
     return db_commit(&txn); /* of nothing, which keeps the tables open */
 }
 
@@ -192,7 +197,7 @@ void db_close(struct db *db)
 
 enum status db_put_clean(struct db_txn *txn)
 {
-    txn->db->is_marked_clean = false; /* and set again: not by this commit's doing */
+    txn->puts_clean = true;
     return db_meta_put(txn, clean_key, span_of("\1", 1));
 }
 
@@ -291,7 +296,7 @@ static void clear(struct db_txn *txn, struct db *db, bool is_write)
     txn->txn = NULL;
     txn->status = STATUS_OK;
     txn->is_write = is_write;
-    txn->is_changed = false;
+    txn->is_changed = txn->puts_clean = false;
     txn->memo.is_known = false;
     txn->digests_loaded = txn->digests_dirty = 0;
 }
@@ -386,7 +391,7 @@ enum status db_commit(struct db_txn *txn)
 {
     ensure(txn->is_write);
     ensure(txn->txn != NULL);
-    bool ends_clean = txn->db->is_marked_clean && txn->is_changed;
+    bool ends_clean = txn->db->is_marked_clean && txn->is_changed && !txn->puts_clean;
     if (ends_clean && txn->status == STATUS_OK)
         (void)db_meta_put(txn, clean_key, span_of("", 1)); /* remembered in the transaction */
     if (txn->status == STATUS_OK)
@@ -406,8 +411,8 @@ enum status db_commit(struct db_txn *txn)
     txn->txn = NULL;
     if (rc != 0)
         return judge_commit(txn->db, rc);
-    if (ends_clean)
-        txn->db->is_marked_clean = false;
+    if (txn->is_changed)
+        txn->db->is_marked_clean = txn->puts_clean;
     reserve_keep(txn->db);
     return STATUS_OK;
 }

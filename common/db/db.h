@@ -57,7 +57,8 @@ struct db {
     struct store_identity identity;
     struct file_lock lease; /* writers only */
     bool is_writer;
-    bool was_clean;       /* the clean flag as it was found; a writer's first commit clears it, */
+    bool was_clean; /* the clean flag as it was found (of one that is not, and was written, the
+                     * diagnostics say so); a writer's first commit clears it, */
     bool is_marked_clean; /* until which it stands */
     dev_t device;         /* of data.mdb as opened */
     ino_t inode;
@@ -90,6 +91,7 @@ struct db_txn {
     enum status status; /* the first failure of a write; commit returns it */
     bool is_write;
     bool is_changed; /* a row was written or removed */
+    bool puts_clean; /* its commit leaves the clean flag set */
     struct {
         uint64_t count;
         uint8_t sum[32];

@@ -6,6 +6,7 @@
 
 #include "common/api/records/schemas.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "tests/unit/common/db/store_fixture.h"
 
 TestSuite(db, .init = store_setup, .fini = store_teardown);
@@ -115,7 +116,11 @@ Test(db, a_second_writer_is_locked_out)
 Test(db, the_clean_flag_is_set_by_a_clean_close_only)
 {
     cr_assert_eq(open_writer(), STATUS_OK);
-    cr_expect_not(db.was_clean, "a new store");
+    cr_expect(db.was_clean, "a new store");
+    put(TEST_PLAIN, "first", "value");
+    db_close(&db);
+    cr_assert_eq(open_writer(), STATUS_OK);
+    cr_expect_not(db.was_clean, "one that was never closed");
     cr_assert_eq(db_close_cleanly(&db), STATUS_OK);
     cr_assert_eq(open_writer(), STATUS_OK);
     cr_expect(db.was_clean);
@@ -130,6 +135,57 @@ Test(db, the_clean_flag_is_set_by_a_clean_close_only)
     db_close(&db);
     cr_assert_eq(open_writer(), STATUS_OK);
     cr_expect_not(db.was_clean, "the first change cleared it");
+}
+
+Test(db, a_last_commit_that_fails_leaves_no_store_clean_that_goes_on)
+{
+    cr_assert_eq(open_writer(), STATUS_OK);
+    cr_assert_eq(db_close_cleanly(&db), STATUS_OK);
+    cr_assert_eq(open_writer(), STATUS_OK);
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        cr_assert_eq(db_begin_write(&db, &txn), STATUS_OK);
+        cr_assert_eq(db_put_clean(&txn), STATUS_OK);
+        txn.status = STATUS_RESOURCE_EXHAUSTED;
+        cr_assert_eq(db_commit(&txn), STATUS_RESOURCE_EXHAUSTED);
+    }
+    put(TEST_PLAIN, "one", "value");
+    db_close(&db);
+    cr_assert_eq(open_writer(), STATUS_OK);
+    cr_expect_not(db.was_clean);
+}
+
+/* What the diagnostics say of the store when it is opened. */
+static void expect_said_unclean(bool is_said)
+{
+    static char text[64 * 1024];
+    log_setup("test", LOG_LEVEL_INFO);
+    int kept = dup(STDERR_FILENO);
+    FILE *captured = tmpfile();
+    cr_assert_not_null(captured);
+    cr_assert_geq(dup2(fileno(captured), STDERR_FILENO), 0);
+    enum status status = open_writer();
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    cr_assert_eq(status, STATUS_OK);
+    rewind(captured);
+    text[fread(text, 1, sizeof text - 1, captured)] = '\0';
+    fclose(captured);
+    cr_expect_eq(strstr(text, "was not closed in order") != NULL, is_said, "%s", text);
+}
+
+Test(db, who_opens_a_store_that_was_not_closed_says_so)
+{
+    expect_said_unclean(false); /* a new one */
+    put(TEST_PLAIN, "none", "value");
+    db_close(&db);
+    expect_said_unclean(true);
+    put(TEST_PLAIN, "one", "value");
+    cr_assert_eq(db_close_cleanly(&db), STATUS_OK);
+    expect_said_unclean(false);
+    put(TEST_PLAIN, "two", "value");
+    db_close(&db);
+    expect_said_unclean(true);
 }
 
 Test(db, another_format_is_refused)
