@@ -96,7 +96,8 @@ struct service {
 struct tenant {
     UT_hash_handle hh; /* by name */
     uint64_t index;
-    bool is_recorded; /* tenant_created is in the log */
+    bool is_recorded;    /* tenant_created is in the log */
+    bool is_index_drawn; /* for it, and given to nobody before */
     /* While this is being appended (tenants.c). */
     void (*on_created)(struct tenant *tenant, const struct problem *refusal);
     struct service *services;

@@ -70,7 +70,9 @@ static enum status folders_open(struct site *site)
     TRY(folder(site->data_dir, site->logs_path, 0750, 0, &site->logs.fd));
     site->builds = (struct folder){ site->builds.fd, site->data_fd, BUILDS_FOLDER, 0700 };
     site->logs = (struct folder){ site->logs.fd, site->data_fd, site->logs_path, 0750 };
-    if (site->has_ids && fchown(site->code_fd, 0, site->gid) < 0)
+    /* The group of the other one tells deployd whose number it is (deployd/tenants.c). */
+    if (site->has_ids && (fchown(site->code_fd, 0, site->gid) < 0 ||
+                          fchown(site->home_fd, (uid_t)-1, site->gid) < 0))
         return errno_failure("set owner", name);
     site->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (site->null_fd < 0)

@@ -173,6 +173,42 @@ Test(isolation, as_root_a_tenant_reaches_nothing_of_ours_or_of_others)
     (void)generation;
 }
 
+static uint64_t uid_of(struct testbed *bed, const char *tenant)
+{
+    service_deploy_sleeper(bed, tenant, "api");
+    return (uint64_t)process_number(service_pid(bed, tenant, "api"), "status", "Uid");
+}
+
+static void forget_everything_but_files(struct testbed *bed)
+{
+    static const char *const names[] = { "events", "events.anchor", "tokens", "vault" };
+    cr_assert_eq(testbed_stop(bed), 0);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/%s", bed->data, names[i]);
+        cr_assert(unlink(path) == 0 || directory_remove(path) == STATUS_OK, "%s", path);
+    }
+    testbed_start(bed);
+}
+
+/* An older log that was put back, in its last form: one that knows nobody. */
+Test(isolation, a_tenant_that_the_log_forgot_keeps_its_files_to_itself)
+{
+    if (geteuid() != 0)
+        cr_skip_test("skipped: only root can give each tenant a uid of its own");
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    uint64_t acme = uid_of(&bed, "acme"), beta = uid_of(&bed, "beta");
+    forget_everything_but_files(&bed);
+    uint64_t gamma = uid_of(&bed, "gamma");
+    cr_assert_neq(gamma, acme);
+    cr_assert_neq(gamma, beta);
+    cr_assert_eq(uid_of(&bed, "beta"), beta, "its files are its own again");
+    cr_assert_eq(uid_of(&bed, "acme"), acme);
+    cr_assert_neq(uid_of(&bed, "delta"), gamma);
+}
+
 Test(isolation, the_stores_and_internal_folders_have_the_documented_modes)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
