@@ -16,6 +16,7 @@
 #include "common/plan/plan.h"
 #include "common/rpc/client.h"
 #include "common/wire/reader.h"
+#include "recoveryd/identity.h"
 #include "recoveryd/peer.h"
 #include "recoveryd/registry_rows.h"
 
@@ -166,6 +167,24 @@ static enum status ask_pages(struct peer *peer, page_ask *ask, struct actual *ac
     return STATUS_OK;
 }
 
+/* Another token than an admin's is shown its own tenant: the others' services would be taken for
+ * gone. */
+static enum status check_token(struct peer *peer, struct problem *problem)
+{
+    AUTO(arena_close) struct arena arena = { .limit = ANSWER_BYTES_MAX };
+    const struct token_check_request request = { .permission = "admin" };
+    struct token_check_reply reply = { 0 };
+    if (!identity_is_token())
+        return STATUS_OK;
+    enum status status =
+        peer_ask(peer, ANSWER_MS_MAX, &method_token_check, &request, &arena, &reply, problem);
+    return status != STATUS_PERMISSION_DENIED
+               ? status
+               : problem_set(problem, status, "",
+                             "the token of SOLO_TOKEN_FILE is no admin's: it is shown the services "
+                             "of its tenant alone");
+}
+
 /* unavailable when nobody answers; then nothing has been added. */
 static enum status ask_deployd(const struct settings *settings, struct actual *actual)
 {
@@ -173,7 +192,10 @@ static enum status ask_deployd(const struct settings *settings, struct actual *a
     struct problem problem = { 0 };
     AUTO(peer_close) struct peer peer = { 0 };
     TRY(peer_open_daemon(&peer, settings->run_dir, "deployd"));
-    enum status status = ask_pages(&peer, ask_page_of_deployd, actual, &is_silent, &problem);
+    enum status status = check_token(&peer, &problem);
+    is_silent = is_absence(status);
+    if (status == STATUS_OK)
+        status = ask_pages(&peer, ask_page_of_deployd, actual, &is_silent, &problem);
     if (status == STATUS_OK) {
         actual->source = "deployd";
         return STATUS_OK;

@@ -43,12 +43,17 @@ enum status identity_load(void)
     return has_run_key || path == NULL || path[0] == '\0' ? STATUS_OK : read_token(path);
 }
 
+bool identity_is_token(void)
+{
+    return !has_run_key && token[0] != '\0';
+}
+
 void identity_set(struct rpc_client_options *options)
 {
     if (has_run_key) {
         options->daemon = "recoveryd";
         options->key = span_of(run_key, sizeof run_key);
-    } else if (token[0] != '\0') {
+    } else if (identity_is_token()) {
         options->token = span_of_text(token);
     }
 }

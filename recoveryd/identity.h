@@ -8,6 +8,8 @@
 
 /* Reads the run's key or the token, once, before anything is asked. */
 enum status identity_load(void);
+/* It is a token: what it may see is for whoever is asked to say. */
+bool identity_is_token(void);
 /* Completes the options of a client. Not for supervisors: they know neither. */
 void identity_set(struct rpc_client_options *options);
 

@@ -507,6 +507,13 @@ Test(token_table, soloctl_and_recoveryd_act_with_a_token, .init = set_up, .fini 
     testbed_recoveryd(&bed, &result, NULL);
     expect_exit(&result, 0);
     expect_contains(result_out(&result), "9 valid, 1 expired");
+    /* Of another token's tenant alone it would be told: the others' would be missing. */
+    FILE *narrow = fopen(file, "w");
+    fprintf(narrow, "%s\n", single[PERMISSION_READ]);
+    fclose(narrow);
+    testbed_recoveryd(&bed, &result, "--dry-run", NULL);
+    expect_exit(&result, 5);
+    expect_contains(result_err(&result), "no admin's");
     testbed_kill_everything(&bed);
     testbed_recoveryd(&bed, &result, "--dry-run", "-o", "json", NULL);
     expect_exit(&result, 0);
