@@ -6,6 +6,7 @@
 #include "common/base/auto.h"
 #include "soloctl/commands.h"
 #include "soloctl/output.h"
+#include "soloctl/session.h"
 
 static const char bash[] =
     "# bash completion of soloctl, made by `soloctl completion bash`\n"
@@ -64,6 +65,9 @@ int command_completion(struct session *session, const struct arguments *argument
     static const struct {
         const char *shell, *script;
     } scripts[] = { { "bash", bash }, { "zsh", zsh }, { "fish", fish } };
+    int refused = session_expect_text(session);
+    if (refused != 0)
+        return refused;
     for (size_t i = 0; i < COUNT_OF(scripts); i++)
         if (strcmp(arguments->operands[0], scripts[i].shell) == 0) {
             printf("%s", scripts[i].script);

@@ -7,6 +7,7 @@
 #include "soloctl/commands.h"
 #include "soloctl/explanations.h"
 #include "soloctl/output.h"
+#include "soloctl/session.h"
 
 /* "none" of a plan has nothing to say. */
 static bool is_said(const struct explanation *explanation)
@@ -120,7 +121,10 @@ static void print_section(enum explanation_kind kind, const char *title, const c
 
 int command_troubleshooting(struct session *session, const struct arguments *arguments)
 {
-    (void)session, (void)arguments;
+    (void)arguments;
+    int refused = session_expect_text(session);
+    if (refused != 0)
+        return refused;
     printf("%s", introduction);
     print_section(EXPLAIN_STATE, "States of a service", "state");
     print_section(EXPLAIN_PLAN_CODE, "Reasons of a recovery", "code");

@@ -5,6 +5,7 @@
 
 #include "soloctl/commands.h"
 #include "soloctl/explanations.h"
+#include "soloctl/session.h"
 
 enum { LINE_BYTES_MAX = 4096 };
 
@@ -162,8 +163,10 @@ static const struct {
 
 int command_manual(struct session *session, const struct arguments *arguments)
 {
-    (void)session;
     (void)arguments;
+    int refused = session_expect_text(session);
+    if (refused != 0)
+        return refused;
     char line[LINE_BYTES_MAX];
     while (fgets(line, sizeof line, stdin) != NULL) {
         size_t i = 0;

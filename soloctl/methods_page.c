@@ -5,6 +5,7 @@
 
 #include "common/api/api.h"
 #include "soloctl/commands.h"
+#include "soloctl/session.h"
 
 static const char introduction[] =
     "# Methods\n"
@@ -72,8 +73,10 @@ static void print_method(const struct method *method)
 
 int command_methods(struct session *session, const struct arguments *arguments)
 {
-    (void)session;
     (void)arguments;
+    int refused = session_expect_text(session);
+    if (refused != 0)
+        return refused;
     fputs(introduction, stdout);
     const char *daemon = "";
     for (size_t i = 0; all_methods[i] != NULL; i++) {

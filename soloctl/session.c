@@ -164,6 +164,16 @@ bool session_is_for_programs(const struct session *session)
     return session->format >= FORMAT_JSON;
 }
 
+int session_expect_text(const struct session *session)
+{
+    struct problem problem = { 0 };
+    if (!session_is_for_programs(session))
+        return 0;
+    problem_set(&problem, STATUS_USAGE, "", "-o %s: its answer is a text",
+                formats[session->format]);
+    return session_fail(session, "", STATUS_USAGE, &problem);
+}
+
 static enum status socket_path(const struct session *session, enum peer peer,
                                char path[PATH_TEXT_BYTES_MAX], struct problem *problem)
 {

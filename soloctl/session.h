@@ -82,6 +82,10 @@ enum status session_stream(struct session *session, enum peer peer, const struct
 int session_fail(const struct session *session, const char *subject, enum status status,
                  const struct problem *problem);
 
+/* For a command whose answer is a text, a script or a page: usage, on standard error, when a
+ * document was asked for; otherwise 0. */
+int session_expect_text(const struct session *session);
+
 /* Whether answers are for programs: then standard error stays quiet but for errors. */
 bool session_is_for_programs(const struct session *session);
 

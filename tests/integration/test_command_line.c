@@ -286,6 +286,22 @@ Test(command_line, status_daemons_tenants_and_version)
     expect_contains(result_out(&result), "deploy");
 }
 
+Test(command_line, a_text_is_no_document)
+{
+    static const char *const texts[][2] = { { "completion", "bash" },
+                                            { "troubleshooting", NULL },
+                                            { "methods", NULL },
+                                            { "manual", NULL } };
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    testbed_open(&bed, 0);
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        AUTO(result_close) struct result result = { 0 };
+        testbed_soloctl(&bed, &result, "-o", "json", texts[i][0], texts[i][1], NULL);
+        expect_exit(&result, 64);
+        cr_assert_str_eq(result_out(&result), "", "%s", texts[i][0]);
+    }
+}
+
 Test(command_line, wait_answers_when_the_condition_is_met_or_time_is_up)
 {
     AUTO(testbed_close) struct testbed bed = { 0 };
