@@ -57,8 +57,9 @@ enum status event_map_begin(struct event_map *map, struct db_txn *txn)
         map->was_replaced = true;
         map->is_foreign = map->is_served && map->was_seen;
     }
-    if (map->is_foreign)
+    if (map->is_foreign && db_check_same_file(&map->db) != STATUS_OK)
         return STATUS_UNAVAILABLE;
+    map->is_foreign = false; /* the one that this eventd has open may have come back */
     if (!map->is_open) {
         enum status status = db_open_reader(&map->db, &events_schema, map->dir);
         if (status != STATUS_OK)

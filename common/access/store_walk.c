@@ -35,8 +35,17 @@ static int reap(void)
 
 static void on_walked(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
-    (void)loop, (void)watcher, (void)events;
-    enum status status = db_probe_judge(walk.db->dir, reap());
+    (void)watcher, (void)events;
+    int result = reap();
+    bool was_away = WIFEXITED(result) && WEXITSTATUS(result) == status_exit_code(STATUS_NOT_FOUND);
+    if (was_away || db_check_same_file(walk.db) != STATUS_OK) {
+        /* Its folder was moved, or its disk unmounted: nothing, or another file, was read. */
+        ev_timer_stop(loop, &walk.timer);
+        ev_timer_set(&walk.timer, FIRST_WALK_S, NEXT_WALK_S);
+        ev_timer_start(loop, &walk.timer);
+        return;
+    }
+    enum status status = db_probe_judge(walk.db->dir, result);
     if (db_note(walk.db, status) == STATUS_DATA_LOSS)
         log_error("the store is damaged in places; what is whole goes on", "dir", walk.db->dir,
                   "next", "`recoveryd verify --full` names them");

@@ -93,6 +93,24 @@ Test(event_map, what_was_put_in_place_under_eventd_is_read_when_the_next_one_ser
     cr_expect_eq(read_map(), STATUS_OK);
 }
 
+/* A disk that was unmounted for a while, a folder that somebody moved. */
+Test(event_map, what_comes_back_under_the_same_eventd_is_read_again)
+{
+    char path[4096], aside[4096];
+    append("service_deployed", API, payload_deploy("a"));
+    map_it();
+    event_map_connected(&map, true);
+    cr_expect_eq(read_map(), STATUS_OK);
+    cr_assert_eq(path_join(path, map.dir, "data.mdb"), STATUS_OK);
+    cr_assert_eq(path_join(aside, map.dir, "aside"), STATUS_OK);
+    cr_assert_eq(rename(path, aside), 0);
+    cr_expect_eq(read_map(), STATUS_UNAVAILABLE);
+    cr_expect_eq(read_map(), STATUS_UNAVAILABLE);
+    cr_assert_eq(rename(aside, path), 0);
+    cr_expect_eq(read_map(), STATUS_OK);
+    cr_expect(map.was_replaced, "everything is read anew");
+}
+
 Test(event_map, is_opened_once)
 {
     must_append(&(struct rpc_call){ .caller.kind = CALLER_OPERATOR },

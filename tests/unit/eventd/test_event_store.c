@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/access/store_walk.h"
 #include "common/api/records/event_log.h"
 #include "common/api/records/live_fold.h"
 #include "common/api/records/run_end.h"
@@ -565,4 +566,31 @@ Test(event_store, an_empty_log_is_true)
     cr_expect_eq(live_find(&txn, "a", "b", &row), STATUS_NOT_FOUND);
     cr_expect_eq(event_log_head(&txn, HEAD_OF_SUBJECT, "service/a/b", &last), STATUS_OK);
     cr_expect_eq(last, 0);
+}
+
+static void on_end(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+    (void)timer, (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+/* A walk begins 2 seconds after the opening. Whoever writes next sees that the store is gone. */
+Test(event_store, a_walk_that_finds_no_store_finds_no_damage)
+{
+    char dir[4096], aside[4200];
+    struct ev_timer end;
+    struct ev_loop *loop = ev_loop_new(0);
+    deploy_some();
+    snprintf(dir, sizeof dir, "%s", store.db.dir);
+    snprintf(aside, sizeof aside, "%s.aside", dir);
+    cr_assert_eq(rename(dir, aside), 0);
+    store_walk_open(loop, &store.db);
+    ev_timer_init(&end, on_end, 4., 0.);
+    ev_timer_start(loop, &end);
+    ev_run(loop, 0);
+    store_walk_close();
+    ev_loop_destroy(loop);
+    cr_expect_not(store.db.has_met_damage);
+    cr_assert_eq(rename(aside, dir), 0);
+    cr_expect_eq(event_store_tidy(&store), STATUS_OK);
 }
