@@ -3,18 +3,38 @@
  * the end of the log, may be compared with `live`. */
 #include "recoveryd/fold_check.h"
 
+#include <sched.h>
+#include <signal.h>
+
 #include "common/api/records/log_fold.h"
 #include "common/base/auto.h"
+#include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/db/probe.h"
+#include "common/db/store_child.h"
+#include "common/db/walk.h"
 #include "recoveryd/event_store.h"
 
-enum { SLICE_EVENTS = 20000 };
+/* A child costs what some thousand events do. */
+enum { SLICE_EVENTS = 20000, ALONE_EVENTS_MAX = 10000 };
 
 struct check {
     struct log_fold fold;
     uint64_t first; /* event that was folded */
     struct findings *findings;
 };
+
+/* What came of it. */
+struct folding {
+    struct findings findings;
+    uint64_t folded, next;
+    bool is_settled;
+};
+
+static void folding_close(struct folding *folding)
+{
+    findings_close(&folding->findings);
+}
 
 static void check_close(struct check *check)
 {
@@ -94,45 +114,85 @@ static enum status step(struct check *check, struct event_store *store, bool *is
     return *is_done ? compare_live(check, &txn) : STATUS_OK;
 }
 
-static enum status begin(struct check *check, struct event_store *store)
+static enum status begin(struct check *check, struct event_store *store, uint64_t *last)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
     TRY(db_begin_read(&store->db, &txn));
+    TRY(event_log_last(&txn, last));
     return begin_at(check, &txn);
 }
 
-static enum status fold_store(const struct settings *settings, struct findings *findings,
-                              uint64_t *folded, uint64_t *next, bool *is_settled)
+static enum status fold(struct check *check, struct event_store *store)
+{
+    enum status status = STATUS_OK;
+    for (bool is_done = false; status == STATUS_OK && !is_done;)
+        status = step(check, store, &is_done);
+    return status;
+}
+
+/* Half of the time goes into hashing. A child does it, in order, of the events that are there by
+ * now: it opens the store later than we did. We look each up by its number and fold it meanwhile,
+ * which counts when the child has found nothing. */
+static enum status fold_beside_child(struct check *check, struct event_store *store, uint64_t last)
+{
+    pid_t pid;
+    int result;
+    TRY(db_walk_start(&events_schema, store->db.dir,
+                      store->is_without_trace ? WALK_ROWS : WALK_ROWS_BESIDE_WRITER, &pid, NULL));
+    check->fold.unproven_to = last;
+    enum status status = fold(check, store);
+    if (status != STATUS_OK)
+        kill(pid, SIGKILL);
+    enum status waited = store_child_wait(pid, store->db.dir, &result);
+    if (status == STATUS_OK)
+        status = waited;
+    return status == STATUS_OK ? db_probe_judge(store->db.dir, result) : status;
+}
+
+static enum status fold_store(const struct settings *settings, bool has_child, struct folding *to)
 {
     AUTO(event_store_close) struct event_store store = { 0 };
-    AUTO(check_close) struct check check = { .findings = findings };
-    *is_settled = true;
-    *folded = 0;
-    *next = 1;
+    AUTO(check_close) struct check check = { .findings = &to->findings };
+    uint64_t last;
+    *to = (struct folding){ .is_settled = true, .next = 1 };
     enum status status = event_store_open(&store, settings->data_dir);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     TRY(status);
-    status = begin(&check, &store);
-    for (bool is_done = false; status == STATUS_OK && !is_done;)
-        status = step(&check, &store, &is_done);
-    TRY(event_store_is_settled(&store, is_settled));
-    *folded = check.fold.next - check.first;
-    *next = check.fold.next;
+    status = begin(&check, &store, &last);
+    if (status == STATUS_OK)
+        status = has_child && last > fault_number("fold", "alone", ALONE_EVENTS_MAX)
+                     ? fold_beside_child(&check, &store, last)
+                     : fold(&check, &store);
+    TRY(event_store_is_settled(&store, &to->is_settled));
+    to->folded = check.fold.next - check.first;
+    to->next = check.fold.next;
     return status;
 }
 
+static bool has_processor_for_child(void)
+{
+    cpu_set_t ours;
+    return sched_getaffinity(0, sizeof ours, &ours) != 0 || CPU_COUNT(&ours) > 1;
+}
+
+/* What a child has found wrong, whatever became of it, and what is found in records that nobody has
+ * compared yet, is looked for by this process alone: it meets the first event that is damaged. */
 enum status fold_check(const struct settings *settings, struct findings *findings, uint64_t *folded,
                        uint64_t *next)
 {
-    bool is_settled;
-    enum status status = fold_store(settings, findings, folded, next, &is_settled);
-    if (is_settled)
-        return status;
-    /* eventd began to write meanwhile; beside it the reading is guarded. */
-    findings_close(findings);
-    status = fold_store(settings, findings, folded, next, &is_settled);
-    return is_settled ? status
-                      : log_failure(STATUS_ABORTED, "fold the log", "reason",
-                                    "the store kept changing while no writer held it");
+    AUTO(folding_close) struct folding folding = { 0 };
+    enum status status = fold_store(settings, has_processor_for_child(), &folding);
+    if (status != STATUS_OK || !folding.is_settled) {
+        /* Or eventd began to write meanwhile; beside it the reading is guarded. */
+        folding_close(&folding);
+        status = fold_store(settings, false, &folding);
+    }
+    *folded = folding.folded;
+    *next = folding.next;
+    if (!folding.is_settled)
+        return log_failure(STATUS_ABORTED, "fold the log", "reason",
+                           "the store kept changing while no writer held it");
+    TRY(findings_add_all(findings, &folding.findings));
+    return status;
 }

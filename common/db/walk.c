@@ -21,6 +21,8 @@ enum { SLICE_ROWS = 20000, WALK_CPU_SECONDS_MAX = 60 * 60 };
 static const char *const how_names[] = {
     [WALK_ALONE] = "alone",
     [WALK_BESIDE_WRITER] = "beside-writer",
+    [WALK_ROWS] = "rows",
+    [WALK_ROWS_BESIDE_WRITER] = "rows-beside-writer",
     [WALK_HALF_OF_COPY] = "half-of-copy",
 };
 
@@ -131,10 +133,10 @@ static enum status walk(const struct db_schema *schema, const char *dir, enum wa
                         walk_rows *check_rows)
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
-    TRY(how == WALK_BESIDE_WRITER ? db_open_reader(&db, schema, dir)
-                                  : open_alone(&db, schema, dir));
-    if (how == WALK_HALF_OF_COPY)
-        return check_rows(&db, 1, 2);
+    bool is_written = how == WALK_BESIDE_WRITER || how == WALK_ROWS_BESIDE_WRITER;
+    TRY(is_written ? db_open_reader(&db, schema, dir) : open_alone(&db, schema, dir));
+    if (how >= WALK_ROWS)
+        return how == WALK_HALF_OF_COPY ? check_rows(&db, 1, 2) : check_rows(&db, 0, 1);
     enum status status = walk_pages(&db, how);
     if (status != STATUS_OK && status != STATUS_DATA_LOSS)
         return status;
@@ -159,7 +161,7 @@ int db_walk_main(const struct db_schema *schema, const char *dir, const char *ho
     enum walk_how as = WALK_ALONE;
     while (as < WALK_HALF_OF_COPY && strcmp(how, how_names[as]) != 0)
         as++;
-    if (as != WALK_ALONE)
+    if (as == WALK_BESIDE_WRITER)
         store_child_step_back(); /* otherwise somebody waits for it */
     return status_exit_code(walk(schema, dir, as, check_rows));
 }

@@ -14,7 +14,10 @@ enum walk_how {
     WALK_ALONE,         /* nobody writes: without locks, leaving no trace; a page that would end a
                            writer ends it */
     WALK_BESIDE_WRITER, /* with a slot among the readers, at the lowest priority */
-    WALK_HALF_OF_COPY   /* of a copy, the second part of two of what `check_rows` looks at */
+    /* What `check_rows` looks at and nothing else, for a process that waits for this one: */
+    WALK_ROWS,               /* nobody writes */
+    WALK_ROWS_BESIDE_WRITER, /* with a slot among the readers */
+    WALK_HALF_OF_COPY        /* the second part of two, of a copy */
 };
 
 /* Looks at each row that proves itself otherwise, of these parts at one: two processes read what

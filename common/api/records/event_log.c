@@ -74,8 +74,10 @@ static enum status judge_missing(struct db_txn *txn, uint64_t id)
                        "it is missing");
 }
 
-enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
-                           struct event *event)
+typedef enum status decode_record(struct span record, struct arena *arena, struct event *event);
+
+static enum status read_event(struct db_txn *txn, uint64_t id, decode_record *decode,
+                              struct arena *arena, struct event *event)
 {
     struct table_number number = table_number(id);
     struct span record;
@@ -83,9 +85,21 @@ enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
     if (status == STATUS_NOT_FOUND)
         status = judge_missing(txn, id);
     TRY(db_note(txn->db, status));
-    TRY(db_note(txn->db, event_decode(record, arena, event)));
+    TRY(db_note(txn->db, decode(record, arena, event)));
     TRY(db_note(txn->db, check_place(txn, id, event)));
     return end_links_at_cut(txn, event);
+}
+
+enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
+                           struct event *event)
+{
+    return read_event(txn, id, event_decode, arena, event);
+}
+
+enum status event_log_read_unproven(struct db_txn *txn, uint64_t id, struct arena *arena,
+                                    struct event *event)
+{
+    return read_event(txn, id, event_decode_unproven, arena, event);
 }
 
 enum status event_log_first(struct db_txn *txn, uint64_t *id)

@@ -19,6 +19,9 @@ enum status event_log_first(struct db_txn *txn, uint64_t *id);
  * payload points into the map. Links to what was archived are 0: there a walk back ends. */
 enum status event_log_read(struct db_txn *txn, uint64_t id, struct arena *arena,
                            struct event *event);
+/* The same with event_decode_unproven: another process compares the hash. */
+enum status event_log_read_unproven(struct db_txn *txn, uint64_t id, struct arena *arena,
+                                    struct event *event);
 
 enum status live_find(struct db_txn *txn, const char *tenant, const char *name,
                       struct live_row *row);

@@ -58,6 +58,10 @@ enum status event_encode(struct event *event, struct buffer *record);
  * points into `record`. data_loss for anything that is not a whole, true record. */
 enum status event_decode(struct span record, struct arena *arena, struct event *event);
 
+/* As event_decode, but the hash is taken as it stands there: for who has another process compare it
+ * at the same time, and believes nothing before that has said that it is whole. */
+enum status event_decode_unproven(struct span record, struct arena *arena, struct event *event);
+
 /* Header and hash only, without the body: what a chain walk needs. */
 enum status event_decode_header(struct span record, struct event *event);
 

@@ -180,7 +180,9 @@ enum status log_fold_advance(struct log_fold *fold, struct db_txn *txn, uint64_t
     for (uint64_t i = 0; i < count_max && fold->next <= last; i++) {
         struct event event;
         arena_reset(&fold->arena);
-        enum status status = event_log_read(txn, fold->next, &fold->arena, &event);
+        enum status status = fold->next <= fold->unproven_to
+                                 ? event_log_read_unproven(txn, fold->next, &fold->arena, &event)
+                                 : event_log_read(txn, fold->next, &fold->arena, &event);
         if (status == STATUS_NOT_FOUND)
             return refuse(fold, "it is missing");
         TRY(status);

@@ -28,6 +28,7 @@ struct log_fold {
     uint64_t newest[EVENT_TYPES];  /* event of each of Solo's types; 0 for none */
     uint64_t next;                 /* event */
     struct hash previous;
+    uint64_t unproven_to; /* the caller's: another process hashes the records up to this one */
     struct arena arena;
 };
 

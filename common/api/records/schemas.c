@@ -6,6 +6,7 @@
 
 #include "common/api/records/event_log.h"
 #include "common/base/auto.h"
+#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/db/copy.h"
 #include "common/db/walk.h"
@@ -85,11 +86,15 @@ const struct db_schema registry_schema = {
 static enum status check_events(struct db *db)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t last, checked;
+    uint64_t last, checked, count = fault_number("probe", "events", PROBED_RECORDS);
     TRY(db_begin_read(db, &txn));
     TRY(event_log_last(&txn, &last));
-    return event_log_verify(&txn, last > PROBED_RECORDS ? last - PROBED_RECORDS + 1 : 1,
-                            PROBED_RECORDS, &checked);
+    return event_log_verify(&txn, last > count ? last - count + 1 : 1, count, &checked);
+}
+
+static uint64_t checked_at_once(void)
+{
+    return fault_number("walk", "events", CHECKED_AT_ONCE);
 }
 
 /* Of the events from *next on, so many that there may be; *next moves behind them. A snapshot of
@@ -97,7 +102,7 @@ static enum status check_events(struct db *db)
 static enum status check_some_events(struct db *db, uint64_t *next, uint64_t *last)
 {
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t first, checked, end = *next + CHECKED_AT_ONCE;
+    uint64_t first, checked, end = *next + checked_at_once();
     TRY(db_begin_read(db, &txn));
     TRY(event_log_first(&txn, &first));
     TRY(event_log_last(&txn, last));
@@ -117,8 +122,8 @@ static enum status check_some_events(struct db *db, uint64_t *next, uint64_t *la
 
 static enum status check_all_events(struct db *db, unsigned part, unsigned parts)
 {
-    uint64_t next = 1 + (uint64_t)part * CHECKED_AT_ONCE, last = UINT64_MAX;
-    for (; next <= last; next += (uint64_t)(parts - 1) * CHECKED_AT_ONCE)
+    uint64_t next = 1 + part * checked_at_once(), last = UINT64_MAX;
+    for (; next <= last; next += (parts - 1) * checked_at_once())
         TRY(check_some_events(db, &next, &last));
     return STATUS_OK;
 }
