@@ -4,8 +4,9 @@
 #include "common/base/status.h"
 
 /* Writing much beside somebody who syncs little: his syncs wait for whatever the disk has been
- * given before. So it is given a slice only when the one before the last is on the disk. */
-enum { SLICE_BYTES = 256 * 1024 };
+ * given before. So it is given a slice only when the one before the last is on the disk. Half as
+ * much takes a fifth longer; twice as much doubles what he waits for. */
+enum { SLICE_BYTES = 512 * 1024 };
 
 /* Writes what comes out of the pipe `from`, to its end, into the new file `path`, and syncs it.
  * What was written stays in the page cache: whoever reads it back has no need of the disk. */
