@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/wire/reader.h"
 #include "recoveryd/event_store.h"
+#include "recoveryd/outbox_fates.h"
 #include "recoveryd/token_census.h"
 
 enum { SLICE = 1000, LOOKS = 3, ARENA_BYTES = 2 * 1024 * 1024 };
@@ -26,6 +27,8 @@ struct token_check {
     struct event_store log;
     struct db tokens;
     bool has_tokens, is_without_trace;
+    struct outbox_fates
+        fates; /* as they were read last: again when they do not explain something */
     struct findings *findings;
     size_t found; /* of ours */
 };
@@ -34,32 +37,10 @@ static void token_check_close(struct token_check *check)
 {
     event_store_close(&check->log);
     db_close(&check->tokens);
+    outbox_fates_close(&check->fates);
 }
 
-enum fate { NEVER_GRANTED, LIVES, GONE };
-
-static enum fate fate_of(const char *type)
-{
-    bool is_gone = strcmp(type, event_type_name(EVENT_capability_revoked)) == 0 ||
-                   strcmp(type, event_type_name(EVENT_capability_expired)) == 0;
-    return is_gone ? GONE : LIVES;
-}
-
-static enum status fate_in_outbox(struct db_txn *txn, const char *subject, enum fate *fate)
-{
-    AUTO(table_cursor_close) struct table_cursor cursor = { 0 };
-    struct span key, row;
-    TRY(table_cursor_open(txn, TOKENS_OUTBOX, &cursor));
-    enum status status = table_cursor_seek(&cursor, (struct span){ 0 }, &key, &row);
-    for (; status == STATUS_OK; status = table_cursor_next(&cursor, &key, &row)) {
-        char text[EVENT_SUBJECT_BYTES_MAX + 1];
-        if (strcmp(map_text(row, "subject", text, sizeof text), subject) == 0)
-            *fate = fate_of(map_text(row, "type", text, sizeof text));
-    }
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
-static enum status fate_in_log(struct db_txn *txn, const char *subject, enum fate *fate,
+static enum status fate_in_log(struct db_txn *txn, const char *subject, enum token_fate *fate,
                                uint64_t *event_id)
 {
     AUTO(arena_close) struct arena arena = { .limit = ARENA_BYTES };
@@ -68,24 +49,22 @@ static enum status fate_in_log(struct db_txn *txn, const char *subject, enum fat
     if (*event_id == 0)
         return STATUS_OK;
     TRY(event_log_read(txn, *event_id, &arena, &event));
-    *fate = fate_of(event.type);
+    *fate = token_fate_of(event.type);
     return STATUS_OK;
 }
 
 /* --- one token --- */
 
-static enum status has_row(struct db_txn *txn, const char *accessor, bool *is_there,
+static enum status has_row(struct db_txn *txn, const struct uuid *accessor, bool *is_there,
                            uint64_t *granted_ns)
 {
-    struct uuid uuid;
     struct token_record record;
     struct span row;
     struct span hash;
     *is_there = false;
     *granted_ns = UINT64_MAX;
-    if (accessor_parse(accessor, &uuid) != STATUS_OK)
-        return STATUS_OK; /* no accessor of ours */
-    enum status status = table_get(txn, TOKENS_BY_ACCESSOR, span_of(uuid.bytes, UUID_BYTES), &hash);
+    enum status status =
+        table_get(txn, TOKENS_BY_ACCESSOR, span_of(accessor->bytes, UUID_BYTES), &hash);
     if (status == STATUS_OK)
         status = table_get(txn, TOKENS_TOKENS, hash, &row);
     if (status == STATUS_OK && token_record_decode(row, &record) == STATUS_OK)
@@ -105,6 +84,19 @@ static enum status is_archived(struct db_txn *log, uint64_t event_id, uint64_t g
     return STATUS_OK;
 }
 
+/* What was read before may be older than the rows: it explains a difference, and does not make one.
+ */
+static enum status ask_outbox(struct token_check *check, struct db_txn *tokens,
+                              const struct uuid *accessor, bool is_there, enum token_fate *fate)
+{
+    outbox_fates_apply(&check->fates, accessor, fate);
+    if (is_there == (*fate == LIVES))
+        return STATUS_OK;
+    TRY(outbox_fates_read(tokens, &check->fates));
+    outbox_fates_apply(&check->fates, accessor, fate);
+    return STATUS_OK;
+}
+
 /* *code: what is wrong, FINDING_CODES for nothing. */
 static enum status look(struct token_check *check, const char *accessor, enum finding_code *code,
                         uint64_t *event_id)
@@ -112,21 +104,23 @@ static enum status look(struct token_check *check, const char *accessor, enum fi
     AUTO(db_end) struct db_txn tokens = { 0 };
     AUTO(db_end) struct db_txn log = { 0 };
     char subject[EVENT_SUBJECT_BYTES_MAX + 1];
-    enum fate fate = NEVER_GRANTED;
+    enum token_fate fate = NEVER_GRANTED;
     bool is_there = false, has_gone = false;
+    struct uuid uuid;
     uint64_t granted_ns = UINT64_MAX;
     snprintf(subject, sizeof subject, "%s%s", subject_prefix, accessor);
-    if (check->has_tokens) {
+    bool may_be_there = check->has_tokens && accessor_parse(accessor, &uuid) == STATUS_OK;
+    if (may_be_there) {
         TRY(db_begin_read(&check->tokens, &tokens));
-        TRY(has_row(&tokens, accessor, &is_there, &granted_ns));
+        TRY(has_row(&tokens, &uuid, &is_there, &granted_ns));
     }
     TRY(db_begin_read(&check->log.db, &log));
     TRY(fate_in_log(&log, subject, &fate, event_id));
     TRY(is_archived(&log, *event_id, granted_ns, &has_gone));
     if (has_gone)
         fate = LIVES;
-    if (check->has_tokens && is_there != (fate == LIVES)) /* the outbox is read when it matters */
-        TRY(fate_in_outbox(&tokens, subject, &fate));
+    if (may_be_there && is_there != (fate == LIVES)) /* the outbox is read when it matters */
+        TRY(ask_outbox(check, &tokens, &uuid, is_there, &fate));
     *code = is_there == (fate == LIVES) ? FINDING_CODES
             : is_there                  ? FINDING_token_extra
                                         : FINDING_token_missing;

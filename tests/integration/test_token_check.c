@@ -155,7 +155,11 @@ Test(token_check, what_the_outbox_has_yet_to_tell_is_no_difference, .init = set_
     pid_t eventd = testbed_daemon(&bed, "eventd");
     cr_assert_gt(eventd, 0);
     process_signal(eventd, SIGSTOP);
-    grant();
+    for (int i = 0; i < 3; i++) {
+        revoked = grant();
+        grant();
+        revoke_token(&revoked);
+    }
     revoke_token(&told);
     expect_found(NULL, NULL);
     testbed_kill_everything(&bed);
