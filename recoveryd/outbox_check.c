@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/api/records/log_salvage.h"
 #include "common/api/records/schemas.h"
 #include "common/base/auto.h"
 #include "common/base/hash.h"
@@ -92,6 +93,7 @@ static enum status read_log(const struct settings *settings, const struct standi
     AUTO(db_end) struct db_txn txn = { 0 };
     uint8_t key[1 + EVENT_SOURCE_BYTES_MAX + 1 + INCARNATION_BYTES];
     size_t size = strlen(standing->source) + 1;
+    struct log_salvage salvage;
     struct span row;
     key[0] = 'i';
     memcpy(key + 1, standing->source, size);
@@ -100,6 +102,9 @@ static enum status read_log(const struct settings *settings, const struct standi
     heard->is_of_log = !standing->has_log ||
                        memcmp(store.db.identity.id, standing->log, sizeof standing->log) == 0;
     TRY(db_begin_read(&store.db, &txn));
+    TRY(log_salvage_read(&txn, &salvage));
+    if (salvage.is_fresh) /* eventd makes `sources` when it opens it */
+        return STATUS_OK;
     enum status status =
         table_get(&txn, EVENTS_SOURCES, span_of(key, 1 + size + INCARNATION_BYTES), &row);
     heard->last = status == STATUS_OK && row.size == SOURCE_ROW_BYTES

@@ -316,13 +316,18 @@ Test(salvage, a_log_of_another_solo_is_no_source, .init = set_up, .fini = tear_d
 /* A file that nothing but the tail is lost of, cut where LMDB cannot open it any more. */
 Test(salvage, a_file_that_cannot_be_opened_is_read_all_the_same, .init = set_up, .fini = tear_down)
 {
+    AUTO(result_close) struct result result = { 0 };
     service_deploy_sleeper(&bed, "acme", "api");
+    testbed_soloctl(&bed, &result, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&result, 0);
     log_settled_id(&bed);
     cr_assert_eq(testbed_stop(&bed), 0);
     spoil_meta_pages();
     json_t *report = salvage(0, NULL);
     cr_assert_eq(number_in(report, "salvaged"), number_in(report, "known_last"));
     json_decref(report);
+    testbed_recoveryd(&bed, &result, "verify", NULL);
+    cr_assert_null(strstr(result_out(&result), "outbox_gap"), "%s", result_out(&result));
     testbed_start(&bed);
     service_await(&bed, "acme", "api", "running", PATIENCE_MS);
     log_settled_id(&bed);
