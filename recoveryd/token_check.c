@@ -203,7 +203,8 @@ static enum status check_grants(struct token_check *check, uint64_t *id)
             TRY(status);
         }
         *id = event.previous_of_type;
-        if (strncmp(event.subject, subject_prefix, sizeof subject_prefix - 1) != 0)
+        if (strncmp(event.subject, subject_prefix, sizeof subject_prefix - 1) != 0 ||
+            map_bool(event.payload, TOKEN_IS_OF_BOOT, false))
             continue;
         snprintf(tenant, sizeof tenant, "%s", event.tenant);
         snprintf(accessor, sizeof accessor, "%s", event.subject + sizeof subject_prefix - 1);

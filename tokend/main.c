@@ -40,6 +40,7 @@ static enum status open_store(struct tokend *tokend, struct comparison *comparis
     TRY(path_join(dir, tokend->is_persistent ? settings->data_dir : settings->run_dir, "tokens"));
     TRY(run_socket_path(eventd, settings->run_dir, "eventd"));
     enum status status = token_store_open(&tokend->store, dir, settings->run_dir);
+    tokend->store.is_of_boot = !tokend->is_persistent;
     if (status == STATUS_OK)
         status = comparison_open(comparison, loop, eventd, run_key);
     if (status == STATUS_OK)

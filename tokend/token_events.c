@@ -43,7 +43,7 @@ enum status token_event(struct token_store *store, enum event_type type,
     AUTO(buffer_close) struct buffer payload = { .limit = PAYLOAD_BYTES_MAX };
     char accessor[ACCESSOR_TEXT_BYTES], text[CALLER_TEXT_BYTES];
     accessor_text(accessor, &record->accessor);
-    write_map(&payload, 5 + (call != NULL) + (cause[0] != '\0'));
+    write_map(&payload, 5 + (call != NULL) + (cause[0] != '\0') + store->is_of_boot);
     write_key_str(&payload, "accessor", accessor);
     write_permissions(&payload, record->permissions);
     write_key_u64(&payload, "granted_ns", record->granted_ns);
@@ -53,6 +53,8 @@ enum status token_event(struct token_store *store, enum event_type type,
         write_key_str(&payload, "by", caller_text(&call->caller, text));
     if (cause[0] != '\0')
         write_key_str(&payload, "with", cause);
+    if (store->is_of_boot)
+        write_key_bool(&payload, TOKEN_IS_OF_BOOT, true);
     return put(store, type, record->tenant, accessor, &payload);
 }
 

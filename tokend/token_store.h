@@ -28,6 +28,7 @@ struct token_store {
     struct uuid forgotten; /* see requests_forgotten */
     uint64_t restored;     /* tokens found at the start */
     bool is_new;           /* nobody has had it open before */
+    bool is_of_boot;       /* it lies in RUN: its tokens end with the boot, which nobody tells */
 
     /* since the start */
     uint64_t persisted, renewed, revoked, expired, commits, repeats;

@@ -349,6 +349,12 @@ Test(tokens, without_persistence_they_lie_in_run)
     cr_assert_eq(directory_remove(bed.run), STATUS_OK); /* as at the start of a boot */
     testbed_start(&bed);
     cr_assert_eq(describe(&bed, accessor), STATUS_NOT_FOUND, "another boot");
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_set(&bed, "SOLO_TOKEN_PERSISTENCE", "true");
+    testbed_start(&bed);
+    testbed_recoveryd(&bed, &result, "verify", "--full", "--detailed-exitcode", NULL);
+    expect_exit(&result, 0);
+    cr_assert_null(strstr(result_out(&result), "token_missing"), "%s", result_out(&result));
 }
 
 Test(tokens, the_text_of_a_token_is_nowhere)

@@ -22,6 +22,10 @@ enum {
                              NAME_BYTES_MAX + TOKEN_METADATA_BYTES_MAX,
 };
 
+/* In the payload of its events: it was granted while tokens are kept in RUN (see
+ * token_persistence_enabled), so that its end need not be told. */
+#define TOKEN_IS_OF_BOOT "of_boot"
+
 struct token_record {
     struct uuid accessor;
     char tenant[NAME_BYTES_MAX + 1];
