@@ -14,6 +14,11 @@ static const char *refusal(const struct tokend *tokend)
     if (!token_store_is_vouched(store))
         return "every token is refused until the store was compared with the log: eventd does not "
                "answer";
+    if (tokend->is_replaced)
+        return "every token that was granted before is void: the store is new, though the log "
+               "tells "
+               "of another one; stop Solo and put that one back, or a backup of it, or grant new "
+               "tokens";
     return store_voucher_is_written(&store->voucher)
                ? ""
                : "every token is refused by the other daemons: " TOKENS_VOUCHER
@@ -41,7 +46,7 @@ static void withhold(struct comparison *comparison, const char *why)
 static void on_compare(void *context, uint64_t known_id)
 {
     struct comparison *comparison = context;
-    const struct tokend *tokend = comparison->tokend;
+    struct tokend *tokend = comparison->tokend;
     if (outbox_is_foreign(&tokend->store.outbox)) {
         log_error("the token store belongs to another log than the one that is there: what was "
                   "revoked cannot be known, and no token of it is believed",
@@ -54,8 +59,9 @@ static void on_compare(void *context, uint64_t known_id)
         return;
     }
     /* It revives nothing; but whoever has a token should learn why it is refused. */
-    if (tokend->is_persistent && tokend->store.restored == 0 && known_id == 0 &&
-        outbox_has_siblings(&tokend->store.outbox))
+    tokend->is_replaced = tokend->is_persistent && tokend->store.restored == 0 && known_id == 0 &&
+                          outbox_has_siblings(&tokend->store.outbox);
+    if (tokend->is_replaced)
         log_warning("the token store is new, though the log tells of another one: every token that "
                     "was granted before is void",
                     "dir", tokend->store.db.dir, "next",

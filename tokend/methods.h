@@ -15,6 +15,7 @@ struct tokend {
     bool is_damaged;           /* the store was not opened: everything is data_loss */
     bool is_unsound;           /* it is open, and not whole: revoking goes on */
     bool is_persistent;        /* token_persistence_enabled */
+    bool is_replaced;          /* the store is new, and the log tells of another one */
 };
 
 /* Fills routes, context and the turn's callbacks; the caller adds authorise and access. */

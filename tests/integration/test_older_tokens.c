@@ -235,6 +235,26 @@ static void expect_status_says(const char *text)
     cr_assert_not_null(strstr(line, text), "%s", result_out(&result));
 }
 
+static void await_status_says(const char *text)
+{
+    AUTO(result_close) struct result result = { 0 };
+    for (int waited = 0;; waited += 50) {
+        testbed_soloctl(&bed, &result, "status", NULL);
+        const char *line = strstr(result_out(&result), "\n!");
+        if (line != NULL && strstr(line, text) != NULL)
+            return;
+        cr_assert_lt(waited, PATIENCE_MS, "%s", result_out(&result));
+        sleep_ms(50);
+    }
+}
+
+static void expect_status_is_silent_about(const char *text)
+{
+    AUTO(result_close) struct result result = { 0 };
+    testbed_soloctl(&bed, &result, "status", NULL);
+    cr_assert_null(strstr(result_out(&result), text), "%s", result_out(&result));
+}
+
 /* tokend is held, so that nobody takes the copy for the store. */
 Test(older_tokens, a_copy_under_a_running_solo_is_believed_by_nobody, .init = set_up)
 {
@@ -465,6 +485,15 @@ Test(older_tokens, a_new_log_believes_no_tokens_of_another)
     resolve();
     grant(&added);
     await_outbox_empty();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    testbed_start(&bed);
+    await_status_says("every token that was granted before is void");
+    grant(&added);
+    await_outbox_empty();
+    cr_assert_eq(testbed_stop(&bed), 0);
+    testbed_start(&bed);
+    expect_status_is_silent_about("is void");
     expect_valid(&added, true, "added");
     expect_valid(&foreign, false, "foreign");
     testbed_close(&bed);
