@@ -297,6 +297,9 @@ static void finish_stop(struct service *service)
     }
     if (service->was_running_at_stop)
         supervisor_service_stopped(service->supervisor, service);
+    /* Of one that never had a process; before the answer, which says that nothing is left. */
+    if (service->order == NULL && service->supervisor->site->cgroup.fd >= 0)
+        (void)cgroup_service_remove(&service->supervisor->site->cgroup, service->name);
     service_answer_stopped(service, &service->stop_calls);
     service->is_stop_wanted = false;
     service->was_running_at_stop = false;
@@ -306,8 +309,6 @@ static void finish_stop(struct service *service)
     }
     if (service->launch != NULL && service->launch->has_code)
         site_code_remove(service->supervisor->site, service->name, service->generation);
-    if (service->supervisor->site->cgroup.fd >= 0) /* of one that never had a process */
-        (void)cgroup_service_remove(&service->supervisor->site->cgroup, service->name);
     service_free(service);
 }
 
