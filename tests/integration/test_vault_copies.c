@@ -91,6 +91,44 @@ Test(vault_copies, a_file_of_yesterday_is_noticed_and_a_backup_is_taken)
     expect_vault_damaged(&bed, "older than the log");
 }
 
+/* Its secrets are not this one's. That it knows of another log makes ours FORKED: either may be the
+ * wrong one. */
+Test(vault_copies, the_vault_of_another_solo_is_refused_until_ours_is_back)
+{
+    AUTO(testbed_close) struct testbed bed = { 0 };
+    struct testbed other = { 0 };
+    char theirs[400], store[400], aside[400];
+    testbed_open(&other, 0);
+    testbed_start(&other);
+    cr_assert_eq(secret_put(&other, "acme", "a", "theirs"), STATUS_OK);
+    vault_await_told(&other);
+    cr_assert_eq(testbed_stop(&other), 0);
+    testbed_open(&bed, 0);
+    testbed_start(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "a", "ours"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    snprintf(theirs, sizeof theirs, "%s/vault", other.data);
+    snprintf(store, sizeof store, "%s/vault", bed.data);
+    snprintf(aside, sizeof aside, "%s/aside", bed.dir);
+    files_change(&bed, "/bin/mv", store, aside, NULL);
+    files_copy(&bed, theirs, store);
+    testbed_close(&other);
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, 60000));
+    expect_vault_damaged(&bed, "of another Solo");
+    cr_assert_eq(testbed_stop(&bed), 0);
+
+    AUTO(result_close) struct result result = { 0 };
+    files_change(&bed, "/bin/rm", "-r", store, NULL);
+    files_change(&bed, "/bin/mv", aside, store, NULL);
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, 60000));
+    testbed_recoveryd(&bed, &result, "resolve", "--keep", "log", NULL);
+    expect_exit(&result, 0);
+    expect_secret(&bed, "acme", "a", "ours");
+}
+
 static void write_over(const char *from, const char *store)
 {
     char to[500];
