@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/api/records/event_log.h"
+#include "common/api/records/log_salvage.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/fault.h"
@@ -215,6 +217,13 @@ static struct salvage_report report_of(const struct salvage *salvage)
     };
 }
 
+/* It names what the log may not have any more. */
+static enum status forget_anchor(const struct salvage *salvage)
+{
+    return unlink(salvage->anchor) < 0 && errno != ENOENT ? errno_failure("remove", salvage->anchor)
+                                                          : STATUS_OK;
+}
+
 static enum status make_and_exchange(struct salvage *salvage, const struct settings *settings)
 {
     struct log_branch branch;
@@ -228,12 +237,15 @@ static enum status make_and_exchange(struct salvage *salvage, const struct setti
     const struct salvage_report report = report_of(salvage);
     TRY(salvage_report_keep(&report));
     TRY(exchange(salvage, settings->data_dir));
-    if (unlink(salvage->anchor) < 0 && errno != ENOENT)
-        return errno_failure("remove", salvage->anchor);
-    return STATUS_OK;
+    return forget_anchor(salvage);
 }
 
 /* --- the command --- */
+
+static void ignore_failure(const char *what, const char *reason)
+{
+    (void)what, (void)reason;
+}
 
 static enum status take_lock(const char *data_dir, const char *name, struct file_lock *lock)
 {
@@ -243,6 +255,47 @@ static enum status take_lock(const char *data_dir, const char *name, struct file
     return status == STATUS_LOCKED ? log_failure(status, "salvage", "data", data_dir, "reason",
                                                  "a Solo runs there: stop it")
                                    : status;
+}
+
+/* Run again before anybody has started Solo: what the first run could not prove stands in the store
+ * that it made, and nowhere else yet. data_loss, or any other failure: that store is not whole. */
+static enum status read_made(const struct salvage *salvage, struct log_salvage *made)
+{
+    AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
+    AUTO(db_end) struct db_txn txn = { 0 };
+    uint64_t checked;
+    TRY(db_probe(&events_schema, salvage->place));
+    TRY(db_open_reader(&db, &events_schema, salvage->place));
+    TRY(db_begin_read(&db, &txn));
+    TRY(log_salvage_read(&txn, made));
+    if (made->is_fresh)
+        TRY(event_log_verify(&txn, 1, UINT64_MAX, &checked));
+    made->listed = NULL; /* it lies in the transaction */
+    return STATUS_OK;
+}
+
+static bool was_made_before(const struct salvage *salvage, struct log_salvage *made)
+{
+    log_divert_failures(ignore_failure);
+    enum status status = read_made(salvage, made);
+    log_divert_failures(NULL);
+    return status == STATUS_OK && made->is_fresh;
+}
+
+/* Finishes what the first run was cut off in. */
+static enum status tell_made(struct salvage *salvage, const struct settings *settings,
+                             const struct options *options, const struct log_salvage *made,
+                             int *code)
+{
+    if (options->source_count > 0)
+        return log_failure(STATUS_FAILED_PRECONDITION, "salvage", "dir", salvage->place, "reason",
+                           "it was made by a salvage, and Solo was not started since: to make it "
+                           "anew with what is named, put the kept store back as DATA/events");
+    TRY(clear_beside(salvage, settings->data_dir));
+    TRY(forget_anchor(salvage));
+    bool needs_person = made->has_all || made->listed_count > 0;
+    *code = options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
+    return salvage_report_print_made(made, options->output == OUTPUT_JSON);
 }
 
 static enum status salvage_log(const struct settings *settings, const struct options *options,
@@ -256,6 +309,9 @@ static enum status salvage_log(const struct settings *settings, const struct opt
     TRY(path_join(salvage.anchor, settings->data_dir, LOG_ANCHOR_FILE));
     TRY(take_lock(settings->data_dir, "solod.lock", &solod));
     TRY(take_lock(settings->data_dir, "events.lock", &lease));
+    struct log_salvage made;
+    if (was_made_before(&salvage, &made))
+        return tell_made(&salvage, settings, options, &made, code);
     TRY(look(&salvage, settings, options));
     TRY(make_and_exchange(&salvage, settings));
     const struct salvage_report report = report_of(&salvage);

@@ -132,9 +132,8 @@ static json_t *report_json(const struct salvage_report *report)
                      (json_int_t)report->scan->unreadable_bytes, "quarantine", report->quarantine);
 }
 
-static enum status print_json(const struct salvage_report *report)
+static enum status print_json(json_t *document)
 {
-    json_t *document = report_json(report);
     bool is_done = document != NULL && json_dumpf(document, stdout, 0) == 0 && puts("") >= 0;
     json_decref(document);
     return is_done ? STATUS_OK : log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
@@ -161,9 +160,25 @@ enum status salvage_report_print(const struct salvage_report *report, bool is_js
 {
     AUTO(buffer_close) struct buffer text = { .limit = TEXT_BYTES_MAX };
     if (is_json)
-        return print_json(report);
+        return print_json(report_json(report));
     write_text(report, &text);
     if (text.is_exhausted)
         return log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report");
     return fd_write_all(STDOUT_FILENO, buffer_span(&text));
+}
+
+enum status salvage_report_print_made(const struct log_salvage *made, bool is_json)
+{
+    AUTO(buffer_close) struct buffer text = { .limit = TEXT_BYTES_MAX };
+    if (is_json)
+        return print_json(json_pack("{s:s, s:i, s:I, s:b, s:I}", "kind", "salvage_report", "schema",
+                                    1, "salvaged", (json_int_t)made->until, "is_repeat", true,
+                                    "needs_review_count", (json_int_t)made->listed_count));
+    buffer_append_format(&text,
+                         "%-11sevents 1 to %" PRIu64 " are the log already, and Solo was not "
+                         "started since; the report is the newest DATA/quarantine-events-*.json\n"
+                         "Next: `recoveryd --dry-run`, then start Solo.\n",
+                         "Salvaged", made->until);
+    return text.is_exhausted ? log_failure(STATUS_RESOURCE_EXHAUSTED, "print the report")
+                             : fd_write_all(STDOUT_FILENO, buffer_span(&text));
 }

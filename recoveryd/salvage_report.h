@@ -12,6 +12,8 @@ struct salvage_report {
 };
 
 enum status salvage_report_print(const struct salvage_report *report, bool is_json);
+/* Of a store that an earlier run made, and nobody has opened since. */
+enum status salvage_report_print_made(const struct log_salvage *made, bool is_json);
 /* As JSON, synced, beside the damaged store: whoever salvages may be cut off before he has told. */
 enum status salvage_report_keep(const struct salvage_report *report);
 
