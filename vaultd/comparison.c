@@ -56,15 +56,16 @@ void comparison_begin_anew(struct vault *vault)
     take(vault);
 }
 
-/* Numbers of another log's events say nothing here. Put back on purpose it is simply taken;
- * otherwise the log is told as well, and is FORKED: that one may be of another Solo. */
+/* Put back on purpose it is simply taken. Otherwise it goes on for as long as the log is FORKED by
+ * it: that one may be the wrong one. */
 static void take_over(struct vault *vault, struct claim *claim)
 {
     log_warning("the vault belongs to another log: what happened to its secrets is not told here",
                 "dir", vault->store.db.dir);
-    claim->accepted_id = 0;
-    if (claim->is_restored)
-        outbox_forget_log(&vault->store.outbox);
+    if (!claim->is_restored)
+        return;
+    claim->accepted_id = 0; /* a number of the other log's */
+    outbox_take_over(&vault->store.outbox);
 }
 
 enum status comparison_make(struct vault *vault)
@@ -77,12 +78,14 @@ enum status comparison_make(struct vault *vault)
         return STATUS_UNAVAILABLE;
     if (status != STATUS_OK)
         return refuse(vault, VAULT_REASON_store_unreadable);
+    /* That number is the other log's. */
+    uint64_t accepted_id = outbox_is_foreign(outbox) ? 0 : claim.accepted_id;
     if (outbox_is_foreign(outbox))
         take_over(vault, &claim);
     vault->is_missing = outbox_has_siblings(outbox) && !claim.has_master;
     if (vault->is_missing)
         return refuse(vault, VAULT_REASON_store_missing);
-    if (sibling_id > claim.accepted_id && !claim.is_restored)
+    if (sibling_id > accepted_id && !claim.is_restored)
         return refuse(vault, VAULT_REASON_store_superseded);
     if (outbox_is_older(outbox) && !claim.is_restored)
         return refuse(vault, VAULT_REASON_store_older);

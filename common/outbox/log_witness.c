@@ -102,14 +102,14 @@ static void on_reply(void *context, enum status status, const struct problem *pr
     }
     if (!witness->is_connected)
         return;
-    witness->is_refused = reply->is_forked || !is_of_met(witness);
+    witness->is_refused = reply->is_forked;
     witness->is_shown = !witness->is_refused;
-    if (witness->is_shown) {
-        keep(witness, reply->anchor);
-        witness->on_agreed(witness->context);
-    } else if (reply->is_forked) {
+    if (witness->is_refused) {
         show_in(witness, AGAIN_MS); /* until it is resolved */
+        return;
     }
+    witness->on_agreed(witness->context);
+    log_witness_told(witness, reply->anchor);
 }
 
 static void on_show(struct ev_loop *loop, struct ev_timer *timer, int events)
@@ -150,7 +150,7 @@ void log_witness_show(struct log_witness *witness)
 
 void log_witness_told(struct log_witness *witness, struct span anchor)
 {
-    if (witness->is_shown)
+    if (witness->is_shown && is_of_met(witness))
         keep(witness, anchor);
 }
 

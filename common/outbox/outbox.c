@@ -266,38 +266,41 @@ static void ask(struct outbox *outbox)
     }
 }
 
-void outbox_forget_log(struct outbox *outbox)
+/* From now on the store is of the log that is there. */
+static void adopt(struct outbox *outbox)
 {
-    log_witness_forget(&outbox->witness);
+    outbox->is_foreign = false;
+    outbox->known_id = outbox->newest_id;
+    log_witness_adopt(&outbox->witness);
+    set_timer(outbox, &outbox->remove, 0);
 }
 
-/* The numbers of a row that waited go on from what the other log has: this one would never take it.
- */
-static void adopt(struct outbox *outbox)
+/* The numbers of a row that waited go on from what the other log has: this one, which was never
+ * FORKED by it, would not take it. */
+void outbox_take_over(struct outbox *outbox)
 {
     uint64_t waiting = outbox->last_at_opening - outbox->acknowledged;
     if (waiting > 0)
         log_warning("events that waited for another log are given up", "dir",
                     outbox->options.db->dir, "events", NUMBER(waiting));
     outbox->acknowledged = outbox->sent = outbox->last_at_opening;
-    outbox->known_id = outbox->newest_id;
-    log_witness_adopt(&outbox->witness);
-    log_witness_show(&outbox->witness);
+    log_witness_forget(&outbox->witness);
+    if (!outbox->is_own)
+        begin_incarnation(outbox);
+    adopt(outbox);
 }
 
 void outbox_release(struct outbox *outbox)
 {
     pass_over_what_is_there(outbox);
-    if (outbox->is_foreign)
-        adopt(outbox);
     if ((outbox->is_older || outbox->is_foreign) && !outbox->is_own)
         begin_incarnation(outbox);
     /* What the log has by now was compared: in another incarnation it is of others. */
-    if (outbox->is_own && outbox->newest_id > outbox->known_id)
+    if (outbox->is_own && !outbox->is_foreign && outbox->newest_id > outbox->known_id)
         outbox->known_id = outbox->newest_id;
     outbox->question = OUTBOX_RELEASED;
     if (has_to_commit(outbox))
-        set_timer(outbox, &outbox->remove, REMOVE_AFTER_MS);
+        set_timer(outbox, &outbox->remove, outbox->witness.is_log_new ? 0 : REMOVE_AFTER_MS);
     send_next(outbox);
 }
 
@@ -318,6 +321,7 @@ static void on_pace(struct ev_loop *loop, struct ev_timer *timer, int events)
 static void send_next(struct outbox *outbox)
 {
     if (outbox->client == NULL || !is_released(outbox) || !outbox->witness.is_shown ||
+        outbox->witness.is_log_new || /* what a log has is of a store that knows which it is */
         outbox->sent > outbox->acknowledged || outbox->acknowledged == outbox->committed ||
         ev_is_active(&outbox->again) ||
         outbox->acknowledged - outbox->removed > OUTBOX_UNREMOVED_MAX || is_paced(outbox))
@@ -392,6 +396,8 @@ void outbox_flush(struct outbox *outbox)
 static void on_agreed(void *context)
 {
     struct outbox *outbox = context;
+    if (outbox->is_foreign && is_released(outbox))
+        adopt(outbox);
     ev_timer_stop(outbox->options.loop, &outbox->again);
     send_next(outbox);
 }

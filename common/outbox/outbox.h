@@ -107,11 +107,12 @@ enum status outbox_put(struct outbox *outbox, struct db_txn *txn,
 enum status outbox_finish_turn(struct outbox *outbox, struct db_txn *txn);
 void outbox_turn_ended(struct outbox *outbox, bool was_committed);
 
-/* Within `compare`, of a foreign store that was put here on purpose: what it knows of its own log
- * does not make this one FORKED. */
-void outbox_forget_log(struct outbox *outbox);
-/* After `compare`: from now on events are sent, to a log that is not FORKED. A foreign store
- * belongs to this log from now on; what waited for the other one is given up. */
+/* Within `compare`, of a foreign store that was put here on purpose: it is this log's from now on.
+ * What it knows of its own log is forgotten, what waited for that one is given up. */
+void outbox_take_over(struct outbox *outbox);
+/* After `compare`: from now on events are sent, to a log that is not FORKED. A foreign store goes
+ * on being the other log's until this one is not, or no more: should it be the wrong one, nothing
+ * has happened when the right one comes back. */
 void outbox_release(struct outbox *outbox);
 /* Before a clean stop: sends at once what waits, also after a failure. outbox_is_settled is false
  * until eventd has answered, for a second at most. */

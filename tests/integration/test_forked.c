@@ -269,6 +269,37 @@ Test(forked, the_other_stores_know, .init = set_up, .fini = tear_down)
     cr_assert_eq(service_pid(&bed, "acme", "kept"), 0, "nothing is recovered by it");
 }
 
+/* It was away, and is put back: what the other stores did meanwhile is told to it. */
+Test(forked, a_log_that_was_away_is_what_it_was_when_it_comes_back, .init = set_up,
+     .fini = tear_down)
+{
+    char away[400], anchor_away[400];
+    snprintf(away, sizeof away, "%s/away", bed.dir);
+    snprintf(anchor_away, sizeof anchor_away, "%s/anchor-away", bed.dir);
+    cr_assert_eq(secret_put(&bed, "acme", "db", "before"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(secret_put(&bed, "acme", "db", "before"), STATUS_OK);
+    vault_await_told(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/mv", store, away, NULL);
+    files_change(&bed, "/bin/mv", anchor, anchor_away, NULL);
+    launch_forked();
+    for (int waited = 0; !is_forked(); waited += 50) {
+        cr_assert_lt(waited, PATIENCE_MS, "it was noticed");
+        sleep_ms(50);
+    }
+    cr_assert_eq(secret_put(&bed, "acme", "db", "meanwhile"), STATUS_OK);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    files_change(&bed, "/bin/rm", "-rf", store, anchor, NULL);
+    files_change(&bed, "/bin/mv", away, store, NULL);
+    files_change(&bed, "/bin/mv", anchor_away, anchor, NULL);
+    testbed_start(&bed);
+    expect_secret(&bed, "acme", "db", "meanwhile");
+    cr_assert_eq(secret_put(&bed, "acme", "db", "after"), STATUS_OK);
+    vault_await_told(&bed);
+    service_await(&bed, "acme", "lost", "running", PATIENCE_MS);
+}
+
 /* With the folder all that was numbered is gone. The vault goes on, once the log is kept; of the
  * tokens nobody knows what was revoked. */
 Test(forked, what_others_have_to_tell_reaches_a_log_that_began_anew, .init = set_up,

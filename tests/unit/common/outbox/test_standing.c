@@ -87,7 +87,7 @@ static void on_compare(void *context, uint64_t known_id)
     compared_id = known_id;
     compared++;
     if (is_taken_over) {
-        outbox_forget_log(&scene.outbox);
+        outbox_take_over(&scene.outbox);
         outbox_release(&scene.outbox);
     }
 }
@@ -283,4 +283,54 @@ Test(standing, a_foreign_store_that_is_taken_all_the_same_begins_anew)
     outbox_release(&scene.outbox);
     outbox_put_many(1);
     until_taken(6);
+}
+
+static void belong_to_first_log_and_meet_a_forked_one(void)
+{
+    belong_to_first_log();
+    memset(scene.sources, 0, sizeof scene.sources);
+    scene.is_forked = true;
+    eventd_start();
+    scene.shown[0] = '\0';
+    until_compared(other_log);
+    outbox_release(&scene.outbox);
+    for (int i = 0; i < 4000 && scene.shown[0] == '\0'; i++)
+        run_ms(5);
+    cr_expect_str_eq(scene.shown, "after 3");
+    outbox_put_many(1);
+    run_ms(50);
+    cr_expect_eq(scene.taken, 3);
+    expect_log(first_log);
+}
+
+/* The log was the wrong one of the two. */
+Test(standing, a_foreign_store_that_goes_on_is_as_it_was_when_its_log_comes_back)
+{
+    struct outbox_standing standing;
+    uint64_t known_id;
+    belong_to_first_log_and_meet_a_forked_one();
+    {
+        AUTO(db_end) struct db_txn txn = { 0 };
+        cr_assert_eq(db_begin_read(&scene.db, &txn), STATUS_OK);
+        cr_assert_eq(outbox_standing_read(&txn, &standing), STATUS_OK);
+        known_id = standing.known_id;
+    }
+    cr_expect_eq(known_id, 3);
+    memset(scene.sources, 0, sizeof scene.sources);
+    scene.is_forked = false;
+    until_compared(first_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
+    cr_expect_not(outbox_is_older(&scene.outbox));
+}
+
+/* It was resolved: from then on the store belongs to this one. */
+Test(standing, a_foreign_store_belongs_to_the_log_that_is_kept)
+{
+    belong_to_first_log_and_meet_a_forked_one();
+    scene.is_forked = false;
+    for (int i = 0; i < 12000 && scene.outbox.witness.is_log_new + scene.outbox.is_foreign > 0; i++)
+        run_ms(5);
+    expect_log(other_log);
+    until_compared(other_log);
+    cr_expect_not(outbox_is_foreign(&scene.outbox));
 }
