@@ -154,7 +154,8 @@ static void archive(struct run *run)
         test_fail("event.archive: %s %s", status_name(status), problem.message);
     testbed_recoveryd(&run->bed, &result, "archive", NULL);
     if (result.exit_code != 0)
-        test_fail("the archives do not verify: %s", result_err(&result));
+        test_fail("the archives do not verify: exit code %d, %s%s", result.exit_code,
+                  result_out(&result), result_err(&result));
     if (number_in(reply, "events") > 0) {
         if (directory_empty(text_in(reply, "folder")) != STATUS_OK)
             test_fail("cannot empty %s", text_in(reply, "folder"));
