@@ -238,7 +238,7 @@ enum status late_rows_begin(struct late_rows *late, struct db_txn *txn, uint64_t
     late->committed_id = last_id;
     late->now_ms = clock_wall_ns() / 1000000;
     TRY(requests_forgotten(txn, &late->forgotten));
-    if (late->heads_state == HEADS_LOST)
+    if (late->heads_state == HEADS_LOST && !txn->db->is_short_of_space)
         TRY(mend_heads(late, txn, last_id));
     return late->is_loaded ? STATUS_OK : load_all(late, txn, last_id);
 }
@@ -253,6 +253,28 @@ static bool is_first_of_something(const struct event *event)
            (event->subject[0] != '\0' && event->previous_of_subject == 0);
 }
 
+/* Takes no page: without space what must not be refused needs every one. One that is too far back
+ * is not found. */
+static enum status search_link(struct db_txn *txn, enum head_kind kind, const char *text,
+                               uint64_t *previous)
+{
+    uint8_t bytes[HEAD_KEY_BYTES];
+    if (*previous != 0 || text[0] == '\0')
+        return STATUS_OK;
+    enum status status =
+        event_log_search_head(txn, event_log_head_key(bytes, kind, text), previous);
+    return status == STATUS_DATA_LOSS ? STATUS_OK
+           : status == STATUS_OK      ? event_log_end_head(txn, previous)
+                                      : status;
+}
+
+static enum status search_links(struct db_txn *txn, struct event *event)
+{
+    TRY(search_link(txn, HEAD_OF_TYPE, event->type, &event->previous_of_type));
+    TRY(search_link(txn, HEAD_OF_TENANT, event->tenant, &event->previous_of_tenant));
+    return search_link(txn, HEAD_OF_SUBJECT, event->subject, &event->previous_of_subject);
+}
+
 enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, struct event *event)
 {
     TRY(advance_heads(late, txn, event));
@@ -261,6 +283,8 @@ enum status late_rows_add_event(struct late_rows *late, struct db_txn *txn, stru
     enum status status = look_for_lost_heads(late, txn, false);
     if (status != STATUS_DATA_LOSS || txn->status != STATUS_OK)
         return status;
+    if (txn->db->is_short_of_space)
+        return search_links(txn, event);
     TRY(mend_heads(late, txn, event->id - 1));
     return advance_heads(late, txn, event);
 }

@@ -371,6 +371,25 @@ Test(lost_rows, no_event_links_past_a_head_that_was_lost)
     cr_expect_eq(log_head(HEAD_OF_TYPE, "log_opened"), 0, "there was nothing left to mend");
 }
 
+/* A kill needs each page that is left. */
+Test(lost_rows, on_a_full_disk_lost_heads_are_looked_for_and_made_anew_when_there_is_space)
+{
+    append_some(0, 10);
+    write_and_reopen();
+    lose_head(HEAD_OF_SUBJECT, "thing/1");
+    lose_head(HEAD_OF_TENANT, "acme");
+    struct event event = { .type = "app.x", .tenant = "acme", .subject = "thing/1", .source = "" };
+    cr_assert_eq(event_store_begin(&store), STATUS_OK);
+    store.db.is_short_of_space = true;
+    cr_assert_eq(event_store_append(&store, EVENT_APP, &event), STATUS_OK);
+    cr_expect_eq(store.late.heads_state, HEADS_LOST);
+    cr_assert_eq(event_store_commit(&store), STATUS_OK);
+    expect_links(11, 8, 10);
+    store.db.is_short_of_space = false;
+    cr_assert_eq(event_store_tidy(&store), STATUS_OK);
+    expect_heads_whole();
+}
+
 static unsigned comparisons;
 
 static void count_comparisons(const char *what, const char *reason)
