@@ -7,7 +7,7 @@
 /* A random history of an event store in this process (the fixture's `store`), and the ledger of
  * what it must then hold: kept here, not read from the store. */
 
-enum { LIFE_EVENTS_MAX = 1024, LIFE_SERVICES = 3 };
+enum { LIFE_EVENTS_MAX = 1536, LIFE_SERVICES = 3 };
 
 struct event_life {
     struct random random;
