@@ -387,16 +387,29 @@ static enum status append_salvaged(struct event_store *store, struct log_salvage
     return log_salvage_write(&store->txn, salvage);
 }
 
+static enum status find_untold(struct event_store *store, bool *is_due)
+{
+    AUTO(db_end) struct db_txn txn = { 0 };
+    struct log_salvage salvage;
+    TRY(db_begin_read(&store->db, &txn));
+    TRY(log_salvage_read(&txn, &salvage));
+    *is_due = salvage.until > 0 && !salvage.is_told;
+    return STATUS_OK;
+}
+
 /* Without space the next start tells it. */
 static enum status tell_salvaged(struct event_store *store)
 {
     struct log_salvage salvage;
+    bool is_due;
+    TRY(find_untold(store, &is_due));
+    if (!is_due)
+        return STATUS_OK;
     TRY(event_store_begin(store));
     enum status status = log_salvage_read(&store->txn, &salvage);
-    bool is_due = status == STATUS_OK && salvage.until > 0 && !salvage.is_told;
-    if (is_due)
+    if (status == STATUS_OK)
         status = append_salvaged(store, &salvage);
-    if (is_due && status == STATUS_OK)
+    if (status == STATUS_OK)
         status = event_store_commit(store);
     else
         event_store_abort(store);
@@ -415,8 +428,8 @@ static enum status open_store(struct event_store *store, const char *data_dir)
     if (status == STATUS_DATA_LOSS)
         status = repair_projections(store);
     if (status == STATUS_OK)
-        status = load_late_rows(store);
-    return status == STATUS_OK ? tell_salvaged(store) : status;
+        status = tell_salvaged(store);
+    return status == STATUS_OK ? load_late_rows(store) : status;
 }
 
 static enum status prune_requests(struct event_store *store)

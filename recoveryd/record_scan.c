@@ -291,16 +291,16 @@ static size_t first_of(const struct record_scan *scan, uint64_t id)
     return low;
 }
 
-/* Of several records that may follow, the one that the witness is for, else one of the log's own
- * file (others may have a branch that was given up), else the one whose story was told last: what a
- * later start of eventd appended in the place of something that never was acknowledged. */
-static bool is_better(const struct record_scan *scan, const struct scanned *a,
-                      const struct scanned *b)
+/* Of several records that may follow, the one that the witness is for, else one whose story has
+ * something of the log's own file (others may be of a branch that was given up), else the one whose
+ * story was told last: what a later start of eventd appended in the place of something that never
+ * was acknowledged. */
+static bool is_better(const struct scanned *a, const struct scanned *b)
 {
     if (a->standing != b->standing)
         return a->standing > b->standing;
-    if (is_own(scan, a) != is_own(scan, b))
-        return is_own(scan, a);
+    if (a->has_own != b->has_own)
+        return a->has_own;
     return a->last_epoch > b->last_epoch ||
            (a->last_epoch == b->last_epoch && a->last_id > b->last_id);
 }
@@ -311,11 +311,26 @@ static const struct scanned *follower(const struct record_scan *scan, uint64_t i
     const struct scanned *best = NULL;
     for (size_t i = first_of(scan, id); i < scan->count && scan->records[i].id == id; i++) {
         const struct scanned *record = &scan->records[i];
-        if (hash_equal(&record->previous, previous) &&
-            (best == NULL || is_better(scan, record, best)))
+        if (hash_equal(&record->previous, previous) && (best == NULL || is_better(record, best)))
             best = record;
     }
     return best;
+}
+
+/* Behind the chain only what is of this log's own story counts: what another branch has there says
+ * nothing of what was lost. */
+static void drop_strangers(struct record_scan *scan)
+{
+    size_t kept = 0;
+    bool has_own = scan->has_own && scan->files[0].has_records;
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct scanned *record = &scan->records[i];
+        if (!has_own || record->id <= scan->chain_count || record->has_own ||
+            record->standing == SCAN_WITNESSED)
+            scan->records[kept++] = *record;
+    }
+    scan->count = kept;
+    scan->last_id = kept == 0 ? 0 : scan->records[kept - 1].id;
 }
 
 enum status record_scan_link(struct record_scan *scan)
@@ -323,13 +338,13 @@ enum status record_scan_link(struct record_scan *scan)
     struct hash previous = { { 0 } };
     drop_doubles(scan);
     choose_log(scan);
-    scan->last_id = scan->count == 0 ? 0 : scan->records[scan->count - 1].id;
     for (size_t i = scan->count; i-- > 0;) {
         struct scanned *record = &scan->records[i];
         const struct scanned *next = follower(scan, record->id + 1, &record->hash);
         record->last_epoch = next == NULL ? record->epoch : next->last_epoch;
         record->last_id = next == NULL ? record->id : next->last_id;
         record->standing = next == NULL ? SCAN_UNTOLD : next->standing;
+        record->has_own = is_own(scan, record) || (next != NULL && next->has_own);
         if (record->id == scan->witness.id)
             record->standing = is_witnessed(scan, record) ? SCAN_WITNESSED : SCAN_CONTRADICTED;
     }
@@ -341,6 +356,7 @@ enum status record_scan_link(struct record_scan *scan)
         scan->chain[scan->chain_count++] = (size_t)(next - scan->records);
         previous = next->hash;
     }
+    drop_strangers(scan); /* they are sorted: no place in the chain moves */
     return STATUS_OK;
 }
 

@@ -25,6 +25,7 @@ struct scanned {
      * and its last number. */
     enum { SCAN_CONTRADICTED, SCAN_UNTOLD, SCAN_WITNESSED } standing;
     uint64_t last_epoch, last_id;
+    bool has_own; /* something of it lies in the log's own file */
 };
 
 struct scanned_file {

@@ -1,6 +1,7 @@
 /* The new store is made beside the old one, probed, and exchanged with it; what stood there is
  * renamed and never touched again. Cut off at any point, there is the damaged store in its place or
- * the new one, and nothing that was there is gone. */
+ * the new one, and nothing that was there is gone. The anchor beside it stays: it is of a branch
+ * that the new one gives up, and tells of the end of the kept one should that be put back. */
 #include "recoveryd/salvage_command.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/api/records/event_log.h"
 #include "common/api/records/log_salvage.h"
 #include "common/base/auto.h"
 #include "common/base/clock.h"
@@ -20,6 +20,7 @@
 #include "common/base/file_lock.h"
 #include "common/base/log.h"
 #include "common/db/environment.h"
+#include "common/db/walk.h"
 #include "recoveryd/anchors.h"
 #include "recoveryd/archives.h"
 #include "recoveryd/exit_codes.h"
@@ -30,7 +31,6 @@ struct salvage {
     char place[4096];      /* DATA/events */
     char beside[4096];     /* DATA/events.salvaging */
     char quarantine[4096]; /* DATA/quarantine-events-TIME */
-    char anchor[4096];
     struct record_scan scan;
     struct salvage_losses losses;
     uint64_t known_last;
@@ -217,27 +217,19 @@ static struct salvage_report report_of(const struct salvage *salvage)
     };
 }
 
-/* It names what the log may not have any more. */
-static enum status forget_anchor(const struct salvage *salvage)
-{
-    return unlink(salvage->anchor) < 0 && errno != ENOENT ? errno_failure("remove", salvage->anchor)
-                                                          : STATUS_OK;
-}
-
 static enum status make_and_exchange(struct salvage *salvage, const struct settings *settings)
 {
     struct log_branch branch;
     TRY(clear_beside(salvage, settings->data_dir));
     begin_branch(settings, &branch);
-    TRY(salvage_store_make(salvage->beside, &salvage->scan, salvage->known_last, &branch,
-                           &salvage->losses));
+    TRY(salvage_store_make(salvage->beside, settings->data_dir, &salvage->scan, salvage->known_last,
+                           &branch, &salvage->losses));
     TRY(db_probe(&events_schema, salvage->beside));
     TRY(give_to_owner(salvage));
     TRY(name_quarantine(salvage, settings->data_dir));
     const struct salvage_report report = report_of(salvage);
     TRY(salvage_report_keep(&report));
-    TRY(exchange(salvage, settings->data_dir));
-    return forget_anchor(salvage);
+    return exchange(salvage, settings->data_dir);
 }
 
 /* --- the command --- */
@@ -263,15 +255,12 @@ static enum status read_made(const struct salvage *salvage, struct log_salvage *
 {
     AUTO(db_close) struct db db = { .lease = FILE_LOCK_NONE };
     AUTO(db_end) struct db_txn txn = { 0 };
-    uint64_t checked;
     TRY(db_probe(&events_schema, salvage->place));
     TRY(db_open_reader(&db, &events_schema, salvage->place));
     TRY(db_begin_read(&db, &txn));
     TRY(log_salvage_read(&txn, made));
-    if (made->is_fresh)
-        TRY(event_log_verify(&txn, 1, UINT64_MAX, &checked));
     made->listed = NULL; /* it lies in the transaction */
-    return STATUS_OK;
+    return made->is_fresh ? db_walk(&events_schema, salvage->place, WALK_ALONE) : STATUS_OK;
 }
 
 static bool was_made_before(const struct salvage *salvage, struct log_salvage *made)
@@ -292,9 +281,7 @@ static enum status tell_made(struct salvage *salvage, const struct settings *set
                            "it was made by a salvage, and Solo was not started since: to make it "
                            "anew with what is named, put the kept store back as DATA/events");
     TRY(clear_beside(salvage, settings->data_dir));
-    TRY(forget_anchor(salvage));
-    bool needs_person = made->has_all || made->listed_count > 0;
-    *code = options->has_detailed_exitcode && needs_person ? EXIT_PERSON_NEEDED : 0;
+    *code = options->has_detailed_exitcode && made->needs_person ? EXIT_PERSON_NEEDED : 0;
     return salvage_report_print_made(made, options->output == OUTPUT_JSON);
 }
 
@@ -306,7 +293,6 @@ static enum status salvage_log(const struct settings *settings, const struct opt
     AUTO(salvage_close) struct salvage salvage = { .scan = RECORD_SCAN_INIT };
     TRY(path_join(salvage.place, settings->data_dir, events_schema.name));
     TRY(path_join(salvage.beside, settings->data_dir, "events.salvaging"));
-    TRY(path_join(salvage.anchor, settings->data_dir, LOG_ANCHOR_FILE));
     TRY(take_lock(settings->data_dir, "solod.lock", &solod));
     TRY(take_lock(settings->data_dir, "events.lock", &lease));
     struct log_salvage made;

@@ -115,6 +115,35 @@ static void take_event(const struct salvage_losses *losses, struct judging *judg
     list->was_changed = list->was_changed || (type < EVENT_TYPES && event_type_folds(type));
 }
 
+static enum status doubt(struct reviewed *service, const struct log_salvage *salvage)
+{
+    char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
+    TRY(service_key_split(service->key, tenant, name));
+    service->is_needed =
+        service->is_needed || log_salvage_needs_review(salvage, tenant, name, service->since);
+    return STATUS_OK;
+}
+
+static enum status doubt_all(const struct salvage_losses *losses, const struct log_salvage *salvage)
+{
+    for (size_t i = 0; i < losses->service_count; i++)
+        TRY(doubt(&losses->services[i], salvage));
+    return STATUS_OK;
+}
+
+/* What an earlier salvage could not prove, told by an event that is behind a gap by now: it adds
+ * doubts, and takes none away. */
+static enum status hear_earlier(const struct salvage_losses *losses, const struct event *event)
+{
+    AUTO(buffer_close)
+    struct buffer marks = { .limit = (size_t)LOG_REVIEWED_MAX * LOG_REVIEWED_BYTES };
+    struct log_salvage told;
+    if (event_type_parse(event->type) != EVENT_log_opened ||
+        !log_salvage_was_told(event->payload, &told, &marks))
+        return STATUS_OK;
+    return doubt_all(losses, &told);
+}
+
 static enum status take_unlinked(const struct salvage_losses *losses, struct record_scan *scan,
                                  struct judging *judging)
 {
@@ -128,6 +157,7 @@ static enum status take_unlinked(const struct salvage_losses *losses, struct rec
         TRY(record_scan_read(scan, &scan->records[i], &record));
         TRY(event_decode(record, &arena, &event));
         take_event(losses, judging, &event);
+        TRY(hear_earlier(losses, &event));
     }
     return STATUS_OK;
 }
@@ -151,18 +181,8 @@ static void judge(struct salvage_losses *losses, const struct judging *judging, 
     }
 }
 
-static enum status take_service(struct reviewed *service, const struct log_salvage *earlier,
-                                const struct folded *folded)
-{
-    char tenant[NAME_BYTES_MAX + 1], name[NAME_BYTES_MAX + 1];
-    TRY(service_key_split(folded->key, tenant, name));
-    snprintf(service->key, sizeof service->key, "%s", folded->key);
-    service->is_needed = log_salvage_needs_review(earlier, tenant, name, folded->row.since);
-    return STATUS_OK;
-}
-
-static enum status take_services(struct salvage_losses *losses, const struct log_salvage *earlier,
-                                 const struct log_fold *fold, struct judging *judging)
+static enum status take_services(struct salvage_losses *losses, const struct log_fold *fold,
+                                 struct judging *judging)
 {
     size_t count = HASH_COUNT(fold->services);
     losses->services = calloc(count + 1, sizeof *losses->services);
@@ -173,7 +193,8 @@ static enum status take_services(struct salvage_losses *losses, const struct log
     for (const struct folded *service = fold->services; service != NULL;
          service = service->hh.next) {
         size_t at = losses->service_count++;
-        TRY(take_service(&losses->services[at], earlier, service));
+        snprintf(losses->services[at].key, sizeof losses->services[at].key, "%s", service->key);
+        losses->services[at].since = service->row.since;
         judging->services[at].last = judging->tenants[at].last = losses->until;
     }
     return STATUS_OK;
@@ -189,15 +210,18 @@ static enum status find_lost(struct salvage_losses *losses, struct record_scan *
 }
 
 enum status salvage_losses_find(struct salvage_losses *losses, struct record_scan *scan,
-                                uint64_t known_last, const struct log_salvage *earlier,
-                                const struct log_fold *fold)
+                                uint64_t known_last, const struct log_salvage *told,
+                                const struct salvage_earlier *reported, const struct log_fold *fold)
 {
     AUTO(judging_close) struct judging judging = { 0 };
     *losses = (struct salvage_losses){
         .until = scan->chain_count,
         .known_last = known_last > scan->last_id ? known_last : scan->last_id,
     };
-    TRY(take_services(losses, earlier, fold, &judging));
+    TRY(take_services(losses, fold, &judging));
+    TRY(doubt_all(losses, told));
+    for (size_t i = 0; i < reported->count; i++)
+        TRY(doubt_all(losses, &reported->items[i]));
     if (losses->known_last > losses->until)
         TRY(find_lost(losses, scan, &judging));
     for (size_t i = 0; i < losses->service_count; i++)

@@ -5,6 +5,7 @@
 #include "common/api/records/log_salvage.h"
 #include "recoveryd/record_scan.h"
 #include "recoveryd/salvage_behind.h"
+#include "recoveryd/salvage_earlier.h"
 
 /* What a salvage could not bring back, and whom it may concern: an event that is lost may have
  * deployed or killed anything, unless whole records behind it say by their back links that it was
@@ -23,6 +24,7 @@ struct event_ranges {
 
 struct reviewed {
     char key[SERVICE_KEY_BYTES];
+    uint64_t since; /* of its live row */
     bool is_needed;
 };
 
@@ -36,11 +38,12 @@ struct salvage_losses {
     struct salvage_behind behind;
 };
 
-/* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. `earlier`: what
- * the chain tells of the salvage before this one; zeroed, there was none. What that put to review
- * is still in doubt unless somebody has decided on it since. */
+/* `known_last`: what anchors name, 0 for none. `fold` is that of the chain, sorted. `told`: what
+ * the chain tells of the salvage before this one; zeroed, there was none; `reported`: what reports
+ * do. What these put to review is still in doubt unless somebody has decided on it since. */
 enum status salvage_losses_find(struct salvage_losses *losses, struct record_scan *scan,
-                                uint64_t known_last, const struct log_salvage *earlier,
+                                uint64_t known_last, const struct log_salvage *told,
+                                const struct salvage_earlier *reported,
                                 const struct log_fold *fold);
 /* Something is lost, now or before, that somebody may miss. */
 bool salvage_losses_need_a_person(const struct salvage_losses *losses);

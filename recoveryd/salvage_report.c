@@ -171,9 +171,11 @@ enum status salvage_report_print_made(const struct log_salvage *made, bool is_js
 {
     AUTO(buffer_close) struct buffer text = { .limit = TEXT_BYTES_MAX };
     if (is_json)
-        return print_json(json_pack("{s:s, s:i, s:I, s:b, s:I}", "kind", "salvage_report", "schema",
-                                    1, "salvaged", (json_int_t)made->until, "is_repeat", true,
-                                    "needs_review_count", (json_int_t)made->listed_count));
+        return print_json(json_pack("{s:s, s:i, s:I, s:b, s:b, s:b, s:I}", "kind", "salvage_report",
+                                    "schema", 1, "salvaged", (json_int_t)made->until, "is_repeat",
+                                    true, "needs_person", made->needs_person, "needs_review_all",
+                                    made->has_all, "needs_review_count",
+                                    (json_int_t)made->listed_count));
     buffer_append_format(&text,
                          "%-11sevents 1 to %" PRIu64 " are the log already, and Solo was not "
                          "started since; the report is the newest DATA/quarantine-events-*.json\n"

@@ -18,14 +18,16 @@ struct making {
     const struct log_branch *branch;
     struct salvage_losses *losses;
     struct hash previous;
-    struct log_salvage earlier; /* as the events tell, so far */
-    struct buffer earlier_marks;
+    struct log_salvage told; /* of an earlier one, by the events so far */
+    struct buffer told_marks;
+    struct salvage_earlier reported;
     struct arena arena;
 };
 
 static void making_close(struct making *making)
 {
-    buffer_close(&making->earlier_marks);
+    buffer_close(&making->told_marks);
+    salvage_earlier_close(&making->reported);
     arena_close(&making->arena);
 }
 
@@ -45,7 +47,7 @@ static enum status put_event(struct making *making, struct db_txn *txn, size_t a
                            "it is not the one that was linked");
     making->previous = event.hash;
     if (event_type_parse(event.type) == EVENT_log_opened)
-        log_salvage_was_told(event.payload, &making->earlier, &making->earlier_marks);
+        log_salvage_was_told(event.payload, &making->told, &making->told_marks);
     *bytes += record.size;
     return table_append(txn, EVENTS_EVENTS, table_number_key(&number), record);
 }
@@ -69,12 +71,14 @@ static void free_marks(uint8_t **marks)
     free(*marks);
 }
 
-static enum status put_review(const struct salvage_losses *losses, struct db_txn *txn)
+static enum status put_review(const struct salvage_losses *losses, const struct record_scan *scan,
+                              struct db_txn *txn)
 {
     AUTO(free_marks) uint8_t *marks = calloc(losses->review_count + 1, LOG_REVIEWED_BYTES);
     struct log_salvage salvage = {
         .until = losses->until,
         .is_fresh = true,
+        .needs_person = salvage_losses_need_a_person(losses) || record_scan_is_contradicted(scan),
         .has_all = losses->review_count > LOG_REVIEWED_MAX,
         .listed = marks,
     };
@@ -108,7 +112,7 @@ static enum status put_rest(struct making *making, struct db *db, const struct l
     struct log_branch branch = *making->branch;
     branch.noted_id = making->losses->until;
     TRY(log_branch_write(&txn, &branch));
-    TRY(put_review(making->losses, &txn));
+    TRY(put_review(making->losses, making->scan, &txn));
     return db_commit(&txn);
 }
 
@@ -119,13 +123,14 @@ static enum status fill(struct db *db, void *context)
     TRY(put_events(making, db));
     log_fold_open(&folded);
     TRY(fold(db, &folded, making->scan->chain_count));
-    TRY(salvage_losses_find(making->losses, making->scan, making->known_last, &making->earlier,
-                            &folded));
+    TRY(salvage_losses_find(making->losses, making->scan, making->known_last, &making->told,
+                            &making->reported, &folded));
     return put_rest(making, db, &folded);
 }
 
-enum status salvage_store_make(const char *dir, struct record_scan *scan, uint64_t known_last,
-                               const struct log_branch *branch, struct salvage_losses *losses)
+enum status salvage_store_make(const char *dir, const char *data_dir, struct record_scan *scan,
+                               uint64_t known_last, const struct log_branch *branch,
+                               struct salvage_losses *losses)
 {
     AUTO(making_close)
     struct making making = {
@@ -133,8 +138,9 @@ enum status salvage_store_make(const char *dir, struct record_scan *scan, uint64
         .known_last = known_last,
         .branch = branch,
         .losses = losses,
-        .earlier_marks = { .limit = (size_t)LOG_REVIEWED_MAX * LOG_REVIEWED_BYTES },
+        .told_marks = { .limit = (size_t)LOG_REVIEWED_MAX * LOG_REVIEWED_BYTES },
         .arena = { .limit = EVENT_TEXTS_BYTES_MAX },
     };
+    salvage_earlier_read(&making.reported, data_dir);
     return store_create_filled(&events_schema, dir, scan->log_id, fill, &making);
 }

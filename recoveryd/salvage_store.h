@@ -7,8 +7,10 @@
 
 /* Makes an event store of the chain at `dir`, which must not exist: the events, what they want, and
  * who is to be reviewed; the rest follows from the events, and eventd makes it when it opens the
- * store. Fills `losses`; `known_last` as for salvage_losses_find, `branch` is a new one. */
-enum status salvage_store_make(const char *dir, struct record_scan *scan, uint64_t known_last,
-                               const struct log_branch *branch, struct salvage_losses *losses);
+ * store. Fills `losses`; `known_last` as for salvage_losses_find, `branch` is a new one. Reports of
+ * earlier salvages are looked for in `data_dir`. */
+enum status salvage_store_make(const char *dir, const char *data_dir, struct record_scan *scan,
+                               uint64_t known_last, const struct log_branch *branch,
+                               struct salvage_losses *losses);
 
 #endif

@@ -123,7 +123,7 @@ static void expect_shown_but_for_damage(const char *path)
     cr_expect_str_eq(result_out(&newest), result_out(&whole) + size - tail);
 }
 
-Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tear_down)
+Test(archives, what_is_missing_or_altered_is_found, .init = set_up, .fini = tear_down)
 {
     char path[ARCHIVE_PATH_BYTES], checkpoint[ARCHIVE_PATH_BYTES], aside[ARCHIVE_PATH_BYTES],
         public_key[ARCHIVE_PATH_BYTES];
@@ -162,7 +162,7 @@ Test(retention, what_is_missing_or_altered_is_found, .init = set_up, .fini = tea
     expect_contains(result_out(&foreign), "not the key of this DATA");
 }
 
-Test(retention, the_archives_of_data_begin_with_the_first_event, .init = set_up, .fini = tear_down)
+Test(archives, the_archives_of_data_begin_with_the_first_event, .init = set_up, .fini = tear_down)
 {
     AUTO(result_close) struct result whole = { 0 }, found = { 0 }, told = { 0 };
     char path[ARCHIVE_PATH_BYTES], aside[ARCHIVE_PATH_BYTES], missing[100];

@@ -10,6 +10,7 @@
 #include "common/base/auto.h"
 #include "common/base/buffer.h"
 #include "common/base/file.h"
+#include "tests/support/build.h"
 #include "tests/support/expect.h"
 
 TestSuite(salvage, .timeout = 180);
@@ -221,6 +222,8 @@ static void expect_still_in_review(const char *service)
 Test(salvage, another_one_brings_back_nothing_that_waits_for_a_person, .init = set_up,
      .fini = tear_down)
 {
+    if (!build_has_faults(&bed))
+        cr_skip_test("skipped: the programs were built without fault points");
     service_deploy_sleeper(&bed, "acme", "decided");
     service_deploy_sleeper(&bed, "acme", "doubtful");
     log_settled_id(&bed);
@@ -317,6 +320,72 @@ Test(salvage, a_log_of_another_solo_is_no_source, .init = set_up, .fini = tear_d
     testbed_close(&other);
 }
 
+static uint64_t last_event_of(const char *type, const char *tenant, const char *name)
+{
+    json_t *events = events_after(&bed, 0);
+    uint64_t id = number_in(event_last(events, type, tenant, name), "id");
+    json_decref(events);
+    return id;
+}
+
+static void put_kept_back(const json_t *report)
+{
+    char place[400];
+    snprintf(place, sizeof place, "%s/events", bed.data);
+    cr_assert_eq(directory_remove(place), STATUS_OK);
+    cr_assert_eq(rename(text_in(report, "quarantine"), place), 0);
+}
+
+static bool is_in_review(const json_t *report, const char *service)
+{
+    const json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(report, "needs_review"), i,
+                       entry) if (strcmp(json_string_value(entry), service) == 0) return true;
+    return false;
+}
+
+/* The kill of a service is lost with the end of the log. */
+Test(salvage, what_was_doubted_is_doubted_behind_a_gap_and_with_the_kept_store_put_back,
+     .init = set_up, .fini = tear_down)
+{
+    service_deploy_sleeper(&bed, "acme", "doubtful");
+    service_deploy_sleeper(&bed, "beta", "other");
+    log_settled_id(&bed);
+    service_kill(&bed, "acme", "doubtful");
+    log_settled_id(&bed);
+    uint64_t between = last_event_of("service_started", "beta", "other");
+    uint64_t killed = last_event_of("service_killed", "acme", "doubtful");
+    cr_assert_lt(between, killed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(killed, UINT64_MAX);
+    for (int times = 0; times < 2; times++) {
+        json_t *report = salvage(3, NULL);
+        expect_number(report, "salvaged", killed - 1);
+        cr_assert_gt(number_in(report, "known_last"), killed);
+        cr_assert(is_in_review(report, "acme/doubtful"));
+        if (times == 0)
+            put_kept_back(report);
+        json_decref(report);
+    }
+    spoil_meta_pages(); /* nobody has opened it yet */
+    json_t *early = salvage(3, NULL);
+    expect_number(early, "salvaged", killed - 1);
+    cr_assert(is_in_review(early, "acme/doubtful"));
+    json_decref(early);
+
+    testbed_launch(&bed, NULL);
+    cr_assert(testbed_wait_ready(&bed, PATIENCE_MS));
+    service_deploy_sleeper(&bed, "acme", "later");
+    log_settled_id(&bed);
+    (void)testbed_stop(&bed);
+    spoil_events(between, between);
+    json_t *report = salvage(3, NULL);
+    expect_number(report, "salvaged", between - 1);
+    cr_assert(is_in_review(report, "acme/doubtful"));
+    json_decref(report);
+}
+
 /* A file that nothing but the tail is lost of, cut where LMDB cannot open it any more. */
 Test(salvage, a_file_that_cannot_be_opened_is_read_all_the_same, .init = set_up, .fini = tear_down)
 {
@@ -342,6 +411,8 @@ Test(salvage, cut_off_anywhere_it_is_run_again, .init = set_up, .fini = tear_dow
 {
     static const char *const points[] = { "salvage.before_exchange", "salvage.exchanged" };
     char kept[400];
+    if (!build_has_faults(&bed))
+        cr_skip_test("skipped: the programs were built without fault points");
     service_deploy_sleeper(&bed, "acme", "api");
     cr_assert_eq(testbed_stop(&bed), 0);
     for (size_t i = 0; i < COUNT_OF(points); i++) {

@@ -13,7 +13,7 @@
 #include "common/wire/writer.h"
 
 static const char row_key[] = "log.salvage";
-enum { AT_FLAGS = 8, AT_MARKS = 9, FLAG_FRESH = 1, FLAG_ALL = 2, FLAG_TOLD = 4 };
+enum { AT_FLAGS = 8, AT_MARKS = 9, FLAG_FRESH = 1, FLAG_ALL = 2, FLAG_TOLD = 4, FLAG_PERSON = 8 };
 enum { TOLD_BYTES_MAX = 256 * 1024 };
 _Static_assert(AT_MARKS + LOG_REVIEWED_BYTES * LOG_REVIEWED_MAX + HASH_BYTES <= DB_VALUE_BYTES_MAX,
                "it is one row");
@@ -33,6 +33,7 @@ enum status log_salvage_read(struct db_txn *txn, struct log_salvage *salvage)
     salvage->is_fresh = (row.data[AT_FLAGS] & FLAG_FRESH) != 0;
     salvage->has_all = (row.data[AT_FLAGS] & FLAG_ALL) != 0;
     salvage->is_told = (row.data[AT_FLAGS] & FLAG_TOLD) != 0;
+    salvage->needs_person = (row.data[AT_FLAGS] & FLAG_PERSON) != 0;
     salvage->listed = row.data + AT_MARKS;
     salvage->listed_count = (row.size - AT_MARKS) / LOG_REVIEWED_BYTES;
     return STATUS_OK;
@@ -44,7 +45,7 @@ enum status log_salvage_write(struct db_txn *txn, const struct log_salvage *salv
     struct table_number until = table_number(salvage->until);
     uint8_t flags =
         (uint8_t)((salvage->is_fresh ? FLAG_FRESH : 0) | (salvage->has_all ? FLAG_ALL : 0) |
-                  (salvage->is_told ? FLAG_TOLD : 0));
+                  (salvage->is_told ? FLAG_TOLD : 0) | (salvage->needs_person ? FLAG_PERSON : 0));
     buffer_append(&row, until.bytes, 8);
     buffer_append(&row, &flags, 1);
     if (salvage->listed_count > 0)

@@ -15,6 +15,7 @@ struct log_salvage {
     uint64_t until;        /* the last event that was salvaged; 0: the log never was */
     bool is_fresh;         /* eventd has not opened it yet, and made what follows from the events */
     bool is_told;          /* by an event, see below */
+    bool needs_person;     /* something is lost, or in doubt */
     bool has_all;          /* every service that it wants is to be reviewed */
     const uint8_t *listed; /* 8 bytes of each, sorted; into the transaction */
     size_t listed_count;

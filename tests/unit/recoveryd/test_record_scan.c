@@ -167,6 +167,49 @@ Test(record_scan, the_logs_own_file_is_believed_before_others)
     cr_expect_not(record_scan_is_foreign(&scan, 1));
 }
 
+/* They have the numbers of what is lost, and are of another branch. */
+Test(record_scan, what_is_of_another_branch_does_not_stand_for_what_is_lost)
+{
+    AUTO(buffer_close) struct buffer lost = { .limit = FILE_BYTES_MAX };
+    struct hash hashes[21] = { 0 }, given_up[31] = { 0 };
+    write_story(&bytes, 1, 10, TRUE_EPOCH, ours, hashes);
+    write_story(&lost, 11, 14, TRUE_EPOCH, ours, hashes);
+    write_story(&bytes, 15, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("data.mdb");
+    scan.has_own = true;
+    buffer_clear(&bytes);
+    memcpy(given_up, hashes, 6 * sizeof *hashes);
+    write_story(&bytes, 6, 30, FORGED_EPOCH, ours, given_up);
+    scan_as("archive");
+    scan.witness = (struct log_anchor){ .id = 20, .hash = hashes[20] };
+    cr_assert_eq(record_scan_link(&scan), STATUS_OK);
+    cr_assert_eq(scan.chain_count, 10);
+    cr_expect_eq(scan.last_id, 20);
+    for (size_t i = 0; i < scan.count; i++)
+        cr_expect(scan.records[i].id <= 10 || scan.records[i].id >= 15);
+}
+
+/* An event that nobody was told of, in a page that is not used any more. */
+Test(record_scan, a_remnant_of_the_own_file_is_no_story)
+{
+    AUTO(buffer_close) struct buffer damaged = { .limit = FILE_BYTES_MAX };
+    struct hash hashes[31] = { 0 }, remnant[31] = { 0 };
+    write_story(&bytes, 1, 10, TRUE_EPOCH, ours, hashes);
+    memcpy(remnant, hashes, 11 * sizeof *hashes);
+    write_story(&bytes, 11, 11, TRUE_EPOCH - 1, ours, remnant);
+    write_story(&damaged, 11, 12, TRUE_EPOCH, ours, hashes);
+    write_story(&bytes, 13, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("data.mdb");
+    scan.has_own = true;
+    scan.files[0].has_records = true;
+    buffer_clear(&bytes);
+    memset(hashes, 0, sizeof hashes);
+    write_story(&bytes, 1, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("backup");
+    cr_assert_eq(record_scan_link(&scan), STATUS_OK);
+    cr_expect_eq(scan.chain_count, 20);
+}
+
 Test(record_scan, a_file_of_another_log_has_no_say)
 {
     struct hash hashes[21] = { 0 }, other[51] = { 0 };
