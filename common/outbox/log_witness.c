@@ -52,14 +52,14 @@ static bool is_of_met(const struct log_witness *witness)
     return memcmp(witness->log, witness->met, sizeof witness->log) == 0;
 }
 
-bool log_witness_meet(struct log_witness *witness, struct span log)
+bool log_witness_meet(struct log_witness *witness, struct span log, bool is_stranger)
 {
     if (log.size != LOG_ID_BYTES)
         return true; /* an eventd from before logs told their ids */
     memcpy(witness->met, log.data, sizeof witness->met);
-    if (!witness->has_log)
+    if (!witness->has_log && !is_stranger)
         log_witness_adopt(witness);
-    return is_of_met(witness);
+    return witness->has_log && is_of_met(witness);
 }
 
 void log_witness_forget(struct log_witness *witness)

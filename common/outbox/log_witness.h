@@ -42,9 +42,9 @@ void log_witness_close(struct log_witness *witness);
 /* From the client's on_connection. */
 void log_witness_connected(struct log_witness *witness, struct rpc_client *client,
                            bool is_connected);
-/* eventd said which log it has. False: the store belongs to another one. The first is remembered.
- */
-bool log_witness_meet(struct log_witness *witness, struct span log);
+/* eventd said which log it has. False: the store belongs to another one. The first is remembered,
+ * unless it is a stranger: a log has taken events of the store, and this one has none. */
+bool log_witness_meet(struct log_witness *witness, struct span log, bool is_stranger);
 /* The store belongs to the log that was met, from now on. */
 void log_witness_adopt(struct log_witness *witness);
 /* The anchor is of another log, and says nothing about this one. */

@@ -229,7 +229,8 @@ static void on_source(void *context, enum status status, const struct problem *p
     outbox->question = OUTBOX_COMPARING;
     outbox->last_in_log = reply->last;
     outbox->newest_id = reply->last_id > reply->others_id ? reply->last_id : reply->others_id;
-    outbox->is_foreign = !log_witness_meet(&outbox->witness, reply->log);
+    bool is_stranger = outbox->known_id > 0 && reply->last == 0 && reply->others_id == 0;
+    outbox->is_foreign = !log_witness_meet(&outbox->witness, reply->log, is_stranger);
     uint64_t known_id = outbox->is_foreign ? 0 : outbox->known_id; /* of that log, or of another */
     outbox->is_older = reply->last > outbox->number_at_opening || reply->others_id > known_id;
     outbox->siblings_id = reply->siblings_id;

@@ -17,9 +17,8 @@ struct outbox_scene scene;
 uint64_t *eventd_last_of(struct span incarnation)
 {
     static const uint8_t none[16];
-    static uint64_t nothing_yet;
     if (memcmp(incarnation.data, none, 16) == 0)
-        return &nothing_yet;
+        return &scene.of_none;
     for (int i = 0; i < SOURCES; i++) {
         if (memcmp(scene.sources[i].incarnation, none, 16) == 0)
             memcpy(scene.sources[i].incarnation, incarnation.data, 16);

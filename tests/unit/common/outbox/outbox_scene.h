@@ -23,6 +23,7 @@ struct outbox_scene {
         uint8_t incarnation[16];
         uint64_t last;
     } sources[SOURCES];
+    uint64_t of_none; /* the last of an incarnation of zeros */
     uint64_t taken, requests;
     char log[LOG_ID_BYTES + 1]; /* "": it does not say which it is */
     enum status refusal;

@@ -224,10 +224,10 @@ Test(standing, a_log_that_was_met_and_not_noted_is_met_again)
     expect_log(first_log);
 }
 
-static void belong_to_first_log(void)
+static void belong_to(const char *log)
 {
     eventd_start();
-    until_compared(first_log);
+    until_compared(log);
     outbox_release(&scene.outbox);
     outbox_put_many(2);
     until_taken(2);
@@ -236,7 +236,24 @@ static void belong_to_first_log(void)
     eventd_stop();
     run_ms(20);
     outbox_put_many(1);
-    expect_log(first_log);
+    expect_log(log);
+}
+
+static void belong_to_first_log(void)
+{
+    belong_to(first_log);
+}
+
+/* From before stores knew their log by its id. */
+Test(standing, a_store_without_a_log_is_of_none_that_has_nothing_of_what_others_took)
+{
+    belong_to("");
+    memset(scene.sources, 0, sizeof scene.sources);
+    scene.of_none = 0;
+    eventd_start();
+    until_compared(other_log);
+    cr_expect(outbox_is_foreign(&scene.outbox));
+    expect_log("");
 }
 
 Test(standing, a_store_that_belongs_to_another_log_is_foreign_and_sends_nothing)
@@ -265,6 +282,7 @@ Test(standing, a_foreign_store_that_is_taken_all_the_same_begins_anew)
 {
     belong_to_first_log();
     memset(scene.sources, 0, sizeof scene.sources);
+    scene.of_none = 0;
     eventd_start();
     scene.shown[0] = '?';
     is_taken_over = true;
