@@ -66,9 +66,11 @@ static bool is_taken(const struct deployd *deployd, uint64_t index)
     return false;
 }
 
+/* Folders may have come since the start: somebody copied them back. */
 static void give_index(struct deployd *deployd, struct tenant *tenant)
 {
     AUTO(directory_close) DIR *folders = NULL;
+    pass_over_folders(deployd);
     uint64_t index = open_folders(deployd, &folders) == STATUS_OK
                          ? index_of(deployd, dirfd(folders), tenant->name)
                          : 0;
