@@ -318,11 +318,13 @@ static const struct scanned *follower(const struct record_scan *scan, uint64_t i
 }
 
 /* Behind the chain only what is of this log's own story counts: what another branch has there says
- * nothing of what was lost. */
+ * nothing of what was lost. Where no witness tells how far the log went, it may have gone as far as
+ * they do. */
 static void drop_strangers(struct record_scan *scan)
 {
     size_t kept = 0;
     bool has_own = scan->has_own && scan->files[0].has_records;
+    scan->last_id = scan->count == 0 ? 0 : scan->records[scan->count - 1].id;
     for (size_t i = 0; i < scan->count; i++) {
         const struct scanned *record = &scan->records[i];
         if (!has_own || record->id <= scan->chain_count || record->has_own ||
@@ -330,7 +332,8 @@ static void drop_strangers(struct record_scan *scan)
             scan->records[kept++] = *record;
     }
     scan->count = kept;
-    scan->last_id = kept == 0 ? 0 : scan->records[kept - 1].id;
+    if (scan->witness.id != 0)
+        scan->last_id = kept == 0 ? 0 : scan->records[kept - 1].id;
 }
 
 enum status record_scan_link(struct record_scan *scan)

@@ -189,6 +189,23 @@ Test(record_scan, what_is_of_another_branch_does_not_stand_for_what_is_lost)
         cr_expect(scan.records[i].id <= 10 || scan.records[i].id >= 15);
 }
 
+/* Nothing beside the log tells how far it went: another file may. */
+Test(record_scan, what_a_backup_has_behind_the_end_is_known_of_where_no_witness_is)
+{
+    AUTO(buffer_close) struct buffer lost = { .limit = FILE_BYTES_MAX };
+    struct hash hashes[21] = { 0 };
+    write_story(&bytes, 1, 10, TRUE_EPOCH, ours, hashes);
+    scan_as("data.mdb");
+    scan.has_own = true;
+    buffer_clear(&bytes);
+    write_story(&lost, 11, 12, TRUE_EPOCH, ours, hashes);
+    write_story(&bytes, 13, 20, TRUE_EPOCH, ours, hashes);
+    scan_as("backup");
+    cr_assert_eq(record_scan_link(&scan), STATUS_OK);
+    cr_expect_eq(scan.chain_count, 10);
+    cr_expect_eq(scan.last_id, 20);
+}
+
 /* An event that nobody was told of, in a page that is not used any more. */
 Test(record_scan, a_remnant_of_the_own_file_is_no_story)
 {
