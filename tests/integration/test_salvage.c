@@ -320,6 +320,26 @@ Test(salvage, a_log_of_another_solo_is_no_source, .init = set_up, .fini = tear_d
     testbed_close(&other);
 }
 
+/* Nobody has to review anything, and what is lost is lost all the same. */
+Test(salvage, run_again_it_asks_for_a_person_as_the_first_did, .init = set_up, .fini = tear_down)
+{
+    AUTO(result_close) struct result grant = { 0 };
+    uint64_t settled = log_settled_id(&bed);
+    testbed_soloctl(&bed, &grant, "token", "create", "-t", "acme", "--permission", "read", NULL);
+    expect_exit(&grant, 0);
+    log_settled_id(&bed);
+    cr_assert_eq(testbed_stop(&bed), 0);
+    spoil_events(settled + 1, UINT64_MAX);
+    json_t *report = salvage(3, NULL);
+    cr_assert_eq(json_array_size(json_object_get(report, "needs_review")), 0);
+    json_decref(report);
+    report = salvage(3, NULL);
+    cr_assert(json_is_true(json_object_get(report, "is_repeat")));
+    cr_assert(json_is_true(json_object_get(report, "needs_person")));
+    expect_number(report, "needs_review_count", 0);
+    json_decref(report);
+}
+
 static uint64_t last_event_of(const char *type, const char *tenant, const char *name)
 {
     json_t *events = events_after(&bed, 0);

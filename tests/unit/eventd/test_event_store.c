@@ -104,6 +104,13 @@ Test(event_store, the_epoch_counts_starts)
     cr_expect_eq(read_event(must_append(&call, &request), &arena).epoch, epoch + 1);
 }
 
+/* The first questions find in memory what the start has read. */
+Test(event_store, a_start_keeps_what_it_read)
+{
+    fixture_reopen();
+    cr_expect(store.late.is_loaded);
+}
+
 Test(event_store, what_was_said_comes_back)
 {
     AUTO(arena_close) struct arena arena = { .limit = 16384 };
